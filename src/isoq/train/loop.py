@@ -1,0 +1,172 @@
+"""The training loop: rate + lambda * MSE over a wide range of lambda, resumable from a checkpoint."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from .data import Patches
+from .networks import Network, NetworkConfig
+from .rate import ContextRate
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """minutes of training; patch side in pixels (a multiple of 64); learning rates of the transforms and of the rate model."""
+
+    minutes: float = 60.0
+    patch: int = 192
+    batch: int = 8
+    rate_transforms: float = 6e-5
+    rate_entropy: float = 3e-3
+    lambda_low: float = 8.0
+    lambda_high: float = 2.0**18
+    seed: int = 0
+    save_every: float = 60.0
+    check_every: float = 180.0
+
+    def factor(self, step: int, done: float) -> float:
+        """Learning-rate factor: warm-up of 300 steps, flat for 40 % of the time, then a cosine down to 2 %."""
+        late = max(0.0, (done - 0.4) / 0.6)
+        return min(1.0, (step + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, late))))
+
+
+class Trainee(nn.Module):
+    """A network with its differentiable rate model."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.network = Network(config)
+        self.rate = ContextRate(config.latents, config.bands)
+
+    def forward(self, x: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
+        """x (n, bands, h, w), lam (n, h / 16, w / 16) -> bits per sample and lambda * MSE, both (n,).
+
+        The outermost ring of latents counts a third: in a patch it is 30 % of all, in a tile 6 %.
+        """
+        net = self.network
+        gains = net.gains(lam).permute(0, 3, 1, 2)
+        g = lam.sqrt()[:, None]
+        y = net.analysis(x) * gains
+        hard = y + (y.round() - y).detach()
+        bits = self.rate(y + torch.rand_like(y) - 0.5, hard, g).sum(1)
+        error = ((net.synthesis(hard / gains) - x) ** 2).mean(1)
+        weight = F.pad(torch.ones_like(bits[:, 1:-1, 1:-1]), (1, 1, 1, 1), value=1 / 3)
+        weight = weight / weight.mean()
+        error = F.avg_pool2d(error[:, None], 16)[:, 0]
+        return (bits * weight).mean((1, 2)) / 256 / net.config.bands, (lam * error * weight).mean((1, 2))
+
+
+def draw_lambda(rng: np.random.Generator, schedule: Schedule, count: int, side: int) -> Tensor:
+    """(count, side, side): log-uniform; in a quarter of the patches the quality differs from block (4 x 4 latents) to block."""
+    low, high = math.log2(schedule.lambda_low), math.log2(schedule.lambda_high)
+    base = rng.uniform(low, high, (count, 1, 1))
+    blocks = rng.normal(0, 1.0, (count, -(-side // 4), -(-side // 4))) * (rng.random((count, 1, 1)) < 0.25)
+    octave = base + np.kron(blocks, np.ones((4, 4)))[:, :side, :side]
+    return torch.from_numpy(np.exp2(octave).astype(np.float32))
+
+
+def evaluate(model: Trainee, patches: np.ndarray) -> dict[str, float]:
+    """Mean loss and bits on fixed patches (n, bands, h, w) at five qualities."""
+    result = {}
+    x = torch.from_numpy(patches)
+    side = x.shape[-1] // 16
+    with torch.no_grad():
+        for octave in (4, 7, 10, 13, 16):
+            torch.manual_seed(octave)
+            parts = [model(c, torch.full((len(c), side, side), 2.0**octave)) for c in x.split(16)]
+            bits, distortion = (torch.cat(p) for p in zip(*parts, strict=True))
+            result[f"loss/{octave}"] = float((bits + distortion).log2().mean())
+            result[f"bits/{octave}"] = float(bits.mean())
+    result["loss/mean"] = float(np.mean([v for k, v in result.items() if k.startswith("loss")]))
+    return result
+
+
+def train(
+    config: NetworkConfig, schedule: Schedule, patches: Patches, check: np.ndarray, out: Path, start: dict | None = None, quiet: bool = False
+) -> Trainee:
+    """Train for `schedule.minutes` of running time and return the model with averaged weights.
+
+    check: fixed validation patches (n, bands, h, w). out: folder for `checkpoint.pt` and the TensorBoard log; a checkpoint found there is
+    continued, with its time counted. start: state of a model to begin with (fine-tuning).
+    """
+    torch.manual_seed(schedule.seed)
+    model, average = Trainee(config), Trainee(config)
+    if start is not None:
+        model.load_state_dict(start)
+    average.load_state_dict(model.state_dict())
+    model.to(memory_format=torch.channels_last)
+    groups = [
+        dict(params=list(model.network.parameters()), base=schedule.rate_transforms),
+        dict(params=list(model.rate.parameters()), base=schedule.rate_entropy),
+    ]
+    optimizer = torch.optim.Adam([dict(g, lr=g["base"]) for g in groups], betas=(0.9, 0.99))
+    step, spent, checkpoint = 0, 0.0, out / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, spent = state["step"], state["spent"]
+        torch.manual_seed(schedule.seed + step)
+        patches.rng = np.random.default_rng(schedule.seed + step)
+    log = SummaryWriter(str(out / "log"))
+    budget, begun, recent = 60 * schedule.minutes, time.monotonic() - spent, []
+    saved = checked = spent
+    bar = tqdm(total=round(budget), initial=round(spent), unit="s", disable=quiet or None)
+    while (spent := time.monotonic() - begun) < budget:
+        factor = schedule.factor(step, spent / budget)
+        for group in optimizer.param_groups:
+            group["lr"] = group["base"] * factor
+        x = torch.from_numpy(patches.batch(schedule.batch)).contiguous(memory_format=torch.channels_last)
+        bits, distortion = model(x, draw_lambda(patches.rng, schedule, len(x), x.shape[-1] // 16))
+        loss = bits + distortion
+        # In part relative: a per cent saved on a simple or coarse patch counts nearly like one on a costly patch.
+        objective = (loss * (loss.detach() + 0.3) ** -0.7).mean()
+        optimizer.zero_grad()
+        objective.backward()
+        norms = [nn.utils.clip_grad_norm_(g["params"], 5.0) for g in groups]
+        if all(torch.isfinite(n) for n in norms):
+            optimizer.step()
+        with torch.no_grad():
+            decay = min(0.999, (1 + step) / (10 + step))
+            for a, p in zip(average.parameters(), model.parameters(), strict=True):
+                a.lerp_(p, 1 - decay)
+        step += 1
+        recent.append((float(loss.mean()), float(bits.mean()), *map(float, norms)))
+        if step % 50 == 0:
+            values = np.mean(recent[-50:], 0)
+            recent = recent[-50:]
+            for name, value in zip(("loss", "bits", "gradient/transforms", "gradient/entropy"), values, strict=True):
+                log.add_scalar(f"train/{name}", value, step)
+            bar.set_description(f"step {step}  loss {values[0]:.3f}  bit/sample {values[1]:.3f}")
+            bar.update(round(spent) - bar.n)
+        if spent - saved > schedule.save_every:
+            saved = spent
+            _save(checkpoint, model, average, optimizer, step, spent)
+        if spent - checked > schedule.check_every or step == 1:
+            checked = spent
+            result = evaluate(average, check)
+            for name, value in result.items():
+                log.add_scalar(f"check/{name}", value, step)
+            bar.write(f"{spent / 60:6.1f} min  step {step}  " + "  ".join(f"{k} {v:.4f}" for k, v in result.items()))
+    bar.close()
+    _save(checkpoint, model, average, optimizer, step, spent)
+    log.close()
+    return average
+
+
+def _save(path: Path, model: Trainee, average: Trainee, optimizer: torch.optim.Optimizer, step: int, spent: float) -> None:
+    state = dict(model=model.state_dict(), average=average.state_dict(), optimizer=optimizer.state_dict(), step=step, spent=spent)
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    part.replace(path)
