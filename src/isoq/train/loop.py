@@ -21,12 +21,13 @@ from .rate import ContextRate
 
 @dataclass(frozen=True)
 class Schedule:
-    """minutes of training; patch side in pixels (a multiple of 64); learning rates of the transforms and of the rate model."""
+    """minutes of training; patch side in pixels (a multiple of 64); learning rates of the parts (FINDINGS, "Training")."""
 
     minutes: float = 60.0
     patch: int = 192
     batch: int = 8
     rate_transforms: float = 6e-5
+    rate_modulation: float = 5e-4
     rate_entropy: float = 3e-3
     lambda_low: float = 8.0
     lambda_high: float = 2.0**18
@@ -105,8 +106,10 @@ def train(
         model.load_state_dict(start)
     average.load_state_dict(model.state_dict())
     model.to(memory_format=torch.channels_last)
+    net = model.network
     groups = [
-        dict(params=list(model.network.parameters()), base=schedule.rate_transforms),
+        dict(params=[*net.analysis.parameters(), *net.synthesis.parameters()], base=schedule.rate_transforms),
+        dict(params=list(net.modulation.parameters()), base=schedule.rate_modulation),
         dict(params=list(model.rate.parameters()), base=schedule.rate_entropy),
     ]
     optimizer = torch.optim.Adam([dict(g, lr=g["base"]) for g in groups], betas=(0.9, 0.99))
@@ -146,7 +149,7 @@ def train(
         if step % 50 == 0:
             values = np.mean(recent[-50:], 0)
             recent = recent[-50:]
-            for name, value in zip(("loss", "bits", "gradient/transforms", "gradient/entropy"), values, strict=True):
+            for name, value in zip(("loss", "bits", "gradient/transforms", "gradient/modulation", "gradient/entropy"), values, strict=True):
                 log.add_scalar(f"train/{name}", value, step)
             bar.set_description(f"step {step}  loss {values[0]:.3f}  bit/sample {values[1]:.3f}")
             bar.update(round(spent) - bar.n)

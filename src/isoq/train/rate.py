@@ -50,9 +50,9 @@ def _parents(latents: int, bands: int) -> np.ndarray:
 class ContextRate(nn.Module):
     """Bits of each latent, given the already coded ones.
 
-    scale:  E = sum_k w_k A_k, w >= 0, over A = (|q| + REST) / g of own-channel neighbours, of every earlier channel at the same place and
-            around it (ring of 8); Laplace parameter exp(a + b log(E g + c))
-    value:  mu = g * sum_k v_k q_k / g_k over own-channel neighbours and every earlier channel at the same place.
+    value:  mu = g * sum_k v_k q_k / g_k over own-channel neighbours and every earlier channel at the same place
+    scale:  E = sum_k w_k A_k, w >= 0, over A = (|q - mu| + REST) / g of own-channel neighbours, of every earlier channel at the same place
+            and around it (ring of 8); Laplace parameter exp(a + b log(E g + c)).
     g is the step scale sqrt(lambda) at each position, so that neighbours coded at another quality count in the right unit.
     """
 
@@ -69,13 +69,14 @@ class ContextRate(nn.Module):
         self.register_buffer("earlier", torch.tril(torch.ones(m, m), -1))
 
     def forms(self, q: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """q (n, M, h, w) quantized latents, g (n, 1, h, w) -> expected magnitude E and predicted value mu, both in local steps."""
-        a, v = (q.abs() + REST) / g, q / g
-        around = F.avg_pool2d(F.pad(a, (1, 1, 1, 1), mode="replicate"), 3, 1) * 9 - a
+        """q (n, M, h, w) quantized latents, g (n, 1, h, w) -> expected |q - mu| and predicted value mu, both in local steps."""
         mix = lambda w, x: torch.einsum("cd,ndhw->nchw", w, x)  # noqa: E731
+        v = q / g
+        mu = (mix(self.value_center * self.earlier, v) + _causal(v, self.value_causal)) * g
+        a = ((q - mu).abs() + REST) / g
+        around = F.avg_pool2d(F.pad(a, (1, 1, 1, 1), mode="replicate"), 3, 1) * 9 - a
         e = mix(self.center**2 * self.earlier, a) + mix(self.ring**2 * self.earlier, around) + _causal(a, self.causal**2)
-        mu = mix(self.value_center * self.earlier, v) + _causal(v, self.value_causal)
-        return e * g, mu * g
+        return e * g, mu
 
     def forward(self, y: Tensor, q: Tensor, g: Tensor) -> Tensor:
         """y (n, M, h, w) latents with uniform noise, q the same rounded -> bits (n, M, h, w)."""

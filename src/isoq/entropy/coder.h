@@ -1,0 +1,387 @@
+/* The context coder: what is sequential per latent and therefore compiled. Integer arithmetic decides every table; see context.py. */
+#ifndef ISOQ_CODER_H
+#define ISOQ_CODER_H
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PRECISION = 15,          /* bits of probability: frequencies of a table add up to 1 << 15 */
+    REACH = 15,              /* symbols -15 ... 15, then the escape */
+    SYMBOLS = 2 * REACH + 2,
+    ESCAPE = SYMBOLS - 1,
+    STEPS_PER_OCTAVE = 8,
+    LEVELS = 19 * STEPS_PER_OCTAVE,
+    BUCKETS = 3,             /* of the fractional part of the predicted value */
+    REST = 2,                /* magnitude of a zero, in 1/16 step */
+    OWN = 6,
+    OWN_VALUE = 4,
+    MAX_MAGNITUDE = 1 << 20, /* in 1/16 step: neighbours beyond count as this */
+    MAX_VALUE = 1 << 26,
+    MAX_LATENT = 1 << 23
+};
+
+/* ---- rANS: 64-bit state, 32-bit words (Duda 2013). The encoder runs backwards over a list of (start, frequency). ---- */
+
+typedef struct {
+    uint16_t start, freq;
+} Slot;
+
+typedef struct {
+    Slot *slots;
+    size_t count, capacity;
+    int failed;
+} SlotList;
+
+static void push(SlotList *list, uint32_t start, uint32_t freq) {
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? 2 * list->capacity : 1 << 16;
+        Slot *grown = (Slot *)realloc(list->slots, capacity * sizeof(Slot));
+        if (!grown) {
+            list->failed = 1;
+            return;
+        }
+        list->slots = grown;
+        list->capacity = capacity;
+    }
+    list->slots[list->count].start = (uint16_t)start;
+    list->slots[list->count++].freq = (uint16_t)freq;
+}
+
+static void push_bits(SlotList *list, uint32_t value, int bits) {
+    while (bits > 0) {
+        int n = bits < 12 ? bits : 12;
+        push(list, (value & ((1u << n) - 1)) << (PRECISION - n), 1u << (PRECISION - n));
+        value >>= n;
+        bits -= n;
+    }
+}
+
+/* Writes words from the end of `out` towards its front; returns how many, at most count / 2 + 2. */
+static size_t flush(const SlotList *list, uint32_t *out, size_t room) {
+    uint64_t x = 1ull << 31;
+    size_t at = room;
+    for (size_t k = list->count; k-- > 0;) {
+        uint32_t start = list->slots[k].start, freq = list->slots[k].freq;
+        if (x >= ((uint64_t)freq << (63 - PRECISION))) {
+            out[--at] = (uint32_t)x;
+            x >>= 32;
+        }
+        x = ((x / freq) << PRECISION) + x % freq + start;
+    }
+    out[--at] = (uint32_t)x;
+    out[--at] = (uint32_t)(x >> 32);
+    return room - at;
+}
+
+typedef struct {
+    uint64_t x;
+    const uint8_t *at, *end;
+    int failed;
+} Reader;
+
+static uint32_t next_word(Reader *r) {
+    uint32_t w;
+    if (r->end - r->at < 4) {
+        r->failed = 1;
+        return 0;
+    }
+    w = (uint32_t)r->at[0] | (uint32_t)r->at[1] << 8 | (uint32_t)r->at[2] << 16 | (uint32_t)r->at[3] << 24;
+    r->at += 4;
+    return w;
+}
+
+static void start_reader(Reader *r, const uint8_t *data, size_t size) {
+    r->at = data;
+    r->end = data + size;
+    r->failed = 0;
+    r->x = (uint64_t)next_word(r) << 32;
+    r->x |= next_word(r);
+}
+
+static inline uint32_t peek(const Reader *r) { return (uint32_t)(r->x & ((1u << PRECISION) - 1)); }
+
+static inline void advance(Reader *r, uint32_t start, uint32_t freq) {
+    r->x = (r->x >> PRECISION) * freq + peek(r) - start;
+    if (r->x < (1ull << 31)) r->x = r->x << 32 | next_word(r);
+}
+
+static uint32_t read_bits(Reader *r, int bits) {
+    uint32_t value = 0;
+    for (int shift = 0; bits > 0;) {
+        int n = bits < 12 ? bits : 12;
+        uint32_t v = peek(r) >> (PRECISION - n);
+        advance(r, v << (PRECISION - n), 1u << (PRECISION - n));
+        value |= v << shift;
+        shift += n;
+        bits -= n;
+    }
+    return value;
+}
+
+/* All of the stream was used, and the state is back where the encoder began: no other stream decodes to the same latents. */
+static int finished(const Reader *r) { return !r->failed && r->at == r->end && r->x == 1ull << 31; }
+
+static inline int bit_length(uint32_t v) {
+    int n = 0;
+    while (v) {
+        n++;
+        v >>= 1;
+    }
+    return n;
+}
+
+/* Magnitudes beyond the table: 5 bits of length, the bits below the leading one, the sign. */
+static void push_escape(SlotList *list, int32_t v) {
+    uint32_t beyond = (uint32_t)(v < 0 ? -v : v) - REACH;
+    int n = bit_length(beyond);
+    push_bits(list, (uint32_t)n, 5);
+    push_bits(list, beyond & ((1u << (n - 1)) - 1), n - 1);
+    push_bits(list, v < 0, 1);
+}
+
+static int32_t read_escape(Reader *r) {
+    int n = (int)read_bits(r, 5);
+    if (n == 0 || n > 26) {
+        r->failed = 1;
+        return 0;
+    }
+    int32_t v = (int32_t)((1u << (n - 1)) | read_bits(r, n - 1)) + REACH;
+    return read_bits(r, 1) ? -v : v;
+}
+
+static inline uint32_t find_symbol(const uint16_t *cdf, uint32_t slot) {
+    uint32_t low = 0;
+    for (uint32_t half = SYMBOLS / 2; half; half >>= 1)
+        low += (cdf[low + half] <= slot) ? half : 0;
+    return low;
+}
+
+/* An integer through a table: the table codes value >> shift, the low bits follow as they are. */
+static void put_value(SlotList *list, const uint16_t *cdf, int shift, int32_t value) {
+    int32_t v = value >> shift;
+    int escaped = v < -REACH || v > REACH, s = escaped ? ESCAPE : v + REACH;
+    push(list, cdf[s], cdf[s + 1] - cdf[s]);
+    if (escaped) push_escape(list, v);
+    push_bits(list, (uint32_t)value & ((1u << shift) - 1), shift);
+}
+
+static inline int64_t take_value(Reader *r, const uint16_t *cdf, int shift) {
+    uint32_t s = find_symbol(cdf, peek(r));
+    advance(r, cdf[s], cdf[s + 1] - cdf[s]);
+    int64_t v = s == ESCAPE ? read_escape(r) : (int64_t)s - REACH;
+    return v * (1ll << shift) + read_bits(r, shift);
+}
+
+/* ---- The model ---- */
+
+typedef struct { /* earlier channels that a channel looks at: entries start[c] ... start[c + 1] - 1 */
+    const int32_t *start, *channel, *weight;
+} Sparse;
+
+typedef struct {
+    Sparse center, ring, value;      /* weights of magnitudes: 1/2^13; of values: 1/2^12 */
+    const int32_t *own, *own_value;  /* (channels, OWN), (channels, OWN_VALUE) */
+    const int32_t *bias;             /* (channels,): added to the expected magnitude, 1/2^17 step, not negative */
+    const uint8_t *group;            /* (channels,): group of tables */
+    const uint16_t *cdf;             /* (groups * LEVELS * BUCKETS, SYMBOLS + 1) */
+    const int8_t *offset;            /* (same, SYMBOLS): reconstruction minus integer, 1/128 step, or null */
+    const float *bits;               /* (same, SYMBOLS): code length, encoder only */
+} Model;
+
+typedef struct {
+    int channels, rows, cols;
+    const int32_t *up, *down; /* (rows * cols,): 2^16 g and 2^6 / g, g = step scale relative to the finest in the tile, 0 < g <= 1 */
+} Grid;
+
+typedef struct {
+    int table, shift, flip;
+    int32_t rounded, mu;
+} Context;
+
+static inline int64_t clamp64(int64_t v, int64_t limit) { return v > limit ? limit : v < -limit ? -limit : v; }
+
+static inline void context_at(const Model *m, int c, int64_t magnitude, int64_t value, int32_t up, Context *k) {
+    int64_t e = ((magnitude * up) >> 16) + m->bias[c]; /* expected magnitude, 1/2^17 step */
+    int octave = 63 - __builtin_clzll((uint64_t)e | 1);
+    int level = 0;
+    if (octave >= 10) level = STEPS_PER_OCTAVE * (octave - 10) + (int)((e >> (octave - 3)) & 7);
+    if (level > LEVELS - 1) level = LEVELS - 1;
+    octave = 10 + level / STEPS_PER_OCTAVE - 17; /* of the clamped level, in steps */
+    k->shift = octave >= 2 ? octave - 1 : 0;
+    k->mu = (int32_t)clamp64((clamp64(value, (int64_t)1 << 44) * up) >> 28, 16 * (int64_t)MAX_LATENT);
+    k->rounded = (k->mu + 8) >> 4;
+    int fraction = k->mu - 16 * k->rounded; /* -8 ... 7 */
+    k->flip = fraction < 0;
+    if (k->flip) fraction = -fraction;
+    int bucket = k->shift ? 0 : fraction < 3 ? 0 : fraction < 6 ? 1 : 2;
+    k->table = (m->group[c] * LEVELS + level) * BUCKETS + bucket;
+}
+
+/* Terms of one row that do not depend on the row itself. */
+static void row_terms(const Model *m, const Grid *g, int c, int i, const int32_t *A, const int32_t *R, const int32_t *V, int64_t *magnitude,
+                      int64_t *value) {
+    size_t plane = (size_t)g->rows * g->cols, row = (size_t)i * g->cols;
+    int w = g->cols;
+    memset(magnitude, 0, w * sizeof(int64_t));
+    memset(value, 0, w * sizeof(int64_t));
+    const struct {
+        const Sparse *s;
+        const int32_t *from;
+        int64_t *to;
+    } terms[3] = {{&m->center, A, magnitude}, {&m->ring, R, magnitude}, {&m->value, V, value}};
+    for (int t = 0; t < 3; t++)
+        for (int k = terms[t].s->start[c]; k < terms[t].s->start[c + 1]; k++) {
+            const int32_t *restrict from = terms[t].from + terms[t].s->channel[k] * plane + row;
+            int64_t *restrict to = terms[t].to;
+            const int64_t weight = terms[t].s->weight[k];
+            for (int j = 0; j < w; j++) to[j] += weight * from[j];
+        }
+    const int32_t *own = m->own + c * OWN, *own_value = m->own_value + c * OWN_VALUE;
+    if (i > 0) {
+        const int32_t *a = A + c * plane + row - w, *v = V + c * plane + row - w;
+        for (int j = 0; j < w; j++) {
+            magnitude[j] += (int64_t)own[1] * a[j];
+            value[j] += (int64_t)own_value[1] * v[j];
+        }
+        for (int j = 1; j < w; j++) {
+            magnitude[j] += (int64_t)own[2] * a[j - 1];
+            value[j] += (int64_t)own_value[2] * v[j - 1];
+        }
+        for (int j = 0; j + 1 < w; j++) {
+            magnitude[j] += (int64_t)own[3] * a[j + 1];
+            value[j] += (int64_t)own_value[3] * v[j + 1];
+        }
+    }
+    if (i > 1)
+        for (int j = 0; j < w; j++) magnitude[j] += (int64_t)own[5] * A[c * plane + row - 2 * w + j];
+}
+
+static inline void left_terms(const Model *m, int c, int j, const int32_t *a, const int32_t *v, int64_t *magnitude, int64_t *value) {
+    const int32_t *own = m->own + c * OWN;
+    if (j > 0) {
+        *magnitude += (int64_t)own[0] * a[j - 1];
+        *value += (int64_t)m->own_value[c * OWN_VALUE] * v[j - 1];
+    }
+    if (j > 1) *magnitude += (int64_t)own[4] * a[j - 2];
+}
+
+static inline void remember(int32_t q, const Context *k, int32_t down, int32_t *a, int32_t *v) {
+    int64_t distance = 16 * (int64_t)q - k->mu;
+    int64_t magnitude = (((distance < 0 ? -distance : distance) + REST) * down) >> 6;
+    *a = (int32_t)(magnitude > MAX_MAGNITUDE ? MAX_MAGNITUDE : magnitude);
+    *v = (int32_t)clamp64((16 * (int64_t)q * down) >> 6, MAX_VALUE);
+}
+
+/* Sum over the eight neighbours, borders replicated. */
+static void ring_of(const int32_t *a, int rows, int cols, int32_t *out) {
+    for (int i = 0; i < rows; i++) {
+        const int32_t *n = a + (size_t)(i > 0 ? i - 1 : 0) * cols, *h = a + (size_t)i * cols, *s = a + (size_t)(i + 1 < rows ? i + 1 : i) * cols;
+        for (int j = 0; j < cols; j++) {
+            int l = j > 0 ? j - 1 : 0, r = j + 1 < cols ? j + 1 : j;
+            out[(size_t)i * cols + j] = n[l] + n[j] + n[r] + h[l] + h[r] + s[l] + s[j] + s[r];
+        }
+    }
+}
+
+static inline float reconstruct(const Model *m, const Context *k, int32_t q, int32_t bucketed) {
+    if (!m->offset || k->shift || bucketed < -REACH || bucketed > REACH) return (float)q;
+    float d = m->offset[(size_t)k->table * SYMBOLS + bucketed + REACH] * (1.0f / 128);
+    return (float)q + (k->flip ? -d : d);
+}
+
+static inline int32_t residual(const Context *k, int32_t q) { return k->flip ? k->rounded - q : q - k->rounded; }
+
+static inline float code_length(const Model *m, const Context *k, int32_t q) {
+    int32_t v = residual(k, q) >> k->shift;
+    const float *bits = m->bits + (size_t)k->table * SYMBOLS;
+    if (v >= -REACH && v <= REACH) return bits[v + REACH] + k->shift;
+    return bits[ESCAPE] + k->shift + 5 + bit_length((uint32_t)(v < 0 ? -v : v) - REACH);
+}
+
+/* What the coder did, for counting: each may be null. */
+typedef struct {
+    int32_t *table;  /* (channels, rows, cols) */
+    int16_t *symbol; /* same: -REACH ... REACH, or REACH + 1 for an escape; shifted residual */
+    int8_t *flip;
+} Trace;
+
+/* Chooses q for each y (rounding, or one step nearer to the prediction where that costs less: error^2 + trade * bits) and lists the slots. */
+static int encode_latents(const Model *m, const Grid *g, const float *y, float trade, int32_t *q, float *reconstruction, SlotList *list,
+                          const Trace *trace) {
+    size_t plane = (size_t)g->rows * g->cols, all = plane * g->channels;
+    int32_t *A = (int32_t *)malloc(all * 4), *R = (int32_t *)malloc(all * 4), *V = (int32_t *)malloc(all * 4);
+    int64_t *magnitude = (int64_t *)malloc(g->cols * 8), *value = (int64_t *)malloc(g->cols * 8);
+    int ok = A && R && V && magnitude && value;
+    for (int c = 0; ok && c < g->channels; c++) {
+        for (int i = 0; i < g->rows; i++) {
+            row_terms(m, g, c, i, A, R, V, magnitude, value);
+            size_t row = c * plane + (size_t)i * g->cols;
+            for (int j = 0; j < g->cols; j++) {
+                Context k;
+                left_terms(m, c, j, A + row, V + row, magnitude + j, value + j);
+                context_at(m, c, magnitude[j], value[j], g->up[i * g->cols + j], &k);
+                float target = y[row + j];
+                int32_t best = (int32_t)lrintf(fminf(fmaxf(target, -(float)MAX_LATENT), (float)MAX_LATENT));
+                if (trade > 0 && best != k.rounded) {
+                    int32_t other = best < k.rounded ? best + 1 : best - 1;
+                    float d0 = target - best, d1 = target - other;
+                    if (d1 * d1 + trade * code_length(m, &k, other) < d0 * d0 + trade * code_length(m, &k, best)) best = other;
+                }
+                int32_t r = residual(&k, best), v = r >> k.shift;
+                put_value(list, m->cdf + (size_t)k.table * (SYMBOLS + 1), k.shift, r);
+                q[row + j] = best;
+                reconstruction[row + j] = reconstruct(m, &k, best, v);
+                remember(best, &k, g->down[i * g->cols + j], A + row + j, V + row + j);
+                if (trace->table) {
+                    trace->table[row + j] = k.table;
+                    trace->symbol[row + j] = (int16_t)(v < -REACH || v > REACH ? REACH + 1 : v);
+                    trace->flip[row + j] = (int8_t)k.flip;
+                }
+            }
+        }
+        ring_of(A + c * plane, g->rows, g->cols, R + c * plane);
+    }
+    free(A), free(R), free(V), free(magnitude), free(value);
+    return ok && !list->failed;
+}
+
+/* 1: decoded; 0: the stream is damaged; -1: no memory. */
+static int decode_latents(const Model *m, const Grid *g, const uint8_t *data, size_t size, int32_t *q, float *reconstruction) {
+    size_t plane = (size_t)g->rows * g->cols, all = plane * g->channels;
+    int32_t *A = (int32_t *)malloc(all * 4), *R = (int32_t *)malloc(all * 4), *V = (int32_t *)malloc(all * 4);
+    int64_t *magnitude = (int64_t *)malloc(g->cols * 8), *value = (int64_t *)malloc(g->cols * 8);
+    int result = A && R && V && magnitude && value ? 1 : -1;
+    Reader reader;
+    start_reader(&reader, data, size);
+    for (int c = 0; result == 1 && c < g->channels; c++) {
+        for (int i = 0; i < g->rows; i++) {
+            row_terms(m, g, c, i, A, R, V, magnitude, value);
+            size_t row = c * plane + (size_t)i * g->cols;
+            for (int j = 0; j < g->cols; j++) {
+                Context k;
+                left_terms(m, c, j, A + row, V + row, magnitude + j, value + j);
+                context_at(m, c, magnitude[j], value[j], g->up[i * g->cols + j], &k);
+                int64_t r = take_value(&reader, m->cdf + (size_t)k.table * (SYMBOLS + 1), k.shift);
+                int64_t latent = k.rounded + (k.flip ? -r : r);
+                int32_t best = (int32_t)clamp64(latent, MAX_LATENT);
+                if (best != latent) reader.failed = 1;
+                q[row + j] = best;
+                reconstruction[row + j] = reconstruct(m, &k, best, (int32_t)(r >> k.shift));
+                remember(best, &k, g->down[i * g->cols + j], A + row + j, V + row + j);
+            }
+            if (reader.failed) {
+                result = 0;
+                break;
+            }
+        }
+        if (result == 1) ring_of(A + c * plane, g->rows, g->cols, R + c * plane);
+    }
+    if (result == 1 && !finished(&reader)) result = 0;
+    free(A), free(R), free(V), free(magnitude), free(value);
+    return result;
+}
+
+#endif

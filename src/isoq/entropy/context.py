@@ -1,0 +1,125 @@
+"""The context entropy model: tables chosen by integer arithmetic over already decoded neighbours.
+
+For every latent, in coding order (channel by channel, raster order inside), two integer linear forms are evaluated: the expected magnitude of
+its prediction error, from the magnitudes around it, and its predicted value. Magnitude (logarithmic, 8 steps an octave), the fractional part
+of the prediction (3 buckets) and the channel's group choose one counted table. No side information, no floating point. The arithmetic is in
+coder.h; this module owns the arrays.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from math import isqrt
+
+import numpy as np
+
+from ..errors import DamagedFile
+from ..levels import COUNT, PER_OCTAVE
+from ._coder import CONSTANTS, ContextCoder
+
+PRECISION, SYMBOLS, LEVELS, BUCKETS = (CONSTANTS[k] for k in ("precision", "symbols", "levels", "buckets"))
+OWN, OWN_VALUE, REACH = CONSTANTS["own"], CONSTANTS["own_value"], CONSTANTS["reach"]
+MAGNITUDE_ONE, VALUE_ONE, BIAS_ONE = 1 << 13, 1 << 12, 1 << 17  # fixed-point units of the weights
+_TERMS = ("center", "ring", "value")
+_TYPES = {
+    **{f"{t}_{part}": np.int32 for t in _TERMS for part in ("start", "channel", "weight")},
+    **{"own": np.int32, "own_value": np.int32, "bias": np.int32, "group": np.uint8, "cdf": np.uint16, "offset": np.int8},
+}
+
+
+@cache
+def _step_scales() -> tuple[np.ndarray, np.ndarray]:
+    """For d = 0 ... COUNT - 1 levels below the finest: floor(2^16 g), floor(2^6 / g) with g = 2^(-d / (2 PER_OCTAVE)), by exact integer roots."""
+
+    def root(power: int) -> int:
+        value = 1 << power
+        for _ in range(7):
+            value = isqrt(value)
+        return value
+
+    assert 2 * PER_OCTAVE == 128, "seven square roots make a 128th root"
+    up = np.array([root(16 * 128 - d) for d in range(COUNT)], np.int32)
+    return up, np.array([root(6 * 128 + d) for d in range(COUNT)], np.int32)
+
+
+class ContextModel:
+    """Encoder and decoder of quantized latents.
+
+    arrays: for each of center, ring and value the sparse weights `X_start` (channels + 1,), `X_channel`, `X_weight` (entries,); `own`
+    (channels, 6) and `own_value` (channels, 4); `bias` (channels,) of the magnitude, 1/2^17 step; `group` (channels,) uint8; `cdf` (groups * LEVELS * BUCKETS, SYMBOLS + 1) uint16, cumulative
+    frequencies of total 2^15; `offset` (same rows, SYMBOLS) int8, reconstruction offsets in 1/128 step. Raises ValueError if they are not that.
+    """
+
+    kind = "context"
+
+    def __init__(self, arrays: dict[str, np.ndarray]):
+        self.arrays = _checked(arrays)
+        cdf = self.arrays["cdf"].astype(np.int64)
+        bits = (PRECISION - np.log2(np.diff(cdf, axis=1))).astype(np.float32)
+        self._coder = ContextCoder({**self.arrays, "bits": bits})
+        self.channels = self._coder.channels
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> ContextModel:
+        """From arrays whose names carry the prefix `context_`, as a model folder keeps them. Raises ValueError."""
+        return cls({name.removeprefix("context_"): a for name, a in arrays.items() if name.startswith("context_")})
+
+    def encode(self, y: np.ndarray, levels: np.ndarray, trade: float = 0.0, trace: bool = False) -> tuple:
+        """Quantize and code.
+
+        y: (channels, rows, cols) float32, gains applied; levels: (rows, cols) quality level of each position; trade: rate-distortion
+        optimized quantization, squared steps of error worth one bit (0: plain rounding). Returns the stream, the quantized latents (int32) and
+        their reconstruction (float32, gains still applied), both (channels, rows, cols); with `trace` also tables, symbols and flips.
+        """
+        up, down = self._scales(levels)
+        return self._coder.encode(np.ascontiguousarray(y, np.float32), up, down, trade, trace)
+
+    def decode(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The quantized latents and their reconstruction, as `encode` returned them. Raises DamagedFile."""
+        up, down = self._scales(levels)
+        result = self._coder.decode(np.frombuffer(data, np.uint8), up, down)
+        if result is None:
+            raise DamagedFile("the latents of a tile do not decode: the file is damaged")
+        return result
+
+    @staticmethod
+    def _scales(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        below = levels.max() - levels
+        up, down = _step_scales()
+        return up[below], down[below]
+
+
+def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    missing = set(_TYPES) - set(arrays)
+    if missing:
+        raise ValueError(f"context model lacks {', '.join(sorted(missing))}")
+    a = {name: np.ascontiguousarray(arrays[name]) for name in _TYPES}
+    for name, dtype in _TYPES.items():
+        if a[name].dtype != dtype:
+            raise ValueError(f"context model: {name} is {a[name].dtype}, not {np.dtype(dtype)}")
+    channels = a["group"].size
+    tables = (int(a["group"].max(initial=0)) + 1) * LEVELS * BUCKETS
+    shapes = {"group": (channels,), "bias": (channels,), "own": (channels, OWN), "own_value": (channels, OWN_VALUE), "cdf": (tables, SYMBOLS + 1), "offset": (tables, SYMBOLS)}
+    for name, shape in shapes.items():
+        if a[name].shape != shape:
+            raise ValueError(f"context model: {name} has shape {a[name].shape}, not {shape}")
+    load = {"magnitude": np.abs(a["own"]).sum(1, dtype=np.int64), "value": np.abs(a["own_value"]).sum(1, dtype=np.int64)}
+    for term in _TERMS:
+        start, channel, weight = (a[f"{term}_{part}"] for part in ("start", "channel", "weight"))
+        ordered = start.shape == (channels + 1,) and start[0] == 0 and start[-1] == channel.size and (np.diff(start) >= 0).all()
+        if not ordered or channel.ndim != 1 or channel.shape != weight.shape:
+            raise ValueError(f"context model: {term} is not a list of entries by channel")
+        owner = np.repeat(np.arange(channels), np.diff(start))
+        if channel.size and (channel.min() < 0 or (channel >= owner).any()):
+            raise ValueError(f"context model: {term} looks at channels that are not decoded yet")
+        total = np.bincount(owner, np.abs(weight.astype(np.float64)), channels) * (8 if term == "ring" else 1)
+        load["value" if term == "value" else "magnitude"] = load["value" if term == "value" else "magnitude"] + total
+    if min(a["own"].min(initial=0), a["bias"].min(initial=0), a["center_weight"].min(initial=0), a["ring_weight"].min(initial=0)) < 0:
+        raise ValueError("context model: negative weight of a magnitude")
+    # The accumulators of coder.h stay inside 64 bits up to here.
+    if load["magnitude"].max(initial=0) > 1 << 20 or load["value"].max(initial=0) > 1 << 17:
+        raise ValueError("context model: weights are too large")
+    steps = np.diff(a["cdf"].astype(np.int64), axis=1)
+    if (a["cdf"][:, 0] != 0).any() or (a["cdf"][:, -1] != 1 << PRECISION).any() or (steps < 1).any():
+        raise ValueError("context model: a table is not a distribution")
+    return a

@@ -1,0 +1,17 @@
+"""Quantization of latents."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..levels import GAIN
+
+# Rate-distortion optimized quantization: squared steps of error that one bit is worth. At quality lambda one squared step is worth
+# lambda / m^2 = 1 / GAIN^2 bits where m = GAIN sqrt(lambda); the factor was chosen on val/ (docs/decisions.md).
+TRADE = 0.8 * GAIN**2
+DEADZONE = 0.15
+
+
+def deadzone(y: np.ndarray) -> np.ndarray:
+    """Latents (float32, gains applied) -> integers as float32, rounding thresholds moved outwards by half of DEADZONE."""
+    return np.sign(y) * np.floor(np.abs(y) + (0.5 - DEADZONE / 2))

@@ -1,0 +1,35 @@
+"""What can go wrong. Every message is one line that names the file, what is wrong and what to do."""
+
+from __future__ import annotations
+
+
+class IsoqError(Exception):
+    """Base of all errors that isoq raises on purpose."""
+
+
+class BadInput(IsoqError):
+    """The input or an argument cannot be used."""
+
+
+class UnsupportedImage(BadInput):
+    """An image of a type that isoq does not handle."""
+
+
+class OutputExists(BadInput):
+    """The output is there already and may not be replaced."""
+
+
+class DamagedFile(IsoqError):
+    """An .isoq file that is truncated, altered or not one at all."""
+
+
+class WrongModel(IsoqError):
+    """The model that a file needs is missing or a different one."""
+
+
+class UnreachableTarget(IsoqError):
+    """The model cannot reach the target that was asked for."""
+
+
+class BrokenPromise(IsoqError):
+    """A recorded error or a certificate that is not true."""

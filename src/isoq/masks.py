@@ -1,0 +1,106 @@
+"""Pixels that carry no measurement: nodata, NaN, infinities. Kept losslessly, filled smoothly before the transform."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from .errors import DamagedFile
+
+VALID, NODATA, NAN, PLUS_INF, MINUS_INF = range(5)
+
+
+def classify(samples: np.ndarray, nodata: tuple[float | None, ...]) -> np.ndarray:
+    """(bands, rows, cols) samples and nodata per band -> uint8 classes of the same shape; 0 is valid."""
+    classes = np.zeros(samples.shape, np.uint8)
+    if samples.dtype.kind == "f":
+        classes[np.isnan(samples)] = NAN
+        classes[samples == np.inf] = PLUS_INF
+        classes[samples == -np.inf] = MINUS_INF
+    for band, value in enumerate(nodata):
+        if value is not None:
+            classes[band][np.isnan(samples[band]) if np.isnan(value) else samples[band] == value] = NODATA
+    return classes
+
+
+def restore(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...]) -> None:
+    """Put the special values back, in place. A valid pixel that came out as nodata moves to the nearest other value."""
+    for band, value in enumerate(nodata):
+        if value is None or np.isnan(value):
+            continue
+        wrong = (samples[band] == value) & (classes[band] == VALID)
+        if wrong.any():
+            kind = samples.dtype
+            up = np.nextafter(kind.type(value), kind.type(np.inf)) if kind.kind == "f" else min(int(value) + 1, np.iinfo(kind).max)
+            down = np.nextafter(kind.type(value), kind.type(-np.inf)) if kind.kind == "f" else max(int(value) - 1, np.iinfo(kind).min)
+            samples[band][wrong] = up if up != value else down
+    for band, value in enumerate(nodata):
+        if value is not None:
+            samples[band][classes[band] == NODATA] = value
+    if samples.dtype.kind == "f":
+        for kind, value in ((NAN, np.nan), (PLUS_INF, np.inf), (MINUS_INF, -np.inf)):
+            samples[classes == kind] = value
+
+
+def fill(x: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(rows, cols) float32 -> the same with invalid pixels filled from coarser and coarser means (pull-push, Gortler et al. 1996).
+
+    The filling is smooth, so it costs next to no bits and does not ring into its neighbours.
+    """
+    if valid.all():
+        return x
+    weight = valid.astype(np.float32)
+    value = np.where(valid, x, 0).astype(np.float32)
+    if min(x.shape) == 1 or max(x.shape) <= 2:
+        return np.where(valid, x, value.sum() / max(weight.sum(), 1)).astype(np.float32)
+    rows, cols = (-(-s // 2) for s in x.shape)
+    pad = ((0, 2 * rows - x.shape[0]), (0, 2 * cols - x.shape[1]))
+    pool = lambda a: np.pad(a, pad).reshape(rows, 2, cols, 2).sum((1, 3))  # noqa: E731
+    total, count = pool(value * weight), pool(weight)
+    coarse = fill((total / np.maximum(count, 1)).astype(np.float32), count > 0)
+    fine = _smooth_double(coarse)[: x.shape[0], : x.shape[1]]
+    return np.where(valid, x, fine)
+
+
+def _smooth_double(a: np.ndarray) -> np.ndarray:
+    """Twice as many rows and columns by linear interpolation (weights 3/4 and 1/4)."""
+    for axis in (0, 1):
+        a = np.moveaxis(a, axis, 0)
+        before, after = np.concatenate([a[:1], a[:-1]]), np.concatenate([a[1:], a[-1:]])
+        a = np.stack([0.75 * a + 0.25 * before, 0.75 * a + 0.25 * after], 1).reshape(2 * len(a), -1)
+        a = np.moveaxis(a, 0, axis)
+    return a.astype(np.float32)
+
+
+def pack(classes: np.ndarray) -> bytes:
+    """Classes (bands, rows, cols) -> bytes; empty if all pixels are valid. Bands with the mask of the band before cost a bit."""
+    if not classes.any():
+        return b""
+    change = classes.copy()
+    change[1:] ^= classes[:-1]
+    change[:, 1:] ^= change[:, :-1]
+    deep = int(classes.max() > 1)
+    return bytes([deep]) + zlib.compress(change.tobytes() if deep else np.packbits(change).tobytes(), 9)
+
+
+def unpack(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """The inverse of `pack`. Raises DamagedFile."""
+    if not data:
+        return np.zeros(shape, np.uint8)
+    size = int(np.prod(shape))
+    plain = data[0] == 1
+    expected = size if plain else -(-size // 8)
+    try:
+        raw = zlib.decompressobj().decompress(data[1:], expected + 1)
+    except zlib.error as error:
+        raise DamagedFile("the mask of a tile does not decode: the file is damaged") from error
+    if len(raw) != expected:
+        raise DamagedFile("the mask of a tile has the wrong size: the file is damaged")
+    flat = np.frombuffer(raw, np.uint8)
+    classes = (flat if plain else np.unpackbits(flat, count=size)).reshape(shape).copy()
+    classes[:] = np.bitwise_xor.accumulate(classes, 1)
+    classes[:] = np.bitwise_xor.accumulate(classes, 0)
+    if classes.max() > MINUS_INF:
+        raise DamagedFile("the mask of a tile holds unknown classes: the file is damaged")
+    return classes

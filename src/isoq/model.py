@@ -1,0 +1,118 @@
+"""A model: a folder of data (`model.json`, two ONNX graphs, `decoder.npz`), no code, nothing pickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property, lru_cache
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from .errors import BadInput, WrongModel
+from .levels import GAIN, level_to_lambda
+from .transforms import Transform
+
+SHIPPED = Path(__file__).parent / "models"
+STRIDE = 16  # pixels per latent, each way
+LEAST_SIDE = 64  # pixels: the last stage needs four samples to extrapolate its border
+FORMAT = 1
+
+
+class Model:
+    """What encoder and decoder need of one network.
+
+    `info` is model.json: name, preset, bands, widths, latents, entropy, lambda_min, lambda_max, calibration, provenance, metrics.
+    Its identity hashes what the decoder uses, so that a new calibration does not change it.
+    """
+
+    def __init__(self, folder: Path, optimize: bool = True, threads: int = 1):
+        self.folder = Path(folder)
+        try:
+            self.info = json.loads((self.folder / "model.json").read_text())
+            with np.load(self.folder / "decoder.npz", allow_pickle=False) as arrays:
+                self.arrays = {name: arrays[name] for name in arrays.files}
+            graphs = {name: (self.folder / f"{name}.onnx").read_bytes() for name in ("analysis", "synthesis")}
+            if self.info["format"] != FORMAT:
+                raise WrongModel(f"{self.folder}: model format {self.info['format']} is not known to this version of isoq; upgrade isoq")
+            self.name, self.bands, self.latents = str(self.info["name"]), int(self.info["bands"]), int(self.info["latents"])
+            self._range = float(self.info["lambda_min"]), float(self.info["lambda_max"])
+            self.calibration: dict = self.info["calibration"]
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise WrongModel(f"{self.folder}: not a model folder ({error}); see 'isoq models'") from error
+        self.analysis = Transform(graphs["analysis"], optimize, threads)
+        self.synthesis = Transform(graphs["synthesis"], optimize, threads)
+        self.identity = self._hash(graphs["synthesis"])
+
+    def _hash(self, synthesis: bytes) -> str:
+        digest = hashlib.sha256(json.dumps([FORMAT, self.bands, self.latents, self.info["entropy"], *self._range]).encode())
+        digest.update(synthesis)
+        for name in sorted(self.arrays):
+            if not name.startswith("hyper_analysis_"):
+                array = np.ascontiguousarray(self.arrays[name])
+                digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def entropy(self):
+        """The entropy model: `encode(y, levels, ...)` and `decode(data, levels)`."""
+        try:
+            if self.info["entropy"] == "context":
+                from .entropy.context import ContextModel as Kind
+            else:
+                from .entropy.hyperprior import HyperpriorModel as Kind
+            return Kind.from_arrays(self.arrays)
+        except ValueError as error:
+            raise WrongModel(f"{self.folder}: {error}") from error
+
+    def gains(self, levels: np.ndarray) -> np.ndarray:
+        """Levels (any shape) -> gain per latent channel (latents, *shape) float32: m(lambda) = GAIN sqrt(lambda) exp(MLP(log lambda))."""
+        distinct, where = np.unique(levels, return_inverse=True)
+        table = np.stack([self._gain(int(level)) for level in distinct], 1)
+        return table[:, where.reshape(np.shape(levels))]
+
+    @lru_cache(maxsize=4096)  # noqa: B019 - a model lives as long as the program
+    def _gain(self, level: int) -> np.ndarray:
+        a, lam = self.arrays, float(level_to_lambda(level))
+        low, high = self._range
+        t = np.log(lam / low) / np.log(high / low)
+        hidden = np.maximum(a["modulation_in"].astype(np.float64)[:, 0] * t + a["modulation_in_bias"], 0)
+        return (GAIN * np.sqrt(lam) * np.exp(a["modulation_out"].astype(np.float64) @ hidden + a["modulation_out_bias"])).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def load_model(name: str | Path) -> Model:
+    """A shipped model by name or full id (`eo16`, `eo16-1`; a bare name is its newest release) or a model folder. Raises WrongModel."""
+    if Path(name).is_dir():
+        return Model(Path(name))
+    for folder in reversed(shipped_models()):
+        if str(name) in (folder.name, folder.name.rpartition("-")[0]):
+            return Model(folder)
+    known = ", ".join(folder.name for folder in shipped_models())
+    raise WrongModel(f"no model '{name}': neither a folder nor one of the shipped models ({known}); give --model")
+
+
+def shipped_models() -> list[Path]:
+    """Folders of the models in this package, oldest release first."""
+    return sorted((f for f in SHIPPED.glob("*-*") if (f / "model.json").exists()), key=lambda f: (f.name.rpartition("-")[0], int(f.name.rpartition("-")[2])))
+
+
+def model_for_file(name: str, identity: str, given: str | Path | None = None) -> Model:
+    """The model that a file was written with: the one given, else a shipped one. Raises WrongModel if it is not the very same."""
+    model = load_model(given if given is not None else name)
+    if model.identity != identity:
+        raise WrongModel(f"written with model {name} ({identity}), but {model.folder} is {model.name} ({model.identity}); give its folder with --model")
+    return model
+
+
+def update_info(folder: Path, **changes) -> None:
+    """Change entries of a folder's model.json (calibration, metrics); the write is atomic. Raises BadInput."""
+    path = folder / "model.json"
+    try:
+        info = json.loads(path.read_text())
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps({**info, **changes}, indent=1) + "\n")
+        part.replace(path)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: cannot update the model ({error})") from error

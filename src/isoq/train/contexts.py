@@ -1,0 +1,167 @@
+"""From trained transforms to the integer context model: linear forms refitted on really quantized latents, thinned out, tables counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..entropy.context import BIAS_ONE, BUCKETS, LEVELS, MAGNITUDE_ONE, PRECISION, REACH, SYMBOLS, VALUE_ONE, ContextModel
+from ..entropy.quantize import TRADE, deadzone
+from ..levels import COUNT, level_to_lambda
+from .networks import Network, coding_order, packet_frequencies
+from .rate import REST, VALUE_NEIGHBOURS, ContextRate, _causal
+
+# How many earlier channels each channel looks at: magnitudes at the same place, around it, values at the same place.
+KEPT = {"center": 24, "ring": 12, "value": 8}
+_STEPS, _FIT_BATCH = 500, 6
+
+
+class _Forms(nn.Module):
+    """The two linear forms as the coder evaluates them: E is the Laplace parameter itself, with a bias per channel."""
+
+    def __init__(self, rate: ContextRate):
+        super().__init__()
+        fold = torch.exp(0.5 * rate.a.detach())[:, None]
+        self.center = nn.Parameter(rate.center.detach().abs() * fold)
+        self.ring = nn.Parameter(rate.ring.detach().abs() * fold)
+        self.own = nn.Parameter(rate.causal.detach().abs() * fold)
+        self.value = nn.Parameter(rate.value_center.detach().clone())
+        self.own_value = nn.Parameter(rate.value_causal.detach().clone())
+        self.bias = nn.Parameter(torch.exp(0.5 * (rate.a + rate.c).detach()).clamp(min=0.05))
+        earlier = rate.earlier
+        for name in KEPT:
+            self.register_buffer(f"{name}_mask", earlier.clone())
+
+    def forward(self, q: Tensor, g: Tensor) -> Tensor:
+        """Bits of integer latents q (n, M, h, w), g (n, 1, h, w) step scales: (n, M, h, w)."""
+        mix = lambda w, x: torch.einsum("cd,ndhw->nchw", w, x)  # noqa: E731
+        v = q / g
+        mu = (mix(self.value * self.value_mask, v) + _causal(v, self.own_value)) * g
+        a = ((q - mu).abs() + REST) / g
+        around = F.avg_pool2d(F.pad(a, (1, 1, 1, 1), mode="replicate"), 3, 1) * 9 - a
+        e = mix(self.center**2 * self.center_mask, a) + mix(self.ring**2 * self.ring_mask, around) + _causal(a, self.own**2)
+        b = e * g + self.bias.view(1, -1, 1, 1) ** 2 + 1e-3
+        m = (q - mu).abs()
+        far = torch.exp(-(m + 0.5) / b)
+        outside = 0.5 * (torch.exp(-(m - 0.5).clamp(min=0) / b) - far)
+        inside = 1 - 0.5 * far - 0.5 * torch.exp(-(0.5 - m).clamp(min=0) / b)
+        p = torch.where(m > 0.5, outside, inside)
+        return torch.where(p < 1e-6, (m - 0.5) / b * 1.4427 + 1, -torch.log2(p.clamp(min=1e-7)))
+
+    @torch.no_grad()
+    def thin(self) -> None:
+        """Keep the heaviest weights of every channel."""
+        for name, kept in KEPT.items():
+            weight = getattr(self, name).abs() * getattr(self, f"{name}_mask")
+            order = weight.argsort(1, descending=True)[:, :kept]
+            getattr(self, f"{name}_mask").copy_(torch.zeros_like(weight).scatter(1, order, 1.0) * getattr(self, f"{name}_mask"))
+
+    @torch.no_grad()
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The integer weights, in the layout of ContextModel (without tables)."""
+
+        def sparse(name: str, w: Tensor, one: int) -> dict[str, np.ndarray]:
+            integers = np.rint((w * getattr(self, f"{name}_mask")).numpy() * one).astype(np.int32)
+            row, col = np.nonzero(integers)
+            start = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(integers)))])
+            entries = {"start": start, "channel": col, "weight": integers[row, col]}
+            return {f"{name}_{k}": v.astype(np.int32) for k, v in entries.items()}
+
+        return {
+            **sparse("center", self.center**2, MAGNITUDE_ONE),
+            **sparse("ring", self.ring**2, MAGNITUDE_ONE),
+            **sparse("value", self.value, VALUE_ONE),
+            "own": np.rint(self.own.numpy() ** 2 * MAGNITUDE_ONE).astype(np.int32),
+            "own_value": np.rint(self.own_value.numpy()[:, :VALUE_NEIGHBOURS] * VALUE_ONE).astype(np.int32),
+            "bias": np.rint(self.bias.numpy() ** 2 * BIAS_ONE).astype(np.int32),
+        }
+
+
+def fit_forms(rate: ContextRate, network: Network, latents: Tensor, seed: int = 0, steps: int = _STEPS) -> dict[str, np.ndarray]:
+    """Refit on deadzone-quantized latents (n, M, h, w, gains not applied) at log-uniform quality; thin out; refit what is left."""
+    forms, rng = _Forms(rate), np.random.default_rng(seed)
+    for phase in ("all", "thinned"):
+        optimizer = torch.optim.Adam(forms.parameters(), lr=2e-3)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        for _ in range(steps):
+            y = latents[torch.from_numpy(rng.choice(len(latents), _FIT_BATCH))]
+            octave = rng.uniform(3, 19, (len(y), 1, 1)) + np.zeros((1, *y.shape[2:]))
+            mixed = rng.random(len(y)) < 0.2
+            blocks = np.kron(rng.normal(0, 1, (len(y), -(-y.shape[2] // 4), -(-y.shape[3] // 4))), np.ones((4, 4)))
+            octave[mixed] += blocks[mixed, : y.shape[2], : y.shape[3]]
+            lam = torch.from_numpy(np.exp2(octave).astype(np.float32))
+            with torch.no_grad():
+                q = torch.from_numpy(deadzone((y * network.gains(lam).permute(0, 3, 1, 2)).numpy()))
+            bits = forms(q, lam.sqrt()[:, None]).sum((1, 2, 3)) / (256 * y.shape[2] * y.shape[3])
+            loss = (bits * (bits.detach() + 0.2) ** -0.7).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        if phase == "all":
+            forms.thin()
+    return forms.arrays()
+
+
+def table_groups(latents: int, bands: int) -> np.ndarray:
+    """(latents,) uint8: channels share tables with those of the same frequency ring (0 ... 15); without a packet, sixteen runs of channels."""
+    if latents == 256 * bands:
+        return packet_frequencies(bands)[coding_order(bands)][:, :2].max(1).astype(np.uint8)
+    return (np.arange(latents) * 16 // latents).astype(np.uint8)
+
+
+def _first_tables(groups: int) -> np.ndarray:
+    """(groups * LEVELS * BUCKETS, SYMBOLS) probabilities of a Laplace with the parameter that the level stands for."""
+    level = np.arange(LEVELS)
+    e = 2.0 ** (level // 8 - 7) * (1 + (level % 8 + 0.5) / 8)
+    shift = np.maximum(np.floor(np.log2(e)) - 1, 0)
+    b = (e / 2**shift)[:, None, None]
+    centre = np.array([0.0, 0.25, 0.43])[None, :, None]
+    edges = np.arange(-REACH, REACH + 2)[None, None, :] - 0.5 - centre
+    cumulative = np.where(edges < 0, 0.5 * np.exp(np.minimum(edges, 0) / b), 1 - 0.5 * np.exp(-np.maximum(edges, 0) / b))
+    p = np.diff(cumulative, axis=2)
+    p = np.concatenate([p, 1 - p.sum(2, keepdims=True)], 2)
+    return np.tile(p.reshape(-1, SYMBOLS), (groups, 1))
+
+
+def quantize_tables(p: np.ndarray) -> np.ndarray:
+    """Probabilities (tables, symbols) -> cumulative frequencies (tables, symbols + 1) uint16 of total 2^PRECISION, none of them zero."""
+    total = 1 << PRECISION
+    p = np.maximum(p, 0) / p.sum(1, keepdims=True)
+    freq = 1 + np.floor(p * (total - p.shape[1])).astype(np.int64)
+    freq[np.arange(len(p)), p.argmax(1)] += total - freq.sum(1)
+    return np.concatenate([np.zeros((len(p), 1), np.int64), freq.cumsum(1)], 1).astype(np.uint16)
+
+
+def count_tables(forms: dict[str, np.ndarray], group: np.ndarray, network: Network, planes: list[np.ndarray], rounds: int = 2) -> ContextModel:
+    """Count the tables and reconstruction offsets on latents (M, h, w; gains not applied), each coded at 11 qualities over the whole range.
+
+    The encoder's choices depend on the tables: the first round starts from Laplace tables, the next ones from what was counted.
+    """
+    groups = int(group.max()) + 1
+    prior = _first_tables(groups)
+    rows = len(prior)
+    model = ContextModel({**forms, "group": group, "cdf": quantize_tables(prior), "offset": np.zeros((rows, SYMBOLS), np.int8)})
+    rng = np.random.default_rng(0)
+    for _ in range(rounds):
+        count, shift = np.zeros(rows * SYMBOLS), np.zeros(rows * SYMBOLS)
+        for y in planes:
+            for base in np.linspace(0, COUNT - 1, 11):
+                level = int(np.clip(base + rng.uniform(-60, 60), 0, COUNT - 1))
+                with torch.no_grad():
+                    gains = network.gains(torch.tensor(float(level_to_lambda(level)))).numpy()
+                scaled = y * gains[:, None, None]
+                _, q, _, table, symbol, flip = model.encode(scaled, np.full(y.shape[1:], level), TRADE, trace=True)
+                cell = (table.astype(np.int64) * SYMBOLS + symbol + REACH).ravel()
+                count += np.bincount(cell, minlength=rows * SYMBOLS)
+                shift += np.bincount(cell, (np.where(flip, -1, 1) * (scaled - q)).ravel(), rows * SYMBOLS)
+        count, shift = count.reshape(rows, SYMBOLS), shift.reshape(rows, SYMBOLS)
+        # Rare cells lean on the same level of all groups together, and that one on the Laplace.
+        together = count.reshape(groups, -1, SYMBOLS).sum(0)
+        pooled = together + 30 * prior[: len(together)]
+        pooled = np.tile(pooled / pooled.sum(1, keepdims=True), (groups, 1))
+        offset = np.clip(np.rint(128 * shift / (count + 50)), -64, 64).astype(np.int8)
+        model = ContextModel({**forms, "group": group, "cdf": quantize_tables(count + 60 * pooled), "offset": offset})
+    return model
