@@ -19,13 +19,14 @@ def classify(samples: np.ndarray, nodata: tuple[float | None, ...]) -> np.ndarra
         classes[samples == np.inf] = PLUS_INF
         classes[samples == -np.inf] = MINUS_INF
     for band, value in enumerate(nodata):
-        if value is not None:
+        if value is not None and _holds(samples.dtype, value):
             classes[band][np.isnan(samples[band]) if np.isnan(value) else samples[band] == value] = NODATA
     return classes
 
 
 def restore(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...]) -> None:
     """Put the special values back, in place. A valid pixel that came out as nodata moves to the nearest other value."""
+    nodata = tuple(value if _holds(samples.dtype, value) else None for value in nodata)
     for band, value in enumerate(nodata):
         if value is None or np.isnan(value):
             continue
@@ -41,6 +42,14 @@ def restore(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None
     if samples.dtype.kind == "f":
         for kind, value in ((NAN, np.nan), (PLUS_INF, np.inf), (MINUS_INF, -np.inf)):
             samples[classes == kind] = value
+
+
+def _holds(dtype: np.dtype, value: float | None) -> bool:
+    """Whether a pixel can have this value at all: GDAL files do carry -999 or NaN as nodata of unsigned bands."""
+    if value is None or dtype.kind == "f":
+        return value is not None and (np.isnan(value) or abs(value) <= np.finfo(dtype).max or np.isinf(value))
+    limits = np.iinfo(dtype)
+    return bool(np.isfinite(value)) and value == int(value) and limits.min <= value <= limits.max
 
 
 def fill(x: np.ndarray, valid: np.ndarray) -> np.ndarray:

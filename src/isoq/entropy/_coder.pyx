@@ -20,9 +20,10 @@ cdef extern from "coder.h" nogil:
     ctypedef struct Sparse:
         const int32_t *start
         const int32_t *channel
+        const int32_t *place
         const int32_t *weight
     ctypedef struct Model:
-        Sparse center, ring, value
+        Sparse around, value
         const int32_t *own
         const int32_t *own_value
         const int32_t *bias
@@ -115,9 +116,9 @@ cdef class ContextCoder:
 
     def __init__(self, dict a):
         """a: arrays by name; the caller guarantees contiguity and types, the ranges are checked here."""
-        cdef const int32_t[::1] cs = a["center_start"], cc = a["center_channel"], cw = a["center_weight"]
-        cdef const int32_t[::1] rs = a["ring_start"], rc = a["ring_channel"], rw = a["ring_weight"]
-        cdef const int32_t[::1] vs = a["value_start"], vc = a["value_channel"], vw = a["value_weight"]
+        self._keep = a
+        self._sparse(&self.model.around, "around")
+        self._sparse(&self.model.value, "value")
         cdef const int32_t[:, ::1] own = a["own"], own_value = a["own_value"]
         cdef const int32_t[::1] bias = a["bias"]
         cdef const uint8_t[::1] group = a["group"]
@@ -125,12 +126,15 @@ cdef class ContextCoder:
         cdef const int8_t[:, ::1] offset = a["offset"]
         cdef const float[:, ::1] bits = a["bits"]
         self.channels = group.shape[0]
-        self._keep = a
-        self.model.center.start, self.model.center.channel, self.model.center.weight = &cs[0], _first(cc), _first(cw)
-        self.model.ring.start, self.model.ring.channel, self.model.ring.weight = &rs[0], _first(rc), _first(rw)
-        self.model.value.start, self.model.value.channel, self.model.value.weight = &vs[0], _first(vc), _first(vw)
         self.model.own, self.model.own_value, self.model.bias, self.model.group = &own[0, 0], &own_value[0, 0], &bias[0], &group[0]
         self.model.cdf, self.model.offset, self.model.bits = &cdf[0, 0], &offset[0, 0], &bits[0, 0]
+
+    cdef void _sparse(self, Sparse *term, str name):
+        cdef const int32_t[::1] start = self._keep[f"{name}_start"]
+        term.start = &start[0]
+        term.channel = _first(self._keep[f"{name}_channel"])
+        term.place = _first(self._keep[f"{name}_place"])
+        term.weight = _first(self._keep[f"{name}_weight"])
 
     def encode(self, const float[:, :, ::1] y, const int32_t[:, ::1] up, const int32_t[:, ::1] down, float trade, bint trace=False):
         """y (channels, rows, cols) -> bytes, q int32, reconstruction float32, and with trace: tables, symbols, flips."""

@@ -177,12 +177,12 @@ static inline int64_t take_value(Reader *r, const uint16_t *cdf, int shift) {
 
 /* ---- The model ---- */
 
-typedef struct { /* earlier channels that a channel looks at: entries start[c] ... start[c + 1] - 1 */
-    const int32_t *start, *channel, *weight;
+typedef struct { /* earlier channels that a channel looks at: entries start[c] ... start[c + 1] - 1; place 0 ... 8 = 3 (di + 1) + dj + 1 */
+    const int32_t *start, *channel, *place, *weight;
 } Sparse;
 
 typedef struct {
-    Sparse center, ring, value;      /* weights of magnitudes: 1/2^13; of values: 1/2^12 */
+    Sparse around, value;            /* weights of magnitudes: 1/2^13; of values (always place 4): 1/2^12 */
     const int32_t *own, *own_value;  /* (channels, OWN), (channels, OWN_VALUE) */
     const int32_t *bias;             /* (channels,): added to the expected magnitude, 1/2^17 step, not negative */
     const uint8_t *group;            /* (channels,): group of tables */
@@ -220,43 +220,68 @@ static inline void context_at(const Model *m, int c, int64_t magnitude, int64_t 
     k->table = (m->group[c] * LEVELS + level) * BUCKETS + bucket;
 }
 
-/* Terms of one row that do not depend on the row itself. */
-static void row_terms(const Model *m, const Grid *g, int c, int i, const int32_t *A, const int32_t *R, const int32_t *V, int64_t *magnitude,
-                      int64_t *value) {
-    size_t plane = (size_t)g->rows * g->cols, row = (size_t)i * g->cols;
-    int w = g->cols;
+/* Decoded latents as contexts see them. Magnitudes have a frame one wide, filled by replication when a channel is complete. */
+typedef struct {
+    int32_t *magnitude, *value;
+    int64_t *row_magnitude, *row_value;
+    int rows, cols;
+} Planes;
+
+static inline int32_t *magnitude_row(const Planes *p, int c, int i) {
+    return p->magnitude + ((size_t)c * (p->rows + 2) + i + 1) * (p->cols + 2) + 1;
+}
+
+static inline int32_t *value_row(const Planes *p, int c, int i) { return p->value + ((size_t)c * p->rows + i) * p->cols; }
+
+static int allocate(Planes *p, const Grid *g) {
+    size_t channels = g->channels, rows = g->rows, cols = g->cols;
+    p->rows = g->rows, p->cols = g->cols;
+    p->magnitude = (int32_t *)malloc(channels * (rows + 2) * (cols + 2) * 4);
+    p->value = (int32_t *)malloc(channels * rows * cols * 4);
+    p->row_magnitude = (int64_t *)malloc(cols * 8);
+    p->row_value = (int64_t *)malloc(cols * 8);
+    return p->magnitude && p->value && p->row_magnitude && p->row_value;
+}
+
+static void release(Planes *p) { free(p->magnitude), free(p->value), free(p->row_magnitude), free(p->row_value); }
+
+static void frame(const Planes *p, int c) {
+    for (int i = 0; i < p->rows; i++) {
+        int32_t *a = magnitude_row(p, c, i);
+        a[-1] = a[0];
+        a[p->cols] = a[p->cols - 1];
+    }
+    size_t bytes = (size_t)(p->cols + 2) * 4;
+    memcpy(magnitude_row(p, c, -1) - 1, magnitude_row(p, c, 0) - 1, bytes);
+    memcpy(magnitude_row(p, c, p->rows) - 1, magnitude_row(p, c, p->rows - 1) - 1, bytes);
+}
+
+static inline void accumulate(int64_t *restrict to, const int32_t *restrict from, int64_t weight, int n) {
+    for (int j = 0; j < n; j++) to[j] += weight * from[j];
+}
+
+/* The terms of row i that do not depend on the row itself. */
+static void row_terms(const Model *m, const Planes *p, int c, int i) {
+    int w = p->cols;
+    int64_t *magnitude = p->row_magnitude, *value = p->row_value;
     memset(magnitude, 0, w * sizeof(int64_t));
     memset(value, 0, w * sizeof(int64_t));
-    const struct {
-        const Sparse *s;
-        const int32_t *from;
-        int64_t *to;
-    } terms[3] = {{&m->center, A, magnitude}, {&m->ring, R, magnitude}, {&m->value, V, value}};
-    for (int t = 0; t < 3; t++)
-        for (int k = terms[t].s->start[c]; k < terms[t].s->start[c + 1]; k++) {
-            const int32_t *restrict from = terms[t].from + terms[t].s->channel[k] * plane + row;
-            int64_t *restrict to = terms[t].to;
-            const int64_t weight = terms[t].s->weight[k];
-            for (int j = 0; j < w; j++) to[j] += weight * from[j];
-        }
+    for (int k = m->around.start[c]; k < m->around.start[c + 1]; k++) {
+        int place = m->around.place[k];
+        accumulate(magnitude, magnitude_row(p, m->around.channel[k], i + place / 3 - 1) + place % 3 - 1, m->around.weight[k], w);
+    }
+    for (int k = m->value.start[c]; k < m->value.start[c + 1]; k++) accumulate(value, value_row(p, m->value.channel[k], i), m->value.weight[k], w);
     const int32_t *own = m->own + c * OWN, *own_value = m->own_value + c * OWN_VALUE;
     if (i > 0) {
-        const int32_t *a = A + c * plane + row - w, *v = V + c * plane + row - w;
-        for (int j = 0; j < w; j++) {
-            magnitude[j] += (int64_t)own[1] * a[j];
-            value[j] += (int64_t)own_value[1] * v[j];
-        }
-        for (int j = 1; j < w; j++) {
-            magnitude[j] += (int64_t)own[2] * a[j - 1];
-            value[j] += (int64_t)own_value[2] * v[j - 1];
-        }
-        for (int j = 0; j + 1 < w; j++) {
-            magnitude[j] += (int64_t)own[3] * a[j + 1];
-            value[j] += (int64_t)own_value[3] * v[j + 1];
-        }
+        const int32_t *a = magnitude_row(p, c, i - 1), *v = value_row(p, c, i - 1);
+        accumulate(magnitude, a, own[1], w);
+        accumulate(magnitude + 1, a, own[2], w - 1);
+        accumulate(magnitude, a + 1, own[3], w - 1);
+        accumulate(value, v, own_value[1], w);
+        accumulate(value + 1, v, own_value[2], w - 1);
+        accumulate(value, v + 1, own_value[3], w - 1);
     }
-    if (i > 1)
-        for (int j = 0; j < w; j++) magnitude[j] += (int64_t)own[5] * A[c * plane + row - 2 * w + j];
+    if (i > 1) accumulate(magnitude, magnitude_row(p, c, i - 2), own[5], w);
 }
 
 static inline void left_terms(const Model *m, int c, int j, const int32_t *a, const int32_t *v, int64_t *magnitude, int64_t *value) {
@@ -273,17 +298,6 @@ static inline void remember(int32_t q, const Context *k, int32_t down, int32_t *
     int64_t magnitude = (((distance < 0 ? -distance : distance) + REST) * down) >> 6;
     *a = (int32_t)(magnitude > MAX_MAGNITUDE ? MAX_MAGNITUDE : magnitude);
     *v = (int32_t)clamp64((16 * (int64_t)q * down) >> 6, MAX_VALUE);
-}
-
-/* Sum over the eight neighbours, borders replicated. */
-static void ring_of(const int32_t *a, int rows, int cols, int32_t *out) {
-    for (int i = 0; i < rows; i++) {
-        const int32_t *n = a + (size_t)(i > 0 ? i - 1 : 0) * cols, *h = a + (size_t)i * cols, *s = a + (size_t)(i + 1 < rows ? i + 1 : i) * cols;
-        for (int j = 0; j < cols; j++) {
-            int l = j > 0 ? j - 1 : 0, r = j + 1 < cols ? j + 1 : j;
-            out[(size_t)i * cols + j] = n[l] + n[j] + n[r] + h[l] + h[r] + s[l] + s[j] + s[r];
-        }
-    }
 }
 
 static inline float reconstruct(const Model *m, const Context *k, int32_t q, int32_t bucketed) {
@@ -311,18 +325,17 @@ typedef struct {
 /* Chooses q for each y (rounding, or one step nearer to the prediction where that costs less: error^2 + trade * bits) and lists the slots. */
 static int encode_latents(const Model *m, const Grid *g, const float *y, float trade, int32_t *q, float *reconstruction, SlotList *list,
                           const Trace *trace) {
-    size_t plane = (size_t)g->rows * g->cols, all = plane * g->channels;
-    int32_t *A = (int32_t *)malloc(all * 4), *R = (int32_t *)malloc(all * 4), *V = (int32_t *)malloc(all * 4);
-    int64_t *magnitude = (int64_t *)malloc(g->cols * 8), *value = (int64_t *)malloc(g->cols * 8);
-    int ok = A && R && V && magnitude && value;
+    Planes p;
+    int ok = allocate(&p, g);
     for (int c = 0; ok && c < g->channels; c++) {
         for (int i = 0; i < g->rows; i++) {
-            row_terms(m, g, c, i, A, R, V, magnitude, value);
-            size_t row = c * plane + (size_t)i * g->cols;
+            row_terms(m, &p, c, i);
+            size_t row = ((size_t)c * g->rows + i) * g->cols;
+            int32_t *a = magnitude_row(&p, c, i), *v = value_row(&p, c, i);
             for (int j = 0; j < g->cols; j++) {
                 Context k;
-                left_terms(m, c, j, A + row, V + row, magnitude + j, value + j);
-                context_at(m, c, magnitude[j], value[j], g->up[i * g->cols + j], &k);
+                left_terms(m, c, j, a, v, p.row_magnitude + j, p.row_value + j);
+                context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j], &k);
                 float target = y[row + j];
                 int32_t best = (int32_t)lrintf(fminf(fmaxf(target, -(float)MAX_LATENT), (float)MAX_LATENT));
                 if (trade > 0 && best != k.rounded) {
@@ -330,57 +343,53 @@ static int encode_latents(const Model *m, const Grid *g, const float *y, float t
                     float d0 = target - best, d1 = target - other;
                     if (d1 * d1 + trade * code_length(m, &k, other) < d0 * d0 + trade * code_length(m, &k, best)) best = other;
                 }
-                int32_t r = residual(&k, best), v = r >> k.shift;
+                int32_t r = residual(&k, best), shifted = r >> k.shift;
                 put_value(list, m->cdf + (size_t)k.table * (SYMBOLS + 1), k.shift, r);
                 q[row + j] = best;
-                reconstruction[row + j] = reconstruct(m, &k, best, v);
-                remember(best, &k, g->down[i * g->cols + j], A + row + j, V + row + j);
+                reconstruction[row + j] = reconstruct(m, &k, best, shifted);
+                remember(best, &k, g->down[i * g->cols + j], a + j, v + j);
                 if (trace->table) {
                     trace->table[row + j] = k.table;
-                    trace->symbol[row + j] = (int16_t)(v < -REACH || v > REACH ? REACH + 1 : v);
+                    trace->symbol[row + j] = (int16_t)(shifted < -REACH || shifted > REACH ? REACH + 1 : shifted);
                     trace->flip[row + j] = (int8_t)k.flip;
                 }
             }
         }
-        ring_of(A + c * plane, g->rows, g->cols, R + c * plane);
+        frame(&p, c);
     }
-    free(A), free(R), free(V), free(magnitude), free(value);
+    release(&p);
     return ok && !list->failed;
 }
 
 /* 1: decoded; 0: the stream is damaged; -1: no memory. */
 static int decode_latents(const Model *m, const Grid *g, const uint8_t *data, size_t size, int32_t *q, float *reconstruction) {
-    size_t plane = (size_t)g->rows * g->cols, all = plane * g->channels;
-    int32_t *A = (int32_t *)malloc(all * 4), *R = (int32_t *)malloc(all * 4), *V = (int32_t *)malloc(all * 4);
-    int64_t *magnitude = (int64_t *)malloc(g->cols * 8), *value = (int64_t *)malloc(g->cols * 8);
-    int result = A && R && V && magnitude && value ? 1 : -1;
+    Planes p;
+    int result = allocate(&p, g) ? 1 : -1;
     Reader reader;
     start_reader(&reader, data, size);
     for (int c = 0; result == 1 && c < g->channels; c++) {
-        for (int i = 0; i < g->rows; i++) {
-            row_terms(m, g, c, i, A, R, V, magnitude, value);
-            size_t row = c * plane + (size_t)i * g->cols;
+        for (int i = 0; result == 1 && i < g->rows; i++) {
+            row_terms(m, &p, c, i);
+            size_t row = ((size_t)c * g->rows + i) * g->cols;
+            int32_t *a = magnitude_row(&p, c, i), *v = value_row(&p, c, i);
             for (int j = 0; j < g->cols; j++) {
                 Context k;
-                left_terms(m, c, j, A + row, V + row, magnitude + j, value + j);
-                context_at(m, c, magnitude[j], value[j], g->up[i * g->cols + j], &k);
+                left_terms(m, c, j, a, v, p.row_magnitude + j, p.row_value + j);
+                context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j], &k);
                 int64_t r = take_value(&reader, m->cdf + (size_t)k.table * (SYMBOLS + 1), k.shift);
                 int64_t latent = k.rounded + (k.flip ? -r : r);
                 int32_t best = (int32_t)clamp64(latent, MAX_LATENT);
                 if (best != latent) reader.failed = 1;
                 q[row + j] = best;
                 reconstruction[row + j] = reconstruct(m, &k, best, (int32_t)(r >> k.shift));
-                remember(best, &k, g->down[i * g->cols + j], A + row + j, V + row + j);
+                remember(best, &k, g->down[i * g->cols + j], a + j, v + j);
             }
-            if (reader.failed) {
-                result = 0;
-                break;
-            }
+            if (reader.failed) result = 0;
         }
-        if (result == 1) ring_of(A + c * plane, g->rows, g->cols, R + c * plane);
+        frame(&p, c);
     }
     if (result == 1 && !finished(&reader)) result = 0;
-    free(A), free(R), free(V), free(magnitude), free(value);
+    release(&p);
     return result;
 }
 

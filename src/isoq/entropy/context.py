@@ -20,9 +20,9 @@ from ._coder import CONSTANTS, ContextCoder
 PRECISION, SYMBOLS, LEVELS, BUCKETS = (CONSTANTS[k] for k in ("precision", "symbols", "levels", "buckets"))
 OWN, OWN_VALUE, REACH = CONSTANTS["own"], CONSTANTS["own_value"], CONSTANTS["reach"]
 MAGNITUDE_ONE, VALUE_ONE, BIAS_ONE = 1 << 13, 1 << 12, 1 << 17  # fixed-point units of the weights
-_TERMS = ("center", "ring", "value")
+_TERMS = ("around", "value")
 _TYPES = {
-    **{f"{t}_{part}": np.int32 for t in _TERMS for part in ("start", "channel", "weight")},
+    **{f"{t}_{part}": np.int32 for t in _TERMS for part in ("start", "channel", "place", "weight")},
     **{"own": np.int32, "own_value": np.int32, "bias": np.int32, "group": np.uint8, "cdf": np.uint16, "offset": np.int8},
 }
 
@@ -45,7 +45,8 @@ def _step_scales() -> tuple[np.ndarray, np.ndarray]:
 class ContextModel:
     """Encoder and decoder of quantized latents.
 
-    arrays: for each of center, ring and value the sparse weights `X_start` (channels + 1,), `X_channel`, `X_weight` (entries,); `own`
+    arrays: for each of `around` (magnitudes) and `value` the sparse weights of earlier channels, `X_start` (channels + 1,), `X_channel`,
+    `X_place` (0 ... 8: which of the nine positions around; 4 is the same one, values use no other), `X_weight` (entries,); `own`
     (channels, 6) and `own_value` (channels, 4); `bias` (channels,) of the magnitude, 1/2^17 step; `group` (channels,) uint8; `cdf` (groups * LEVELS * BUCKETS, SYMBOLS + 1) uint16, cumulative
     frequencies of total 2^15; `offset` (same rows, SYMBOLS) int8, reconstruction offsets in 1/128 step. Raises ValueError if they are not that.
     """
@@ -105,16 +106,18 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             raise ValueError(f"context model: {name} has shape {a[name].shape}, not {shape}")
     load = {"magnitude": np.abs(a["own"]).sum(1, dtype=np.int64), "value": np.abs(a["own_value"]).sum(1, dtype=np.int64)}
     for term in _TERMS:
-        start, channel, weight = (a[f"{term}_{part}"] for part in ("start", "channel", "weight"))
+        start, channel, place, weight = (a[f"{term}_{part}"] for part in ("start", "channel", "place", "weight"))
         ordered = start.shape == (channels + 1,) and start[0] == 0 and start[-1] == channel.size and (np.diff(start) >= 0).all()
-        if not ordered or channel.ndim != 1 or channel.shape != weight.shape:
+        if not ordered or channel.ndim != 1 or not channel.shape == place.shape == weight.shape:
             raise ValueError(f"context model: {term} is not a list of entries by channel")
         owner = np.repeat(np.arange(channels), np.diff(start))
         if channel.size and (channel.min() < 0 or (channel >= owner).any()):
             raise ValueError(f"context model: {term} looks at channels that are not decoded yet")
-        total = np.bincount(owner, np.abs(weight.astype(np.float64)), channels) * (8 if term == "ring" else 1)
+        if place.size and (place.min() < 0 or place.max() > 8):
+            raise ValueError(f"context model: {term} looks at places that are none")
+        total = np.bincount(owner, np.abs(weight.astype(np.float64)), channels)
         load["value" if term == "value" else "magnitude"] = load["value" if term == "value" else "magnitude"] + total
-    if min(a["own"].min(initial=0), a["bias"].min(initial=0), a["center_weight"].min(initial=0), a["ring_weight"].min(initial=0)) < 0:
+    if min(a[name].min(initial=0) for name in ("own", "bias", "around_weight")) < 0:
         raise ValueError("context model: negative weight of a magnitude")
     # The accumulators of coder.h stay inside 64 bits up to here.
     if load["magnitude"].max(initial=0) > 1 << 20 or load["value"].max(initial=0) > 1 << 17:

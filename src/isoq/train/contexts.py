@@ -10,11 +10,11 @@ from torch.nn import functional as F
 from ..entropy.context import BIAS_ONE, BUCKETS, LEVELS, MAGNITUDE_ONE, PRECISION, REACH, SYMBOLS, VALUE_ONE, ContextModel
 from ..entropy.quantize import TRADE, deadzone
 from ..levels import COUNT, level_to_lambda
-from .networks import Network, coding_order, packet_frequencies
+from .networks import Network, wavelet_leaves
 from .rate import REST, VALUE_NEIGHBOURS, ContextRate, _causal
 
-# How many earlier channels each channel looks at: magnitudes at the same place, around it, values at the same place.
-KEPT = {"center": 24, "ring": 12, "value": 8}
+# How many samples of earlier channels each channel looks at: magnitudes at the nine places around, values at the same place.
+KEPT = {"around": 32, "value": 6}
 _STEPS, _FIT_BATCH = 500, 6
 
 
@@ -24,24 +24,20 @@ class _Forms(nn.Module):
     def __init__(self, rate: ContextRate):
         super().__init__()
         fold = torch.exp(0.5 * rate.a.detach())[:, None]
-        self.center = nn.Parameter(rate.center.detach().abs() * fold)
-        self.ring = nn.Parameter(rate.ring.detach().abs() * fold)
+        self.around = nn.Parameter(rate.around.detach().abs() * fold[..., None, None])
         self.own = nn.Parameter(rate.causal.detach().abs() * fold)
         self.value = nn.Parameter(rate.value_center.detach().clone())
         self.own_value = nn.Parameter(rate.value_causal.detach().clone())
         self.bias = nn.Parameter(torch.exp(0.5 * (rate.a + rate.c).detach()).clamp(min=0.05))
-        earlier = rate.earlier
-        for name in KEPT:
-            self.register_buffer(f"{name}_mask", earlier.clone())
+        self.register_buffer("around_mask", rate.earlier[:, :, None, None].repeat(1, 1, 3, 3))
+        self.register_buffer("value_mask", rate.earlier.clone())
 
     def forward(self, q: Tensor, g: Tensor) -> Tensor:
         """Bits of integer latents q (n, M, h, w), g (n, 1, h, w) step scales: (n, M, h, w)."""
-        mix = lambda w, x: torch.einsum("cd,ndhw->nchw", w, x)  # noqa: E731
         v = q / g
-        mu = (mix(self.value * self.value_mask, v) + _causal(v, self.own_value)) * g
+        mu = (torch.einsum("cd,ndhw->nchw", self.value * self.value_mask, v) + _causal(v, self.own_value)) * g
         a = ((q - mu).abs() + REST) / g
-        around = F.avg_pool2d(F.pad(a, (1, 1, 1, 1), mode="replicate"), 3, 1) * 9 - a
-        e = mix(self.center**2 * self.center_mask, a) + mix(self.ring**2 * self.ring_mask, around) + _causal(a, self.own**2)
+        e = F.conv2d(F.pad(a, (1, 1, 1, 1), mode="replicate"), self.around**2 * self.around_mask) + _causal(a, self.own**2)
         b = e * g + self.bias.view(1, -1, 1, 1) ** 2 + 1e-3
         m = (q - mu).abs()
         far = torch.exp(-(m + 0.5) / b)
@@ -54,9 +50,10 @@ class _Forms(nn.Module):
     def thin(self) -> None:
         """Keep the heaviest weights of every channel."""
         for name, kept in KEPT.items():
-            weight = getattr(self, name).abs() * getattr(self, f"{name}_mask")
-            order = weight.argsort(1, descending=True)[:, :kept]
-            getattr(self, f"{name}_mask").copy_(torch.zeros_like(weight).scatter(1, order, 1.0) * getattr(self, f"{name}_mask"))
+            mask = getattr(self, f"{name}_mask")
+            weight = (getattr(self, name).abs() * mask).flatten(1)
+            best = weight.argsort(1, descending=True)[:, :kept]
+            mask *= torch.zeros_like(weight).scatter(1, best, 1.0).view_as(mask)
 
     @torch.no_grad()
     def arrays(self) -> dict[str, np.ndarray]:
@@ -64,14 +61,18 @@ class _Forms(nn.Module):
 
         def sparse(name: str, w: Tensor, one: int) -> dict[str, np.ndarray]:
             integers = np.rint((w * getattr(self, f"{name}_mask")).numpy() * one).astype(np.int32)
-            row, col = np.nonzero(integers)
+            row, channel, *place = np.nonzero(integers)
             start = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(integers)))])
-            entries = {"start": start, "channel": col, "weight": integers[row, col]}
+            entries = {
+                "start": start,
+                "channel": channel,
+                "place": 3 * place[0] + place[1] if place else np.full_like(channel, 4),
+                "weight": integers[integers != 0],
+            }
             return {f"{name}_{k}": v.astype(np.int32) for k, v in entries.items()}
 
         return {
-            **sparse("center", self.center**2, MAGNITUDE_ONE),
-            **sparse("ring", self.ring**2, MAGNITUDE_ONE),
+            **sparse("around", self.around**2, MAGNITUDE_ONE),
             **sparse("value", self.value, VALUE_ONE),
             "own": np.rint(self.own.numpy() ** 2 * MAGNITUDE_ONE).astype(np.int32),
             "own_value": np.rint(self.own_value.numpy()[:, :VALUE_NEIGHBOURS] * VALUE_ONE).astype(np.int32),
@@ -106,9 +107,10 @@ def fit_forms(rate: ContextRate, network: Network, latents: Tensor, seed: int = 
 
 
 def table_groups(latents: int, bands: int) -> np.ndarray:
-    """(latents,) uint8: channels share tables with those of the same frequency ring (0 ... 15); without a packet, sixteen runs of channels."""
+    """(latents,) uint8: channels share tables with those of the same sub-band; where there is no wavelet, sixteen runs of channels do."""
     if latents == 256 * bands:
-        return packet_frequencies(bands)[coding_order(bands)][:, :2].max(1).astype(np.uint8)
+        kinds = [(leaf.level, leaf.kind) for leaf in wavelet_leaves(bands)]
+        return np.array([sorted(set(kinds)).index(k) for k in kinds], np.uint8)
     return (np.arange(latents) * 16 // latents).astype(np.uint8)
 
 

@@ -15,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from .data import Patches
+from .hyperprior import HyperpriorRate
 from .networks import Network, NetworkConfig
 from .rate import ContextRate
 
@@ -47,7 +48,10 @@ class Trainee(nn.Module):
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.network = Network(config)
-        self.rate = ContextRate(config.latents, config.bands)
+        if config.entropy == "hyperprior":
+            self.rate = HyperpriorRate(config.latents, config.widths[-1])
+        else:
+            self.rate = ContextRate(config.latents, config.bands)
 
     def forward(self, x: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
         """x (n, bands, h, w), lam (n, h / 16, w / 16) -> bits per sample and lambda * MSE, both (n,).

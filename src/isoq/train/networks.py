@@ -16,11 +16,25 @@ from torch.nn import functional as F
 
 from ..levels import GAIN, LAMBDA_MAX, LAMBDA_MIN
 
-_ROOT3 = math.sqrt(3)
-# Daubechies' 4-tap orthonormal filters, placed in a 5-tap kernel (Daubechies 1988).
-LOW = torch.tensor([0, 1 + _ROOT3, 3 + _ROOT3, 3 - _ROOT3, 1 - _ROOT3]) / (4 * math.sqrt(2))
-HIGH = torch.tensor([0, 1 - _ROOT3, -(3 - _ROOT3), 3 + _ROOT3, -(1 + _ROOT3)]) / (4 * math.sqrt(2))
 STAGES = 4
+# The 9/7 wavelet of JPEG 2000 (Cohen, Daubechies, Feauveau 1992), from the centre outwards; scaled so that basis functions have nearly unit norm.
+_ANALYSIS_LOW = (0.602949018236, 0.266864118443, -0.078223266529, -0.016864118443, 0.026748757411)
+_ANALYSIS_HIGH = (1.115087052457, -0.591271763114, -0.057543526229, 0.091271763114)
+_SYNTHESIS_LOW = (1.115087052457, 0.591271763114, -0.057543526229, -0.091271763114)
+_SYNTHESIS_HIGH = (0.602949018236, -0.266864118443, -0.078223266529, 0.016864118443, 0.026748757411)
+
+
+def _taps(half: tuple[float, ...], centre: int, scale: float) -> Tensor:
+    """A symmetric filter placed in 9 taps around `centre`."""
+    taps = torch.zeros(9)
+    for k, v in enumerate(half):
+        taps[centre - k] = taps[centre + k] = v * scale
+    return taps
+
+
+# Analysis taps cover offsets -4 ... 4 from an even sample, synthesis taps -3 ... 5; high-pass filters are centred on the odd sample.
+_DOWN = (_taps(_ANALYSIS_LOW, 4, 2**0.5), _taps(_ANALYSIS_HIGH, 5, 0.5**0.5))
+_UP = (_taps(_SYNTHESIS_LOW, 3, 0.5**0.5), _taps(_SYNTHESIS_HIGH, 4, 2**0.5))
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,7 @@ class NetworkConfig:
     widths: tuple[int, ...] = (16, 32, 64)
     latents: int = 256
     entropy: str = "context"
-    packet: bool = True
+    wavelet: bool = True
     lambda_min: float = LAMBDA_MIN
     lambda_max: float = LAMBDA_MAX
 
@@ -40,7 +54,7 @@ class NetworkConfig:
     def of_preset(cls, preset: str, bands: int = 1, **overrides) -> NetworkConfig:
         """The named preset for `bands` bands; the default preset widens with the bands so that it stays invertible."""
         if preset == "paper":
-            base = dict(widths=(64, 64, 64), latents=192, entropy="hyperprior", packet=False)
+            base = dict(widths=(64, 64, 64), latents=192, entropy="hyperprior", wavelet=False)
         elif preset == "default":
             base = dict(widths=tuple(max(w, 4 ** (s + 1) * bands) for s, w in enumerate((16, 32, 64))), latents=256 * bands)
         else:
@@ -65,69 +79,123 @@ class GDN(nn.Module):
         return x * norm if self.inverse else x / norm
 
 
-def _extrapolate(x: Tensor, dim: int) -> Tensor:
-    """Two samples in front, one behind along `dim`, such that a Daubechies-4 stage is inverted exactly by `Up` (docs/decisions.md)."""
-    n, c = x.shape[dim], 1 / _ROOT3
-    at = [x.narrow(dim, i, 1) for i in (0, 1, 2, n - 3, n - 2, n - 1)]
-    front = at[1] + c * (at[0] - at[2])
-    back = at[4] + c * (at[3] - at[5])
-    return torch.cat([front, front, x, back], dim)
-
-
 class Down(nn.Module):
-    """5x5 convolution, stride 2, borders extrapolated."""
+    """Stride-2 convolution, borders reflected: 5x5 over all channels and, where `long`, 9x9 over the first `long` of them.
 
-    def __init__(self, inputs: int, outputs: int):
+    The long kernels are there for the low-pass channel, on which the next level of the wavelet works.
+    """
+
+    def __init__(self, inputs: int, outputs: int, long: int):
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 5, 2)
+        self.long = long
+        self.short = nn.Conv2d(inputs, outputs, 5, 2)
+        self.wide = nn.Conv2d(long, outputs, 9, 2, bias=False) if long else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(_extrapolate(_extrapolate(x, 3), 2))
+        y = self.short(F.pad(x, (2, 1, 2, 1), mode="reflect"))
+        return y if self.wide is None else y + self.wide(F.pad(x[:, : self.long], (4, 3, 4, 3), mode="reflect"))
+
+
+def mirror_weights(inputs: int, long: int) -> np.ndarray:
+    """(4, inputs) float32: how far `Up` mirrors about the outermost sample (1) or beyond it (0), at the top, bottom, left and right.
+
+    The sub-bands of a symmetric wavelet continue differently: at the start a low-pass band about its first sample and a high-pass band
+    about the gap before it, at the end the other way round. The first 4 * long inputs are low-low, low-high, high-low and high-high bands.
+    """
+    w = np.zeros((4, inputs), np.float32)
+    for kind in range(4 if long else 0):
+        vertical, horizontal = kind >> 1, kind & 1
+        w[:, kind * long : (kind + 1) * long] = np.array([1 - vertical, vertical, 1 - horizontal, horizontal])[:, None]
+    return w
 
 
 class Up(nn.Module):
-    """5x5 transposed convolution, stride 2, borders replicated; the mirror of `Down`."""
+    """The mirror of `Down`: transposed convolutions, 5x5 over all channels, 9x9 into the first `long` outputs; borders mirrored."""
 
-    def __init__(self, inputs: int, outputs: int):
+    def __init__(self, inputs: int, outputs: int, long: int):
         super().__init__()
-        self.conv = nn.ConvTranspose2d(inputs, outputs, 5, 2, padding=4, output_padding=1)
+        self.long = long
+        self.short = nn.ConvTranspose2d(inputs, outputs, 5, 2, padding=5)
+        self.wide = nn.ConvTranspose2d(inputs, long, 9, 2, padding=7, bias=False) if long else None
+        self.register_buffer("mirror", torch.from_numpy(mirror_weights(inputs, long)))
+
+    def _pad(self, x: Tensor, dim: int) -> Tensor:
+        """Two samples on either side along `dim`."""
+        start, end = self.mirror[2 * (dim - 2) : 2 * (dim - 2) + 2].view(2, 1, -1, 1, 1)
+        n = x.shape[dim]
+        at = {k: x.narrow(dim, k % n, 1) for k in (0, 1, 2, -1, -2, -3)}
+        mix = lambda w, a, b: b + w * (a - b)  # noqa: E731
+        parts = [mix(start, at[2], at[1]), mix(start, at[1], at[0]), x, mix(end, at[-2], at[-1]), mix(end, at[-3], at[-2])]
+        return torch.cat(parts, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.pad(x, (1, 1, 1, 1), mode="replicate"))
+        x = self._pad(self._pad(x, 3), 2)
+        y = self.short(x)[:, :, 1:, 1:]
+        if self.wide is None:
+            return y
+        low = y[:, : self.long] + self.wide(x)[:, :, :-1, :-1]
+        return torch.cat([low, y[:, self.long :]], 1)
 
 
-def packet_frequencies(bands: int = 1) -> np.ndarray:
-    """(256 * bands, 3) int: vertical frequency, horizontal frequency (0 ... 15) and band of each leaf of the packet tree.
+@dataclass(frozen=True)
+class Leaf:
+    """One latent channel of the wavelet: sub-band `kind` (0 low-pass, 1 horizontal, 2 vertical, 3 diagonal detail) of `level` 1 ... 4 of a
+    band, and which of its (side x side) interleaved phases: sample (side * i + y, side * j + x) of the sub-band is latent (i, j)."""
 
-    A high-pass branch reverses the order of the frequencies below it, hence the exclusive-or (Gray code).
-    """
-    rows = []
-    for leaf in range(256 * bands):
-        band, path = divmod(leaf, 256)
-        y = x = odd_y = odd_x = 0
-        for shift in (6, 4, 2, 0):
-            k = (path >> shift) & 3
-            odd_y, odd_x = (k >> 1) ^ odd_y, (k & 1) ^ odd_x
-            y, x = 2 * y + odd_y, 2 * x + odd_x
-        rows.append((y, x, band))
-    return np.array(rows)
+    band: int
+    level: int
+    kind: int
+    side: int
+    y: int
+    x: int
 
 
-def coding_order(bands: int = 1) -> np.ndarray:
-    """(256 * bands,) int: packet leaves from low to high frequency; latent channel c of a network is leaf coding_order()[c]."""
-    f = packet_frequencies(bands)
-    top = np.maximum(f[:, 0], f[:, 1])
-    return np.lexsort((f[:, 2], f[:, 1], f[:, 0] + f[:, 1], top))
+def _children(channel: int, bands: int) -> list[int]:
+    """Where a stage puts the four children of an input channel: sub-bands of the low-pass channels first, those of all bands together."""
+    return [kind * bands + channel for kind in range(4)] if channel < bands else [4 * channel + phase for phase in range(4)]
 
 
-def _packet_kernel(used: int, inputs: int, outputs: int) -> Tensor:
-    """Each of the first `used` inputs is split into its 4 sub-bands, as far as there are outputs; other weights start near zero."""
-    w = torch.randn(outputs, inputs, 5, 5) * 1e-3
-    for c in range(min(used, outputs // 4)):
-        for k, (v, h) in enumerate([(LOW, LOW), (LOW, HIGH), (HIGH, LOW), (HIGH, HIGH)]):
-            w[4 * c + k] = 0
-            w[4 * c + k, c] = torch.outer(v, h)
-    return w
+def _leaf(digits: tuple[int, ...]) -> Leaf:
+    """digits: band, then the child taken at each stage."""
+    band, *path = digits
+    level = next((s + 1 for s, d in enumerate(path) if d), STAGES)
+    phases = path[level:]
+    y = sum((d >> 1) << k for k, d in enumerate(phases))
+    x = sum((d & 1) << k for k, d in enumerate(phases))
+    return Leaf(band, level, path[level - 1], 1 << len(phases), y, x)
+
+
+def _leaves(bands: int) -> list[Leaf]:
+    """The leaves in the order in which the stages leave them."""
+    paths = [(band,) for band in range(bands)]
+    for _ in range(STAGES):
+        split: list[tuple[int, ...]] = [()] * (4 * len(paths))
+        for channel, path in enumerate(paths):
+            for k, child in enumerate(_children(channel, bands)):
+                split[child] = (*path, k)
+        paths = split
+    return [_leaf(path) for path in paths]
+
+
+def _bayer(leaf: Leaf) -> int:
+    """Rank of a phase in an order that visits a coarse grid first and fills the gaps: late phases have neighbours on all sides."""
+    rank, y, x, step = 0, leaf.y, leaf.x, leaf.side
+    while step > 1:
+        rank = 4 * rank + (0, 3, 2, 1)[2 * (y & 1) + (x & 1)]
+        y, x, step = y >> 1, x >> 1, step >> 1
+    return rank
+
+
+def wavelet_order(bands: int = 1) -> np.ndarray:
+    """(256 * bands,) int: which output of the last stage each latent channel is. Coding order: coarse to fine, sub-band by sub-band."""
+    leaves = _leaves(bands)
+    return np.array(sorted(range(len(leaves)), key=lambda c: (-leaves[c].level, leaves[c].kind, _bayer(leaves[c]), leaves[c].band)))
+
+
+def wavelet_leaves(bands: int = 1) -> list[Leaf]:
+    """The leaf of each latent channel, in coding order."""
+    leaves = _leaves(bands)
+    return [leaves[c] for c in wavelet_order(bands)]
 
 
 class Network(nn.Module):
@@ -139,31 +207,45 @@ class Network(nn.Module):
         sizes = (config.bands, *config.widths, config.latents)
         down, up = [], []
         for stage in range(STAGES):
-            down.append(Down(sizes[stage], sizes[stage + 1]))
-            up.append(Up(sizes[STAGES - stage], sizes[STAGES - stage - 1]))
+            long = config.bands if config.wavelet else 0
+            down.append(Down(sizes[stage], sizes[stage + 1], long))
+            up.append(Up(sizes[STAGES - stage], sizes[STAGES - stage - 1], long))
             if stage < STAGES - 1:
                 down.append(GDN(sizes[stage + 1]))
                 up.append(GDN(sizes[STAGES - stage - 1], inverse=True))
         self.analysis = nn.Sequential(*down)
         self.synthesis = nn.Sequential(*up)
         self.modulation = nn.Sequential(nn.Linear(1, 64), nn.ReLU(), nn.Linear(64, config.latents))
-        if config.packet:
-            self._start_from_packet()
+        if config.wavelet:
+            self._start_from_wavelet()
         with torch.no_grad():
             self.modulation[-1].weight.zero_()
             self.modulation[-1].bias.zero_()
 
     @torch.no_grad()
-    def _start_from_packet(self) -> None:
-        config = self.config
-        sizes = (config.bands, *config.widths, config.latents)
+    def _start_from_wavelet(self) -> None:
+        """Low-pass channels are split by the 9/7 wavelet, detail channels only rearranged (four phases each): perfect reconstruction."""
+        bands = self.config.bands
         for stage in range(STAGES):
-            w = _packet_kernel(config.bands * 4**stage, sizes[stage], sizes[stage + 1])
-            if stage == STAGES - 1 and config.latents == 256 * config.bands:
-                w = w[torch.from_numpy(coding_order(config.bands))]
-            for conv in (self.analysis[2 * stage].conv, self.synthesis[2 * (STAGES - 1 - stage)].conv):
-                conv.weight.copy_(w)
+            down, up = self.analysis[2 * stage], self.synthesis[2 * (STAGES - 1 - stage)]
+            place = np.arange(4 ** (stage + 1) * bands)
+            if stage == STAGES - 1:
+                place = wavelet_order(bands).argsort()
+            for conv in (down.short, up.short):
+                conv.weight.normal_(0, 1e-3)
                 conv.bias.zero_()
+            down.wide.weight.zero_()
+            up.wide.weight.zero_()
+            for parent in range(4**stage * bands):
+                for k, child in enumerate(_children(parent, bands)):
+                    child, v, h = int(place[child]), k >> 1, k & 1
+                    down.short.weight[child] = up.short.weight[child] = 0
+                    if parent < bands:
+                        down.wide.weight[child, parent] = torch.outer(_DOWN[v], _DOWN[h])
+                        up.wide.weight[child, parent] = torch.outer(_UP[v], _UP[h])
+                    else:
+                        down.short.weight[child, parent, 2 + v, 2 + h] = 1
+                        up.short.weight[child, parent, 2 + v, 2 + h] = 1
 
     def gains(self, lam: Tensor) -> Tensor:
         """lambda (...,), per squared normalized unit -> gains (..., M): GAIN sqrt(lambda) exp(MLP(position in the range))."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .networks import coding_order, packet_frequencies
+from .networks import STAGES, Leaf, wavelet_leaves
 
 # Own-channel neighbours, as (row, column) offsets: W, N, NW, NE, WW, NN; the first four also predict the value itself.
 NEIGHBOURS = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))
@@ -32,37 +32,53 @@ def _causal(x: Tensor, weights: Tensor) -> Tensor:
     return F.conv2d(F.pad(x, (2, 2, 2, 0)), kernel, groups=x.shape[1])
 
 
-def _parents(latents: int, bands: int) -> np.ndarray:
-    """(latents, latents) 0/1: channel -> the channels one step lower in frequency (vertically, horizontally, both), same band."""
-    near = np.zeros((latents, latents), np.float32)
+def start_weights(latents: int, bands: int) -> np.ndarray:
+    """(M, M, 3, 3) float32: weight of each earlier channel's magnitudes at the nine places around, before any training.
+
+    In the sub-bands' own geometry: the samples around in the same sub-band, fading with distance, and the sample above in the next coarser
+    level and, less, in the sub-bands of the same level that are already coded. Zero where the latents are no wavelet.
+    """
+    w = np.zeros((latents, latents, 3, 3), np.float32)
     if latents != 256 * bands:
-        return near
-    f = packet_frequencies(bands)[coding_order(bands)]
-    index = {tuple(row): c for c, row in enumerate(f)}
-    for c, (y, x, b) in enumerate(f):
-        for dy, dx in ((0, 1), (1, 0), (1, 1)):
-            p = index.get((y - dy, x - dx, b))
-            if p is not None and p < c:
-                near[c, p] = 1
-    return near
+        return w
+    leaves = wavelet_leaves(bands)
+    index = {leaf: c for c, leaf in enumerate(leaves)}
+
+    def add(c: int, leaf: Leaf, level: int, kind: int, y: int, x: int, weight: float) -> None:
+        """`weight` for sample (y, x) of a sub-band, counted from latent (0, 0)."""
+        side = 1 << (STAGES - level)
+        (i, y), (j, x) = divmod(y, side), divmod(x, side)
+        other = index[Leaf(leaf.band, level, kind, side, y, x)]
+        if other < c and abs(i) <= 1 and abs(j) <= 1:
+            w[c, other, i + 1, j + 1] += weight
+
+    for c, leaf in enumerate(leaves):
+        for dy in range(-2, 3):
+            for dx in range(-2, 3):
+                if dy or dx:
+                    add(c, leaf, leaf.level, leaf.kind, leaf.y + dy, leaf.x + dx, 0.4 / (dy * dy + dx * dx) ** 1.5)
+        for kind in range(1, leaf.kind):
+            add(c, leaf, leaf.level, kind, leaf.y, leaf.x, 0.1)
+        if leaf.level < STAGES and leaf.kind:
+            add(c, leaf, leaf.level + 1, leaf.kind, leaf.y // 2, leaf.x // 2, 0.15)
+    total = w.sum((1, 2, 3), keepdims=True)
+    return w * np.minimum(1, 0.9 / np.maximum(total, 1e-9))
 
 
 class ContextRate(nn.Module):
     """Bits of each latent, given the already coded ones.
 
     value:  mu = g * sum_k v_k q_k / g_k over own-channel neighbours and every earlier channel at the same place
-    scale:  E = sum_k w_k A_k, w >= 0, over A = (|q - mu| + REST) / g of own-channel neighbours, of every earlier channel at the same place
-            and around it (ring of 8); Laplace parameter exp(a + b log(E g + c)).
+    scale:  E = sum_k w_k A_k, w >= 0, over A = (|q - mu| + REST) / g of own-channel neighbours and of every earlier channel at the nine
+            places around; Laplace parameter exp(a + b log(E g + c)).
     g is the step scale sqrt(lambda) at each position, so that neighbours coded at another quality count in the right unit.
     """
 
     def __init__(self, latents: int, bands: int = 1):
         super().__init__()
-        near = torch.from_numpy(_parents(latents, bands))
         m = latents
-        self.center = nn.Parameter(torch.sqrt(1e-4 + 0.08 * near))
-        self.ring = nn.Parameter(torch.sqrt(2e-5 + 0.01 * near))
-        self.causal = nn.Parameter(torch.tensor([0.2, 0.2, 0.1, 0.1, 0.03, 0.03]).sqrt().repeat(m, 1))
+        self.around = nn.Parameter(torch.sqrt(torch.from_numpy(start_weights(latents, bands)) + 1e-5))
+        self.causal = nn.Parameter(torch.tensor([0.05, 0.05, 0.02, 0.02, 0.01, 0.01]).sqrt().repeat(m, 1))
         self.value_center = nn.Parameter(torch.zeros(m, m))
         self.value_causal = nn.Parameter(torch.zeros(m, VALUE_NEIGHBOURS))
         self.a, self.b, self.c = (nn.Parameter(torch.full((m,), v)) for v in (-0.3, 1.0, -3.0))
@@ -74,8 +90,8 @@ class ContextRate(nn.Module):
         v = q / g
         mu = (mix(self.value_center * self.earlier, v) + _causal(v, self.value_causal)) * g
         a = ((q - mu).abs() + REST) / g
-        around = F.avg_pool2d(F.pad(a, (1, 1, 1, 1), mode="replicate"), 3, 1) * 9 - a
-        e = mix(self.center**2 * self.earlier, a) + mix(self.ring**2 * self.earlier, around) + _causal(a, self.causal**2)
+        weights = self.around**2 * self.earlier[:, :, None, None]
+        e = F.conv2d(F.pad(a, (1, 1, 1, 1), mode="replicate"), weights) + _causal(a, self.causal**2)
         return e * g, mu
 
     def forward(self, y: Tensor, q: Tensor, g: Tensor) -> Tensor:

@@ -1,0 +1,73 @@
+"""From target errors to quality levels, in one pass per block.
+
+All errors here are mean squared errors in squared *normalized* units. A NaN target marks a block without valid pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import blocks
+from .entropy.quantize import deadzone
+from .levels import COUNT, PER_OCTAVE, lambda_to_level
+from .model import STRIDE, Model
+
+_ROUNDS = 4
+
+
+def paper_levels(floor: np.ndarray, target: np.ndarray, model: Model) -> np.ndarray:
+    """The paper's closed form. floor: error of the unquantized autoencoder, target: asked error, both per block -> levels, same shape.
+
+    With the mean gain a lambda + b the step is D = 1 / (2 (a lambda + b)) and the error is modelled as floor (1 + alpha D^2); solved for
+    lambda (Mijares i Verdu et al. 2024). Where the target is not above the floor, the highest quality.
+    """
+    alpha, a, b = (model.calibration["paper"][k] for k in ("alpha", "a", "b"))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        step = np.sqrt((target / np.maximum(floor, 1e-12) - 1) / alpha)
+        lam = (1 / (2 * step) - b) / a
+    levels = lambda_to_level(np.nan_to_num(np.maximum(lam, 0), nan=0.0, posinf=1e300))
+    levels = np.where(target <= floor, COUNT - 1, levels)
+    return np.where(np.isnan(target), 0, levels)
+
+
+def latent_error(y: np.ndarray, levels: np.ndarray, model: Model, block: int) -> np.ndarray:
+    """Error that quantization makes in the latents (M, h, w; gains not applied) at `levels` (per block), per block and pixel.
+
+    The transforms are nearly orthonormal, so this is nearly the error of the pixels; `calibration["synthesis"]` has the rest.
+    """
+    step = block // STRIDE
+    gains = model.gains(blocks.spread(levels, step, *y.shape[1:]))
+    scaled = y * gains
+    error = (((deadzone(scaled) - scaled) / gains) ** 2).sum(0) / STRIDE**2
+    total = blocks.sums(_within(error, levels.shape, step), step)
+    return total / blocks.sums(np.ones(_within(error, levels.shape, step).shape), step)
+
+
+def _within(a: np.ndarray, grid: tuple[int, int], step: int) -> np.ndarray:
+    return a[: grid[0] * step, : grid[1] * step]
+
+
+def calibrated(error: np.ndarray, levels: np.ndarray, model: Model) -> np.ndarray:
+    """Latent error -> expected pixel error, with the factor fitted as a function of the level."""
+    table = model.calibration["synthesis"]
+    return error * np.exp2(np.interp(levels, table["level"], table["log2_factor"]))
+
+
+def predicted_levels(y: np.ndarray, target: np.ndarray, model: Model, block: int) -> np.ndarray:
+    """Levels per block at which the calibrated latent error meets `target` (per block): a secant search in the log domain.
+
+    y: latents (M, h, w), gains not applied. Blocks that stay below their target at the lowest quality get that.
+    """
+    wanted = np.log2(np.where(np.isnan(target), 1.0, np.maximum(target, 1e-12)))
+    levels = lambda_to_level(0.7 / np.exp2(wanted))
+    slope = np.full(target.shape, -1.0 / PER_OCTAVE)
+    before = None
+    for _ in range(_ROUNDS):
+        reached = np.log2(np.maximum(calibrated(latent_error(y, levels, model, block), levels, model), 1e-12))
+        if before is not None:
+            moved = levels - before[0]
+            fresh = np.divide(reached - before[1], moved, out=slope.copy(), where=moved != 0)
+            slope = np.clip(fresh, -1.2 / PER_OCTAVE, -0.15 / PER_OCTAVE)
+        before = levels, reached
+        levels = np.clip(np.rint(levels + (wanted - reached) / slope), 0, COUNT - 1).astype(np.int64)
+    return np.where(np.isnan(target), 0, levels)

@@ -1,0 +1,55 @@
+"""Small synthetic images, and how the tests write and read them."""
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from isoq.errors import IsoqError
+from isoq.raster import Description, create_sink, open_source
+
+DTYPES = ["uint8", "uint16", "int16", "int32", "float32"]
+
+
+def samples(bands: int, rows: int, cols: int, dtype: str, seed: int = 0) -> np.ndarray:
+    values = np.random.default_rng(seed).integers(0, 2**32, (bands, rows, cols), dtype=np.uint32)
+    return (values / 1e6).astype(dtype) if dtype == "float32" else values.astype(dtype)
+
+
+def make(path: Path, pixels: np.ndarray, edit=lambda dataset: None, **profile) -> Path:
+    bands, rows, cols = pixels.shape
+    profile = {"driver": "GTiff", "count": bands, "height": rows, "width": cols, "dtype": pixels.dtype.name} | profile
+    with rasterio.open(path, "w", **profile) as dataset:
+        edit(dataset)
+        dataset.write(pixels)
+    return path
+
+
+def whole(path: Path, geometry: str | None = None) -> tuple[Description, np.ndarray]:
+    with open_source(path, geometry) as source:
+        return source.description, source.read(0, 0, source.description.rows, source.description.cols)
+
+
+def save(path: Path, description: Description, pixels: np.ndarray, **options) -> Path:
+    with create_sink(path, description, **options) as sink:
+        sink.write(0, 0, pixels)
+    return path
+
+
+def through_json(description: Description) -> Description:
+    return Description.from_dict(json.loads(json.dumps(description.to_dict(), allow_nan=False)))
+
+
+@contextmanager
+def one_line(error: type[IsoqError], *words: str):
+    with pytest.raises(error) as caught:
+        yield
+    message = str(caught.value)
+    assert type(caught.value) is error
+    assert "\n" not in message
+    assert ";" in message  # what is wrong; what to do
+    for word in words:
+        assert word in message

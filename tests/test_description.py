@@ -1,0 +1,160 @@
+"""What an image is besides its samples survives: through JSON, into a GeoTIFF and back."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import rasterio
+from images import make, one_line, samples, save, through_json, whole
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
+from rasterio.rpc import RPC
+from rasterio.transform import Affine
+
+from isoq.errors import DamagedFile
+from isoq.raster import Description
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+UTM = dict(crs="EPSG:32631", transform=Affine(10, 0, 600000, 0, -10, 4900020))
+RPCS = RPC(
+    **{f"{axis}_{part}": value for axis in ("height", "lat", "long", "line", "samp") for part, value in (("off", 12.25), ("scale", 3.5))},
+    **{f"{axis}_{part}_coeff": [k / 7 for k in range(20)] for axis in ("line", "samp") for part in ("num", "den")},
+)
+CUSTOM = "+proj=laea +lat_0=10 +lon_0=20 +datum=WGS84 +units=m +no_defs"
+
+
+def setting(**attributes):
+    def edit(dataset):
+        for name, value in attributes.items():
+            setattr(dataset, name, value)
+
+    return edit
+
+
+def tagging(dataset):
+    dataset.update_tags(TIFFTAG_IMAGEDESCRIPTION="a = b", mission="S2 é")
+    dataset.update_tags(2, wavelength="842", STATISTICS_MEAN="3")
+    dataset.descriptions = ("red", None)
+    dataset.scales, dataset.offsets, dataset.units = (0.5, 2.0), (-1.0, 0.0), ("m", "")
+
+
+def spacing(dataset):
+    tagging(dataset)
+    dataset.update_tags(ns="ACQUISITION", sun="45.5")
+    dataset.update_tags(1, ns="FILTER", width="30")
+
+
+def palette(dataset):
+    dataset.write_colormap(1, {0: (0, 0, 0, 255), 1: (250, 128, 7, 255)})
+
+
+GCPS = [GroundControlPoint(row=r, col=c, x=2 + c / 8, y=45 - r / 8, z=7.0) for r, c in ((0, 0), (0, 8), (9, 0), (9, 8))]
+KINDS = {
+    "plain": ((1, "uint8"), {}, None),
+    "utm": ((1, "uint16"), UTM, None),
+    "custom crs": ((1, "int32"), UTM | {"crs": CUSTOM}, None),
+    "rotated": ((1, "uint8"), {"crs": "EPSG:4326", "transform": Affine(0.5, 0.1, 3, 0.2, -0.4, 44)}, None),
+    "point": ((1, "int16"), UTM, lambda dataset: dataset.update_tags(AREA_OR_POINT="Point")),
+    "nodata": ((3, "int16"), {"nodata": -999}, None),
+    "nodata nan": ((2, "float32"), {"nodata": math.nan}, None),
+    "nodata float": ((1, "float32"), {"nodata": -3.4028234663852886e38}, None),
+    "tags": ((2, "uint16"), UTM, tagging),
+    "namespaces": ((2, "uint16"), UTM, spacing),
+    "gcps": ((1, "uint16"), {}, setting(gcps=(GCPS, CRS.from_epsg(4326)))),
+    "rpcs": ((1, "uint16"), {}, setting(rpcs=RPCS)),
+    "rgb": ((3, "uint8"), {"photometric": "RGB"}, None),
+    "rgb16": ((3, "uint16"), {"photometric": "RGB"}, None),
+    "rgba": ((4, "uint8"), {"photometric": "RGB", "alpha": "YES"}, None),
+    "three greys": ((3, "uint8"), {"photometric": "MINISBLACK"}, None),
+    "grey alpha": ((2, "uint8"), {"alpha": "YES"}, None),
+    "bgr nir": ((4, "uint16"), {}, setting(colorinterp=[ColorInterp[name] for name in ("blue", "green", "red", "nir")])),
+    "palette": ((1, "uint8"), {}, palette),
+}
+LOST = ("namespaces", "COG")  # GDAL copies only the default one
+
+
+@pytest.mark.parametrize(("kind", "driver"), [(kind, driver) for kind in KINDS for driver in (None, "COG") if (kind, driver) != LOST])
+def test_metadata_round_trip(tmp_path, kind, driver):
+    (bands, dtype), profile, edit = KINDS[kind]
+    pixels = samples(bands, 9, 8, dtype)
+    source = make(tmp_path / "source.tif", pixels, edit or (lambda dataset: None), **profile)
+    description, read = whole(source)
+    assert np.array_equal(read, pixels)
+    assert through_json(description) == description
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        copy = save(tmp_path / "copy.tif", through_json(description), pixels, driver=driver)
+    again, read = whole(copy)
+    assert np.array_equal(read, pixels)
+    assert again == description
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.tif", "source.tif"]
+    with rasterio.open(source) as one, rasterio.open(copy) as two:
+        assert one.crs == two.crs
+        assert one.transform == two.transform
+        assert np.array_equal(one.nodatavals, two.nodatavals, equal_nan=math.nan in description.nodata)
+        assert one.colorinterp == two.colorinterp
+        assert one.gcps[1] == two.gcps[1]
+        assert [p.asdict() | {"id": 0} for p in one.gcps[0]] == [p.asdict() | {"id": 0} for p in two.gcps[0]]
+        assert one.rpcs == two.rpcs
+        assert (one.descriptions, one.scales, one.offsets, one.units) == (two.descriptions, two.scales, two.offsets, two.units)
+
+
+def test_what_a_description_says(tmp_path):
+    description, _ = whole(make(tmp_path / "a.tif", samples(2, 9, 8, "uint16"), spacing, nodata=7, **UTM))
+    assert description.to_dict() == {
+        "bands": 2,
+        "rows": 9,
+        "cols": 8,
+        "dtype": "uint16",
+        "nodata": 7.0,
+        "metadata": {
+            "container": "GTiff",
+            "crs": "EPSG:32631",
+            "transform": [10.0, 0.0, 600000.0, 0.0, -10.0, 4900020.0],
+            "tags": {"": {"TIFFTAG_IMAGEDESCRIPTION": "a = b", "mission": "S2 é"}, "ACQUISITION": {"sun": "45.5"}},
+            "band_tags": [{"FILTER": {"width": "30"}}, {"": {"wavelength": "842"}}],  # without the statistics, false after lossy coding
+            "descriptions": ["red", None],
+            "scales": [0.5, 2.0],
+            "offsets": [-1.0, 0.0],
+            "units": ["m", None],
+        },
+    }
+    custom, _ = whole(make(tmp_path / "b.tif", samples(1, 9, 8, "uint16"), crs=CUSTOM, transform=UTM["transform"]))
+    assert custom.metadata["crs"].startswith("PROJCRS[")
+
+
+def test_description_json():
+    plain = Description(3, 4, 5, "uint8", (None,) * 3)
+    assert plain.to_dict() == {"bands": 3, "rows": 4, "cols": 5, "dtype": "uint8"}
+    mixed = Description(4, 4, 5, "float32", (math.nan, -math.inf, 2, None), {"tags": {"": {"a": "b"}}})
+    assert mixed.to_dict()["nodata"] == ["nan", "-inf", 2.0, None]
+    assert through_json(mixed) == mixed
+    assert Description.from_dict(plain.to_dict() | {"later": 1}) == plain
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("bands", 0), ("bands", 10**12), ("rows", "4"), ("cols", 1.5), ("dtype", "int8"), ("nodata", [1]), ("nodata", "x"), ("metadata", 3)],
+)
+def test_damaged_description(key, value):
+    with one_line(DamagedFile):
+        Description.from_dict({"bands": 3, "rows": 4, "cols": 5, "dtype": "uint8"} | {key: value})
+    with one_line(DamagedFile):
+        Description.from_dict({})
+
+
+def test_nodata_that_a_geotiff_cannot_hold(tmp_path):
+    description = Description(2, 2, 2, "uint8", (-999.0, 7.0))
+    save(tmp_path / "a.tif", description, samples(2, 2, 2, "uint8"))
+    assert whole(tmp_path / "a.tif")[0].nodata == (7.0, 7.0)
+
+
+def test_metadata_that_cannot_be_put_back_costs_a_warning(tmp_path):
+    pixels = samples(1, 2, 2, "uint8")
+    with pytest.warns(UserWarning, match=r"a\.tif: written without crs"):
+        save(tmp_path / "a.tif", Description(1, 2, 2, "uint8", (None,), {"crs": "EPSG:1", "units": ["m"]}), pixels)
+    description, read = whole(tmp_path / "a.tif")
+    assert np.array_equal(read, pixels)
+    assert description.metadata["units"] == ["m"]
