@@ -1,0 +1,25 @@
+"""isoq: fixed-quality neural compression of remote-sensing images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+__all__ = ["File", "Target", "compress", "decompress", "load_model", "open"]
+
+if TYPE_CHECKING:
+    from .api import compress, decompress, open
+    from .codec import File
+    from .model import load_model
+    from .target import Target
+
+_HOME = {"compress": "api", "decompress": "api", "open": "api", "File": "codec", "load_model": "model", "Target": "target"}
+
+
+def __getattr__(name: str):
+    # Imported on first use: the command line answers --help and --version without loading anything.
+    from importlib import import_module
+
+    if name not in _HOME:
+        raise AttributeError(f"module 'isoq' has no attribute '{name}'")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)

@@ -28,7 +28,8 @@ class Model:
     """
 
     def __init__(self, folder: Path, optimize: bool = True, threads: int = 1):
-        self.folder = Path(folder)
+        """optimize: the runtime's graph optimizations; threads: cores per transform. Raises WrongModel."""
+        self.folder, self._optimize = Path(folder), optimize
         try:
             self.info = json.loads((self.folder / "model.json").read_text())
             with np.load(self.folder / "decoder.npz", allow_pickle=False) as arrays:
@@ -44,6 +45,10 @@ class Model:
         self.analysis = Transform(graphs["analysis"], optimize, threads)
         self.synthesis = Transform(graphs["synthesis"], optimize, threads)
         self.identity = self._hash(graphs["synthesis"])
+
+    def with_threads(self, threads: int) -> Model:
+        """The same model, its transforms spread over several cores."""
+        return Model(self.folder, self._optimize, threads)
 
     def _hash(self, synthesis: bytes) -> str:
         digest = hashlib.sha256(json.dumps([FORMAT, self.bands, self.latents, self.info["entropy"], *self._range]).encode())

@@ -134,8 +134,10 @@ class HyperpriorModel:
     def _side_indices(self, rows: int, cols: int) -> np.ndarray:
         return np.repeat(np.arange(self.hidden, dtype=np.uint16), -(-rows // 4) * -(-cols // 4))
 
-    def encode(self, y: np.ndarray, levels: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
+    def encode(self, y: np.ndarray, levels: np.ndarray, trade: float = 0.0) -> tuple[bytes, np.ndarray, np.ndarray]:
         """y float32 (M, h, w), gains applied, levels (h, w) -> stream, q int32 and reconstruction float32, both (M, h, w).
+
+        The paper rounds: `trade`, which the context model optimizes with, has no effect.
 
         The stream is the length of the first part (uint32, little-endian), z, latents. ValueError if y does not fit or is not finite.
         """

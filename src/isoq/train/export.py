@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from ..model import FORMAT
 from .networks import GDN, Down, Network, Up
 
 OPSET = 17
+_END = np.iinfo(np.int64).max
 
 
 class _Graph:
@@ -32,35 +32,77 @@ class _Graph:
         self.nodes.append(helper.make_node(op, inputs, [name], **attributes))
         return name
 
-    def extrapolate(self, x: str, axis: int) -> str:
-        """`networks._extrapolate`."""
+    def sliced(self, x: str, axis: int, start: int, end: int) -> str:
+        bounds = [self.constant(np.array([v], np.int64)) for v in (start, end, axis)]
+        return self.add("Slice", [x, *bounds])
 
-        def at(index: int) -> str:
-            end = index + 1 if index != -1 else np.iinfo(np.int64).max
-            bounds = [self.constant(np.array([v], np.int64)) for v in (index, end, axis)]
-            return self.add("Slice", [x, *bounds])
+    def padded(self, x: str, before: int, after: int, mode: str) -> str:
+        return self.add("Pad", [x, self.constant(np.array([0, 0, before, before, 0, 0, after, after], np.int64))], mode=mode)
 
-        def beyond(a: int, b: int, d: int) -> str:
-            slope = self.add("Mul", [self.add("Sub", [at(a), at(d)]), self.constant(np.float32(1 / math.sqrt(3)))])
-            return self.add("Add", [at(b), slope])
+    def mirrored(self, x: str, axis: int, weights: np.ndarray) -> str:
+        """`Up._pad`: two samples on either side; weights (2, channels) for start and end."""
+        start, end = (self.constant(w.reshape(1, -1, 1, 1)) for w in weights)
+        at = {k: self.sliced(x, axis, k, k + 1 if k != -1 else _END) for k in (0, 1, 2, -1, -2, -3)}
 
-        front, back = beyond(0, 1, 2), beyond(-3, -2, -1)
-        return self.add("Concat", [front, front, x, back], axis=axis)
+        def mix(w: str, a: int, b: int) -> str:
+            return self.add("Add", [at[b], self.add("Mul", [w, self.add("Sub", [at[a], at[b]])])])
+
+        return self.add("Concat", [mix(start, 2, 1), mix(start, 1, 0), x, mix(end, -2, -1), mix(end, -3, -2)], axis=axis)
+
+    def down(self, x: str, module: Down) -> str:
+        short, bias = (p.detach().numpy() for p in (module.short.weight, module.short.bias))
+        if module.wide is None:
+            return self.convolve(self.padded(x, 2, 1, "reflect"), short, bias)
+        wide = module.wide.weight.detach().numpy()
+        if short.shape[1] == module.long:  # one kernel does both
+            wide = wide.copy()
+            wide[:, :, 2:7, 2:7] += short
+            return self.convolve(self.padded(x, 4, 3, "reflect"), wide, bias)
+        low = self.sliced(x, 1, 0, module.long)
+        parts = [self.convolve(self.padded(x, 2, 1, "reflect"), short, bias), self.convolve(self.padded(low, 4, 3, "reflect"), wide)]
+        return self.add("Add", parts)
+
+    def up(self, x: str, module: Up) -> str:
+        mirror = module.mirror.numpy()
+        x = self.mirrored(self.mirrored(x, 3, mirror[2:]), 2, mirror[:2])
+        short, bias = (p.detach().numpy() for p in (module.short.weight, module.short.bias))
+        transposed = dict(kernel_shape=[5, 5], strides=[2, 2], pads=[6, 6, 5, 5])
+        if module.wide is None:
+            return self.add("ConvTranspose", [x, self.constant(short), self.constant(bias)], **transposed)
+        wide = module.wide.weight.detach().numpy()
+        if short.shape[1] == module.long:
+            wide = wide.copy()
+            wide[:, :, 1:6, 1:6] += short
+            return self.interleave(x, wide, bias)
+        y = self.add("ConvTranspose", [x, self.constant(short), self.constant(bias)], **transposed)
+        low = self.add("Add", [self.sliced(y, 1, 0, module.long), self.interleave(x, wide)])
+        return self.add("Concat", [low, self.sliced(y, 1, module.long, _END)], axis=1)
+
+    def interleave(self, x: str, wide: np.ndarray, bias: np.ndarray | None = None) -> str:
+        """A 9x9 transposed convolution of stride 2 on an input padded by 2, as a 5x5 convolution for each of the four output phases:
+        few output channels and large kernels are what the runtime's transposed convolution is worst at."""
+        inputs, outputs = wide.shape[:2]
+        phases = np.zeros((outputs, 2, 2, inputs, 5, 5), np.float32)
+        for p, q, i, j in np.ndindex(2, 2, 5, 5):
+            k, m = p - 2 * (i - 2) + 3, q - 2 * (j - 2) + 3
+            if 0 <= k < 9 and 0 <= m < 9:
+                phases[:, p, q, :, i, j] = wide[:, :, k, m].T
+        y = self.convolve(x, phases.reshape(4 * outputs, inputs, 5, 5), None if bias is None else np.repeat(bias, 4), stride=1)
+        return self.add("DepthToSpace", [y], blocksize=2, mode="CRD")
+
+    def convolve(self, x: str, weight: np.ndarray, bias: np.ndarray | None = None, stride: int = 2) -> str:
+        inputs = [x, self.constant(weight)] + ([] if bias is None else [self.constant(bias)])
+        return self.add("Conv", inputs, kernel_shape=list(weight.shape[2:]), strides=[stride, stride])
 
     def layer(self, x: str, module: nn.Module) -> str:
         if isinstance(module, Down):
-            conv = module.conv
-            weights = [self.constant(p.detach().numpy()) for p in (conv.weight, conv.bias)]
-            return self.add("Conv", [self.extrapolate(self.extrapolate(x, 3), 2), *weights], kernel_shape=[5, 5], strides=[2, 2])
+            return self.down(x, module)
         if isinstance(module, Up):
-            conv = module.conv
-            weights = [self.constant(p.detach().numpy()) for p in (conv.weight, conv.bias)]
-            padded = self.add("Pad", [x, self.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))], mode="edge")
-            return self.add("ConvTranspose", [padded, *weights], kernel_shape=[5, 5], strides=[2, 2], pads=[4, 4, 3, 3])
+            return self.up(x, module)
         if isinstance(module, GDN):
             gamma = (0.1 * module.gamma**2).detach().numpy()
             beta = (module.beta**2 + 1e-6).detach().numpy()
-            norm = self.add("Conv", [self.add("Abs", [x]), self.constant(gamma), self.constant(beta)], kernel_shape=[1, 1])
+            norm = self.convolve(self.add("Abs", [x]), gamma, beta, stride=1)
             return self.add("Mul" if module.inverse else "Div", [x, norm])
         raise TypeError(f"no ONNX form of {type(module).__name__}")
 

@@ -1,0 +1,321 @@
+"""Images to .isoq files and back, tile by tile: the pipeline around `tile`."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, TypeVar
+
+import numpy as np
+
+from . import __version__, masks
+from .container import Box, ContainerReader, ContainerWriter, boxes
+from .description import Description
+from .errors import BadInput, DamagedFile
+from .levels import COUNT, level_to_lambda
+from .model import STRIDE, Model, model_for_file
+from .target import BandStatistics, Target
+from .tile import Goal, Tile, TileReport, decode_tile, encode_tile, measure
+
+_SAMPLES_PER_TILE = 1 << 21  # bands beyond this go into a tile of their own, so that several cores find work
+_SEARCH_TILES, _SEARCH_ROUNDS = 12, 9
+_PERCENTILES = (5, 50, 95)
+T, R = TypeVar("T"), TypeVar("R")
+Progress = Callable[[int], None]  # called with the number of samples done
+
+
+class Readable(Protocol):
+    """What can be compressed: `raster.Source`, or an array in one's clothes."""
+
+    description: Description
+
+    def read(self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)) -> np.ndarray: ...
+
+
+class ArraySource:
+    """An array (bands, rows, cols) as a source. Raises UnsupportedImage for other types than the codec's."""
+
+    def __init__(self, array: np.ndarray, nodata: float | None = None):
+        self._array = array
+        self.description = Description(*array.shape, array.dtype.name, (nodata,) * len(array))
+
+    def read(self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)) -> np.ndarray:
+        native = self._array.dtype.newbyteorder("=")
+        return np.ascontiguousarray(self._array[bands, row : row + rows, col : col + cols], native)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to code: pixels per block side, tile side, predictor of the quality ('isoq' or 'paper'), threads."""
+
+    block: int = 64
+    tile: int = 1024
+    predictor: str = "isoq"
+    threads: int = os.cpu_count() or 1
+
+    def __post_init__(self) -> None:
+        if self.block < STRIDE or self.block % STRIDE:
+            raise BadInput(f"--block {self.block}: must be a multiple of {STRIDE}")
+        if self.tile < self.block or self.tile % self.block:
+            raise BadInput(f"--tile {self.tile}: must be a multiple of the block ({self.block})")
+        if self.predictor not in ("isoq", "paper"):
+            raise BadInput(f"--predictor {self.predictor}: must be isoq or paper")
+        if self.threads < 1:
+            raise BadInput(f"--threads {self.threads}: must be at least 1")
+
+
+def ordered(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """Results in order, computed by `threads` threads; at most twice as many items are in memory."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _depth(description: Description, options: Options, model: Model) -> int:
+    area = min(description.rows, options.tile) * min(description.cols, options.tile)
+    return max(1, _SAMPLES_PER_TILE // area // model.bands) * model.bands
+
+
+def _statistics(source: Readable, parts: list[Box]) -> BandStatistics:
+    d = source.description
+    total = BandStatistics.empty(d.bands)
+    for box in parts:
+        samples = _read(source, box)
+        bands = slice(box.band, box.band + box.bands)
+        total.merge(BandStatistics.of(samples, masks.classify(samples, d.nodata[bands]) == masks.VALID), bands)
+    return total
+
+
+def _read(source: Readable, box: Box) -> np.ndarray:
+    return source.read(box.row, box.col, box.rows, box.cols, slice(box.band, box.band + box.bands))
+
+
+def compress_to(
+    stream: BinaryIO, source: Readable, target: Target, model: Model, options: Options, progress: Progress = lambda n: None
+) -> dict:
+    """Write `source` to a seekable binary stream as .isoq and return the summary that the file keeps. Raises BadInput."""
+    d = source.description
+    depth = _depth(d, options, model)
+    parts = boxes(d.bands, d.rows, d.cols, options.tile, options.block, depth)
+    if len(parts) == 1 and options.threads > 1:
+        model = model.with_threads(options.threads)
+    mse = None
+    if target.is_error:
+        statistics = _statistics(source, parts) if target.needs_statistics else BandStatistics.empty(d.bands)
+        mse = target.mse_per_band(statistics, np.dtype(d.dtype))
+    quality = target.value
+    if target.kind == "bitrate":
+        quality = _lambda_for_rate(source, parts, target.value, model, options)
+
+    def work(item: tuple[Box, np.ndarray]) -> tuple[Box, bytes, TileReport, BandStatistics]:
+        box, samples = item
+        bands = slice(box.band, box.band + box.bands)
+        nodata = d.nodata[bands]
+        goal = Goal(lam=quality) if mse is None else Goal(mse=mse[bands], predictor=options.predictor)
+        data, report = encode_tile(samples, nodata, goal, model, options.block)
+        return box, data, report, BandStatistics.of(samples, masks.classify(samples, nodata) == masks.VALID)
+
+    header = {
+        "image": {k: v for k, v in d.to_dict().items() if k != "metadata"},
+        "tile": options.tile,
+        "depth": depth,
+        "block": options.block,
+        "model": [model.name, model.identity],
+        "target": {"kind": target.kind, "value": target.value, **({"peak": target.peak} if target.peak else {})},
+        "software": f"isoq {__version__}",
+    }
+    writer = ContainerWriter(stream, header, d.metadata, len(parts))
+    summary = Summary(d.bands, mse)
+    for box, data, report, found in ordered(work, ((box, _read(source, box)) for box in parts), options.threads):
+        writer.tile(data)
+        summary.add(report, found, slice(box.band, box.band + box.bands))
+        progress(box.bands * box.rows * box.cols)
+    result = summary.to_dict()
+    writer.finish(result)
+    return result
+
+
+def _lambda_for_rate(source: Readable, parts: list[Box], rate: float, model: Model, options: Options) -> float:
+    """The lambda per squared digital number at which the tiles cost `rate` bits per sample: bisection on at most _SEARCH_TILES tiles.
+
+    Raises BadInput if no quality does.
+    """
+    chosen = [parts[i] for i in np.unique(np.linspace(0, len(parts) - 1, _SEARCH_TILES).astype(int))]
+    pieces = [(_read(source, box), source.description.nodata[box.band : box.band + box.bands]) for box in chosen]
+    samples = sum(p.size for p, _ in pieces)
+
+    def bits(log_lambda: float) -> float:
+        goal = Goal(lam=float(np.exp2(log_lambda)))
+        sizes = ordered(lambda piece: len(encode_tile(*piece, goal, model, options.block)[0]), pieces, options.threads)
+        return 8 * sum(sizes) / samples
+
+    spread = max(float(np.ptp(np.where(np.isfinite(p), p, 0).astype(np.float64))) for p, _ in pieces) or 1.0
+    low = np.log2(float(level_to_lambda(0))) - 2 * np.log2(spread) - 4
+    high = np.log2(float(level_to_lambda(COUNT - 1))) + 4
+    for _ in range(_SEARCH_ROUNDS + 6):
+        middle = (low + high) / 2
+        found = bits(middle)
+        if abs(found / rate - 1) < 0.004:
+            return float(np.exp2(middle))
+        low, high = (middle, high) if found < rate else (low, middle)
+    if abs(found / rate - 1) > 0.05:
+        raise BadInput(f"--bitrate {rate:g}: not reachable, the nearest is {found:.3g} bit/sample; choose a rate nearer to it")
+    return float(np.exp2((low + high) / 2))
+
+
+class Summary:
+    """What `info` shows without decoding: errors per band, and how the blocks stand to their target."""
+
+    def __init__(self, bands: int, mse: np.ndarray | None):
+        self._mse, self._statistics = mse, BandStatistics.empty(bands)
+        self._squared, self._pixels, self._beyond = np.zeros(bands), np.zeros(bands), 0
+        self._blocks: list[np.ndarray] = []
+
+    def add(self, report: TileReport, statistics: BandStatistics, bands: slice) -> None:
+        """One tile's report and statistics on `bands`."""
+        self._squared[bands] += report.squared
+        self._pixels[bands] += report.pixels
+        self._statistics.merge(statistics, bands)
+        self._beyond += report.beyond
+        relative = report.per_block if self._mse is None else report.per_block / self._mse[bands, None, None]
+        self._blocks.append(relative[~np.isnan(relative)].astype(np.float32))
+
+    def to_dict(self) -> dict:
+        """JSON: mse, variance and valid pixels per band; of the blocks their number and percentiles of MSE / target (of MSE without a target),
+        how many lie above their target, and how many would need a better quality than the model has."""
+        per_block = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
+        result = {
+            "mse": _significant(self._squared / np.maximum(self._pixels, 1)),
+            "variance": _significant(self._statistics.variance),
+            "pixels": [int(n) for n in self._pixels],
+            "blocks": len(per_block),
+        }
+        if len(per_block):
+            values = [*np.percentile(per_block, _PERCENTILES), per_block.max()]
+            result["block"] = dict(zip(("p5", "median", "p95", "max"), _significant(values), strict=True))
+        if self._mse is not None:
+            result |= {"target_mse": _significant(self._mse), "above": int((per_block > 1).sum()), "beyond": self._beyond}
+        return result
+
+
+def _significant(values: Iterable[float]) -> list[float]:
+    return [float(f"{v:.6g}") for v in values]
+
+
+class File:
+    """An open .isoq file: its header at once, tiles on demand. Raises DamagedFile and WrongModel, naming the file."""
+
+    def __init__(self, stream: BinaryIO, name: str = "data"):
+        self.name = name
+        with self._naming():
+            self._container = ContainerReader(stream)
+            self.header = self._container.header
+            try:
+                self.description = Description.from_dict({**self.header["image"], "metadata": self._container.metadata})
+                tile, block, depth = (int(self.header[k]) for k in ("tile", "block", "depth"))
+                if min(tile, block, depth) < 1:
+                    raise ValueError("impossible tiling")
+                self.model_name, self.model_identity = self.header["model"]
+                d = self.description
+                if d.rows / tile * d.cols / tile * d.bands / depth > 4 * len(self._container.sizes) + 4:
+                    raise ValueError("impossible tiling")
+                self.boxes = boxes(d.bands, d.rows, d.cols, tile, block, depth)
+            except (KeyError, TypeError, ValueError) as error:
+                raise DamagedFile(f"the header is not what it should be ({error}): the file is damaged") from error
+            if len(self.boxes) != len(self._container.sizes):
+                raise DamagedFile("the index does not fit the image: the file is damaged")
+
+    def statistics(self) -> dict:
+        """The summary that the encoder wrote."""
+        with self._naming():
+            return self._container.statistics()
+
+    def side_sizes(self) -> np.ndarray:
+        """Bytes of each tile."""
+        return self._container.sizes
+
+    def model(self, given: str | os.PathLike | None = None) -> Model:
+        """The model that the file needs: `given`, else the shipped one of its name."""
+        with self._naming():
+            return model_for_file(self.model_name, self.model_identity, given)
+
+    def tiles(self, model: Model, threads: int = 1) -> Iterator[tuple[Box, Tile]]:
+        """All tiles in order, decoded."""
+        if len(self.boxes) == 1 and threads > 1:
+            model = model.with_threads(threads)
+        items = ((box, self._tile_data(number)) for number, box in enumerate(self.boxes))
+        with self._naming():
+            yield from ordered(lambda item: (item[0], self._decode(*item, model)), items, threads)
+
+    def _tile_data(self, number: int) -> bytes:
+        return self._container.tile(number)
+
+    def _decode(self, box: Box, data: bytes, model: Model) -> Tile:
+        nodata = self.description.nodata[box.band : box.band + box.bands]
+        return decode_tile(data, nodata, model, (box.bands, box.rows, box.cols), self.description.dtype)
+
+    def _naming(self) -> _Naming:
+        return _Naming(self.name)
+
+
+class _Naming:
+    """Puts the file's name in front of the errors that are about it."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind, error, trace) -> None:
+        from .errors import WrongModel
+
+        if isinstance(error, DamagedFile | WrongModel) and not str(error).startswith(self._name):
+            raise kind(f"{self._name}: {error}") from error
+
+
+def windows(tiles: Iterator[tuple[Box, Tile]], bands: int) -> Iterator[tuple[Box, np.ndarray]]:
+    """Tiles joined over the groups of bands: a box with all bands and its samples (bands, rows, cols)."""
+    parts: list[np.ndarray] = []
+    for box, tile in tiles:
+        parts.append(tile.samples)
+        if box.band + box.bands == bands:
+            yield Box(box.row, box.col, box.rows, box.cols, 0, bands), parts[0] if len(parts) == 1 else np.concatenate(parts)
+            parts = []
+
+
+def verify_against(file: File, source: Readable, model: Model, threads: int, progress: Progress = lambda n: None) -> list[str]:
+    """Compare a file with the original: the list of what is not as recorded, empty if all is true.
+
+    Recorded block errors are rounded up to 1/16 octave and another CPU may round single pixels differently, hence the small allowance.
+    """
+    d, problems = file.description, []
+    if (source.description.bands, source.description.rows, source.description.cols) != (d.bands, d.rows, d.cols):
+        raise BadInput(f"{file.name}: the image to compare with has another size or number of bands; give the original")
+    if source.description.dtype != d.dtype:
+        raise BadInput(f"{file.name}: the image to compare with is {source.description.dtype}, not {d.dtype}; give the original")
+    for box, tile in file.tiles(model, threads):
+        original = _read(source, box)
+        nodata = d.nodata[box.band : box.band + box.bands]
+        if not np.array_equal(masks.classify(original, nodata) == masks.VALID, tile.valid):
+            problems.append(f"tile at row {box.row}, column {box.col}: other pixels are masked than in the original")
+            continue
+        found = measure(original, tile.samples, tile.valid, file.header["block"])
+        recorded = tile.report
+        false = (found.per_block > recorded.per_block * 1.001 + 1e-6) | (found.per_block < recorded.per_block * 2 ** (-1.5 / 16) - 1e-6)
+        if false.any():
+            problems.append(f"tile at row {box.row}, column {box.col}: the recorded error of {int(false.sum())} blocks is not true")
+        progress(box.bands * box.rows * box.cols)
+    return problems

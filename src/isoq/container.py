@@ -1,0 +1,167 @@
+"""The .isoq file: a signature, typed chunks with checksums, an index of the tiles in front of them.
+
+Chunk: type (4 letters; upper case first: critical, a reader that does not know it must stop; lower case: may be skipped), length (uint32),
+payload, CRC-32 of type and payload (uint32); all little-endian. Order: HEAD, meta, INDX, TILE ..., stat, IEND.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+
+from .errors import DamagedFile
+
+SIGNATURE = b"\x89ISQ\r\n\x1a\n"
+VERSION = 1
+MEDIA_TYPE = "application/x-isoq"
+_LARGEST_HEADER = 1 << 28
+_FRAME = struct.Struct("<4sI")
+
+
+@dataclass(frozen=True)
+class Box:
+    """One tile: where it lies in the image."""
+
+    row: int
+    col: int
+    rows: int
+    cols: int
+    band: int
+    bands: int
+
+
+def _cuts(side: int, tile: int, block: int) -> list[tuple[int, int]]:
+    """(start, length) of the tiles along a side: as even as multiples of `block` allow, none longer than `tile`."""
+    number = -(-side // tile)
+    total = -(-side // block)
+    edges = [min(side, block * ((total * k + number - 1) // number)) for k in range(number + 1)]
+    return [(a, b - a) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+
+
+def boxes(bands: int, rows: int, cols: int, tile: int, block: int, depth: int) -> list[Box]:
+    """The tiles of an image in file order: rows, then columns, then groups of `depth` bands."""
+    deep = [(b, min(depth, bands - b)) for b in range(0, bands, depth)]
+    return [Box(r, c, h, w, b, n) for r, h in _cuts(rows, tile, block) for c, w in _cuts(cols, tile, block) for b, n in deep]
+
+
+class ContainerWriter:
+    """Writes a file in one go to a seekable binary stream: header first, then tiles in order, then `finish`."""
+
+    def __init__(self, stream: BinaryIO, header: dict, metadata: dict, tiles: int):
+        self._stream, self._sizes, self._tiles = stream, [], tiles
+        stream.write(SIGNATURE)
+        self._chunk(b"HEAD", bytes([VERSION]) + _pack_json(header))
+        if metadata:
+            self._chunk(b"meta", _pack_json(metadata))
+        self._index = stream.tell()
+        self._chunk(b"INDX", bytes(4 * tiles))
+
+    def tile(self, data: bytes) -> None:
+        self._sizes.append(len(data))
+        self._chunk(b"TILE", data)
+
+    def finish(self, statistics: dict) -> None:
+        """Write the summary, and the index in its place."""
+        if len(self._sizes) != self._tiles:
+            raise ValueError(f"{len(self._sizes)} tiles written, {self._tiles} announced")
+        self._chunk(b"stat", _pack_json(statistics))
+        self._chunk(b"IEND", b"")
+        self._stream.seek(self._index)
+        self._chunk(b"INDX", np.array(self._sizes, "<u4").tobytes())
+        self._stream.seek(0, os.SEEK_END)
+
+    def _chunk(self, kind: bytes, payload: bytes) -> None:
+        self._stream.write(_FRAME.pack(kind, len(payload)) + payload + struct.pack("<I", zlib.crc32(kind + payload)))
+
+
+class ContainerReader:
+    """Reads header and index at once, tiles on demand. Raises DamagedFile, its message without the file's name."""
+
+    def __init__(self, stream: BinaryIO):
+        self._stream = stream
+        if stream.read(len(SIGNATURE)) != SIGNATURE:
+            raise DamagedFile("not an .isoq file")
+        self.metadata: dict = {}
+        while True:
+            kind, payload = self._next()
+            if kind == b"HEAD":
+                if payload[:1] != bytes([VERSION]):
+                    raise DamagedFile(f"written in format version {payload[0] if payload else '?'}, this isoq reads {VERSION}; upgrade isoq")
+                self.header = _unpack_json(payload[1:])
+            elif kind == b"meta":
+                self.metadata = _unpack_json(payload)
+            elif kind == b"INDX":
+                self.sizes = np.frombuffer(payload, "<u4").astype(np.int64)
+                break
+            elif kind[:1].isupper():
+                raise DamagedFile(f"holds a part '{kind.decode('ascii', 'replace')}' that this isoq does not know; upgrade isoq")
+        if not hasattr(self, "header"):
+            raise DamagedFile("the header is missing: the file is damaged")
+        starts = stream.tell() + np.concatenate([[0], np.cumsum(self.sizes + _FRAME.size + 4)])
+        self._starts, self._end = starts[:-1], int(starts[-1])
+
+    def tile(self, number: int) -> bytes:
+        """The payload of one tile."""
+        self._stream.seek(int(self._starts[number]))
+        kind, payload = self._next(int(self.sizes[number]))
+        if kind != b"TILE":
+            raise DamagedFile(f"tile {number} is not where the index says: the file is damaged")
+        return payload
+
+    def statistics(self) -> dict:
+        """The summary behind the tiles; checks that the file ends as it should."""
+        self._stream.seek(self._end)
+        found: dict = {}
+        for kind, payload in self._rest():
+            if kind == b"stat":
+                found = _unpack_json(payload)
+            elif kind[:1].isupper():
+                raise DamagedFile(f"holds a part '{kind.decode('ascii', 'replace')}' that this isoq does not know; upgrade isoq")
+        return found
+
+    def _rest(self) -> Iterator[tuple[bytes, bytes]]:
+        while True:
+            kind, payload = self._next()
+            if kind == b"IEND":
+                return
+            yield kind, payload
+
+    def _next(self, expected: int | None = None) -> tuple[bytes, bytes]:
+        frame = self._stream.read(_FRAME.size)
+        if len(frame) != _FRAME.size:
+            raise DamagedFile("the file ends too early: it is truncated")
+        kind, size = _FRAME.unpack(frame)
+        if (expected is None and size > _LARGEST_HEADER) or (expected is not None and size != expected):
+            raise DamagedFile("a part has an impossible size: the file is damaged")
+        payload = self._stream.read(size)
+        check = self._stream.read(4)
+        if len(payload) != size or len(check) != 4:
+            raise DamagedFile("the file ends too early: it is truncated")
+        if struct.unpack("<I", check)[0] != zlib.crc32(kind + payload):
+            raise DamagedFile(f"a checksum is wrong (part '{kind.decode('ascii', 'replace')}'): the file is damaged")
+        return kind, payload
+
+
+def _pack_json(value: dict) -> bytes:
+    return zlib.compress(json.dumps(value, separators=(",", ":"), allow_nan=False).encode(), 9)
+
+
+def _unpack_json(data: bytes) -> dict:
+    try:
+        inflate = zlib.decompressobj()
+        text = inflate.decompress(data, _LARGEST_HEADER)
+        value = json.loads(text)
+    except (zlib.error, ValueError) as error:
+        raise DamagedFile("the header does not decode: the file is damaged") from error
+    if not isinstance(value, dict):
+        raise DamagedFile("the header is not what it should be: the file is damaged")
+    return value
+
+
