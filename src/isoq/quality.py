@@ -30,21 +30,19 @@ def paper_levels(floor: np.ndarray, target: np.ndarray, model: Model) -> np.ndar
     return np.where(np.isnan(target), 0, levels)
 
 
-def latent_error(y: np.ndarray, levels: np.ndarray, model: Model, block: int) -> np.ndarray:
+def latent_error(y: np.ndarray, levels: np.ndarray, weight: np.ndarray, model: Model, block: int) -> np.ndarray:
     """Error that quantization makes in the latents (M, h, w; gains not applied) at `levels` (per block), per block and pixel.
 
-    The transforms are nearly orthonormal, so this is nearly the error of the pixels; `calibration["synthesis"]` has the rest.
+    weight: (h, w), the share of valid pixels under each latent. The transforms are nearly orthonormal, so this is nearly the error of the
+    pixels; `calibration["synthesis"]` has the rest.
     """
     step = block // STRIDE
-    gains = model.gains(blocks.spread(levels, step, *y.shape[1:]))
+    gains = model.gains(blocks.spread(levels, step, *weight.shape))
     scaled = y * gains
     error = (((deadzone(scaled) - scaled) / gains) ** 2).sum(0) / STRIDE**2
-    total = blocks.sums(_within(error, levels.shape, step), step)
-    return total / blocks.sums(np.ones(_within(error, levels.shape, step).shape), step)
-
-
-def _within(a: np.ndarray, grid: tuple[int, int], step: int) -> np.ndarray:
-    return a[: grid[0] * step, : grid[1] * step]
+    rows, cols = (n * step for n in levels.shape)
+    total, share = (blocks.sums(a[:rows, :cols], step) for a in (error * weight, weight))
+    return total / np.maximum(share, 1e-9)
 
 
 def calibrated(error: np.ndarray, levels: np.ndarray, model: Model) -> np.ndarray:
@@ -53,17 +51,17 @@ def calibrated(error: np.ndarray, levels: np.ndarray, model: Model) -> np.ndarra
     return error * np.exp2(np.interp(levels, table["level"], table["log2_factor"]))
 
 
-def predicted_levels(y: np.ndarray, target: np.ndarray, model: Model, block: int) -> np.ndarray:
+def predicted_levels(y: np.ndarray, weight: np.ndarray, target: np.ndarray, model: Model, block: int) -> np.ndarray:
     """Levels per block at which the calibrated latent error meets `target` (per block): a secant search in the log domain.
 
-    y: latents (M, h, w), gains not applied. Blocks that stay below their target at the lowest quality get that.
+    y: latents (M, h, w), gains not applied; weight: (h, w), as in `latent_error`. Blocks that stay below their target at the lowest quality get that.
     """
     wanted = np.log2(np.where(np.isnan(target), 1.0, np.maximum(target, 1e-12)))
     levels = lambda_to_level(0.7 / np.exp2(wanted))
     slope = np.full(target.shape, -1.0 / PER_OCTAVE)
     before = None
     for _ in range(_ROUNDS):
-        reached = np.log2(np.maximum(calibrated(latent_error(y, levels, model, block), levels, model), 1e-12))
+        reached = np.log2(np.maximum(calibrated(latent_error(y, levels, weight, model, block), levels, model), 1e-12))
         if before is not None:
             moved = levels - before[0]
             fresh = np.divide(reached - before[1], moved, out=slope.copy(), where=moved != 0)

@@ -131,7 +131,10 @@ def _choose(group: _Group, valid: np.ndarray, goal: Goal, bands: slice, block: i
     if goal.predictor == "paper":
         levels = quality.paper_levels(group.floor(block), target, model)
     else:
-        levels = quality.predicted_levels(group.y, target, model, block)
+        weight = np.zeros(group.y.shape[1:])
+        share = blocks.sums(valid.any(0), STRIDE) / STRIDE**2
+        weight[: share.shape[0], : share.shape[1]] = share
+        levels = quality.predicted_levels(group.y, weight, target, model, block)
     return levels, int(((levels == COUNT - 1) & ~np.isnan(target)).sum())
 
 
@@ -287,7 +290,7 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
             neural.append((first, [_affine(reader.signed(), reader.signed()) for _ in range(model.bands)]))
         elif mode != EMPTY:
             raise DamagedFile("a tile has an unknown mode: the file is damaged or made by a newer isoq")
-    per_group = unpack_integers(reader.part(), len(neural) * grid[0] * grid[1]).reshape(len(neural), -1)
+    per_group = unpack_integers(reader.part(), len(neural) * grid[0] * grid[1]).reshape(len(neural), grid[0] * grid[1])
     report = _read_errors(reader, valid, block)
     latents, check = [], 0
     for (first, affine), residuals in zip(neural, per_group, strict=True):

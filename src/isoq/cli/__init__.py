@@ -1,0 +1,66 @@
+"""The command line: `isoq COMMAND ...`. One module per group of commands; this one parses, reports errors and sets the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+from .. import __version__
+from ..errors import BrokenPromise, IsoqError
+
+# command: (module, one line of help); modules are loaded only for the command that is run.
+COMMANDS = {
+    "compress": ("compress", "image to .isoq at a target error"),
+    "decompress": ("decompress", ".isoq back to the image"),
+    "info": ("inspect", "what a file is, how it was made, requested and achieved error"),
+    "verify": ("inspect", "check a file, against the original if it is at hand"),
+    "models": ("inspect", "the models there are"),
+    "calibrate": ("training", "refit the quality control of a model to images"),
+    "train": ("training", "train a model on images"),
+    "latents": ("latents", "the transforms alone: image to latents and back, gains of a quality"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Bad usage is one line and exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} -h\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return the exit status: 0, 1 for a broken promise, 2 for bad usage or input."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = Parser(prog="isoq", description="Fixed-quality neural compression of remote-sensing images.")
+    parser.add_argument("--version", action="version", version=f"isoq {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((a for a in arguments if a in COMMANDS), None)
+    for name, (module, text) in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        sub.add_argument("--debug", action="store_true", help="show where an error comes from")
+        if name == chosen:
+            import_module(f".{module}", __name__).add_arguments(name, sub)
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except BrokenPromise as error:
+        return _report(error, options, 1)
+    except IsoqError as error:
+        return _report(error, options, 2)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+    except MemoryError as error:
+        return _report(error, options, 2, "not enough memory; use a smaller --tile or fewer --threads")
+    except Exception as error:  # never a traceback; --debug shows it
+        return _report(error, options, 2, f"internal error ({type(error).__name__}: {error}); please report it, with --debug")
+
+
+def _report(error: BaseException, options: argparse.Namespace, status: int, text: str = "") -> int:
+    if options.debug:
+        raise error
+    print(f"isoq: {' '.join((text or str(error)).split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,117 @@
+"""`isoq info`, `isoq verify`, `isoq models`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..codec import File, verify_against
+from ..errors import BrokenPromise
+from ..files import expand
+from ..model import load_model, shipped_models
+from .common import add_threads, bar, print_json
+from .decompress import open_file
+
+
+def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
+    if name == "models":
+        parser.epilog = "example: isoq models show eo16"
+        parser.add_argument("action", nargs="?", choices=["show"], help="show one model whole")
+        parser.add_argument("model", nargs="?", metavar="NAME|DIR", help="name, full id or folder")
+    else:
+        parser.add_argument("path", metavar="SRC.isoq", help="the file")
+    if name == "verify":
+        parser.epilog = "example: isoq verify scene.isoq --against scene.tif"
+        parser.add_argument("--against", metavar="IMG", help="the original image: the recorded errors are measured again")
+        parser.add_argument("--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of a raw original")
+        parser.add_argument("--model", metavar="DIR", help="folder of the model, if it is not a shipped one")
+        parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+        add_threads(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.set_defaults(run={"info": info, "verify": verify, "models": models}[name])
+
+
+def info(options: argparse.Namespace) -> None:
+    path = Path(options.path)
+    with open_file(path) as stream:
+        file = File(stream, str(path))
+        statistics, header, d = file.statistics(), file.header, file.description
+        size = stream.seek(0, 2)
+    samples = d.bands * d.rows * d.cols
+    mse, variance = (np.array(statistics[k], float) for k in ("mse", "variance"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        snr = 10 * np.log10(variance / mse)
+    facts = {
+        "file": str(path),
+        "bytes": size,
+        "bits_per_sample": round(8 * size / samples, 4),
+        "ratio": round(samples * np.dtype(d.dtype).itemsize / size, 2),
+        **{k: v for k, v in d.to_dict().items() if k != "metadata"},
+        **{k: header[k] for k in ("model", "target", "software", "tile", "block")},
+        **statistics,
+        "snr": [round(float(v), 2) if np.isfinite(v) else None for v in snr],
+        "metadata": d.metadata,
+    }
+    if options.json:
+        return print_json(facts)
+    target = " ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in header["target"].values())
+    print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}, {size} bytes, {facts['bits_per_sample']} bit/sample, {facts['ratio']} : 1")
+    print(f"written by {header['software']} with model {header['model'][0]} ({header['model'][1]}), tiles of {header['tile']}, blocks of {header['block']}")
+    print(f"target: {target}{'' if 'target_mse' in statistics else ' (no promise)'}; errors below are those the encoder measured")
+    if statistics["blocks"]:
+        values = ", ".join(f"{k} {v:.4g}" for k, v in statistics["block"].items())
+        print(f"{statistics['blocks']} blocks, MSE{' / target' if 'target_mse' in statistics else ''}: {values}")
+    if "target_mse" in statistics:
+        print(f"single pass, not certified: {statistics['above']} blocks above their target, {statistics['beyond']} out of reach of the model")
+    for band in range(min(d.bands, 16)):
+        asked = f", target {statistics['target_mse'][band]:g}" if "target_mse" in statistics else ""
+        print(f"band {band + 1}: MSE {mse[band]:g}{asked}, SNR {snr[band]:.2f} dB, {statistics['pixels'][band]} valid pixels")
+    if d.bands > 16:
+        print(f"... and {d.bands - 16} bands more (--json has all)")
+    return None
+
+
+def verify(options: argparse.Namespace) -> None:
+    path = expand([options.path])[0]
+    with open_file(path) as stream:
+        file = File(stream, str(path))
+        model = file.model(options.model)
+        statistics, d = file.statistics(), file.description
+        with bar(d.bands * d.rows * d.cols, path.name, options) as progress:
+            if options.against is None:
+                squared, pixels = np.zeros(d.bands), np.zeros(d.bands)
+                for box, tile in file.tiles(model, options.threads):
+                    bands = slice(box.band, box.band + box.bands)
+                    squared[bands] += tile.report.squared
+                    pixels[bands] += tile.report.pixels
+                    progress.update(tile.samples.size)
+                problems = [] if np.allclose(squared / np.maximum(pixels, 1), statistics["mse"], rtol=1e-3) else ["the summary does not fit the tiles"]
+            else:
+                from ..raster import open_source
+
+                with open_source(options.against, options.geometry) as source:
+                    problems = verify_against(file, source, model, options.threads, progress.update)
+    if options.json:
+        print_json({"file": str(path), "against": options.against, "problems": problems})
+    if problems:
+        more = f" (and {len(problems) - 1} problems more)" if len(problems) > 1 else ""
+        raise BrokenPromise(f"{path}: {problems[0]}{more}; do not rely on the recorded error")
+    if not (options.json or options.quiet):
+        done = "recorded errors are true" if options.against else "complete and undamaged; --against IMG would also check the recorded errors"
+        print(f"{path}: {done}")
+
+
+def models(options: argparse.Namespace) -> None:
+    if options.action == "show":
+        model = load_model(options.model or "eo16")
+        print(json.dumps({"folder": str(model.folder), "identity": model.identity, **model.info}, indent=1))
+        return
+    entries = [load_model(folder) for folder in shipped_models()]
+    if options.json:
+        print_json({"models": [{"name": m.name, "identity": m.identity, "bands": m.bands, "about": m.info.get("about", "")} for m in entries]})
+        return
+    for m in entries:
+        print(f"{m.name}  {m.identity}  {m.bands} band(s) at a time, {m.info['preset']}/{m.info['entropy']}  {m.info.get('about', '')}")
