@@ -93,7 +93,9 @@ class ContainerReader:
             kind, payload = self._next()
             if kind == b"HEAD":
                 if payload[:1] != bytes([VERSION]):
-                    raise DamagedFile(f"written in format version {payload[0] if payload else '?'}, this isoq reads {VERSION}; upgrade isoq")
+                    raise DamagedFile(
+                        f"written in format version {payload[0] if payload else '?'}, this isoq reads {VERSION}; upgrade isoq"
+                    )
                 self.header = _unpack_json(payload[1:])
             elif kind == b"meta":
                 self.metadata = _unpack_json(payload)
@@ -163,5 +165,3 @@ def _unpack_json(data: bytes) -> dict:
     if not isinstance(value, dict):
         raise DamagedFile("the header is not what it should be: the file is damaged")
     return value
-
-

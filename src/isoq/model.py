@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from .errors import BadInput, WrongModel
-from .levels import GAIN, level_to_lambda
+from .levels import GAIN, lambda_to_level, level_to_lambda
 from .transforms import Transform
 
 SHIPPED = Path(__file__).parent / "models"
@@ -39,6 +39,9 @@ class Model:
                 raise WrongModel(f"{self.folder}: model format {self.info['format']} is not known to this version of isoq; upgrade isoq")
             self.name, self.bands, self.latents = str(self.info["name"]), int(self.info["bands"]), int(self.info["latents"])
             self._range = float(self.info["lambda_min"]), float(self.info["lambda_max"])
+            self._modulation = str(self.info["modulation"])
+            # The levels that the model serves, lowest and highest.
+            self.lowest, self.highest = (int(lambda_to_level(lam)) for lam in self._range)
             self.calibration: dict = self.info["calibration"]
         except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise WrongModel(f"{self.folder}: not a model folder ({error}); see 'isoq models'") from error
@@ -51,7 +54,9 @@ class Model:
         return Model(self.folder, self._optimize, threads)
 
     def _hash(self, synthesis: bytes) -> str:
-        digest = hashlib.sha256(json.dumps([FORMAT, self.bands, self.latents, self.info["entropy"], *self._range]).encode())
+        digest = hashlib.sha256(
+            json.dumps([FORMAT, self.bands, self.latents, self.info["entropy"], self._modulation, *self._range]).encode()
+        )
         digest.update(synthesis)
         for name in sorted(self.arrays):
             if not name.startswith("hyper_analysis_"):
@@ -72,18 +77,23 @@ class Model:
             raise WrongModel(f"{self.folder}: {error}") from error
 
     def gains(self, levels: np.ndarray) -> np.ndarray:
-        """Levels (any shape) -> gain per latent channel (latents, *shape) float32: m(lambda) = GAIN sqrt(lambda) exp(MLP(log lambda))."""
+        """Levels (any shape) -> gain m(lambda) per latent channel (latents, *shape) float32; see NetworkConfig.modulation for the formulas."""
         distinct, where = np.unique(levels, return_inverse=True)
         table = np.stack([self._gain(int(level)) for level in distinct], 1)
         return table[:, where.reshape(np.shape(levels))]
 
     @lru_cache(maxsize=4096)  # noqa: B019 - a model lives as long as the program
     def _gain(self, level: int) -> np.ndarray:
-        a, lam = self.arrays, float(level_to_lambda(level))
+        lam = float(level_to_lambda(level))
         low, high = self._range
-        t = np.log(lam / low) / np.log(high / low)
+        if self._modulation == "linear":
+            return (np.logaddexp(0, self._mlp(lam / high)) + 1e-3).astype(np.float32)
+        return (GAIN * np.sqrt(lam) * np.exp(self._mlp(np.log(lam / low) / np.log(high / low)))).astype(np.float32)
+
+    def _mlp(self, t: float) -> np.ndarray:
+        a = self.arrays
         hidden = np.maximum(a["modulation_in"].astype(np.float64)[:, 0] * t + a["modulation_in_bias"], 0)
-        return (GAIN * np.sqrt(lam) * np.exp(a["modulation_out"].astype(np.float64) @ hidden + a["modulation_out_bias"])).astype(np.float32)
+        return a["modulation_out"].astype(np.float64) @ hidden + a["modulation_out_bias"]
 
 
 @lru_cache(maxsize=8)
@@ -100,14 +110,19 @@ def load_model(name: str | Path) -> Model:
 
 def shipped_models() -> list[Path]:
     """Folders of the models in this package, oldest release first."""
-    return sorted((f for f in SHIPPED.glob("*-*") if (f / "model.json").exists()), key=lambda f: (f.name.rpartition("-")[0], int(f.name.rpartition("-")[2])))
+    return sorted(
+        (f for f in SHIPPED.glob("*-*") if (f / "model.json").exists()),
+        key=lambda f: (f.name.rpartition("-")[0], int(f.name.rpartition("-")[2])),
+    )
 
 
 def model_for_file(name: str, identity: str, given: str | Path | None = None) -> Model:
     """The model that a file was written with: the one given, else a shipped one. Raises WrongModel if it is not the very same."""
     model = load_model(given if given is not None else name)
     if model.identity != identity:
-        raise WrongModel(f"written with model {name} ({identity}), but {model.folder} is {model.name} ({model.identity}); give its folder with --model")
+        raise WrongModel(
+            f"written with model {name} ({identity}), but {model.folder} is {model.name} ({model.identity}); give its folder with --model"
+        )
     return model
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import blocks
 from .entropy.quantize import deadzone
-from .levels import COUNT, PER_OCTAVE, lambda_to_level
+from .levels import PER_OCTAVE, lambda_to_level
 from .model import STRIDE, Model
 
 _ROUNDS = 4
@@ -25,9 +25,9 @@ def paper_levels(floor: np.ndarray, target: np.ndarray, model: Model) -> np.ndar
     with np.errstate(invalid="ignore", divide="ignore"):
         step = np.sqrt((target / np.maximum(floor, 1e-12) - 1) / alpha)
         lam = (1 / (2 * step) - b) / a
-    levels = lambda_to_level(np.nan_to_num(np.maximum(lam, 0), nan=0.0, posinf=1e300))
-    levels = np.where(target <= floor, COUNT - 1, levels)
-    return np.where(np.isnan(target), 0, levels)
+    levels = lambda_to_level(np.nan_to_num(np.maximum(lam, 0), nan=0.0, posinf=1e300)).clip(model.lowest, model.highest)
+    levels = np.where(target <= floor, model.highest, levels)
+    return np.where(np.isnan(target), model.lowest, levels)
 
 
 def latent_error(y: np.ndarray, levels: np.ndarray, weight: np.ndarray, model: Model, block: int) -> np.ndarray:
@@ -57,7 +57,7 @@ def predicted_levels(y: np.ndarray, weight: np.ndarray, target: np.ndarray, mode
     y: latents (M, h, w), gains not applied; weight: (h, w), as in `latent_error`. Blocks that stay below their target at the lowest quality get that.
     """
     wanted = np.log2(np.where(np.isnan(target), 1.0, np.maximum(target, 1e-12)))
-    levels = lambda_to_level(0.7 / np.exp2(wanted))
+    levels = lambda_to_level(0.7 / np.exp2(wanted)).clip(model.lowest, model.highest)
     slope = np.full(target.shape, -1.0 / PER_OCTAVE)
     before = None
     for _ in range(_ROUNDS):
@@ -67,5 +67,5 @@ def predicted_levels(y: np.ndarray, weight: np.ndarray, target: np.ndarray, mode
             fresh = np.divide(reached - before[1], moved, out=slope.copy(), where=moved != 0)
             slope = np.clip(fresh, -1.2 / PER_OCTAVE, -0.15 / PER_OCTAVE)
         before = levels, reached
-        levels = np.clip(np.rint(levels + (wanted - reached) / slope), 0, COUNT - 1).astype(np.int64)
-    return np.where(np.isnan(target), 0, levels)
+        levels = np.clip(np.rint(levels + (wanted - reached) / slope), model.lowest, model.highest).astype(np.int64)
+    return np.where(np.isnan(target), model.lowest, levels)

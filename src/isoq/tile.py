@@ -71,8 +71,12 @@ def _to_type(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.clip(np.rint(x), limits.min, limits.max).astype(dtype)
 
 
-class _Group:
-    """The bands that the network takes at once, in the encoder: latents, then chosen levels, then the stream and the error it leaves."""
+class BandGroup:
+    """The bands that the network takes at once, in the encoder.
+
+    x: (1, bands, h, w) normalized and padded; y: latents (M, h / 16, w / 16), gains not applied; weight: (h / 16, w / 16), the share of valid
+    pixels under each latent.
+    """
 
     def __init__(self, samples: np.ndarray, valid: np.ndarray, model: Model):
         self.model, self.samples = model, samples
@@ -83,6 +87,9 @@ class _Group:
         planes = [masks.fill(a.forward(np.where(v, s, 0)), v) for a, s, v in zip(self.affine, samples, valid, strict=True)]
         self.x = np.stack([np.pad(p, pad, mode="edge") for p in planes])[None]
         self.y = model.analysis(self.x)[0]
+        share = blocks.sums(valid.any(0), STRIDE) / STRIDE**2
+        self.weight = np.zeros(self.y.shape[1:])
+        self.weight[: share.shape[0], : share.shape[1]] = share
 
     def units(self) -> np.ndarray:
         """Squared digital numbers per squared normalized unit, per band."""
@@ -94,15 +101,24 @@ class _Group:
 
     def floor(self, block: int) -> np.ndarray:
         """Error of the unquantized autoencoder per block, mean over the bands, normalized."""
+        return self.normalized_error(self.y, block)
+
+    def normalized_error(self, y: np.ndarray, block: int) -> np.ndarray:
+        """Error that synthesis of `y` (M, h, w) leaves, per block, mean over the bands; before rounding, all pixels counted."""
         rows, cols = self.samples.shape[1:]
-        error = (self.model.synthesis(self.y[None]) - self.x)[0, :, :rows, :cols]
+        error = (self.model.synthesis(y[None]) - self.x)[0, :, :rows, :cols]
         return blocks.mean_square(error, np.ones(error.shape, bool), block).mean(0)
+
+    def quantize(self, levels: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
+        """levels (h, w) -> stream, quantized latents and dequantized latents (both (M, h, w), the latter without gains)."""
+        gains = self.model.gains(levels)
+        data, q, near = self.model.entropy.encode(self.y * gains, levels, TRADE)
+        return data, q, (near / gains).astype(np.float32)
 
     def encode(self, levels: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
         """levels (h, w) -> stream, quantized latents (M, h, w), decoded samples."""
-        gains = self.model.gains(levels)
-        data, q, near = self.model.entropy.encode(self.y * gains, levels, TRADE)
-        return data, q, reconstruct(near / gains, self.affine, self.samples.shape, self.samples.dtype, self.model)
+        data, q, y = self.quantize(levels)
+        return data, q, reconstruct(y, self.affine, self.samples.shape, self.samples.dtype, self.model)
 
 
 def reconstruct(y: np.ndarray, affine: list[Affine], shape: tuple[int, ...], dtype: np.dtype, model: Model) -> np.ndarray:
@@ -111,14 +127,14 @@ def reconstruct(y: np.ndarray, affine: list[Affine], shape: tuple[int, ...], dty
     return np.stack([_to_type(a.inverse(band), dtype) for a, band in zip(affine, x, strict=True)])
 
 
-def _choose(group: _Group, valid: np.ndarray, goal: Goal, bands: slice, block: int) -> tuple[np.ndarray, int]:
+def _choose(group: BandGroup, valid: np.ndarray, goal: Goal, bands: slice, block: int) -> tuple[np.ndarray, int]:
     """Levels per block, and how many blocks would need more than the highest."""
     model, (rows, cols) = group.model, valid.shape[1:]
     grid = (blocks.count(rows, block), blocks.count(cols, block))
     if goal.level is not None:
         return np.full(grid, goal.level, np.int64), 0
     if goal.lam is not None:
-        level = lambda_to_level(goal.lam * float(group.units().mean()))
+        level = lambda_to_level(goal.lam * float(group.units().mean())).clip(model.lowest, model.highest)
         return np.full(grid, level, np.int64), 0
     # Rounding to integers adds 1/12; a joint group keeps the mean over its bands of error / target.
     integer = group.samples.dtype.kind != "f"
@@ -131,11 +147,8 @@ def _choose(group: _Group, valid: np.ndarray, goal: Goal, bands: slice, block: i
     if goal.predictor == "paper":
         levels = quality.paper_levels(group.floor(block), target, model)
     else:
-        weight = np.zeros(group.y.shape[1:])
-        share = blocks.sums(valid.any(0), STRIDE) / STRIDE**2
-        weight[: share.shape[0], : share.shape[1]] = share
-        levels = quality.predicted_levels(group.y, weight, target, model, block)
-    return levels, int(((levels == COUNT - 1) & ~np.isnan(target)).sum())
+        levels = quality.predicted_levels(group.y, group.weight, target, model, block)
+    return levels, int(((levels == model.highest) & ~np.isnan(target)).sum())
 
 
 def _level_residuals(levels: np.ndarray) -> np.ndarray:
@@ -196,7 +209,7 @@ def encode_tile(
         if mode != NEURAL:
             continue
         index = np.minimum(np.arange(first, first + model.bands), bands - 1)
-        coder = _Group(samples[index], valid[index], model)
+        coder = BandGroup(samples[index], valid[index], model)
         levels, short = _choose(coder, valid[index], goal, index, block)
         beyond += short
         spread = blocks.spread(levels, block // STRIDE, *coder.y.shape[1:])

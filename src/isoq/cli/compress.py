@@ -38,7 +38,9 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--block", type=int, default=64, help="pixels per block side, a multiple of 16 (default: %(default)s)")
     parser.add_argument("--tile", type=int, default=1024, help="pixels per tile side, a multiple of the block (default: %(default)s)")
     parser.add_argument("--predictor", default="isoq", help="how a block's quality is found: isoq or paper (default: %(default)s)")
-    parser.add_argument("--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of raw files without the naming convention")
+    parser.add_argument(
+        "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of raw files without the naming convention"
+    )
     add_threads(parser)
     add_output(parser)
     parser.set_defaults(run=run)
@@ -72,7 +74,13 @@ def _one(source: Path, path: Path, target: Target, model: Model, how: Options, o
             summary = compress_to(stream, image, target, model, how, progress.update)
             size = stream.tell()
     seconds = time.monotonic() - began
-    result = {"source": str(source), "file": str(path), "bytes": size, "bits_per_sample": round(8 * size / samples, 4), "seconds": round(seconds, 2)}
+    result = {
+        "source": str(source),
+        "file": str(path),
+        "bytes": size,
+        "bits_per_sample": round(8 * size / samples, 4),
+        "seconds": round(seconds, 2),
+    }
     if not (options.json or options.quiet):
         print(f"{path}: {size} bytes, {result['bits_per_sample']:.3f} bit/sample, {_errors(summary)}, {seconds:.1f} s")
     if summary.get("beyond"):

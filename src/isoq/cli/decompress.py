@@ -44,7 +44,10 @@ def _one(source: Path, destination: Path | None, options: argparse.Namespace) ->
         d = file.description
         path = destination or folder_for(options.out, source) / (source.stem + default_suffix(d))
         model = file.model(options.model)
-        with create_sink(path, d, options.driver, options.overwrite) as sink, bar(d.bands * d.rows * d.cols, source.name, options) as progress:
+        with (
+            create_sink(path, d, options.driver, options.overwrite) as sink,
+            bar(d.bands * d.rows * d.cols, source.name, options) as progress,
+        ):
             for box, samples in windows(file.tiles(model, options.threads), d.bands):
                 sink.write(box.row, box.col, samples)
                 progress.update(samples.size)

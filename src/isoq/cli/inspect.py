@@ -59,13 +59,17 @@ def info(options: argparse.Namespace) -> None:
         return print_json(facts)
     target = " ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in header["target"].values())
     print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}, {size} bytes, {facts['bits_per_sample']} bit/sample, {facts['ratio']} : 1")
-    print(f"written by {header['software']} with model {header['model'][0]} ({header['model'][1]}), tiles of {header['tile']}, blocks of {header['block']}")
+    print(
+        f"written by {header['software']} with model {header['model'][0]} ({header['model'][1]}), tiles of {header['tile']}, blocks of {header['block']}"
+    )
     print(f"target: {target}{'' if 'target_mse' in statistics else ' (no promise)'}; errors below are those the encoder measured")
     if statistics["blocks"]:
         values = ", ".join(f"{k} {v:.4g}" for k, v in statistics["block"].items())
         print(f"{statistics['blocks']} blocks, MSE{' / target' if 'target_mse' in statistics else ''}: {values}")
     if "target_mse" in statistics:
-        print(f"single pass, not certified: {statistics['above']} blocks above their target, {statistics['beyond']} out of reach of the model")
+        print(
+            f"single pass, not certified: {statistics['above']} blocks above their target, {statistics['beyond']} out of reach of the model"
+        )
     for band in range(min(d.bands, 16)):
         asked = f", target {statistics['target_mse'][band]:g}" if "target_mse" in statistics else ""
         print(f"band {band + 1}: MSE {mse[band]:g}{asked}, SNR {snr[band]:.2f} dB, {statistics['pixels'][band]} valid pixels")
@@ -88,7 +92,11 @@ def verify(options: argparse.Namespace) -> None:
                     squared[bands] += tile.report.squared
                     pixels[bands] += tile.report.pixels
                     progress.update(tile.samples.size)
-                problems = [] if np.allclose(squared / np.maximum(pixels, 1), statistics["mse"], rtol=1e-3) else ["the summary does not fit the tiles"]
+                problems = (
+                    []
+                    if np.allclose(squared / np.maximum(pixels, 1), statistics["mse"], rtol=1e-3)
+                    else ["the summary does not fit the tiles"]
+                )
             else:
                 from ..raster import open_source
 
@@ -100,7 +108,9 @@ def verify(options: argparse.Namespace) -> None:
         more = f" (and {len(problems) - 1} problems more)" if len(problems) > 1 else ""
         raise BrokenPromise(f"{path}: {problems[0]}{more}; do not rely on the recorded error")
     if not (options.json or options.quiet):
-        done = "recorded errors are true" if options.against else "complete and undamaged; --against IMG would also check the recorded errors"
+        done = (
+            "recorded errors are true" if options.against else "complete and undamaged; --against IMG would also check the recorded errors"
+        )
         print(f"{path}: {done}")
 
 
@@ -111,7 +121,9 @@ def models(options: argparse.Namespace) -> None:
         return
     entries = [load_model(folder) for folder in shipped_models()]
     if options.json:
-        print_json({"models": [{"name": m.name, "identity": m.identity, "bands": m.bands, "about": m.info.get("about", "")} for m in entries]})
+        print_json(
+            {"models": [{"name": m.name, "identity": m.identity, "bands": m.bands, "about": m.info.get("about", "")} for m in entries]}
+        )
         return
     for m in entries:
         print(f"{m.name}  {m.identity}  {m.bands} band(s) at a time, {m.info['preset']}/{m.info['entropy']}  {m.info.get('about', '')}")

@@ -100,7 +100,14 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             raise ValueError(f"context model: {name} is {a[name].dtype}, not {np.dtype(dtype)}")
     channels = a["group"].size
     tables = (int(a["group"].max(initial=0)) + 1) * LEVELS * BUCKETS
-    shapes = {"group": (channels,), "bias": (channels,), "own": (channels, OWN), "own_value": (channels, OWN_VALUE), "cdf": (tables, SYMBOLS + 1), "offset": (tables, SYMBOLS)}
+    shapes = {
+        "group": (channels,),
+        "bias": (channels,),
+        "own": (channels, OWN),
+        "own_value": (channels, OWN_VALUE),
+        "cdf": (tables, SYMBOLS + 1),
+        "offset": (tables, SYMBOLS),
+    }
     for name, shape in shapes.items():
         if a[name].shape != shape:
             raise ValueError(f"context model: {name} has shape {a[name].shape}, not {shape}")

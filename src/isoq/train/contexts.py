@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..entropy.context import BIAS_ONE, BUCKETS, LEVELS, MAGNITUDE_ONE, PRECISION, REACH, SYMBOLS, VALUE_ONE, ContextModel
+from ..entropy.context import BIAS_ONE, LEVELS, MAGNITUDE_ONE, PRECISION, REACH, SYMBOLS, VALUE_ONE, ContextModel
 from ..entropy.quantize import TRADE, deadzone
 from ..levels import COUNT, level_to_lambda
 from .networks import Network, wavelet_leaves
@@ -137,7 +137,9 @@ def quantize_tables(p: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros((len(p), 1), np.int64), freq.cumsum(1)], 1).astype(np.uint16)
 
 
-def count_tables(forms: dict[str, np.ndarray], group: np.ndarray, network: Network, planes: list[np.ndarray], rounds: int = 2) -> ContextModel:
+def count_tables(
+    forms: dict[str, np.ndarray], group: np.ndarray, network: Network, planes: list[np.ndarray], rounds: int = 2
+) -> ContextModel:
     """Count the tables and reconstruction offsets on latents (M, h, w; gains not applied), each coded at 11 qualities over the whole range.
 
     The encoder's choices depend on the tables: the first round starts from Laplace tables, the next ones from what was counted.

@@ -115,7 +115,9 @@ def to_onnx(transform: nn.Sequential, inputs: int, outputs: int) -> bytes:
     graph.nodes[-1].output[0] = "y"
     ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", c, f"{n}h", f"{n}w"]) for n, c in (("x", inputs), ("y", outputs))]
     constants = [numpy_helper.from_array(v, k) for k, v in graph.constants.items()]
-    proto = helper.make_model(helper.make_graph(graph.nodes, "transform", ends[:1], ends[1:], constants), opset_imports=[helper.make_opsetid("", OPSET)])
+    proto = helper.make_model(
+        helper.make_graph(graph.nodes, "transform", ends[:1], ends[1:], constants), opset_imports=[helper.make_opsetid("", OPSET)]
+    )
     proto.ir_version = 9
     onnx.checker.check_model(proto)
     return proto.SerializeToString()

@@ -1,27 +1,113 @@
-"""The end of a training: context tables fitted and counted, the model folder written."""
+"""The end of a training: entropy tables, the model folder, its calibration, and a table against JPEG 2000."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from .. import __version__
+from ..calibrate import calibrate
+from ..evaluate.jpeg2000 import jpeg2000_bits
+from ..masks import VALID, classify
+from ..model import Model, update_info
+from ..target import BandStatistics
+from ..tile import Goal, encode_tile
+from . import hyperprior
 from .contexts import count_tables, fit_forms, table_groups
 from .data import Plane
-from .loop import Trainee
+from .export import write_model
+from .loop import Schedule, Trainee
+
+_FIT_SIDE, _FIT_CROPS, _COUNT_SIDE, _COUNT_CROPS, _CALIBRATION_PLANES = 320, 160, 512, 200, 16
+_UNCALIBRATED = {"floor": 1e-6, "synthesis": {"level": [0], "log2_factor": [0.0]}, "paper": {"alpha": 1.0, "a": 1.0, "b": 1.0}}
 
 
 def latents_of(model: Trainee, planes: list[Plane], side: int, count: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Latents (M, h, w), gains not applied, of `count` crops of at most side x side pixels."""
-    result = []
-    for plane in (planes[i] for i in rng.permutation(len(planes) * 4)[:count] % len(planes)):
+    """Latents (M, h, w), gains not applied, of `count` crops without invalid pixels of at most side x side pixels."""
+    result: list[np.ndarray] = []
+    for _ in range(20 * count):
+        if len(result) == count:
+            break
+        plane = planes[rng.integers(len(planes))]
         rows, cols = (min(side, n // 64 * 64) for n in plane.valid.shape)
-        for _ in range(20):
-            i, j = (rng.integers(n - s + 1) for n, s in zip(plane.valid.shape, (rows, cols), strict=True))
-            if plane.valid[i : i + rows, j : j + cols].all():
-                x = np.stack([a.forward(c) for a, c in zip(plane.affine, plane.samples[:, i : i + rows, j : j + cols], strict=True)])
-                with torch.no_grad():
-                    result.append(model.network.analysis(torch.from_numpy(x)[None])[0].numpy())
-                break
+        i, j = (int(rng.integers(n - s + 1)) for n, s in zip(plane.valid.shape, (rows, cols), strict=True))
+        if not plane.valid[i : i + rows, j : j + cols].all():
+            continue
+        x = np.stack([a.forward(c) for a, c in zip(plane.affine, plane.samples[:, i : i + rows, j : j + cols], strict=True)])
+        with torch.no_grad():
+            result.append(model.network.analysis(torch.from_numpy(x)[None])[0].numpy())
     return result
+
+
+def _context_arrays(model: Trainee, planes: list[Plane], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    config = model.network.config
+    crops = latents_of(model, planes, _FIT_SIDE, _FIT_CROPS, rng)
+    largest = max((c.shape for c in crops), key=lambda s: s[1] * s[2])
+    forms = fit_forms(model.rate, model.network, torch.from_numpy(np.stack([c for c in crops if c.shape == largest])))
+    group = table_groups(config.latents, config.bands)
+    counted = count_tables(forms, group, model.network, latents_of(model, planes, _COUNT_SIDE, _COUNT_CROPS, rng))
+    return {f"context_{name}": array for name, array in counted.arrays.items()}
+
+
+def _samples(plane: Plane) -> tuple[np.ndarray, tuple[None, ...]]:
+    """A plane as `calibrate` takes it; its pixels are all valid."""
+    return plane.samples, (None,) * len(plane.samples)
+
+
+def finish(
+    model: Trainee, planes: list[Plane], check: list[Plane], folder: Path, name: str, schedule: Schedule, provenance: dict
+) -> list[dict]:
+    """Write the model folder and return its table against JPEG 2000 on `check`, which model.json keeps as well."""
+    model.to(memory_format=torch.contiguous_format).eval()
+    config, rng = model.network.config, np.random.default_rng(schedule.seed)
+    entropy = _context_arrays(model, planes, rng) if config.entropy == "context" else hyperprior.export(model.rate)
+    info = {
+        "name": name,
+        "about": provenance.pop("about", ""),
+        "calibration": _UNCALIBRATED,
+        "provenance": {**provenance, "schedule": asdict(schedule), "software": f"isoq {__version__}, torch {torch.__version__}"},
+    }
+    write_model(folder, model.network, entropy, info)
+    whole = [p for p in planes if p.valid.all()] or planes
+    picked = [whole[i] for i in rng.permutation(len(whole))[:_CALIBRATION_PLANES]]
+    update_info(folder, calibration=calibrate(Model(folder), map(_samples, picked)))
+    rows = validation_table(Model(folder), check)
+    update_info(folder, validation=rows)
+    return rows
+
+
+def validation_table(model: Model, planes: list[Plane], most: int = 24) -> list[dict]:
+    """Rows plane, snr, bits_per_sample, jpeg2000 (at equal error), ratio: up to `most` planes, the middle 768 pixels, at SNR 15 ... 45 dB.
+
+    Only integer types of up to 16 bit, which JPEG 2000 takes, and planes without invalid pixels.
+    """
+    fit = [p for p in planes if p.valid.all() and p.samples.dtype.kind in "iu" and p.samples.dtype.itemsize <= 2]
+    rows = []
+    for plane in fit[:: max(1, len(fit) // most)][:most]:
+        i, j = (max(0, (n - 768) // 2) for n in plane.valid.shape)
+        samples = np.ascontiguousarray(plane.samples[:, i : i + 768, j : j + 768])
+        variance = BandStatistics.of(samples, classify(samples, (None,) * len(samples)) == VALID).variance
+        for snr in range(15, 50, 5):
+            data, report = encode_tile(samples, (None,) * len(samples), Goal(mse=variance * 10 ** (-snr / 10)), model)
+            mse = report.squared / report.pixels
+            peer = float(np.mean([jpeg2000_bits(band, m)[0] for band, m in zip(samples, mse, strict=True)]))
+            bits = 8 * len(data) / samples.size
+            rows.append(
+                {
+                    "plane": plane.name,
+                    "snr": snr,
+                    "bits_per_sample": round(bits, 4),
+                    "jpeg2000": round(peer, 4),
+                    "ratio": round(bits / peer, 4),
+                }
+            )
+    return rows
+
+
+def mean_ratio(rows: list[dict]) -> tuple[float, int]:
+    """Geometric mean of the ratio over the rows where JPEG 2000 stands at 0.3 to 3 bits per sample, and their number."""
+    used = [r["ratio"] for r in rows if 0.3 <= r["jpeg2000"] <= 3]
+    return (float(np.exp(np.mean(np.log(used)))) if used else float("nan")), len(used)

@@ -96,18 +96,14 @@ def evaluate(model: Trainee, patches: np.ndarray) -> dict[str, float]:
     return result
 
 
-def train(
-    config: NetworkConfig, schedule: Schedule, patches: Patches, check: np.ndarray, out: Path, start: dict | None = None, quiet: bool = False
-) -> Trainee:
+def train(config: NetworkConfig, schedule: Schedule, patches: Patches, check: np.ndarray, out: Path, quiet: bool = False) -> Trainee:
     """Train for `schedule.minutes` of running time and return the model with averaged weights.
 
     check: fixed validation patches (n, bands, h, w). out: folder for `checkpoint.pt` and the TensorBoard log; a checkpoint found there is
-    continued, with its time counted. start: state of a model to begin with (fine-tuning).
+    continued, with its time counted.
     """
     torch.manual_seed(schedule.seed)
     model, average = Trainee(config), Trainee(config)
-    if start is not None:
-        model.load_state_dict(start)
     average.load_state_dict(model.state_dict())
     model.to(memory_format=torch.channels_last)
     net = model.network

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ..levels import GAIN, LAMBDA_MAX, LAMBDA_MIN
 
 STAGES = 4
-# The 9/7 wavelet of JPEG 2000 (Cohen, Daubechies, Feauveau 1992), from the centre outwards; scaled so that basis functions have nearly unit norm.
+# The 9/7 wavelet of JPEG 2000 (Cohen, Daubechies, Feauveau 1992), from the centre outwards; `_taps` scales it to nearly unit norm.
 _ANALYSIS_LOW = (0.602949018236, 0.266864118443, -0.078223266529, -0.016864118443, 0.026748757411)
 _ANALYSIS_HIGH = (1.115087052457, -0.591271763114, -0.057543526229, 0.091271763114)
 _SYNTHESIS_LOW = (1.115087052457, 0.591271763114, -0.057543526229, -0.091271763114)
@@ -39,7 +39,12 @@ _UP = (_taps(_SYNTHESIS_LOW, 3, 0.5**0.5), _taps(_SYNTHESIS_HIGH, 4, 2**0.5))
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What a network is made of. `widths` are the hidden channels N after stages 1 to 3, `latents` is M."""
+    """What a network is made of.
+
+    widths: hidden channels N after stages 1 to 3; latents: M; entropy: "context" or "hyperprior"; wavelet: start from the 9/7 wavelet, with the
+    long kernels it needs; modulation: "log" (gains sqrt(lambda) times a learned correction) or "linear" (the paper's MLP of lambda / its
+    maximum); lambda_min and lambda_max: range of quality, per squared normalized unit.
+    """
 
     preset: str = "default"
     bands: int = 1
@@ -47,6 +52,7 @@ class NetworkConfig:
     latents: int = 256
     entropy: str = "context"
     wavelet: bool = True
+    modulation: str = "log"
     lambda_min: float = LAMBDA_MIN
     lambda_max: float = LAMBDA_MAX
 
@@ -54,7 +60,7 @@ class NetworkConfig:
     def of_preset(cls, preset: str, bands: int = 1, **overrides) -> NetworkConfig:
         """The named preset for `bands` bands; the default preset widens with the bands so that it stays invertible."""
         if preset == "paper":
-            base = dict(widths=(64, 64, 64), latents=192, entropy="hyperprior", wavelet=False)
+            base = dict(widths=(64, 64, 64), latents=192, entropy="hyperprior", wavelet=False, modulation="linear")
         elif preset == "default":
             base = dict(widths=tuple(max(w, 4 ** (s + 1) * bands) for s, w in enumerate((16, 32, 64))), latents=256 * bands)
         else:
@@ -218,9 +224,9 @@ class Network(nn.Module):
         self.modulation = nn.Sequential(nn.Linear(1, 64), nn.ReLU(), nn.Linear(64, config.latents))
         if config.wavelet:
             self._start_from_wavelet()
-        with torch.no_grad():
-            self.modulation[-1].weight.zero_()
-            self.modulation[-1].bias.zero_()
+            with torch.no_grad():
+                self.modulation[-1].weight.zero_()
+                self.modulation[-1].bias.zero_()
 
     @torch.no_grad()
     def _start_from_wavelet(self) -> None:
@@ -248,6 +254,9 @@ class Network(nn.Module):
                         up.short.weight[child, parent, 2 + v, 2 + h] = 1
 
     def gains(self, lam: Tensor) -> Tensor:
-        """lambda (...,), per squared normalized unit -> gains (..., M): GAIN sqrt(lambda) exp(MLP(position in the range))."""
-        t = torch.log(lam / self.config.lambda_min) / math.log(self.config.lambda_max / self.config.lambda_min)
+        """lambda (...,), per squared normalized unit -> gains m (..., M), positive; see `NetworkConfig.modulation`."""
+        low, high = self.config.lambda_min, self.config.lambda_max
+        if self.config.modulation == "linear":
+            return F.softplus(self.modulation(lam[..., None] / high)) + 1e-3
+        t = torch.log(lam / low) / math.log(high / low)
         return GAIN * lam.sqrt()[..., None] * torch.exp(self.modulation(t[..., None]))

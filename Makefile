@@ -1,0 +1,36 @@
+# `make demo` and `make test` work on a fresh clone with python3 >= 3.11 and a C compiler, nothing else.
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+# The installation is editable: only what is compiled or declared needs it again.
+BUILT_FROM := pyproject.toml $(wildcard src/isoq/entropy/*.pyx src/isoq/entropy/*.h)
+
+.PHONY: demo test bench clean
+
+demo: .venv/run.stamp
+	.venv/bin/python examples/demo.py
+
+test: .venv/develop.stamp
+	.venv/bin/python -m pytest
+	.venv/bin/python -m ruff check .
+
+bench: .venv/run.stamp
+	.venv/bin/python bench/rate.py
+	.venv/bin/python bench/accuracy.py
+	.venv/bin/python bench/throughput.py
+
+clean:
+	rm -rf .venv build demo-output src/*.egg-info src/isoq/entropy/_coder.c src/isoq/entropy/_coder*.so
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/run.stamp: $(BUILT_FROM) | .venv/bin/python
+	$(PIP) --editable '.[evaluate]'
+	touch $@
+
+# torch by its exact version and first: where a CPU build of it lies at hand (find-links), the exact version selects that one, whereas
+# `torch>=2.13` of the train extra alone would bring the newest from the index, and with it several GB of CUDA libraries.
+.venv/develop.stamp: $(BUILT_FROM) | .venv/bin/python
+	$(PIP) torch==2.13.0
+	$(PIP) --editable '.[dev,evaluate,train]'
+	touch .venv/run.stamp $@
