@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh clone with python3 >= 3.11 and a C compiler, nothing else.
 PYTHON ?= python3
-PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+PIP := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check
 # The installation is editable: only what is compiled or declared needs it again.
 BUILT_FROM := pyproject.toml $(wildcard src/isoq/entropy/*.pyx src/isoq/entropy/*.h)
 

@@ -1,4 +1,4 @@
-"""What isoq does, on one Landsat 8 image: compress it to a given error, decompress it, check the promise, and show all of it in a picture.
+"""What isoq does, on one Landsat 8 image: compress it to a given error, decompress it, verify it, and show all of it in a picture.
 
 Everything is written to demo-output/. Run it with `make demo`.
 """
@@ -19,7 +19,7 @@ from isoq.blocks import mean_square
 HERE = Path(__file__).parent
 IMAGE = HERE / "data" / "landsat8_pan.tif"
 OUTPUT = HERE.parent / "demo-output"
-TARGET = 10_000.0  # squared digital numbers: the error is 100 digital numbers RMS in every block
+TARGET = 10_000.0  # squared digital numbers, asked of every block: 100 digital numbers RMS
 BLOCK = 64
 
 
@@ -56,11 +56,11 @@ def figure(original: np.ndarray, decoded: np.ndarray, per_block: np.ndarray, bit
     import matplotlib.pyplot as plt
 
     plt.rcParams.update({"font.size": 17, "axes.titlesize": 19, "axes.titlepad": 10, "axes.linewidth": 0.8})
-    width, height, side, small, top = 1600, 568, 440, 200, 44
+    width, height, side, small, top = 1600, 582, 440, 200, 44
     canvas = plt.figure(figsize=(width / 100, height / 100), dpi=100)
 
     def write(x: float, y: float, text: str, align: str = "center") -> None:
-        canvas.text(x / width, 1 - y / height, text, ha=align, va="top", linespacing=1.5)
+        canvas.text(x / width, 1 - y / height, text, ha=align, va="baseline")
 
     def panel(number: int, title: str, data: np.ndarray, size: int, ticks: tuple[float, ...] = (), **look) -> tuple[float, float]:
         """Draws, with a colour bar if there are ticks; returns where to write below it."""
@@ -72,23 +72,24 @@ def figure(original: np.ndarray, decoded: np.ndarray, per_block: np.ndarray, bit
             bar = canvas.add_axes((left / width, 1 - (bottom + 26) / height, size / width, 14 / height))
             canvas.colorbar(shown, cax=bar, orientation="horizontal", ticks=ticks)
             bar.tick_params(length=3, pad=3)
-        return left + size / 2, bottom + (56 if ticks else 16)
+        return left + size / 2, bottom + (76 if ticks else 34)
 
     low, high = np.percentile(original, (0.5, 99))
     grey = {"cmap": "gray", "vmin": low, "vmax": high}
     write(*panel(0, "original", original, side, **grey), f"{8 * original.itemsize} bit/sample, {original.nbytes / 1000:.0f} kB")
     write(*panel(1, "isoq", decoded, side, **grey), f"{bits:.2f} bit/sample, {bits * original.size / 8000:.0f} kB")
     error = decoded.astype(np.float64) - original
-    limit = round(3 * TARGET**0.5)
-    rms = np.mean(error**2) ** 0.5
-    where = panel(2, "error", error, side, (0.9 * -limit, 0, 0.9 * limit), cmap="RdBu_r", vmin=-limit, vmax=limit)
-    write(*where, f"digital numbers (RMS {rms:.0f})")
+    unit = TARGET**0.5
+    where = panel(2, "error", error, side, (-2.5 * unit, 0, 2.5 * unit), cmap="RdBu_r", vmin=-3 * unit, vmax=3 * unit)
+    write(*where, f"digital numbers (RMS {np.mean(error**2) ** 0.5:.0f})")
     deviation = 100 * (per_block / TARGET - 1)
     x, y = panel(3, "MSE per block", deviation, small, (-15, 0, 15), cmap="PuOr_r", vmin=-20, vmax=20, interpolation="nearest")
     p5, median, p95 = np.percentile(per_block, (5, 50, 95))
     write(x, y, "above target, %")
-    write(x - small / 2, y + 56, "target\n95 % below\nmedian\n5 % below", "left")
-    write(x + small / 2, y + 56, f"{TARGET:.0f}\n{p95:.0f}\n{median:.0f}\n{p5:.0f}", "right")
+    for name, value in (("target", TARGET), ("p95", p95), ("median", median), ("p5", p5)):
+        y += 34 if name != "target" else 60
+        write(x - small / 2, y, name, "left")
+        write(x + small / 2, y, f"{value:.0f}", "right")
     canvas.savefig(path)
 
 

@@ -44,7 +44,8 @@ class TileReport:
     beyond: int = 0
 
 
-def _padded(n: int) -> int:
+def padded_side(n: int) -> int:
+    """Pixels that a side of `n` is padded to for the transforms."""
     return max(LEAST_SIDE, -(-n // STRIDE) * STRIDE)
 
 
@@ -62,7 +63,7 @@ def _affine(exponent: int, offset: int) -> Affine:
     return Affine(offset * scale / _OFFSET_STEPS, scale)
 
 
-def _to_type(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def to_type(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """float64 digital numbers -> `dtype`, rounded and limited to its range."""
     if dtype.kind == "f":
         limit = np.finfo(dtype).max
@@ -83,7 +84,7 @@ class BandGroup:
         self.codes = [_normalization(s[v]) if v.any() else (0, 0) for s, v in zip(samples, valid, strict=True)]
         self.affine = [_affine(*code) for code in self.codes]
         rows, cols = samples.shape[1:]
-        pad = ((0, _padded(rows) - rows), (0, _padded(cols) - cols))
+        pad = ((0, padded_side(rows) - rows), (0, padded_side(cols) - cols))
         planes = [masks.fill(a.forward(np.where(v, s, 0)), v) for a, s, v in zip(self.affine, samples, valid, strict=True)]
         self.x = np.stack([np.pad(p, pad, mode="edge") for p in planes])[None]
         self.y = model.analysis(self.x)[0]
@@ -124,7 +125,7 @@ class BandGroup:
 def reconstruct(y: np.ndarray, affine: list[Affine], shape: tuple[int, ...], dtype: np.dtype, model: Model) -> np.ndarray:
     """Dequantized latents (M, h, w) -> samples of `shape` (bands, rows, cols) and `dtype`: the decoder's last steps, which the encoder shares."""
     x = model.synthesis(y[None].astype(np.float32))[0, :, : shape[1], : shape[2]]
-    return np.stack([_to_type(a.inverse(band), dtype) for a, band in zip(affine, x, strict=True)])
+    return np.stack([to_type(a.inverse(band), dtype) for a, band in zip(affine, x, strict=True)])
 
 
 def _choose(group: BandGroup, valid: np.ndarray, goal: Goal, bands: slice, block: int) -> tuple[np.ndarray, int]:
@@ -307,7 +308,7 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     report = _read_errors(reader, valid, block)
     latents, check = [], 0
     for (first, affine), residuals in zip(neural, per_group, strict=True):
-        levels = blocks.spread(_levels_from(residuals, grid), block // STRIDE, _padded(rows) // STRIDE, _padded(cols) // STRIDE)
+        levels = blocks.spread(_levels_from(residuals, grid), block // STRIDE, padded_side(rows) // STRIDE, padded_side(cols) // STRIDE)
         q, near = model.entropy.decode(reader.part(), levels)
         check = zlib.crc32(q.astype("<i4", copy=False), check)
         result = reconstruct(near / model.gains(levels), affine, (model.bands, rows, cols), samples.dtype, model)

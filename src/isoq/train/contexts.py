@@ -15,7 +15,7 @@ from .rate import REST, VALUE_NEIGHBOURS, ContextRate, _causal
 
 # How many samples of earlier channels each channel looks at: magnitudes at the nine places around, values at the same place.
 KEPT = {"around": 32, "value": 6}
-_STEPS, _FIT_BATCH = 500, 6
+_FIT_BATCH = 6
 
 
 class _Forms(nn.Module):
@@ -80,7 +80,7 @@ class _Forms(nn.Module):
         }
 
 
-def fit_forms(rate: ContextRate, network: Network, latents: Tensor, seed: int = 0, steps: int = _STEPS) -> dict[str, np.ndarray]:
+def fit_forms(rate: ContextRate, network: Network, latents: Tensor, steps: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Refit on deadzone-quantized latents (n, M, h, w, gains not applied) at log-uniform quality; thin out; refit what is left."""
     forms, rng = _Forms(rate), np.random.default_rng(seed)
     for phase in ("all", "thinned"):

@@ -21,7 +21,8 @@ from .data import Plane
 from .export import write_model
 from .loop import Schedule, Trainee
 
-_FIT_SIDE, _FIT_CROPS, _COUNT_SIDE, _COUNT_CROPS, _CALIBRATION_PLANES = 320, 160, 512, 200, 16
+_FIT_SIDE, _COUNT_SIDE, _CALIBRATION_PLANES = 320, 512, 16
+_LONG = 30.0  # minutes of training from which on the tables get their full effort: 500 steps of fitting, 200 crops to count
 _UNCALIBRATED = {"floor": 1e-6, "synthesis": {"level": [0], "log2_factor": [0.0]}, "paper": {"alpha": 1.0, "a": 1.0, "b": 1.0}}
 
 
@@ -42,13 +43,14 @@ def latents_of(model: Trainee, planes: list[Plane], side: int, count: int, rng: 
     return result
 
 
-def _context_arrays(model: Trainee, planes: list[Plane], rng: np.random.Generator) -> dict[str, np.ndarray]:
-    config = model.network.config
-    crops = latents_of(model, planes, _FIT_SIDE, _FIT_CROPS, rng)
+def _context_arrays(model: Trainee, planes: list[Plane], minutes: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    config, effort = model.network.config, min(1.0, minutes / _LONG)
+    crops = latents_of(model, planes, _FIT_SIDE, round(16 + 144 * effort), rng)
     largest = max((c.shape for c in crops), key=lambda s: s[1] * s[2])
-    forms = fit_forms(model.rate, model.network, torch.from_numpy(np.stack([c for c in crops if c.shape == largest])))
-    group = table_groups(config.latents, config.bands)
-    counted = count_tables(forms, group, model.network, latents_of(model, planes, _COUNT_SIDE, _COUNT_CROPS, rng))
+    fitting = torch.from_numpy(np.stack([c for c in crops if c.shape == largest]))
+    forms = fit_forms(model.rate, model.network, fitting, steps=round(20 + 480 * effort))
+    counting = latents_of(model, planes, _COUNT_SIDE, round(10 + 190 * effort), rng)
+    counted = count_tables(forms, table_groups(config.latents, config.bands), model.network, counting)
     return {f"context_{name}": array for name, array in counted.arrays.items()}
 
 
@@ -63,7 +65,7 @@ def finish(
     """Write the model folder and return its table against JPEG 2000 on `check`, which model.json keeps as well."""
     model.to(memory_format=torch.contiguous_format).eval()
     config, rng = model.network.config, np.random.default_rng(schedule.seed)
-    entropy = _context_arrays(model, planes, rng) if config.entropy == "context" else hyperprior.export(model.rate)
+    entropy = _context_arrays(model, planes, schedule.minutes, rng) if config.entropy == "context" else hyperprior.export(model.rate)
     info = {
         "name": name,
         "about": provenance.pop("about", ""),

@@ -1,0 +1,172 @@
+"""What the benchmarks share: bands of test images, one run of the public codec, tables with the circumstances they were made in."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from isoq import File, Target, load_model
+from isoq.codec import ArraySource, Options, compress_to
+from isoq.model import Model
+from isoq.raster import open_source, valid_mask
+from isoq.tile import measure
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+DATA = HERE.parent.parent / "shared" / "data" / "test"
+PROCESSES = 2
+Row = dict[str, str | int | float]
+
+
+@dataclass(frozen=True)
+class Band:
+    """One band (counted from 0) of an image file of a stratum."""
+
+    stratum: str
+    path: Path
+    number: int
+    nodata: float | None
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Samples and validity, both (1, rows, cols)."""
+        with open_source(self.path) as source:
+            samples = source.read(0, 0, source.description.rows, source.description.cols, slice(self.number, self.number + 1))
+        return samples, valid_mask(samples, (self.nodata,))
+
+
+def arguments(about: str | None, strata: list[str], snr: list[float]) -> argparse.ArgumentParser:
+    """The options of the benchmarks on test images."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--split", type=Path, default=DATA, help="folder with a folder of images per stratum (default: %(default)s)")
+    parser.add_argument("--strata", nargs="+", default=strata, help="default: %(default)s")
+    parser.add_argument("--snr", nargs="+", type=float, default=snr, metavar="DB", help="targets (default: %(default)s)")
+    parser.add_argument("--bands", type=int, default=16, metavar="N", help="of a file, evenly spaced, at most (default: %(default)s)")
+    parser.add_argument("--model", default="eo16", metavar="NAME|DIR", help="default: %(default)s")
+    return parser
+
+
+def bands_of(options: argparse.Namespace, types: tuple[str, ...]) -> list[Band]:
+    """Bands of one of `types` in the chosen strata. Ends the program if there is none."""
+    found = []
+    for stratum in options.strata:
+        for path in sorted(p for p in (options.split / stratum).glob("*") if p.suffix in (".tif", ".jp2")):
+            with open_source(path) as source:
+                d = source.description
+            if d.dtype in types:
+                numbers = np.unique(np.linspace(0, d.bands - 1, min(d.bands, options.bands)).round().astype(int))
+                found += [Band(stratum, path, int(n), d.nodata[n]) for n in numbers]
+    return found or sys.exit(f"{options.split}: no {' or '.join(types)} images in {', '.join(options.strata)}; give --split and --strata")
+
+
+def decode(data: bytes, model: Model, original: np.ndarray) -> tuple[float, np.ndarray]:
+    """Decode and compare with `original` (1, rows, cols): mean squared error of its valid pixels, and of each block that has any."""
+    squared, pixels, per_block = 0.0, 0, []
+    file = File(io.BytesIO(data))
+    for box, tile in file.tiles(model):
+        piece = original[:, box.row : box.row + box.rows, box.col : box.col + box.cols]
+        found = measure(piece, tile.samples, tile.valid, file.header["block"])
+        squared, pixels = squared + float(found.squared.sum()), pixels + int(found.pixels.sum())
+        per_block.append(found.per_block[~np.isnan(found.per_block)])
+    return squared / pixels, np.concatenate(per_block)
+
+
+def sweep(band: Band, model: str, snr: list[float]) -> Iterator[Row]:
+    """Compress a band at each target SNR in dB, decode, measure: bits per valid sample of the whole file, MSE / target of blocks and band.
+
+    Nothing comes of a band that is constant or has no valid pixels.
+    """
+    samples, valid = band.read()
+    if not valid.any() or np.ptp(samples[valid]) == 0:
+        return
+    network = load_model(model)
+    for value in snr:
+        out = io.BytesIO()
+        summary = compress_to(out, ArraySource(samples, band.nodata), Target("snr", value), network, Options(threads=1))
+        mse, per_block = decode(out.getvalue(), network, samples)
+        target = summary["target_mse"][0]
+        p5, median, p95 = np.percentile(per_block / target, (5, 50, 95))
+        yield {
+            "stratum": band.stratum,
+            "file": band.path.name,
+            "band": band.number + 1,
+            "snr": value,
+            "bits": 8 * out.tell() / int(valid.sum()),
+            "target": target,
+            "mse": mse,
+            "image": mse / target,
+            "block_p5": float(p5),
+            "block_median": float(median),
+            "block_p95": float(p95),
+            "block_max": float(per_block.max() / target),
+        }
+
+
+def over_bands(work: Callable[[Band], list[Row]], bands: list[Band]) -> list[Row]:
+    """The rows that `work` makes of every band, in order, by two processes; progress on stderr. Ends the program if there is none."""
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
+        rows = [row for rows in tqdm(pool.map(work, bands), total=len(bands), unit="band") for row in rows]
+    return rows or sys.exit("nothing to report: no band that varies, or no target in range; give other --strata or --snr")
+
+
+def grouped(rows: Iterable[Row], *keys: str) -> Iterator[tuple[str, list[Row]]]:
+    """Rows that agree in `keys`, in order of appearance, with a name of the group."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault("/".join(str(row[key]) for key in keys), []).append(row)
+    yield from groups.items()
+
+
+def column(rows: Iterable[Row], name: str) -> np.ndarray:
+    return np.array([row[name] for row in rows], np.float64)
+
+
+def geometric_mean(values: np.ndarray) -> float:
+    return float(np.exp(np.log(values).mean()))
+
+
+def print_table(head: tuple[str, ...], lines: list[tuple[str | int | float, ...]]) -> None:
+    """Aligned columns: the first to the left, the others to the right; floats with 3 decimals."""
+    cells = [head, *[tuple(f"{c:.3f}" if isinstance(c, float) else str(c) for c in line) for line in lines]]
+    widths = [max(map(len, c)) for c in zip(*cells, strict=True)]
+    for line in cells:
+        print("  ".join(c.rjust(w) if k else c.ljust(w) for k, (c, w) in enumerate(zip(line, widths, strict=True))))
+
+
+def save(name: str, rows: list[Row], model: Model) -> None:
+    """results/NAME.csv, and beside it NAME.json: commit, command, machine, versions, model."""
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / f"{name}.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()} for row in rows)
+    packages = ("isoq", "numpy", "onnxruntime", "rasterio", "imagecodecs")
+    commit = subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    facts = {
+        "command": " ".join(["python", f"bench/{name}.py", *sys.argv[1:]]),
+        "commit": commit.stdout.strip(),
+        "model": [model.name, model.identity],
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count()},
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def _cpu() -> str:
+    path = Path("/proc/cpuinfo")  # Linux; platform.processor() says nothing there
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())

@@ -1,0 +1,303 @@
+"""Whole images: targets, statistics, models, metadata."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+import rasterio
+from cases import CROPS, DATA, bug, crop, model, modest, other_model, terrain
+from hypothesis import given
+from hypothesis import strategies as st
+from images import make, one_line, whole
+
+import isoq
+from isoq.codec import ArraySource, File, Options, compress_to, ordered, verify_against, windows
+from isoq.errors import BadInput, DamagedFile, UnsupportedImage, WrongModel
+from isoq.model import load_model
+from isoq.raster import create_sink, open_source
+from isoq.target import BandStatistics, Target
+
+
+def stream(array: np.ndarray, target: Target, options: Options | None = None, nodata: float | None = None) -> tuple[bytes, dict]:
+    out = io.BytesIO()
+    summary = compress_to(out, ArraySource(array, nodata), target, model(), options or Options(threads=1))
+    return out.getvalue(), summary
+
+
+def test_mse_and_what_the_file_says_of_it():
+    pixels = crop("landsat.tif")
+    variance = pixels.var(dtype=np.float64)
+    asked = variance / 10**3.5
+    data, summary = stream(pixels, Target("mse", asked))
+    decoded = isoq.decompress(data)
+    mse = ((decoded.astype(np.float64) - pixels) ** 2).mean()
+    assert asked / 1.6 < mse < 1.6 * asked
+    statistics = File(io.BytesIO(data)).statistics()
+    assert statistics == summary
+    assert statistics["mse"] == pytest.approx([mse], rel=1e-3)
+    assert statistics["variance"] == pytest.approx([variance], rel=1e-5)
+    assert statistics["target_mse"] == pytest.approx([asked], rel=1e-5)
+    assert statistics["pixels"] == [pixels.size]
+    assert statistics["blocks"] == 4 * 4
+    block = statistics["block"]
+    assert 0 < block["p5"] <= block["median"] <= block["p95"] <= block["max"] < 4
+    assert (statistics["above"] > 0) == (block["max"] > 1)
+
+
+@pytest.mark.parametrize(("kind", "value", "peak"), [("rmse", 30.0, None), ("psnr", 60.0, None), ("psnr", 50.0, 20000.0), ("snr", 30.0, None)])
+def test_other_errors(kind, value, peak):
+    pixels = crop("landsat.tif")
+    expected = {"rmse": value**2, "psnr": (peak or 65535.0) ** 2 / 10 ** (value / 10), "snr": pixels.var(dtype=np.float64) / 10 ** (value / 10)}[kind]
+    data = isoq.compress(pixels, **{kind: value}, **({"peak": peak} if peak else {}))
+    error = ((isoq.decompress(data).astype(np.float64) - pixels) ** 2).mean()
+    assert expected / 1.6 < error < 1.6 * expected
+    file = File(io.BytesIO(data))
+    assert file.statistics()["target_mse"] == pytest.approx([expected], rel=1e-5)
+    assert file.header["target"] == {"kind": kind, "value": value} | ({"peak": peak} if peak else {})
+
+
+def test_snr_is_per_band_and_over_valid_pixels():
+    pixels = crop("sentinel2.tif")[:, :100, :100]
+    pixels[1, :50] = 65535
+    data = isoq.compress(pixels, snr=25, nodata=65535)
+    decoded, valid = isoq.decompress(data), pixels != 65535
+    assert np.array_equal(decoded == 65535, ~valid)
+    for band, (a, b, v) in enumerate(zip(decoded.astype(np.float64), pixels, valid, strict=True)):
+        reached = 10 * np.log10(b[v].var(dtype=np.float64) / ((a - b)[v] ** 2).mean())
+        assert abs(reached - 25) < 2, band
+
+
+def test_psnr_of_floats_is_relative_to_the_largest_value():
+    pixels = terrain(2, 70, 70, "float32")
+    pixels[0] *= 10
+    pixels[1, 3, 3] = np.nan
+    statistics = File(io.BytesIO(isoq.compress(pixels, psnr=40))).statistics()
+    assert statistics["target_mse"] == pytest.approx([float(np.nanmax(band)) ** 2 / 1e4 for band in pixels], rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["snr", "mse", pytest.param("psnr", marks=bug("largest is -inf without valid pixels: target inf, no JSON"))])
+def test_a_band_without_valid_pixels(kind):
+    pixels = terrain(2, 40, 40, "float32")
+    pixels[1] = np.nan
+    data = isoq.compress(pixels, **{kind: 30})
+    assert np.isnan(isoq.decompress(data)[1]).all()
+
+
+def test_quality_has_no_promise():
+    pixels = crop("landsat.tif")
+    data, more = (isoq.compress(pixels, quality=value) for value in (1e-3, 1e-1))
+    assert len(data) < len(more)
+    statistics = File(io.BytesIO(data)).statistics()
+    assert "target_mse" not in statistics
+    assert "above" not in statistics
+    assert statistics["block"]["median"] > File(io.BytesIO(more)).statistics()["block"]["median"]
+
+
+@pytest.mark.parametrize(("rate", "name"), [(2.0, "landsat.tif"), (4.0, "landsat.tif"), (3.0, "sentinel2.tif"), (6.0, "sentinel1.tif")])
+def test_bitrate(rate, name):
+    pixels = crop(name)
+    assert 8 * len(isoq.compress(pixels, bitrate=rate)) / pixels.size == pytest.approx(rate, rel=0.05)
+
+
+@bug("_lambda_for_rate counts the tiles only, not the header, index and summary of the file")
+def test_bitrate_of_small_files():
+    pixels = crop("landsat.tif")[:, :64, :64]
+    assert 8 * len(isoq.compress(pixels, bitrate=3.0)) / pixels.size == pytest.approx(3.0, rel=0.05)
+
+
+def test_unreachable_bitrate():
+    for pixels, rate in ((terrain(1, 40, 40, "uint8"), 1e-6), (terrain(1, 40, 40, "uint8"), 1e3), (np.zeros((1, 64, 64), "uint8"), 2.0)):
+        with one_line(BadInput, "--bitrate", "not reachable"):
+            isoq.compress(pixels, bitrate=rate)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [{}, {"mse": 1, "snr": 30}, {"mse": 0}, {"mse": -1}, {"rmse": -2}, {"mse": math.nan}, {"snr": math.inf}, {"quality": 0}, {"bitrate": -1}]
+    + [{"mse": 1, "peak": 3}, {"psnr": 30, "peak": 0}, {"psnr": 30, "peak": math.nan}, {"lossy": 3}, {"mse": 1, "block": 60}, {"mse": 1, "block": 0}]
+    + [pytest.param({"psnr": -5000}, marks=bug("OverflowError in 10.0 ** 500")), pytest.param({"rmse": 1e200}, marks=bug("OverflowError in 1e200**2"))],
+)
+def test_bad_targets(target):
+    with pytest.raises(BadInput) as caught:
+        isoq.compress(terrain(1, 40, 40, "uint8"), **target)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [pytest.param("snr", marks=bug("a target of 0: error / target is infinite, no JSON")), "mse"])
+def test_impossibly_good_targets(kind):
+    pixels = terrain(1, 64, 64, "float32")
+    data = isoq.compress(pixels, **{kind: 5000 if kind == "snr" else 1e-300})
+    assert File(io.BytesIO(data)).statistics()["beyond"] == 1
+
+
+@pytest.mark.parametrize("array", [np.zeros(5, "u1"), np.zeros((1, 1, 4, 4), "u1"), np.zeros((0, 4, 4), "u1"), np.zeros((4, 0), "u1")])
+def test_what_is_no_image(array):
+    with one_line(BadInput, "no image"):
+        isoq.compress(array, mse=1)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int64", "int8", "bool", "complex64"])
+def test_unsupported_types(dtype):
+    with one_line(UnsupportedImage, dtype):
+        isoq.compress(np.zeros((4, 4), dtype), mse=1)
+
+
+@pytest.mark.parametrize("dtype", [">u2", "<u2", ">i4", ">f4"])
+def test_arrays_of_any_byte_order_and_layout(dtype):
+    pixels = terrain(2, 50, 40, np.dtype(dtype).newbyteorder("=").name)
+    plain = isoq.compress(pixels, mse=10)
+    assert isoq.compress(pixels.astype(dtype), mse=10) == plain
+    assert isoq.compress(np.asfortranarray(pixels), mse=10) == plain
+    assert isoq.compress(np.repeat(pixels, 2, 2)[:, :, ::2], mse=10) == plain
+    assert np.array_equal(isoq.decompress(isoq.compress(pixels[0], mse=10)), isoq.decompress(isoq.compress(pixels[:1], mse=10)))
+
+
+def test_tiles_and_threads_change_nothing_but_the_size():
+    pixels = crop("sentinel2.tif")
+    files = [stream(pixels, Target("mse", 900.0), Options(tile=64, threads=n))[0] for n in (1, 2)]
+    assert files[0] == files[1]
+    file = File(io.BytesIO(files[0]))
+    assert len(file.boxes) == len(file.side_sizes()) == 3 * 3
+    alone = isoq.decompress(files[0])
+    with_threads = np.zeros_like(alone)
+    for box, samples in windows(file.tiles(model(), 2), 3):
+        with_threads[:, box.row : box.row + box.rows, box.col : box.col + box.cols] = samples
+    assert np.array_equal(alone, with_threads)
+    error = ((alone.astype(np.float64) - pixels) ** 2).mean((1, 2))
+    assert (error < 1.6 * 900).all()
+
+
+def test_many_bands_make_several_tiles(monkeypatch):
+    monkeypatch.setattr("isoq.codec._SAMPLES_PER_TILE", 3 * 64 * 64)
+    pixels = terrain(7, 64, 64, "uint16")
+    data, summary = stream(pixels, Target("mse", 50.0))
+    file = File(io.BytesIO(data))
+    assert [(box.band, box.bands) for box in file.boxes] == [(0, 3), (3, 3), (6, 1)]
+    decoded = isoq.decompress(data)
+    assert ((decoded.astype(np.float64) - pixels) ** 2).mean((1, 2)) == pytest.approx(summary["mse"], rel=1e-3)
+
+
+def test_results_keep_their_order_and_errors_come_through():
+    assert list(ordered(lambda n: n * n, range(50), 4)) == [n * n for n in range(50)]
+    results = ordered(lambda n: 1 // (3 - n), range(50), 2)
+    with pytest.raises(ZeroDivisionError):
+        list(results)
+
+
+def test_wrong_model(tmp_path):
+    data = isoq.compress(terrain(1, 64, 64, "uint16"), mse=50)
+    other = other_model(tmp_path / "other-1")
+    with pytest.raises(WrongModel, match=r"^data: written with model .*--model"):
+        isoq.decompress(data, model=other)
+    with pytest.raises(WrongModel, match="no model 'nothing'"):
+        isoq.decompress(data, model="nothing")
+    made = isoq.compress(terrain(1, 64, 64, "uint16"), mse=50, model=other)
+    with pytest.raises(WrongModel, match="written with model"):
+        isoq.decompress(made)
+    assert np.array_equal(isoq.decompress(made, model=other), isoq.decompress(made, model=load_model(other)))
+
+
+@bug("Dataset takes a Model as it is, without comparing identities")
+def test_wrong_model_object(tmp_path):
+    data = isoq.compress(terrain(1, 64, 64, "uint16"), mse=50)
+    with pytest.raises(WrongModel):
+        isoq.decompress(data, model=load_model(other_model(tmp_path / "other-1")))
+
+
+@modest(60)
+@given(st.integers(1, 4), st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**31), st.integers(0, 12))
+def test_statistics_merge(bands, rows, cols, seed, cut):
+    rng = np.random.default_rng(seed)
+    samples = rng.normal(1e4, 50, (bands, rows, cols)).astype(np.float32)
+    valid = rng.random(samples.shape) < rng.random()
+    total = BandStatistics.empty(bands)
+    for rows_part in (slice(0, cut), slice(cut, None)):
+        for band in range(bands):
+            part = (slice(band, band + 1), rows_part)
+            if valid[part].size:
+                total.merge(BandStatistics.of(samples[part], valid[part]), part[0])
+    for band in range(bands):
+        values = samples[band][valid[band]].astype(np.float64)
+        assert total.pixels[band] == values.size
+        if values.size:
+            assert total.mean[band] == pytest.approx(values.mean(), rel=1e-9)
+            assert total.variance[band] == pytest.approx(values.var(), rel=1e-6, abs=1e-6)
+            assert total.largest[band] == values.max()
+
+
+@pytest.mark.parametrize("name", CROPS)
+def test_verify_against(tmp_path, name):
+    with open_source(DATA / name) as source, open(tmp_path / "a.isoq", "w+b") as out:
+        compress_to(out, source, Target("snr", 30), model(), Options(tile=128))
+        file = File(out, "a.isoq")
+        assert verify_against(file, source, model(), 2) == []
+        other = make(tmp_path / "other.tif", np.roll(source.read(0, 0, source.description.rows, source.description.cols), 3, 1))
+        with open_source(other) as wrong:
+            problems = verify_against(file, wrong, model(), 2)
+    assert len(problems) == len(file.boxes)
+    assert all("not true" in problem for problem in problems)
+
+
+def test_open(tmp_path):
+    pixels = crop("sentinel1.tif")
+    path = tmp_path / "a.isoq"
+    path.write_bytes(isoq.compress(pixels, snr=30))
+    with isoq.open(path) as src:
+        assert (src.description.bands, src.description.rows, src.description.cols) == pixels.shape
+        assert src.description.dtype == "float32"
+        assert np.array_equal(src.read(), isoq.decompress(path.read_bytes()))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DamagedFile, match="a.isoq: "):
+        isoq.open(path)
+    with pytest.raises(BadInput, match="none.isoq: "):
+        isoq.open(tmp_path / "none.isoq")
+
+
+def edit(dataset) -> None:
+    dataset.update_tags(mission="Sentinel-2", processing="é")
+    dataset.update_tags(2, wavelength="560")
+    dataset.descriptions = ("blue", "green", "red")
+    dataset.scales = (1e-4,) * 3
+
+
+def test_geotiff_metadata_survive(tmp_path):
+    with rasterio.open(DATA / "sentinel2.tif") as src:
+        profile = {"crs": src.crs, "transform": src.transform, "nodata": src.nodata}
+    path = make(tmp_path / "a.tif", crop("sentinel2.tif"), edit, **profile)
+    out = io.BytesIO()
+    with open_source(path) as source:
+        compress_to(out, source, Target("snr", 30), model(), Options())
+        before = source.description
+    file = File(out)
+    assert file.description == before
+    with create_sink(tmp_path / "b.tif", file.description) as sink:
+        for box, samples in windows(file.tiles(model()), 3):
+            sink.write(box.row, box.col, samples)
+    assert whole(tmp_path / "b.tif")[0] == before
+    with rasterio.open(tmp_path / "b.tif") as dst:
+        assert dst.crs.to_epsg() == 32631
+        assert dst.transform == profile["transform"]
+        assert dst.nodata == 65535
+        assert dst.descriptions == ("blue", "green", "red")
+        assert dst.scales == (1e-4,) * 3
+        assert dst.tags().items() >= {"mission": "Sentinel-2", "processing": "é"}.items()
+        assert dst.tags(2)["wavelength"] == "560"
+
+
+@pytest.mark.parametrize("endian", [0, 1])
+@pytest.mark.parametrize(("kind", "dtype"), [(1, "uint8"), (2, "uint16"), (3, "int16"), (4, "int32"), (6, "float32")])
+def test_raw_comes_back_as_it_came(tmp_path, kind, dtype, endian):
+    pixels = terrain(2, 20, 30, dtype)
+    path = tmp_path / f"a.2_30_20_{kind}_{endian}_0.raw"
+    path.write_bytes(pixels.astype(pixels.dtype.newbyteorder("><"[endian])).tobytes())
+    out = io.BytesIO()
+    with open_source(path) as source:
+        compress_to(out, source, Target("mse", 20.0), model(), Options())
+    file = File(out)
+    with create_sink(tmp_path / f"b.2_30_20_{kind}_{endian}_0.raw", file.description) as sink:
+        for box, samples in windows(file.tiles(model()), 2):
+            sink.write(box.row, box.col, samples)
+    stored = np.frombuffer((tmp_path / f"b.2_30_20_{kind}_{endian}_0.raw").read_bytes(), np.dtype(dtype).newbyteorder("><"[endian]))
+    assert np.array_equal(stored, isoq.decompress(out.getvalue()).ravel())
+    assert ((stored.astype(np.float64) - pixels.ravel()) ** 2).mean() < 60
