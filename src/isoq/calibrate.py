@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from . import blocks, masks, quality
+from .group import BandGroup
 from .levels import level_to_lambda
 from .model import Model
-from .tile import BandGroup
 
 _LEVELS, _BLOCK, _SIDE = 14, 64, 512
 

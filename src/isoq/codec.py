@@ -13,12 +13,13 @@ import numpy as np
 
 from . import __version__, masks
 from .container import Box, ContainerReader, ContainerWriter, boxes
+from .control import Goal
 from .description import Description
 from .errors import BadInput, DamagedFile
 from .levels import COUNT, level_to_lambda
 from .model import STRIDE, Model, model_for_file
 from .target import BandStatistics, Target
-from .tile import Goal, Tile, TileReport, decode_tile, encode_tile, measure
+from .tile import ERROR_STEPS, Tile, TileReport, decode_tile, encode_tile, measure
 
 _SAMPLES_PER_TILE = 1 << 21  # bands beyond this go into a tile of their own, so that several cores find work
 _SEARCH_TILES, _SEARCH_ROUNDS = 12, 9
@@ -49,11 +50,12 @@ class ArraySource:
 
 @dataclass(frozen=True)
 class Options:
-    """How to code: pixels per block side, tile side, predictor of the quality ('isoq' or 'paper'), threads."""
+    """How to code: pixels per block side, tile side, predictor of the quality ('isoq' or 'paper'), one pass or a closed loop, threads."""
 
     block: int = 64
     tile: int = 1024
     predictor: str = "isoq"
+    single_pass: bool = False
     threads: int = os.cpu_count() or 1
 
     def __post_init__(self) -> None:
@@ -123,7 +125,7 @@ def compress_to(
         box, samples = item
         bands = slice(box.band, box.band + box.bands)
         nodata = d.nodata[bands]
-        goal = Goal(lam=quality) if mse is None else Goal(mse=mse[bands], predictor=options.predictor)
+        goal = Goal(lam=quality) if mse is None else Goal(mse=mse[bands], predictor=options.predictor, closed=not options.single_pass)
         data, report = encode_tile(samples, nodata, goal, model, options.block)
         return box, data, report, BandStatistics.of(samples, masks.classify(samples, nodata) == masks.VALID)
 
@@ -134,6 +136,7 @@ def compress_to(
         "block": options.block,
         "model": [model.name, model.identity],
         "target": {"kind": target.kind, "value": target.value, **({"peak": target.peak} if target.peak else {})},
+        "loop": "closed" if target.is_error and not options.single_pass else "single",
         "software": f"isoq {__version__}",
     }
     writer = ContainerWriter(stream, header, d.metadata, len(parts))
@@ -180,7 +183,8 @@ class Summary:
 
     def __init__(self, bands: int, mse: np.ndarray | None):
         self._mse, self._statistics = mse, BandStatistics.empty(bands)
-        self._squared, self._pixels, self._beyond = np.zeros(bands), np.zeros(bands), 0
+        self._squared, self._pixels = np.zeros(bands), np.zeros(bands)
+        self._counts = {"beyond": 0, "patched": 0, "patch_bytes": 0}
         self._blocks: list[np.ndarray] = []
 
     def add(self, report: TileReport, statistics: BandStatistics, bands: slice) -> None:
@@ -188,13 +192,14 @@ class Summary:
         self._squared[bands] += report.squared
         self._pixels[bands] += report.pixels
         self._statistics.merge(statistics, bands)
-        self._beyond += report.beyond
+        for name in self._counts:
+            self._counts[name] += getattr(report, name)
         relative = report.per_block if self._mse is None else report.per_block / self._mse[bands, None, None]
         self._blocks.append(relative[~np.isnan(relative)].astype(np.float32))
 
     def to_dict(self) -> dict:
         """JSON: mse, variance and valid pixels per band; of the blocks their number and percentiles of MSE / target (of MSE without a target),
-        how many lie above their target, and how many would need a better quality than the model has."""
+        how many lie above their target, for how many the model's best quality was not enough, and how many bytes patch how many of them."""
         per_block = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
         result = {
             "mse": _significant(self._squared / np.maximum(self._pixels, 1)),
@@ -206,7 +211,7 @@ class Summary:
             values = [*np.percentile(per_block, _PERCENTILES), per_block.max()]
             result["block"] = dict(zip(("p5", "median", "p95", "max"), _significant(values), strict=True))
         if self._mse is not None:
-            result |= {"target_mse": _significant(self._mse), "above": int((per_block > 1).sum()), "beyond": self._beyond}
+            result |= {"target_mse": _significant(self._mse), "above": int((per_block > 1).sum()), **self._counts}
         return result
 
 
@@ -299,9 +304,10 @@ def windows(tiles: Iterator[tuple[Box, Tile]], bands: int) -> Iterator[tuple[Box
 def verify_against(file: File, source: Readable, model: Model, threads: int, progress: Progress = lambda n: None) -> list[str]:
     """Compare a file with the original: the list of what is not as recorded, empty if all is true.
 
-    Recorded block errors are rounded up to 1/16 octave and another CPU may round single pixels differently, hence the small allowance.
+    Recorded block errors are rounded to 1/64 octave and another CPU may round single pixels differently, hence the small allowance.
     """
-    d, problems = file.description, []
+    d, problems, allowance = file.description, [], 1.002 * 2 ** (0.5 / ERROR_STEPS)
+    limits = np.array(file.statistics().get("target_mse", []), float) if file.header.get("loop") == "closed" else None
     if (source.description.bands, source.description.rows, source.description.cols) != (d.bands, d.rows, d.cols):
         raise BadInput(f"{file.name}: the image to compare with has another size or number of bands; give the original")
     if source.description.dtype != d.dtype:
@@ -313,9 +319,13 @@ def verify_against(file: File, source: Readable, model: Model, threads: int, pro
             problems.append(f"tile at row {box.row}, column {box.col}: other pixels are masked than in the original")
             continue
         found = measure(original, tile.samples, tile.valid, file.header["block"])
-        recorded = tile.report
-        false = (found.per_block > recorded.per_block * 1.001 + 1e-6) | (found.per_block < recorded.per_block * 2 ** (-1.5 / 16) - 1e-6)
+        recorded = tile.report.per_block
+        false = (found.per_block > recorded * allowance + 1e-6) | (found.per_block < recorded / allowance - 1e-6)
         if false.any():
             problems.append(f"tile at row {box.row}, column {box.col}: the recorded error of {int(false.sum())} blocks is not true")
+        if limits is not None:
+            broken = found.per_block > limits[box.band : box.band + box.bands, None, None] * (1 + 1e-5)
+            if broken.any():
+                problems.append(f"tile at row {box.row}, column {box.col}: {int(broken.sum())} blocks are above their target")
         progress(box.bands * box.rows * box.cols)
     return problems

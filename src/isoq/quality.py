@@ -5,6 +5,9 @@ All errors here are mean squared errors in squared *normalized* units. A NaN tar
 
 from __future__ import annotations
 
+import math
+from functools import cache
+
 import numpy as np
 
 from . import blocks
@@ -13,6 +16,23 @@ from .levels import PER_OCTAVE, lambda_to_level
 from .model import STRIDE, Model
 
 _ROUNDS = 4
+
+
+@cache
+def _rounding_table() -> tuple[np.ndarray, np.ndarray]:
+    """Variance of a Gaussian error before rounding to integers, and mean squared error after it: sum over k of k^2 P(round = k)."""
+    sigma = np.exp2(np.linspace(-3, 1, 65))
+    edges = np.arange(0, 24) + 0.5
+    tail = np.array([[0.5 * math.erfc(e / s / math.sqrt(2)) for e in edges] for s in sigma])
+    # sum of k^2 P(k), both signs, by parts: k^2 - (k - 1)^2 = 2 k - 1 times the tail beyond k - 1/2.
+    after = 2 * (tail * (2 * np.arange(1, 25) - 1)).sum(1)
+    return sigma**2, after
+
+
+def before_rounding(mse: np.ndarray) -> np.ndarray:
+    """The error that may be left before rounding to integers, so that `mse` (any shape) results: mse - 1/12, but more for small ones."""
+    before, after = _rounding_table()
+    return np.where(mse < after[-1], np.interp(mse, after, before), mse - 1 / 12)
 
 
 def paper_levels(floor: np.ndarray, target: np.ndarray, model: Model) -> np.ndarray:
@@ -51,8 +71,9 @@ def calibrated(error: np.ndarray, levels: np.ndarray, model: Model) -> np.ndarra
     return error * np.exp2(np.interp(levels, table["level"], table["log2_factor"]))
 
 
-def predicted_levels(y: np.ndarray, weight: np.ndarray, target: np.ndarray, model: Model, block: int) -> np.ndarray:
-    """Levels per block at which the calibrated latent error meets `target` (per block): a secant search in the log domain.
+def predicted_levels(y: np.ndarray, weight: np.ndarray, target: np.ndarray, model: Model, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """Levels per block at which the calibrated latent error meets `target` (per block), and the slope there (log2 of the error per level):
+    a secant search in the log domain.
 
     y: latents (M, h, w), gains not applied; weight: (h, w), as in `latent_error`. Blocks that stay below their target at the lowest quality get that.
     """
@@ -68,4 +89,4 @@ def predicted_levels(y: np.ndarray, weight: np.ndarray, target: np.ndarray, mode
             slope = np.clip(fresh, -1.2 / PER_OCTAVE, -0.15 / PER_OCTAVE)
         before = levels, reached
         levels = np.clip(np.rint(levels + (wanted - reached) / slope), model.lowest, model.highest).astype(np.int64)
-    return np.where(np.isnan(target), model.lowest, levels)
+    return np.where(np.isnan(target), model.lowest, levels), slope

@@ -37,6 +37,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peak", type=float, metavar="P", help="peak of --psnr (default: the type's largest value; float: the band's)")
     parser.add_argument("--block", type=int, default=64, help="pixels per block side, a multiple of 16 (default: %(default)s)")
     parser.add_argument("--tile", type=int, default=1024, help="pixels per tile side, a multiple of the block (default: %(default)s)")
+    parser.add_argument("--single-pass", action="store_true", help="predict each block's quality, code once, correct nothing; no promise")
     parser.add_argument("--predictor", default="isoq", help="how a block's quality is found: isoq or paper (default: %(default)s)")
     parser.add_argument(
         "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of raw files without the naming convention"
@@ -49,7 +50,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     kind = next(k for k in KINDS if getattr(options, k) is not None)
     target = Target(kind, getattr(options, kind), options.peak)
-    how = Options(options.block, options.tile, options.predictor, options.threads)
+    how = Options(options.block, options.tile, options.predictor, options.single_pass, options.threads)
     patterns, destination = pair_up(options.paths, options.out, lambda p: p.endswith(".isoq"), "DST.isoq")
     sources, model, results = expand(patterns), load_model(options.model), []
     for source in sources:
@@ -83,10 +84,10 @@ def _one(source: Path, path: Path, target: Target, model: Model, how: Options, o
     }
     if not (options.json or options.quiet):
         print(f"{path}: {size} bytes, {result['bits_per_sample']:.3f} bit/sample, {_errors(summary)}, {seconds:.1f} s")
-    if summary.get("beyond"):
+    if summary.get("beyond") and options.single_pass:
         print(
             f"isoq: {path}: out of reach: {summary['beyond']} of {summary['blocks']} blocks need a better quality than the best of model "
-            f"{model.name}; the file records the error they have (isoq info)",
+            f"{model.name}; the file records the error they have (isoq info), and without --single-pass they are patched",
             file=sys.stderr,
         )
     return result | summary

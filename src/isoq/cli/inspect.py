@@ -50,7 +50,7 @@ def info(options: argparse.Namespace) -> None:
         "bits_per_sample": round(8 * size / samples, 4),
         "ratio": round(samples * np.dtype(d.dtype).itemsize / size, 2),
         **{k: v for k, v in d.to_dict().items() if k != "metadata"},
-        **{k: header[k] for k in ("model", "target", "software", "tile", "block")},
+        **{k: header[k] for k in ("model", "target", "loop", "software", "tile", "block")},
         **statistics,
         "snr": [round(float(v), 2) if np.isfinite(v) else None for v in snr],
         "metadata": d.metadata,
@@ -67,15 +67,26 @@ def info(options: argparse.Namespace) -> None:
         values = ", ".join(f"{k} {v:.4g}" for k, v in statistics["block"].items())
         print(f"{statistics['blocks']} blocks, MSE{' / target' if 'target_mse' in statistics else ''}: {values}")
     if "target_mse" in statistics:
-        print(
-            f"single pass, not certified: {statistics['above']} blocks above their target, {statistics['beyond']} out of reach of the model"
-        )
+        print(_promise(header, statistics))
     for band in range(min(d.bands, 16)):
         asked = f", target {statistics['target_mse'][band]:g}" if "target_mse" in statistics else ""
         print(f"band {band + 1}: MSE {mse[band]:g}{asked}, SNR {snr[band]:.2f} dB, {statistics['pixels'][band]} valid pixels")
     if d.bands > 16:
         print(f"... and {d.bands - 16} bands more (--json has all)")
     return None
+
+
+def _promise(header: dict, statistics: dict) -> str:
+    if header.get("loop") != "closed":
+        return (
+            f"single pass, not certified: {statistics['above']} blocks above their target, {statistics['beyond']} out of reach of the model"
+        )
+    kept = (
+        "every block was measured and is under its target"
+        if not statistics["above"]
+        else f"{statistics['above']} BLOCKS ARE ABOVE THEIR TARGET"
+    )
+    return f"closed loop: {kept}; {statistics['patched']} patched by a residual layer of {statistics['patch_bytes']} bytes"
 
 
 def verify(options: argparse.Namespace) -> None:

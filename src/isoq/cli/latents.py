@@ -10,11 +10,11 @@ import numpy as np
 from ..api import DEFAULT_MODEL
 from ..description import DTYPES, Description
 from ..errors import BadInput
+from ..group import padded_side, to_type
 from ..levels import lambda_to_level
 from ..model import Model, load_model
 from ..normalize import Affine, robust
 from ..raster import create_sink, open_source
-from ..tile import padded_side, to_type
 from .common import print_json
 
 
@@ -30,7 +30,9 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     analyse.add_argument("out", metavar="OUT", help="raw file; its geometry is put into its name")
     analyse.add_argument("--band", type=int, default=1, help="first band, counted from 1 (default: %(default)s)")
     analyse.add_argument("--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of a raw image")
-    analyse.add_argument("--offset", type=float, help="subtracted first, in digital numbers (default: middle of the central 98 %% of the values)")
+    analyse.add_argument(
+        "--offset", type=float, help="subtracted first, in digital numbers (default: middle of the central 98 %% of the values)"
+    )
     analyse.add_argument("--scale", type=float, help="then divided by, in digital numbers (default: a quarter of their range)")
     synthesise = actions.add_parser("synthesise", help="latents back to an image")
     synthesise.add_argument("latents", metavar="LATENTS.raw", help="what analyse wrote")
@@ -59,7 +61,9 @@ def _analyse(options: argparse.Namespace) -> None:
     if not np.isfinite(samples).all():
         raise BadInput(f"{options.image}: holds values that are not finite; fill them first")
     automatic = robust(samples.ravel())
-    affine = Affine(automatic.offset if options.offset is None else options.offset, automatic.scale if options.scale is None else options.scale)
+    affine = Affine(
+        automatic.offset if options.offset is None else options.offset, automatic.scale if options.scale is None else options.scale
+    )
     if not affine.scale > 0:
         raise BadInput(f"--scale {affine.scale:g}: must be greater than 0")
     pad = [(0, 0), *((0, padded_side(n) - n) for n in samples.shape[1:])]
@@ -69,7 +73,14 @@ def _analyse(options: argparse.Namespace) -> None:
     description = Description(*y.shape, "float32", (None,) * len(y), {"raw": {"endian": 1, "rgb": 0}})
     with create_sink(path, description, overwrite=options.overwrite) as sink:
         sink.write(0, 0, y)
-    facts = {"latents": str(path), "channels": len(y), "rows": y.shape[1], "cols": y.shape[2], "offset": affine.offset, "scale": affine.scale}
+    facts = {
+        "latents": str(path),
+        "channels": len(y),
+        "rows": y.shape[1],
+        "cols": y.shape[2],
+        "offset": affine.offset,
+        "scale": affine.scale,
+    }
     _show(facts, options)
 
 
@@ -78,7 +89,9 @@ def _synthesise(options: argparse.Namespace) -> None:
     with open_source(options.latents) as source:
         d = source.description
         if d.bands != model.latents or d.dtype != "float32":
-            raise BadInput(f"{options.latents}: {d.bands} channels of {d.dtype}, but model {model.name} has {model.latents} of float32; give its --model")
+            raise BadInput(
+                f"{options.latents}: {d.bands} channels of {d.dtype}, but model {model.name} has {model.latents} of float32; give its --model"
+            )
         y = source.read(0, 0, d.rows, d.cols)
     if min(y.shape[1:]) < padded_side(1) // 16:
         raise BadInput(f"{options.latents}: fewer than {padded_side(1) // 16} latents a side; analyse never writes less")

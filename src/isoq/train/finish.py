@@ -10,11 +10,12 @@ import torch
 
 from .. import __version__
 from ..calibrate import calibrate
+from ..control import Goal
 from ..evaluate.jpeg2000 import jpeg2000_bits
 from ..masks import VALID, classify
 from ..model import Model, update_info
 from ..target import BandStatistics
-from ..tile import Goal, encode_tile
+from ..tile import encode_tile
 from . import hyperprior
 from .contexts import count_tables, fit_forms, table_groups
 from .data import Plane

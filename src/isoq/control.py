@@ -1,0 +1,105 @@
+"""Quality control of one group of bands: predict the level of every block, code, measure, correct, and where the network ends, patch pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import blocks, quality
+from .group import BandGroup
+from .levels import PER_OCTAVE, lambda_to_level
+from .model import STRIDE
+
+CORRECTIONS = 3
+# The controller aims between 0.98 and 1.00 of the target: at the middle, less where this was its last chance.
+_AIM, _LAST_AIM, _LEAST = 0.988, 0.97, 0.975
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a tile is coded for: `mse` per band (bands,), in squared digital numbers, in every block; or one `lam` (lambda per squared
+    digital number) for all of it. With `mse`, `predictor` ('isoq' or 'paper') finds the levels; `closed`: they are corrected until every
+    block is under its target."""
+
+    mse: np.ndarray | None = None
+    lam: float | None = None
+    predictor: str = "isoq"
+    closed: bool = True
+
+
+@dataclass
+class Coded:
+    """A coded group: levels per block, stream, quantized latents (M, h, w), decoded samples (bands, rows, cols)."""
+
+    levels: np.ndarray
+    stream: bytes
+    latents: np.ndarray
+    decoded: np.ndarray
+
+
+def code(group: BandGroup, goal: Goal, mse: np.ndarray | None, block: int) -> Coded:
+    """Code a group for `goal`; mse: the group's part of goal.mse."""
+    grid = tuple(blocks.count(n, block) for n in group.samples.shape[1:])
+    if mse is None:
+        level = lambda_to_level((goal.lam or 0.0) * float(group.units().mean())).clip(group.model.lowest, group.model.highest)
+        return _code(group, np.full(grid, level, np.int64), block)
+    target = normalized_target(group, mse, block)
+    if np.nanmin(target) < 40 * group.model.calibration["floor"]:
+        group.refine()
+    if goal.predictor == "paper":
+        levels = quality.paper_levels(group.floor(block), target, group.model)
+        slope = np.full(grid, -1.0 / PER_OCTAVE)
+    else:
+        levels, slope = quality.predicted_levels(group.y, group.weight, target, group.model, block)
+    coded = _code(group, levels, block)
+    if not goal.closed:
+        return coded
+    for correction in range(CORRECTIONS):
+        reached = ratio(group, coded.decoded, mse, block)
+        levels = _corrected(coded.levels, reached, slope, group, last=correction == CORRECTIONS - 1)
+        moved = levels - coded.levels
+        if not moved.any():
+            break
+        before, coded = np.log2(np.maximum(reached, 1e-9)), _code(group, levels, block)
+        after = np.log2(np.maximum(ratio(group, coded.decoded, mse, block), 1e-9))
+        # The secant is trusted where the step was large against rounding and the influence of neighbours.
+        slope = np.where(
+            np.abs(moved) >= 8, np.clip((after - before) / np.where(moved == 0, 1, moved), -1.4 / PER_OCTAVE, -0.2 / PER_OCTAVE), slope
+        )
+    return coded
+
+
+def normalized_target(group: BandGroup, mse: np.ndarray, block: int) -> np.ndarray:
+    """Target per block in squared normalized units, before rounding to the type; NaN where no pixel is valid.
+
+    A joint group keeps the mean over its bands of error / target.
+    """
+    asked = mse if group.samples.dtype.kind == "f" else quality.before_rounding(mse)
+    number = blocks.sums(group.valid.any(0), block)
+    return np.where(number > 0, 1 / float((group.units() / asked).mean()), np.nan)
+
+
+def ratio(group: BandGroup, decoded: np.ndarray, mse: np.ndarray, block: int) -> np.ndarray:
+    """Measured error over target per block, mean over the bands with valid pixels there; NaN where there are none."""
+    error = decoded.astype(np.float64) - np.where(group.valid, group.samples, 0)
+    per_band = blocks.mean_square(error, group.valid, block) / mse[:, None, None]
+    number = (~np.isnan(per_band)).sum(0)
+    return np.where(number > 0, np.nansum(per_band, 0) / np.maximum(number, 1), np.nan)
+
+
+def _code(group: BandGroup, levels: np.ndarray, block: int) -> Coded:
+    return Coded(levels, *group.encode(blocks.spread(levels, block // STRIDE, *group.y.shape[1:])))
+
+
+def _corrected(levels: np.ndarray, reached: np.ndarray, slope: np.ndarray, group: BandGroup, last: bool) -> np.ndarray:
+    """New levels for the blocks whose error over target is not where it should be. The last time, only blocks above their target move, so
+    that no neighbour suffers."""
+    above = reached > 1
+    wrong = above if last else above | (reached < _LEAST)
+    aim = np.log2(_LAST_AIM if last else _AIM)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        step = (aim - np.log2(np.maximum(reached, 1e-9))) / slope
+    step = np.where(np.isfinite(step), step, 0).clip(-4 * PER_OCTAVE, 4 * PER_OCTAVE)
+    moved = np.clip(levels + np.ceil(step).astype(np.int64), group.model.lowest, group.model.highest)
+    return np.where(wrong, np.where(above, np.maximum(moved, np.minimum(levels + 1, group.model.highest)), moved), levels)
