@@ -27,10 +27,11 @@ def compress(
 ) -> bytes:
     """Compress an array to the bytes of an .isoq file.
 
-    array: (bands, rows, cols) or (rows, cols), uint8, uint16, int16, int32 or float32, any byte order. Exactly one keyword says the target: mse
-    (squared digital numbers), rmse, psnr (dB, with `peak`), snr (dB), quality (lambda per squared digital number) or bitrate (bits per sample).
-    Errors hold for every `block` x `block` pixels as far as one pass can predict them; the file records what was reached. nodata: value of
-    pixels that carry none; they come back exactly. Raises BadInput (no or two targets, a type that is not supported).
+    array: (bands, rows, cols) or (rows, cols), uint8, uint16, int16, int32 or float32, any byte order. Exactly one keyword says the
+    target: mse (squared digital numbers), rmse, psnr (dB, with `peak`), snr (dB), quality (lambda per squared digital number) or
+    bitrate (bits per sample). Errors hold for every `block` x `block` pixels as far as one pass can predict them; the file records what
+    was reached. nodata: value of pixels that carry none; they come back exactly. Raises BadInput (no or two targets, a type that is not
+    supported).
     """
     if len(target) != 1 or next(iter(target)) not in KINDS:
         raise BadInput(f"give exactly one target, one of {', '.join(KINDS)}; got {', '.join(target) or 'none'}")

@@ -26,6 +26,7 @@ _SEARCH_TILES, _SEARCH_ROUNDS = 12, 9
 _PERCENTILES = (5, 50, 95)
 T, R = TypeVar("T"), TypeVar("R")
 Progress = Callable[[int], None]  # called with the number of samples done
+Field = Callable[[Box, np.ndarray], np.ndarray]
 
 
 class Readable(Protocol):
@@ -105,9 +106,19 @@ def _read(source: Readable, box: Box) -> np.ndarray:
 
 
 def compress_to(
-    stream: BinaryIO, source: Readable, target: Target, model: Model, options: Options, progress: Progress = lambda n: None
+    stream: BinaryIO,
+    source: Readable,
+    target: Target,
+    model: Model,
+    options: Options,
+    progress: Progress = lambda n: None,
+    field: Field | None = None,
 ) -> dict:
-    """Write `source` to a seekable binary stream as .isoq and return the summary that the file keeps. Raises BadInput."""
+    """Write `source` to a seekable binary stream as .isoq and return the summary that the file keeps. Raises BadInput.
+
+    field: targets that differ between blocks; called with a tile's place and the target (bands,) of the tile's bands, it returns the target
+    (bands, block rows, block cols), all in squared digital numbers. It is called by one thread at a time, in file order.
+    """
     d = source.description
     depth = _depth(d, options, model)
     parts = boxes(d.bands, d.rows, d.cols, options.tile, options.block, depth)
@@ -121,11 +132,16 @@ def compress_to(
     if target.kind == "bitrate":
         quality = _lambda_for_rate(source, parts, target.value, model, options)
 
-    def work(item: tuple[Box, np.ndarray]) -> tuple[Box, bytes, TileReport, BandStatistics]:
-        box, samples = item
-        bands = slice(box.band, box.band + box.bands)
-        nodata = d.nodata[bands]
-        goal = Goal(lam=quality) if mse is None else Goal(mse=mse[bands], predictor=options.predictor, closed=not options.single_pass)
+    def goal_of(box: Box) -> Goal:
+        if mse is None:
+            return Goal(lam=quality)
+        asked = mse[box.band : box.band + box.bands]
+        per_block = asked[:, None, None] if field is None else field(box, asked)
+        return Goal(mse=per_block, predictor=options.predictor, closed=not options.single_pass)
+
+    def work(item: tuple[Box, np.ndarray, Goal]) -> tuple[Box, bytes, TileReport, BandStatistics]:
+        box, samples, goal = item
+        nodata = d.nodata[box.band : box.band + box.bands]
         data, report = encode_tile(samples, nodata, goal, model, options.block)
         return box, data, report, BandStatistics.of(samples, masks.classify(samples, nodata) == masks.VALID)
 
@@ -140,8 +156,8 @@ def compress_to(
         "software": f"isoq {__version__}",
     }
     writer = ContainerWriter(stream, header, d.metadata, len(parts))
-    summary = Summary(d.bands, mse)
-    for box, data, report, found in ordered(work, ((box, _read(source, box)) for box in parts), options.threads):
+    summary = Summary(d.bands, mse if field is None else None)
+    for box, data, report, found in ordered(work, ((box, _read(source, box), goal_of(box)) for box in parts), options.threads):
         writer.tile(data)
         summary.add(report, found, slice(box.band, box.band + box.bands))
         progress(box.bands * box.rows * box.cols)
@@ -186,6 +202,7 @@ class Summary:
         self._squared, self._pixels = np.zeros(bands), np.zeros(bands)
         self._counts = {"beyond": 0, "patched": 0, "patch_bytes": 0}
         self._blocks: list[np.ndarray] = []
+        self._promised = False
 
     def add(self, report: TileReport, statistics: BandStatistics, bands: slice) -> None:
         """One tile's report and statistics on `bands`."""
@@ -194,12 +211,14 @@ class Summary:
         self._statistics.merge(statistics, bands)
         for name in self._counts:
             self._counts[name] += getattr(report, name)
-        relative = report.per_block if self._mse is None else report.per_block / self._mse[bands, None, None]
+        relative = report.per_block if report.target is None else report.per_block / report.target
+        self._promised |= report.target is not None
         self._blocks.append(relative[~np.isnan(relative)].astype(np.float32))
 
     def to_dict(self) -> dict:
-        """JSON: mse, variance and valid pixels per band; of the blocks their number and percentiles of MSE / target (of MSE without a target),
-        how many lie above their target, for how many the model's best quality was not enough, and how many bytes patch how many of them."""
+        """JSON: mse, variance and valid pixels per band; of the blocks their number and percentiles of MSE / target (of MSE without a
+        target), how many lie above their target, for how many the model's best quality was not enough, and how many bytes patch how
+        many of them."""
         per_block = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
         result = {
             "mse": _significant(self._squared / np.maximum(self._pixels, 1)),
@@ -211,7 +230,9 @@ class Summary:
             values = [*np.percentile(per_block, _PERCENTILES), per_block.max()]
             result["block"] = dict(zip(("p5", "median", "p95", "max"), _significant(values), strict=True))
         if self._mse is not None:
-            result |= {"target_mse": _significant(self._mse), "above": int((per_block > 1).sum()), **self._counts}
+            result["target_mse"] = _significant(self._mse)
+        if self._promised:
+            result |= {"above": int((per_block > 1).sum()), **self._counts}
         return result
 
 
@@ -307,7 +328,7 @@ def verify_against(file: File, source: Readable, model: Model, threads: int, pro
     Recorded block errors are rounded to 1/64 octave and another CPU may round single pixels differently, hence the small allowance.
     """
     d, problems, allowance = file.description, [], 1.002 * 2 ** (0.5 / ERROR_STEPS)
-    limits = np.array(file.statistics().get("target_mse", []), float) if file.header.get("loop") == "closed" else None
+    closed, shared = file.header.get("loop") == "closed", np.array(file.statistics().get("target_mse", [np.inf] * d.bands), float)
     if (source.description.bands, source.description.rows, source.description.cols) != (d.bands, d.rows, d.cols):
         raise BadInput(f"{file.name}: the image to compare with has another size or number of bands; give the original")
     if source.description.dtype != d.dtype:
@@ -323,8 +344,9 @@ def verify_against(file: File, source: Readable, model: Model, threads: int, pro
         false = (found.per_block > recorded * allowance + 1e-6) | (found.per_block < recorded / allowance - 1e-6)
         if false.any():
             problems.append(f"tile at row {box.row}, column {box.col}: the recorded error of {int(false.sum())} blocks is not true")
-        if limits is not None:
-            broken = found.per_block > limits[box.band : box.band + box.bands, None, None] * (1 + 1e-5)
+        if closed:
+            limits = shared[box.band : box.band + box.bands, None, None] if tile.report.target is None else tile.report.target
+            broken = found.per_block > limits * (1 + 1e-5)
             if broken.any():
                 problems.append(f"tile at row {box.row}, column {box.col}: {int(broken.sum())} blocks are above their target")
         progress(box.bands * box.rows * box.cols)

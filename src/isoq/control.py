@@ -1,4 +1,5 @@
-"""Quality control of one group of bands: predict the level of every block, code, measure, correct, and where the network ends, patch pixels."""
+"""Quality control of one group of bands: predict the level of every block, code, measure, correct, and where the network ends, patch
+pixels."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ _AIM, _LAST_AIM, _LEAST = 0.988, 0.97, 0.975
 
 @dataclass(frozen=True)
 class Goal:
-    """What a tile is coded for: `mse` per band (bands,), in squared digital numbers, in every block; or one `lam` (lambda per squared
-    digital number) for all of it. With `mse`, `predictor` ('isoq' or 'paper') finds the levels; `closed`: they are corrected until every
-    block is under its target."""
+    """What a tile is coded for: `mse` in squared digital numbers, per band and block (bands, block rows, block cols) or per band
+    (bands, 1, 1) for all its blocks; or one `lam` (lambda per squared digital number) for all of it. With `mse`, `predictor` ('isoq' or
+    'paper') finds the levels; `closed`: they are corrected until every block is under its target."""
 
     mse: np.ndarray | None = None
     lam: float | None = None
@@ -39,7 +40,7 @@ class Coded:
 
 
 def code(group: BandGroup, goal: Goal, mse: np.ndarray | None, block: int) -> Coded:
-    """Code a group for `goal`; mse: the group's part of goal.mse."""
+    """Code a group for `goal`; mse: the group's part of goal.mse (bands, block rows, block cols)."""
     grid = tuple(blocks.count(n, block) for n in group.samples.shape[1:])
     if mse is None:
         level = lambda_to_level((goal.lam or 0.0) * float(group.units().mean())).clip(group.model.lowest, group.model.highest)
@@ -77,13 +78,13 @@ def normalized_target(group: BandGroup, mse: np.ndarray, block: int) -> np.ndarr
     """
     asked = mse if group.samples.dtype.kind == "f" else quality.before_rounding(mse)
     number = blocks.sums(group.valid.any(0), block)
-    return np.where(number > 0, 1 / float((group.units() / asked).mean()), np.nan)
+    return np.where(number > 0, 1 / (group.units()[:, None, None] / asked).mean(0), np.nan)
 
 
 def ratio(group: BandGroup, decoded: np.ndarray, mse: np.ndarray, block: int) -> np.ndarray:
     """Measured error over target per block, mean over the bands with valid pixels there; NaN where there are none."""
     error = decoded.astype(np.float64) - np.where(group.valid, group.samples, 0)
-    per_band = blocks.mean_square(error, group.valid, block) / mse[:, None, None]
+    per_band = blocks.mean_square(error, group.valid, block) / mse
     number = (~np.isnan(per_band)).sum(0)
     return np.where(number > 0, np.nansum(per_band, 0) / np.maximum(number, 1), np.nan)
 

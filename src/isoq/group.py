@@ -45,8 +45,8 @@ def to_type(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
 class BandGroup:
     """The bands that the network takes at once, in the encoder.
 
-    samples and valid: (bands, rows, cols); x: (1, bands, h, w) normalized and padded; y: latents (M, h / 16, w / 16), gains not applied; weight: (h / 16, w / 16), the share of valid
-    pixels under each latent.
+    samples and valid: (bands, rows, cols); x: (1, bands, h, w) normalized and padded; y: latents (M, h / 16, w / 16), gains not
+    applied; weight: (h / 16, w / 16), the share of valid pixels under each latent.
     """
 
     def __init__(self, samples: np.ndarray, valid: np.ndarray, model: Model):
@@ -93,6 +93,7 @@ class BandGroup:
 
 
 def reconstruct(y: np.ndarray, affine: list[Affine], shape: tuple[int, ...], dtype: np.dtype, model: Model) -> np.ndarray:
-    """Dequantized latents (M, h, w) -> samples of `shape` (bands, rows, cols) and `dtype`: the decoder's last steps, which the encoder shares."""
+    """Dequantized latents (M, h, w) -> samples of `shape` (bands, rows, cols) and `dtype`: the decoder's last steps, which the encoder
+    shares."""
     x = model.synthesis(y[None].astype(np.float32))[0, :, : shape[1], : shape[2]]
     return np.stack([to_type(a.inverse(band), dtype) for a, band in zip(affine, x, strict=True)])

@@ -13,7 +13,7 @@ OCTAVES = 20
 COUNT = OCTAVES * PER_OCTAVE + 1
 LAMBDA_MIN = 4.0
 LAMBDA_MAX = LAMBDA_MIN * 2.0**OCTAVES
-# With a uniform quantizer of step 1/m, MSE = 1 / (12 m^2); the best trade at high rate is lambda = 1 / (2 ln2 MSE), hence m = 0.34 sqrt(lambda).
+# A uniform quantizer of step 1/m has MSE = 1 / (12 m^2); the best trade at high rate is lambda = 1 / (2 ln2 MSE): m = 0.34 sqrt(lambda).
 GAIN = (2 * np.log(2) / 12) ** 0.5
 
 

@@ -49,8 +49,9 @@ class Model:
         self.synthesis = Transform(graphs["synthesis"], optimize, threads)
         self.identity = self._hash(graphs["synthesis"])
 
+    @lru_cache(maxsize=4)  # noqa: B019 - a model lives as long as the program
     def with_threads(self, threads: int) -> Model:
-        """The same model, its transforms spread over several cores."""
+        """The same model, its transforms spread over several cores; always the same one for the same number."""
         return Model(self.folder, self._optimize, threads)
 
     def _hash(self, synthesis: bytes) -> str:
@@ -77,7 +78,8 @@ class Model:
             raise WrongModel(f"{self.folder}: {error}") from error
 
     def gains(self, levels: np.ndarray) -> np.ndarray:
-        """Levels (any shape) -> gain m(lambda) per latent channel (latents, *shape) float32; see NetworkConfig.modulation for the formulas."""
+        """Levels (any shape) -> gain m(lambda) per latent channel (latents, *shape) float32; see NetworkConfig.modulation for the
+        formulas."""
         distinct, where = np.unique(levels, return_inverse=True)
         table = np.stack([self._gain(int(level)) for level in distinct], 1)
         return table[:, where.reshape(np.shape(levels))]

@@ -75,7 +75,8 @@ def predicted_levels(y: np.ndarray, weight: np.ndarray, target: np.ndarray, mode
     """Levels per block at which the calibrated latent error meets `target` (per block), and the slope there (log2 of the error per level):
     a secant search in the log domain.
 
-    y: latents (M, h, w), gains not applied; weight: (h, w), as in `latent_error`. Blocks that stay below their target at the lowest quality get that.
+    y: latents (M, h, w), gains not applied; weight: (h, w), as in `latent_error`. Blocks that stay below their target at the lowest
+    quality get that.
     """
     wanted = np.log2(np.where(np.isnan(target), 1.0, np.maximum(target, 1e-12)))
     levels = lambda_to_level(0.7 / np.exp2(wanted)).clip(model.lowest, model.highest)

@@ -9,8 +9,8 @@ from .levels import COUNT
 
 
 def map_residuals(levels: np.ndarray) -> np.ndarray:
-    """Levels (block rows, block cols) -> differences to the median of west, north and west + north - northwest (first row and column: to the
-    neighbour; first block: to the middle level)."""
+    """Levels (block rows, block cols) -> differences to the median of west, north and west + north - northwest (first row and column:
+    to the neighbour; first block: to the middle level)."""
     return (levels - _predicted(levels)).astype(np.int32)
 
 

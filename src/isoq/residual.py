@@ -1,7 +1,7 @@
 """The residual layer: pixels of blocks that the network cannot bring under their target, corrected after it.
 
-Each such block carries a step and, for its valid pixels, the integer number of steps by which the decoded value is off. For integer types the
-step is an odd number of digital numbers, so that no error exceeds half of it: step 1 makes the block exact.
+Each such block carries a step and, for its valid pixels, the integer number of steps by which the decoded value is off. For integer
+types the step is an odd number of digital numbers, so that no error exceeds half of it: step 1 makes the block exact.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from .stream import Reader, Writer, pack_integers, unpack_integers
 
 @dataclass(frozen=True)
 class Patch:
-    """The correction of one block: band, block row and column, step in digital numbers, the number of steps per valid pixel (raster order)."""
+    """The correction of one block: band, block row and column, step in digital numbers, the number of steps per valid pixel (raster
+    order)."""
 
     band: int
     row: int

@@ -17,9 +17,9 @@ KINDS = (*ERRORS, "quality", "bitrate")
 class Target:
     """A target: `kind` is one of KINDS, `value` in its unit.
 
-    mse: squared digital numbers, every block; rmse: digital numbers, every block; psnr: dB relative to `peak` (default: the largest value of an
-    integer type, the largest valid value of float data); snr: dB relative to the variance of the band's valid pixels; quality: lambda per
-    squared digital number, no promise; bitrate: bits per sample of the whole file, no promise. Raises BadInput.
+    mse: squared digital numbers, every block; rmse: digital numbers, every block; psnr: dB relative to `peak` (default: the largest
+    value of an integer type, the largest valid value of float data); snr: dB relative to the variance of the band's valid pixels;
+    quality: lambda per squared digital number, no promise; bitrate: bits per sample of the whole file, no promise. Raises BadInput.
     """
 
     kind: str

@@ -24,13 +24,15 @@ _LEAST_ERROR = -40 * ERROR_STEPS
 
 @dataclass
 class TileReport:
-    """What the encoder measured, after rounding to the image's type: squared error and valid pixels per band (bands,), mean squared error per
-    block (bands, block rows, block cols; NaN without valid pixels). Of the blocks: how many the network's best quality was not enough for, how many
-    were patched by the residual layer, and the bytes that took."""
+    """What the encoder measured, after rounding to the image's type: squared error and valid pixels per band (bands,), mean squared
+    error per block (bands, block rows, block cols; NaN without valid pixels), the targets of the blocks (same shape; None where all of
+    a band have the same, or there are none). Of the blocks: how many the network's best quality was not enough for, how many were
+    patched by the residual layer, and the bytes that took."""
 
     squared: np.ndarray
     pixels: np.ndarray
     per_block: np.ndarray
+    target: np.ndarray | None = None
     beyond: int = 0
     patched: int = 0
     patch_bytes: int = 0
@@ -42,7 +44,8 @@ def encode_tile(
     """Code one tile.
 
     samples: (bands, rows, cols) of one of DTYPES, native byte order; nodata: per band. block: pixels, a multiple of 16. Bands are taken
-    `model.bands` at a time; if they do not divide evenly, the last band is repeated. Masked pixels are coded losslessly and are in no error.
+    `model.bands` at a time; if they do not divide evenly, the last band is repeated. Masked pixels are coded losslessly and are in no
+    error.
     """
     classes = masks.classify(samples, nodata)
     valid = classes == masks.VALID
@@ -52,6 +55,8 @@ def encode_tile(
     for n in (bands, rows, cols, block // STRIDE):
         out.varint(n)
     out.part(masks.pack(classes))
+    mse, targets = _targets(goal, (bands, blocks.count(rows, block), blocks.count(cols, block)))
+    out.part(targets)
     decoded = np.zeros_like(samples)
     sides, streams, headers, check, beyond = [], [], Writer(), 0, 0
     for first in range(0, bands, model.bands):
@@ -65,20 +70,21 @@ def encode_tile(
             continue
         index = np.minimum(np.arange(first, first + model.bands), bands - 1)
         group = BandGroup(samples[index], valid[index], model)
-        coded = code(group, goal, None if goal.mse is None else goal.mse[index], block)
+        coded = code(group, goal, None if mse is None else mse[index], block)
         check = zlib.crc32(coded.latents.astype("<i4", copy=False), check)
         decoded[bunch] = coded.decoded[: bunch.stop - first]
-        beyond += int((coded.levels == model.highest).sum()) if goal.mse is not None else 0
+        beyond += int((coded.levels == model.highest).sum()) if mse is not None else 0
         for numbers in group.codes:
             headers.signed(numbers[0])
             headers.signed(numbers[1])
         sides.append(map_residuals(coded.levels).ravel())
         streams.append(coded.stream)
     masks.restore(decoded, classes, nodata)
-    patches = _patch(samples, decoded, valid, goal, block, model.bands)
+    patches = _patch(samples, decoded, valid, mse, block, model.bands) if mse is not None and goal.closed else []
     masks.restore(decoded, classes, nodata)
     report = measure(samples, decoded, valid, block)
     layer = residual.pack(patches, samples.dtype)
+    report.target = mse
     report.beyond, report.patched, report.patch_bytes = beyond, len(patches), len(layer)
     out.data += headers.data
     out.part(pack_integers(np.concatenate(sides)) if sides else b"")
@@ -90,11 +96,20 @@ def encode_tile(
     return bytes(out.data), report
 
 
-def _patch(samples: np.ndarray, decoded: np.ndarray, valid: np.ndarray, goal: Goal, block: int, together: int) -> list[residual.Patch]:
-    """Patches for all blocks above their target in the closed loop; `decoded` is changed in place. `together`: bands of a group."""
-    if goal.mse is None or not goal.closed:
-        return []
-    relative = measure(samples, decoded, valid, block).per_block / goal.mse[:, None, None]
+def _targets(goal: Goal, grid: tuple[int, int, int]) -> tuple[np.ndarray | None, bytes]:
+    """Targets per band and block, and how the tile keeps them: not at all where all blocks of a band have the same, which the file's header
+    tells; else rounded down to 1/ERROR_STEPS octave, each as the difference to the block before."""
+    if goal.mse is None:
+        return None, b""
+    if goal.mse.shape[1:] == (1, 1):
+        return np.broadcast_to(goal.mse, grid), b""
+    steps = np.floor(ERROR_STEPS * np.log2(goal.mse) + 1e-9).astype(np.int64)
+    return np.exp2(steps / ERROR_STEPS), pack_integers(np.diff(steps.ravel(), prepend=0))
+
+
+def _patch(samples: np.ndarray, decoded: np.ndarray, valid: np.ndarray, mse: np.ndarray, block: int, together: int) -> list[residual.Patch]:
+    """Patches for all blocks above their target; `decoded` is changed in place. `together`: bands of a group."""
+    relative = measure(samples, decoded, valid, block).per_block / mse
     patches = []
     for first in range(0, len(samples), together):
         part = relative[first : first + together]
@@ -103,7 +118,7 @@ def _patch(samples: np.ndarray, decoded: np.ndarray, valid: np.ndarray, goal: Go
         for row, col in np.argwhere(above):
             for band in range(first, first + len(part)):
                 if part[band - first, row, col] > 1:
-                    patches.append(residual.correct(samples, decoded, valid, float(goal.mse[band]), (band, int(row), int(col)), block))
+                    patches.append(residual.correct(samples, decoded, valid, float(mse[band, row, col]), (band, int(row), int(col)), block))
     return patches
 
 
@@ -164,6 +179,7 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
         raise DamagedFile("a tile does not fit its file: the file is damaged")
     bands, rows, cols = shape
     classes = masks.unpack(reader.part(), shape)
+    targets = reader.part()
     valid = classes == masks.VALID
     samples = np.zeros(shape, dtype)
     grid = (blocks.count(rows, block), blocks.count(cols, block))
@@ -180,6 +196,9 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
             raise DamagedFile("a tile has an unknown mode: the file is damaged or made by a newer isoq")
     per_group = unpack_integers(reader.part(), len(neural) * grid[0] * grid[1]).reshape(len(neural), grid[0] * grid[1])
     report = _read_errors(reader, valid, block)
+    if targets:
+        steps = np.cumsum(unpack_integers(targets, bands * grid[0] * grid[1]), dtype=np.int64).reshape(bands, *grid)
+        report.target = np.exp2(steps.clip(-(1 << 14), 1 << 14) / ERROR_STEPS)
     latents, check = [], 0
     for (first, affine), residuals in zip(neural, per_group, strict=True):
         levels = blocks.spread(

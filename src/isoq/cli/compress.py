@@ -97,6 +97,6 @@ def _errors(summary: dict) -> str:
     if not summary["blocks"]:
         return "no valid pixels"
     block = summary["block"]
-    if "target_mse" in summary:
+    if "above" in summary:
         return f"block MSE / target: median {block['median']:.3f}, p95 {block['p95']:.3f}, max {block['max']:.3f}"
     return f"block MSE: median {block['median']:.4g}, max {block['max']:.4g}"

@@ -60,13 +60,14 @@ def info(options: argparse.Namespace) -> None:
     target = " ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in header["target"].values())
     print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}, {size} bytes, {facts['bits_per_sample']} bit/sample, {facts['ratio']} : 1")
     print(
-        f"written by {header['software']} with model {header['model'][0]} ({header['model'][1]}), tiles of {header['tile']}, blocks of {header['block']}"
+        f"written by {header['software']} with model {header['model'][0]} ({header['model'][1]}), "
+        f"tiles of {header['tile']}, blocks of {header['block']}"
     )
-    print(f"target: {target}{'' if 'target_mse' in statistics else ' (no promise)'}; errors below are those the encoder measured")
+    print(f"target: {target}{'' if 'above' in statistics else ' (no promise)'}; errors below are those the encoder measured")
     if statistics["blocks"]:
         values = ", ".join(f"{k} {v:.4g}" for k, v in statistics["block"].items())
-        print(f"{statistics['blocks']} blocks, MSE{' / target' if 'target_mse' in statistics else ''}: {values}")
-    if "target_mse" in statistics:
+        print(f"{statistics['blocks']} blocks, MSE{' / target' if 'above' in statistics else ''}: {values}")
+    if "above" in statistics:
         print(_promise(header, statistics))
     for band in range(min(d.bands, 16)):
         asked = f", target {statistics['target_mse'][band]:g}" if "target_mse" in statistics else ""

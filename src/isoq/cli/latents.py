@@ -90,7 +90,8 @@ def _synthesise(options: argparse.Namespace) -> None:
         d = source.description
         if d.bands != model.latents or d.dtype != "float32":
             raise BadInput(
-                f"{options.latents}: {d.bands} channels of {d.dtype}, but model {model.name} has {model.latents} of float32; give its --model"
+                f"{options.latents}: {d.bands} channels of {d.dtype}, but model {model.name} has {model.latents} of float32; "
+                "give its --model"
             )
         y = source.read(0, 0, d.rows, d.cols)
     if min(y.shape[1:]) < padded_side(1) // 16:

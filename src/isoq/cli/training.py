@@ -98,7 +98,8 @@ def train(options: argparse.Namespace) -> None:
     check = read_planes(apart, options.bands, options.patch)
     if not planes:
         raise BadInput(
-            f"{options.paths[0]}: no image of at least {options.patch} x {options.patch} valid pixels and {options.bands} bands; lower --patch or --bands"
+            f"{options.paths[0]}: no image of at least {options.patch} x {options.patch} valid pixels and {options.bands} bands; "
+            "lower --patch or --bands"
         )
     ranged = {"lambda_min": low, "lambda_max": high} if options.preset == "paper" else {}
     config = NetworkConfig.of_preset(options.preset, options.bands, **ranged)
@@ -113,5 +114,6 @@ def train(options: argparse.Namespace) -> None:
             print(f"{row['plane'][:50]:50s} {row['snr']:6d}  {row['bits_per_sample']:10.3f}  {row['jpeg2000']:9.3f}  {row['ratio']:5.3f}")
     ratio, number = mean_ratio(rows)
     print(
-        f"{out}: bit/sample over JPEG 2000 at equal error {ratio:.3f} (geometric mean of {number} rows with JPEG 2000 at 0.3 to 3 bit/sample)"
+        f"{out}: bit/sample over JPEG 2000 at equal error {ratio:.3f} "
+        f"(geometric mean of {number} rows with JPEG 2000 at 0.3 to 3 bit/sample)"
     )

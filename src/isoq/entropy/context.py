@@ -1,9 +1,9 @@
 """The context entropy model: tables chosen by integer arithmetic over already decoded neighbours.
 
-For every latent, in coding order (channel by channel, raster order inside), two integer linear forms are evaluated: the expected magnitude of
-its prediction error, from the magnitudes around it, and its predicted value. Magnitude (logarithmic, 8 steps an octave), the fractional part
-of the prediction (3 buckets) and the channel's group choose one counted table. No side information, no floating point. The arithmetic is in
-coder.h; this module owns the arrays.
+For every latent, in coding order (channel by channel, raster order inside), two integer linear forms are evaluated: the expected
+magnitude of its prediction error, from the magnitudes around it, and its predicted value. Magnitude (logarithmic, 8 steps an octave),
+the fractional part of the prediction (3 buckets) and the channel's group choose one counted table. No side information, no floating
+point. The arithmetic is in coder.h; this module owns the arrays.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _TYPES = {
 
 @cache
 def _step_scales() -> tuple[np.ndarray, np.ndarray]:
-    """For d = 0 ... COUNT - 1 levels below the finest: floor(2^16 g), floor(2^6 / g) with g = 2^(-d / (2 PER_OCTAVE)), by exact integer roots."""
+    """For d = 0 ... COUNT - 1 levels below the finest: floor(2^16 g), floor(2^6 / g) with g = 2^(-d / (2 PER_OCTAVE)), by exact integer
+    roots."""
 
     def root(power: int) -> int:
         value = 1 << power
@@ -45,10 +46,11 @@ def _step_scales() -> tuple[np.ndarray, np.ndarray]:
 class ContextModel:
     """Encoder and decoder of quantized latents.
 
-    arrays: for each of `around` (magnitudes) and `value` the sparse weights of earlier channels, `X_start` (channels + 1,), `X_channel`,
-    `X_place` (0 ... 8: which of the nine positions around; 4 is the same one, values use no other), `X_weight` (entries,); `own`
-    (channels, 6) and `own_value` (channels, 4); `bias` (channels,) of the magnitude, 1/2^17 step; `group` (channels,) uint8; `cdf` (groups * LEVELS * BUCKETS, SYMBOLS + 1) uint16, cumulative
-    frequencies of total 2^15; `offset` (same rows, SYMBOLS) int8, reconstruction offsets in 1/128 step. Raises ValueError if they are not that.
+    arrays: for each of `around` (magnitudes) and `value` the sparse weights of earlier channels, `X_start` (channels + 1,),
+    `X_channel`, `X_place` (0 ... 8: which of the nine positions around; 4 is the same one, values use no other), `X_weight` (entries,);
+    `own` (channels, 6) and `own_value` (channels, 4); `bias` (channels,) of the magnitude, 1/2^17 step; `group` (channels,) uint8;
+    `cdf` (groups * LEVELS * BUCKETS, SYMBOLS + 1) uint16, cumulative frequencies of total 2^15; `offset` (same rows, SYMBOLS) int8,
+    reconstruction offsets in 1/128 step. Raises ValueError if they are not that.
     """
 
     kind = "context"
@@ -69,8 +71,9 @@ class ContextModel:
         """Quantize and code.
 
         y: (channels, rows, cols) float32, gains applied; levels: (rows, cols) quality level of each position; trade: rate-distortion
-        optimized quantization, squared steps of error worth one bit (0: plain rounding). Returns the stream, the quantized latents (int32) and
-        their reconstruction (float32, gains still applied), both (channels, rows, cols); with `trace` also tables, symbols and flips.
+        optimized quantization, squared steps of error worth one bit (0: plain rounding). Returns the stream, the quantized latents
+        (int32) and their reconstruction (float32, gains still applied), both (channels, rows, cols); with `trace` also tables, symbols
+        and flips.
         """
         up, down = self._scales(levels)
         return self._coder.encode(np.ascontiguousarray(y, np.float32), up, down, trade, trace)

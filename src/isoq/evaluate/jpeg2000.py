@@ -10,8 +10,8 @@ import numpy as np
 def jpeg2000_bits(band: np.ndarray, mse: float, valid: np.ndarray | None = None, tries: int = 9) -> tuple[float, float]:
     """Bits per sample at `mse`, and the mse of the nearest trial, for one band (rows, cols) of an integer type up to 16 bit.
 
-    OpenJPEG's PSNR target is driven by secant steps in the log domain; what remains of the difference (below 1 %) is interpolated between the
-    trials on either side. Bits and error count over `valid` pixels (rows, cols), all if None. Needs imagecodecs.
+    OpenJPEG's PSNR target is driven by secant steps in the log domain; what remains of the difference (below 1 %) is interpolated
+    between the trials on either side. Bits and error count over `valid` pixels (rows, cols), all if None. Needs imagecodecs.
     """
     import imagecodecs
 

@@ -13,7 +13,8 @@ from ..normalize import Affine, robust
 
 @dataclass(frozen=True)
 class Plane:
-    """A group of `bands` bands of one file: samples (bands, rows, cols) in their own type, validity (rows, cols), a normalization per band."""
+    """A group of `bands` bands of one file: samples (bands, rows, cols) in their own type, validity (rows, cols), a normalization per
+    band."""
 
     name: str
     samples: np.ndarray

@@ -94,7 +94,7 @@ def validation_table(model: Model, planes: list[Plane], most: int = 24) -> list[
         samples = np.ascontiguousarray(plane.samples[:, i : i + 768, j : j + 768])
         variance = BandStatistics.of(samples, classify(samples, (None,) * len(samples)) == VALID).variance
         for snr in range(15, 50, 5):
-            data, report = encode_tile(samples, (None,) * len(samples), Goal(mse=variance * 10 ** (-snr / 10)), model)
+            data, report = encode_tile(samples, (None,) * len(samples), Goal(mse=variance[:, None, None] * 10 ** (-snr / 10)), model)
             mse = report.squared / report.pixels
             peer = float(np.mean([jpeg2000_bits(band, m)[0] for band, m in zip(samples, mse, strict=True)]))
             bits = 8 * len(data) / samples.size

@@ -41,9 +41,9 @@ _UP = (_taps(_SYNTHESIS_LOW, 3, 0.5**0.5), _taps(_SYNTHESIS_HIGH, 4, 2**0.5))
 class NetworkConfig:
     """What a network is made of.
 
-    widths: hidden channels N after stages 1 to 3; latents: M; entropy: "context" or "hyperprior"; wavelet: start from the 9/7 wavelet, with the
-    long kernels it needs; modulation: "log" (gains sqrt(lambda) times a learned correction) or "linear" (the paper's MLP of lambda / its
-    maximum); lambda_min and lambda_max: range of quality, per squared normalized unit.
+    widths: hidden channels N after stages 1 to 3; latents: M; entropy: "context" or "hyperprior"; wavelet: start from the 9/7 wavelet,
+    with the long kernels it needs; modulation: "log" (gains sqrt(lambda) times a learned correction) or "linear" (the paper's MLP of
+    lambda / its maximum); lambda_min and lambda_max: range of quality, per squared normalized unit.
     """
 
     preset: str = "default"
