@@ -8,17 +8,17 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from common import Band, Row, arguments, bands_of, column, grouped, over_bands, print_table, save, sweep
+from common import Cells, Image, Row, arguments, bands_of, column, grouped, over, print_table, save, sweep
 
 from isoq import load_model
 
 
-def measure(band: Band, model: str, snr: list[float]) -> list[Row]:
+def measure(band: Image, model: str, snr: list[float]) -> list[Row]:
     """The rows of one band."""
     return list(sweep(band, model, snr))
 
 
-def line(name: str, rows: list[Row]) -> tuple[str | int | float, ...]:
+def line(name: str, rows: list[Row]) -> Cells:
     """Percentiles over the bands of |MSE / target - 1|, and the median over the bands of the percentiles of their blocks."""
     off = 100 * np.abs(column(rows, "image") - 1)
     blocks = [float(np.median(column(rows, f"block_{which}"))) for which in ("p5", "median", "p95", "max")]
@@ -27,13 +27,13 @@ def line(name: str, rows: list[Row]) -> tuple[str | int | float, ...]:
 
 def main() -> None:
     options = arguments(__doc__, ["sentinel2", "landsat", "vhr", "hyperspectral", "drone", "misc"], [25, 30, 35]).parse_args()
-    rows = over_bands(partial(measure, model=options.model, snr=options.snr), bands_of(options, ("uint16", "int16")))
+    rows = over(partial(measure, model=options.model, snr=options.snr), bands_of(options, ("uint16", "int16")), "band")
     save("accuracy", rows, load_model(options.model))
     rows = [row for row in rows if float(row["target"]) >= 1]
     lines = [line(*group) for group in grouped(rows, "stratum")]
     lines += [line(f"{float(snr):g} dB", group) for snr, group in grouped(rows, "snr")]
     lines.append(line("all", rows))
-    print_table(("", "rows", "|image - 1| % median", "p95", "block p5", "median", "p95", "max"), lines)
+    print_table(("", "rows", "image off, % median", "p95", "block p5", "median", "p95", "max"), lines)
 
 
 if __name__ == "__main__":

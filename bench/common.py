@@ -12,10 +12,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -30,47 +31,57 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 DATA = HERE.parent.parent / "shared" / "data" / "test"
 PROCESSES = 2
+ONE_PASS = Options(threads=1, single_pass=True)
 Row = dict[str, str | int | float]
+Cells = tuple[str | int | float, ...]
+T, R = TypeVar("T"), TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Band:
-    """One band (counted from 0) of an image file of a stratum."""
+class Image:
+    """Bands (counted from 0) of an image file of a stratum."""
 
     stratum: str
     path: Path
-    number: int
+    bands: tuple[int, ...]
     nodata: float | None
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Samples and validity, both (1, rows, cols)."""
+        """Samples and validity, both (bands, rows, cols)."""
         with open_source(self.path) as source:
-            samples = source.read(0, 0, source.description.rows, source.description.cols, slice(self.number, self.number + 1))
-        return samples, valid_mask(samples, (self.nodata,))
+            d = source.description
+            samples = np.concatenate([source.read(0, 0, d.rows, d.cols, slice(n, n + 1)) for n in self.bands])
+        return samples, valid_mask(samples, (self.nodata,) * len(samples))
 
 
-def arguments(about: str | None, strata: list[str], snr: list[float]) -> argparse.ArgumentParser:
+def arguments(about: str | None, strata: list[str], snr: list[float], bands: int = 16) -> argparse.ArgumentParser:
     """The options of the benchmarks on test images."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--split", type=Path, default=DATA, help="folder with a folder of images per stratum (default: %(default)s)")
     parser.add_argument("--strata", nargs="+", default=strata, help="default: %(default)s")
     parser.add_argument("--snr", nargs="+", type=float, default=snr, metavar="DB", help="targets (default: %(default)s)")
-    parser.add_argument("--bands", type=int, default=16, metavar="N", help="of a file, evenly spaced, at most (default: %(default)s)")
+    parser.add_argument("--bands", type=int, default=bands, metavar="N", help="of a file, evenly spaced, at most (default: %(default)s)")
     parser.add_argument("--model", default="eo16", metavar="NAME|DIR", help="default: %(default)s")
     return parser
 
 
-def bands_of(options: argparse.Namespace, types: tuple[str, ...]) -> list[Band]:
-    """Bands of one of `types` in the chosen strata. Ends the program if there is none."""
+def images_of(options: argparse.Namespace, types: tuple[str, ...], bands: Callable[[int], int]) -> list[Image]:
+    """Images of one of `types` in the chosen strata, `bands(n)` evenly spaced bands of an image of n. Ends the program if there is none."""
     found = []
     for stratum in options.strata:
         for path in sorted(p for p in (options.split / stratum).glob("*") if p.suffix in (".tif", ".jp2")):
             with open_source(path) as source:
                 d = source.description
             if d.dtype in types:
-                numbers = np.unique(np.linspace(0, d.bands - 1, min(d.bands, options.bands)).round().astype(int))
-                found += [Band(stratum, path, int(n), d.nodata[n]) for n in numbers]
+                chosen = np.unique(np.linspace(0, d.bands - 1, min(d.bands, bands(d.bands))).round().astype(int))
+                found.append(Image(stratum, path, tuple(chosen.tolist()), d.nodata[0]))
     return found or sys.exit(f"{options.split}: no {' or '.join(types)} images in {', '.join(options.strata)}; give --split and --strata")
+
+
+def bands_of(options: argparse.Namespace, types: tuple[str, ...]) -> list[Image]:
+    """The bands of `images_of`, at most `options.bands` of a file, each for itself."""
+    images = images_of(options, types, lambda n: options.bands)
+    return [replace(image, bands=(band,)) for image in images for band in image.bands]
 
 
 def decode(data: bytes, model: Model, original: np.ndarray) -> tuple[float, np.ndarray]:
@@ -85,7 +96,7 @@ def decode(data: bytes, model: Model, original: np.ndarray) -> tuple[float, np.n
     return squared / pixels, np.concatenate(per_block)
 
 
-def sweep(band: Band, model: str, snr: list[float]) -> Iterator[Row]:
+def sweep(band: Image, model: str, snr: list[float], how: Options = ONE_PASS) -> Iterator[Row]:
     """Compress a band at each target SNR in dB, decode, measure: bits per valid sample of the whole file, MSE / target of blocks and band.
 
     Nothing comes of a band that is constant or has no valid pixels.
@@ -96,14 +107,14 @@ def sweep(band: Band, model: str, snr: list[float]) -> Iterator[Row]:
     network = load_model(model)
     for value in snr:
         out = io.BytesIO()
-        summary = compress_to(out, ArraySource(samples, band.nodata), Target("snr", value), network, Options(threads=1))
+        summary = compress_to(out, ArraySource(samples, band.nodata), Target("snr", value), network, how)
         mse, per_block = decode(out.getvalue(), network, samples)
         target = summary["target_mse"][0]
         p5, median, p95 = np.percentile(per_block / target, (5, 50, 95))
         yield {
             "stratum": band.stratum,
             "file": band.path.name,
-            "band": band.number + 1,
+            "band": band.bands[0] + 1,
             "snr": value,
             "bits": 8 * out.tell() / int(valid.sum()),
             "target": target,
@@ -116,11 +127,11 @@ def sweep(band: Band, model: str, snr: list[float]) -> Iterator[Row]:
         }
 
 
-def over_bands(work: Callable[[Band], list[Row]], bands: list[Band]) -> list[Row]:
-    """The rows that `work` makes of every band, in order, by two processes; progress on stderr. Ends the program if there is none."""
+def over(work: Callable[[T], list[R]], items: list[T], unit: str) -> list[R]:
+    """What `work` makes of every item, in order, by two processes; progress on stderr. Ends the program if it is nothing."""
     with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
-        rows = [row for rows in tqdm(pool.map(work, bands), total=len(bands), unit="band") for row in rows]
-    return rows or sys.exit("nothing to report: no band that varies, or no target in range; give other --strata or --snr")
+        found = [result for results in tqdm(pool.map(work, items), total=len(items), unit=unit) for result in results]
+    return found or sys.exit("nothing to report: no band that varies, or no target in range; give other --strata or --snr")
 
 
 def grouped(rows: Iterable[Row], *keys: str) -> Iterator[tuple[str, list[Row]]]:
@@ -139,12 +150,13 @@ def geometric_mean(values: np.ndarray) -> float:
     return float(np.exp(np.log(values).mean()))
 
 
-def print_table(head: tuple[str, ...], lines: list[tuple[str | int | float, ...]]) -> None:
-    """Aligned columns: the first to the left, the others to the right; floats with 3 decimals."""
+def print_table(head: tuple[str, ...], lines: list[Cells]) -> None:
+    """Markdown, aligned: the first column to the left, the others to the right; floats with 3 decimals."""
     cells = [head, *[tuple(f"{c:.3f}" if isinstance(c, float) else str(c) for c in line) for line in lines]]
-    widths = [max(map(len, c)) for c in zip(*cells, strict=True)]
+    widths = [max(3, *map(len, c)) for c in zip(*cells, strict=True)]
+    cells.insert(1, tuple(("-" * w if not k else "-" * (w - 1) + ":") for k, w in enumerate(widths)))
     for line in cells:
-        print("  ".join(c.rjust(w) if k else c.ljust(w) for k, (c, w) in enumerate(zip(line, widths, strict=True))))
+        print("|", " | ".join(c.rjust(w) if k else c.ljust(w) for k, (c, w) in enumerate(zip(line, widths, strict=True))), "|")
 
 
 def save(name: str, rows: list[Row], model: Model) -> None:

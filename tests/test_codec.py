@@ -5,17 +5,16 @@ import math
 
 import numpy as np
 import pytest
-import rasterio
-from cases import CROPS, DATA, bug, crop, model, modest, other_model, terrain
+from cases import bug, crop, model, modest, other_model, terrain
 from hypothesis import given
 from hypothesis import strategies as st
-from images import make, one_line, whole
+from images import one_line
 
 import isoq
-from isoq.codec import ArraySource, File, Options, compress_to, ordered, verify_against, windows
-from isoq.errors import BadInput, DamagedFile, UnsupportedImage, WrongModel
+from isoq.codec import ArraySource, File, Options, compress_to, windows
+from isoq.errors import BadInput, UnsupportedImage, WrongModel
 from isoq.model import load_model
-from isoq.raster import create_sink, open_source
+from isoq.parallel import ordered
 from isoq.target import BandStatistics, Target
 
 
@@ -45,10 +44,13 @@ def test_mse_and_what_the_file_says_of_it():
     assert (statistics["above"] > 0) == (block["max"] > 1)
 
 
-@pytest.mark.parametrize(("kind", "value", "peak"), [("rmse", 30.0, None), ("psnr", 60.0, None), ("psnr", 50.0, 20000.0), ("snr", 30.0, None)])
+@pytest.mark.parametrize(
+    ("kind", "value", "peak"), [("rmse", 30.0, None), ("psnr", 60.0, None), ("psnr", 50.0, 20000.0), ("snr", 30.0, None)]
+)
 def test_other_errors(kind, value, peak):
     pixels = crop("landsat.tif")
-    expected = {"rmse": value**2, "psnr": (peak or 65535.0) ** 2 / 10 ** (value / 10), "snr": pixels.var(dtype=np.float64) / 10 ** (value / 10)}[kind]
+    power = pixels.var(dtype=np.float64) if kind == "snr" else (peak or 65535.0) ** 2
+    expected = value**2 if kind == "rmse" else power / 10 ** (value / 10)
     data = isoq.compress(pixels, **{kind: value}, **({"peak": peak} if peak else {}))
     error = ((isoq.decompress(data).astype(np.float64) - pixels) ** 2).mean()
     assert expected / 1.6 < error < 1.6 * expected
@@ -76,7 +78,7 @@ def test_psnr_of_floats_is_relative_to_the_largest_value():
     assert statistics["target_mse"] == pytest.approx([float(np.nanmax(band)) ** 2 / 1e4 for band in pixels], rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["snr", "mse", pytest.param("psnr", marks=bug("largest is -inf without valid pixels: target inf, no JSON"))])
+@pytest.mark.parametrize("kind", ["snr", "mse", "psnr"])
 def test_a_band_without_valid_pixels(kind):
     pixels = terrain(2, 40, 40, "float32")
     pixels[1] = np.nan
@@ -100,7 +102,6 @@ def test_bitrate(rate, name):
     assert 8 * len(isoq.compress(pixels, bitrate=rate)) / pixels.size == pytest.approx(rate, rel=0.05)
 
 
-@bug("_lambda_for_rate counts the tiles only, not the header, index and summary of the file")
 def test_bitrate_of_small_files():
     pixels = crop("landsat.tif")[:, :64, :64]
     assert 8 * len(isoq.compress(pixels, bitrate=3.0)) / pixels.size == pytest.approx(3.0, rel=0.05)
@@ -114,9 +115,12 @@ def test_unreachable_bitrate():
 
 @pytest.mark.parametrize(
     "target",
-    [{}, {"mse": 1, "snr": 30}, {"mse": 0}, {"mse": -1}, {"rmse": -2}, {"mse": math.nan}, {"snr": math.inf}, {"quality": 0}, {"bitrate": -1}]
-    + [{"mse": 1, "peak": 3}, {"psnr": 30, "peak": 0}, {"psnr": 30, "peak": math.nan}, {"lossy": 3}, {"mse": 1, "block": 60}, {"mse": 1, "block": 0}]
-    + [pytest.param({"psnr": -5000}, marks=bug("OverflowError in 10.0 ** 500")), pytest.param({"rmse": 1e200}, marks=bug("OverflowError in 1e200**2"))],
+    [
+        *({}, {"mse": 1, "snr": 30}, {"lossy": 3}, {"mse": 1, "block": 60}, {"mse": 1, "block": 0}),
+        *({"mse": 0}, {"mse": -1}, {"rmse": -2}, {"mse": math.nan}, {"snr": math.inf}, {"quality": 0}, {"bitrate": -1}),
+        *({"mse": 1, "peak": 3}, {"psnr": 30, "peak": 0}, {"psnr": 30, "peak": math.nan}),
+        *({"psnr": -5000}, {"rmse": 1e200}),
+    ],
 )
 def test_bad_targets(target):
     with pytest.raises(BadInput) as caught:
@@ -124,16 +128,17 @@ def test_bad_targets(target):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", [pytest.param("snr", marks=bug("a target of 0: error / target is infinite, no JSON")), "mse"])
-def test_impossibly_good_targets(kind):
-    pixels = terrain(1, 64, 64, "float32")
-    data = isoq.compress(pixels, **{kind: 5000 if kind == "snr" else 1e-300})
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@bug("residual.correct never ends when the step is 0 or off / step overflows int64; refuse such targets", run=False)
+@pytest.mark.parametrize("target", [{"snr": 5000}, {"mse": 1e-300}, {"rmse": 1e-200}])
+def test_impossibly_good_targets(target):
+    data = isoq.compress(terrain(1, 64, 64, "float32"), **target)
     assert File(io.BytesIO(data)).statistics()["beyond"] == 1
 
 
 @pytest.mark.parametrize("array", [np.zeros(5, "u1"), np.zeros((1, 1, 4, 4), "u1"), np.zeros((0, 4, 4), "u1"), np.zeros((4, 0), "u1")])
 def test_what_is_no_image(array):
-    with one_line(BadInput, "no image"):
+    with pytest.raises(BadInput, match="no image"):
         isoq.compress(array, mse=1)
 
 
@@ -224,80 +229,3 @@ def test_statistics_merge(bands, rows, cols, seed, cut):
             assert total.mean[band] == pytest.approx(values.mean(), rel=1e-9)
             assert total.variance[band] == pytest.approx(values.var(), rel=1e-6, abs=1e-6)
             assert total.largest[band] == values.max()
-
-
-@pytest.mark.parametrize("name", CROPS)
-def test_verify_against(tmp_path, name):
-    with open_source(DATA / name) as source, open(tmp_path / "a.isoq", "w+b") as out:
-        compress_to(out, source, Target("snr", 30), model(), Options(tile=128))
-        file = File(out, "a.isoq")
-        assert verify_against(file, source, model(), 2) == []
-        other = make(tmp_path / "other.tif", np.roll(source.read(0, 0, source.description.rows, source.description.cols), 3, 1))
-        with open_source(other) as wrong:
-            problems = verify_against(file, wrong, model(), 2)
-    assert len(problems) == len(file.boxes)
-    assert all("not true" in problem for problem in problems)
-
-
-def test_open(tmp_path):
-    pixels = crop("sentinel1.tif")
-    path = tmp_path / "a.isoq"
-    path.write_bytes(isoq.compress(pixels, snr=30))
-    with isoq.open(path) as src:
-        assert (src.description.bands, src.description.rows, src.description.cols) == pixels.shape
-        assert src.description.dtype == "float32"
-        assert np.array_equal(src.read(), isoq.decompress(path.read_bytes()))
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DamagedFile, match="a.isoq: "):
-        isoq.open(path)
-    with pytest.raises(BadInput, match="none.isoq: "):
-        isoq.open(tmp_path / "none.isoq")
-
-
-def edit(dataset) -> None:
-    dataset.update_tags(mission="Sentinel-2", processing="é")
-    dataset.update_tags(2, wavelength="560")
-    dataset.descriptions = ("blue", "green", "red")
-    dataset.scales = (1e-4,) * 3
-
-
-def test_geotiff_metadata_survive(tmp_path):
-    with rasterio.open(DATA / "sentinel2.tif") as src:
-        profile = {"crs": src.crs, "transform": src.transform, "nodata": src.nodata}
-    path = make(tmp_path / "a.tif", crop("sentinel2.tif"), edit, **profile)
-    out = io.BytesIO()
-    with open_source(path) as source:
-        compress_to(out, source, Target("snr", 30), model(), Options())
-        before = source.description
-    file = File(out)
-    assert file.description == before
-    with create_sink(tmp_path / "b.tif", file.description) as sink:
-        for box, samples in windows(file.tiles(model()), 3):
-            sink.write(box.row, box.col, samples)
-    assert whole(tmp_path / "b.tif")[0] == before
-    with rasterio.open(tmp_path / "b.tif") as dst:
-        assert dst.crs.to_epsg() == 32631
-        assert dst.transform == profile["transform"]
-        assert dst.nodata == 65535
-        assert dst.descriptions == ("blue", "green", "red")
-        assert dst.scales == (1e-4,) * 3
-        assert dst.tags().items() >= {"mission": "Sentinel-2", "processing": "é"}.items()
-        assert dst.tags(2)["wavelength"] == "560"
-
-
-@pytest.mark.parametrize("endian", [0, 1])
-@pytest.mark.parametrize(("kind", "dtype"), [(1, "uint8"), (2, "uint16"), (3, "int16"), (4, "int32"), (6, "float32")])
-def test_raw_comes_back_as_it_came(tmp_path, kind, dtype, endian):
-    pixels = terrain(2, 20, 30, dtype)
-    path = tmp_path / f"a.2_30_20_{kind}_{endian}_0.raw"
-    path.write_bytes(pixels.astype(pixels.dtype.newbyteorder("><"[endian])).tobytes())
-    out = io.BytesIO()
-    with open_source(path) as source:
-        compress_to(out, source, Target("mse", 20.0), model(), Options())
-    file = File(out)
-    with create_sink(tmp_path / f"b.2_30_20_{kind}_{endian}_0.raw", file.description) as sink:
-        for box, samples in windows(file.tiles(model()), 2):
-            sink.write(box.row, box.col, samples)
-    stored = np.frombuffer((tmp_path / f"b.2_30_20_{kind}_{endian}_0.raw").read_bytes(), np.dtype(dtype).newbyteorder("><"[endian]))
-    assert np.array_equal(stored, isoq.decompress(out.getvalue()).ravel())
-    assert ((stored.astype(np.float64) - pixels.ravel()) ** 2).mean() < 60

@@ -153,7 +153,9 @@ def test_every_flipped_byte_is_noticed(small):
     assert len(read(small)[2]) == 1
 
 
-@pytest.mark.parametrize("header", ["nothing", "tile", "many", "text", pytest.param("infinite", marks=bug("int(inf) raises OverflowError in File"))])
+@pytest.mark.parametrize(
+    "header", ["nothing", "tile", "many", "text", pytest.param("infinite", marks=bug("int(inf) raises OverflowError in File"))]
+)
 def test_headers_that_lie(small, header):
     data = small
     (_, start, end), *_ = chunks(data)

@@ -112,7 +112,7 @@ def test_a_file_decodes_to_the_same_integers_and_image(pair):
     """The latents of a tile are integers of the file alone; PyTorch makes the same image of them."""
     network, model = pair
     pixels = crop("sentinel2.tif")[: model.bands, :64, :64]
-    data, _ = encode_tile(pixels, (None,) * model.bands, Goal(level=600), model)
+    data, _ = encode_tile(pixels, (None,) * model.bands, Goal(lam=0.01), model)
     tiles = [decode_tile(data, (None,) * model.bands, m, pixels.shape, "uint16") for m in (model, Model(model.folder, optimize=False))]
     q = tiles[0].latents[0]
     assert np.array_equal(q, tiles[1].latents[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -23,15 +24,15 @@ def compress(
     nodata: float | None = None,
     block: int = 64,
     peak: float | None = None,
-    **target: float,
+    **target: float | Sequence[float],
 ) -> bytes:
     """Compress an array to the bytes of an .isoq file.
 
     array: (bands, rows, cols) or (rows, cols), uint8, uint16, int16, int32 or float32, any byte order. Exactly one keyword says the
-    target: mse (squared digital numbers), rmse, psnr (dB, with `peak`), snr (dB), quality (lambda per squared digital number) or
-    bitrate (bits per sample). Errors hold for every `block` x `block` pixels as far as one pass can predict them; the file records what
-    was reached. nodata: value of pixels that carry none; they come back exactly. Raises BadInput (no or two targets, a type that is not
-    supported).
+    target: mse (squared digital numbers), rmse, psnr (dB, with `peak`) or snr (dB), each a number or a sequence with one per band; quality
+    (lambda per squared digital number) or bitrate (bits per sample). Errors are kept in every `block` x `block` pixels; the file records
+    what was reached. nodata: value of pixels that carry none; they come back exactly. Raises BadInput (no or two targets, a type that is
+    not supported).
     """
     if len(target) != 1 or next(iter(target)) not in KINDS:
         raise BadInput(f"give exactly one target, one of {', '.join(KINDS)}; got {', '.join(target) or 'none'}")
@@ -41,7 +42,7 @@ def compress(
     out = io.BytesIO()
     source = ArraySource(array[None] if array.ndim == 2 else array, nodata)
     chosen = model if isinstance(model, Model) else load_model(model)
-    compress_to(out, source, Target(kind, float(value), peak), chosen, Options(block=block))
+    compress_to(out, source, Target(kind, value, peak), chosen, Options(block=block))
     return out.getvalue()
 
 
@@ -57,7 +58,7 @@ class Dataset:
     def __init__(self, stream, name: str, model: str | Path | Model | None):
         self._stream, self.file = stream, File(stream, name)
         self.description = self.file.description
-        self._model = model if isinstance(model, Model) else self.file.model(model)
+        self._model = self.file.model(model)
 
     def read(self) -> np.ndarray:
         """The image (bands, rows, cols)."""

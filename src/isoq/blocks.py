@@ -16,6 +16,12 @@ def sums(a: np.ndarray, block: int) -> np.ndarray:
     return np.add.reduceat(np.add.reduceat(a, cols, axis=-1, dtype=np.float64), rows, axis=-2)
 
 
+def minima(a: np.ndarray, block: int) -> np.ndarray:
+    """(..., rows, cols) -> minimum per block (..., block rows, block cols)."""
+    rows, cols = (np.arange(0, n, block) for n in a.shape[-2:])
+    return np.minimum.reduceat(np.minimum.reduceat(a, cols, axis=-1), rows, axis=-2)
+
+
 def mean_square(error: np.ndarray, valid: np.ndarray, block: int) -> np.ndarray:
     """error and valid (bool), both (..., rows, cols) -> mean squared error over the valid pixels of each block, NaN where there is none."""
     total, number = sums(np.where(valid, np.square(error, dtype=np.float64), 0), block), sums(valid, block)

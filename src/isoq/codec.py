@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol, TypeVar
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
 from . import __version__, masks
-from .container import Box, ContainerReader, ContainerWriter, boxes
+from .container import Box, ContainerReader, ContainerWriter, boxes, overhead
 from .control import Goal
 from .description import Description
 from .errors import BadInput, DamagedFile
-from .levels import COUNT, level_to_lambda
 from .model import STRIDE, Model, model_for_file
+from .parallel import ordered
+from .rate import RateSearch, code_at_rate
 from .target import BandStatistics, Target
 from .tile import ERROR_STEPS, Tile, TileReport, decode_tile, encode_tile, measure
 
 _SAMPLES_PER_TILE = 1 << 21  # bands beyond this go into a tile of their own, so that several cores find work
-_SEARCH_TILES, _SEARCH_ROUNDS = 12, 9
+_SEARCH_TILES = 12
 _PERCENTILES = (5, 50, 95)
-T, R = TypeVar("T"), TypeVar("R")
 Progress = Callable[[int], None]  # called with the number of samples done
 Field = Callable[[Box, np.ndarray], np.ndarray]
 
@@ -51,12 +49,14 @@ class ArraySource:
 
 @dataclass(frozen=True)
 class Options:
-    """How to code: pixels per block side, tile side, predictor of the quality ('isoq' or 'paper'), one pass or a closed loop, threads."""
+    """How to code: pixels per block side, tile side, predictor of the quality ('isoq' or 'paper'), one pass or a closed loop,
+    the promise for each band or for the mean of those coded jointly, threads."""
 
     block: int = 64
     tile: int = 1024
     predictor: str = "isoq"
     single_pass: bool = False
+    per_band: bool = False
     threads: int = os.cpu_count() or 1
 
     def __post_init__(self) -> None:
@@ -68,22 +68,6 @@ class Options:
             raise BadInput(f"--predictor {self.predictor}: must be isoq or paper")
         if self.threads < 1:
             raise BadInput(f"--threads {self.threads}: must be at least 1")
-
-
-def ordered(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """Results in order, computed by `threads` threads; at most twice as many items are in memory."""
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[R]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def _depth(description: Description, options: Options, model: Model) -> int:
@@ -117,27 +101,25 @@ def compress_to(
     """Write `source` to a seekable binary stream as .isoq and return the summary that the file keeps. Raises BadInput.
 
     field: targets that differ between blocks; called with a tile's place and the target (bands,) of the tile's bands, it returns the target
-    (bands, block rows, block cols), all in squared digital numbers. It is called by one thread at a time, in file order.
+    (bands, block rows, block cols), all in squared digital numbers. It is called by one thread at a time, in file order. For a target quality it
+    gets the lambda (1,), NaN where there is none, and returns lambdas (1, block rows, block cols).
+    For a bitrate that is missed by more than 1 %, the summary returned says why (`rate_missed`).
     """
     d = source.description
-    depth = _depth(d, options, model)
-    parts = boxes(d.bands, d.rows, d.cols, options.tile, options.block, depth)
+    depth, parts = tiling(d, options, model)
     if len(parts) == 1 and options.threads > 1:
         model = model.with_threads(options.threads)
-    mse = None
-    if target.is_error:
-        statistics = _statistics(source, parts) if target.needs_statistics else BandStatistics.empty(d.bands)
-        mse = target.mse_per_band(statistics, np.dtype(d.dtype))
-    quality = target.value
-    if target.kind == "bitrate":
-        quality = _lambda_for_rate(source, parts, target.value, model, options)
+    mse = target_mse(source, parts, target) if target.is_error else None
+    header = file_header(d, target, model, options, depth, field is not None)
+    start = stream.tell()
 
     def goal_of(box: Box) -> Goal:
         if mse is None:
-            return Goal(lam=quality)
+            lam = np.array([np.nan if target.value is None else target.value])
+            return Goal(lam=lam if field is None else field(box, lam)[0])
         asked = mse[box.band : box.band + box.bands]
         per_block = asked[:, None, None] if field is None else field(box, asked)
-        return Goal(mse=per_block, predictor=options.predictor, closed=not options.single_pass)
+        return Goal(per_block, None, options.predictor, not options.single_pass, options.per_band, field is not None)
 
     def work(item: tuple[Box, np.ndarray, Goal]) -> tuple[Box, bytes, TileReport, BandStatistics]:
         box, samples, goal = item
@@ -145,53 +127,62 @@ def compress_to(
         data, report = encode_tile(samples, nodata, goal, model, options.block)
         return box, data, report, BandStatistics.of(samples, masks.classify(samples, nodata) == masks.VALID)
 
-    header = {
+    def write(goal_of: Callable[[Box], Goal]) -> tuple[dict, int, int]:
+        """The summary, bytes of the tiles and bytes beside them."""
+        if stream.tell() > start:  # not the first time
+            progress(-d.bands * d.rows * d.cols)
+            stream.seek(start)
+            stream.truncate()
+        writer, size = ContainerWriter(stream, header, d.metadata, len(parts)), 0
+        summary = Summary(d.bands, mse if field is None else None)
+        for box, data, report, found in ordered(work, ((box, _read(source, box), goal_of(box)) for box in parts), options.threads):
+            writer.tile(data)
+            size += len(data)
+            summary.add(report, found, slice(box.band, box.band + box.bands))
+            progress(box.bands * box.rows * box.cols)
+        result = summary.to_dict()
+        writer.finish(result)
+        return result, size, stream.tell() - start - size
+
+    if target.kind != "bitrate":
+        return write(goal_of)[0]
+    pieces = [(samples, d.nodata[box.band : box.band + box.bands]) for box, samples in sample_tiles(source, parts, _SEARCH_TILES)]
+    search = RateSearch(pieces, model, options.block, options.threads)
+    beside = overhead(header, d.metadata, len(parts), {})
+    return code_at_rate(target.value, d.bands * d.rows * d.cols, beside, search, lambda lam: write(lambda box: Goal(lam=lam)))
+
+
+def tiling(d: Description, options: Options, model: Model) -> tuple[int, list[Box]]:
+    """Bands per tile, and the tiles in file order."""
+    depth = _depth(d, options, model)
+    return depth, boxes(d.bands, d.rows, d.cols, options.tile, options.block, depth)
+
+
+def target_mse(source: Readable, parts: list[Box], target: Target) -> np.ndarray:
+    """The target per band (bands,) in squared digital numbers; reads the whole image if the target depends on it. Raises BadInput."""
+    d = source.description
+    statistics = _statistics(source, parts) if target.needs_statistics else BandStatistics.empty(d.bands)
+    return target.mse_per_band(statistics, np.dtype(d.dtype), d.metadata.get("scales"))
+
+
+def sample_tiles(source: Readable, parts: list[Box], most: int) -> list[tuple[Box, np.ndarray]]:
+    """At most `most` tiles, evenly spread over the image, and their samples."""
+    chosen = np.unique(np.linspace(0, len(parts) - 1, most).astype(int))
+    return [(parts[i], _read(source, parts[i])) for i in chosen]
+
+
+def file_header(d: Description, target: Target, model: Model, options: Options, depth: int, varied: bool) -> dict:
+    """The file's header, JSON. varied: the target differs between blocks."""
+    return {
         "image": {k: v for k, v in d.to_dict().items() if k != "metadata"},
         "tile": options.tile,
         "depth": depth,
         "block": options.block,
         "model": [model.name, model.identity],
-        "target": {"kind": target.kind, "value": target.value, **({"peak": target.peak} if target.peak else {})},
+        "target": target.to_dict() | ({"varied": True} if varied else {}),
         "loop": "closed" if target.is_error and not options.single_pass else "single",
         "software": f"isoq {__version__}",
     }
-    writer = ContainerWriter(stream, header, d.metadata, len(parts))
-    summary = Summary(d.bands, mse if field is None else None)
-    for box, data, report, found in ordered(work, ((box, _read(source, box), goal_of(box)) for box in parts), options.threads):
-        writer.tile(data)
-        summary.add(report, found, slice(box.band, box.band + box.bands))
-        progress(box.bands * box.rows * box.cols)
-    result = summary.to_dict()
-    writer.finish(result)
-    return result
-
-
-def _lambda_for_rate(source: Readable, parts: list[Box], rate: float, model: Model, options: Options) -> float:
-    """The lambda per squared digital number at which the tiles cost `rate` bits per sample: bisection on at most _SEARCH_TILES tiles.
-
-    Raises BadInput if no quality does.
-    """
-    chosen = [parts[i] for i in np.unique(np.linspace(0, len(parts) - 1, _SEARCH_TILES).astype(int))]
-    pieces = [(_read(source, box), source.description.nodata[box.band : box.band + box.bands]) for box in chosen]
-    samples = sum(p.size for p, _ in pieces)
-
-    def bits(log_lambda: float) -> float:
-        goal = Goal(lam=float(np.exp2(log_lambda)))
-        sizes = ordered(lambda piece: len(encode_tile(*piece, goal, model, options.block)[0]), pieces, options.threads)
-        return 8 * sum(sizes) / samples
-
-    spread = max(float(np.ptp(np.where(np.isfinite(p), p, 0).astype(np.float64))) for p, _ in pieces) or 1.0
-    low = np.log2(float(level_to_lambda(0))) - 2 * np.log2(spread) - 4
-    high = np.log2(float(level_to_lambda(COUNT - 1))) + 4
-    for _ in range(_SEARCH_ROUNDS + 6):
-        middle = (low + high) / 2
-        found = bits(middle)
-        if abs(found / rate - 1) < 0.004:
-            return float(np.exp2(middle))
-        low, high = (middle, high) if found < rate else (low, middle)
-    if abs(found / rate - 1) > 0.05:
-        raise BadInput(f"--bitrate {rate:g}: not reachable, the nearest is {found:.3g} bit/sample; choose a rate nearer to it")
-    return float(np.exp2((low + high) / 2))
 
 
 class Summary:
@@ -228,7 +219,7 @@ class Summary:
         }
         if len(per_block):
             values = [*np.percentile(per_block, _PERCENTILES), per_block.max()]
-            result["block"] = dict(zip(("p5", "median", "p95", "max"), _significant(values), strict=True))
+            result["block_error"] = dict(zip(("p5", "median", "p95", "max"), _significant(values), strict=True))
         if self._mse is not None:
             result["target_mse"] = _significant(self._mse)
         if self._promised:
@@ -258,7 +249,7 @@ class File:
                 if d.rows / tile * d.cols / tile * d.bands / depth > 4 * len(self._container.sizes) + 4:
                     raise ValueError("impossible tiling")
                 self.boxes = boxes(d.bands, d.rows, d.cols, tile, block, depth)
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise DamagedFile(f"the header is not what it should be ({error}): the file is damaged") from error
             if len(self.boxes) != len(self._container.sizes):
                 raise DamagedFile("the index does not fit the image: the file is damaged")
@@ -272,7 +263,7 @@ class File:
         """Bytes of each tile."""
         return self._container.sizes
 
-    def model(self, given: str | os.PathLike | None = None) -> Model:
+    def model(self, given: str | os.PathLike | Model | None = None) -> Model:
         """The model that the file needs: `given`, else the shipped one of its name."""
         with self._naming():
             return model_for_file(self.model_name, self.model_identity, given)

@@ -6,12 +6,14 @@ payload, CRC-32 of type and payload (uint32); all little-endian. Order: HEAD, me
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import BinaryIO
 
 import numpy as np
@@ -42,7 +44,7 @@ def _cuts(side: int, tile: int, block: int) -> list[tuple[int, int]]:
     number = -(-side // tile)
     total = -(-side // block)
     edges = [min(side, block * ((total * k + number - 1) // number)) for k in range(number + 1)]
-    return [(a, b - a) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return [(a, b - a) for a, b in pairwise(edges) if b > a]
 
 
 def boxes(bands: int, rows: int, cols: int, tile: int, block: int, depth: int) -> list[Box]:
@@ -81,6 +83,13 @@ class ContainerWriter:
         self._stream.write(_FRAME.pack(kind, len(payload)) + payload + struct.pack("<I", zlib.crc32(kind + payload)))
 
 
+def overhead(header: dict, metadata: dict, tiles: int, statistics: dict) -> int:
+    """Bytes of a file beside the payload of its tiles."""
+    out = io.BytesIO()
+    ContainerWriter(out, header, metadata, tiles)
+    return out.tell() + (tiles + 2) * (_FRAME.size + 4) + len(_pack_json(statistics))
+
+
 class ContainerReader:
     """Reads header and index at once, tiles on demand. Raises DamagedFile, its message without the file's name."""
 
@@ -100,6 +109,8 @@ class ContainerReader:
             elif kind == b"meta":
                 self.metadata = _unpack_json(payload)
             elif kind == b"INDX":
+                if len(payload) % 4:
+                    raise DamagedFile("the index has an impossible size: the file is damaged")
                 self.sizes = np.frombuffer(payload, "<u4").astype(np.int64)
                 break
             elif kind[:1].isupper():
@@ -160,7 +171,7 @@ def _unpack_json(data: bytes) -> dict:
         inflate = zlib.decompressobj()
         text = inflate.decompress(data, _LARGEST_HEADER)
         value = json.loads(text)
-    except (zlib.error, ValueError) as error:
+    except (zlib.error, ValueError, RecursionError) as error:
         raise DamagedFile("the header does not decode: the file is damaged") from error
     if not isinstance(value, dict):
         raise DamagedFile("the header is not what it should be: the file is damaged")

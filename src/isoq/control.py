@@ -20,13 +20,16 @@ _AIM, _LAST_AIM, _LEAST = 0.988, 0.97, 0.975
 @dataclass(frozen=True)
 class Goal:
     """What a tile is coded for: `mse` in squared digital numbers, per band and block (bands, block rows, block cols) or per band
-    (bands, 1, 1) for all its blocks; or one `lam` (lambda per squared digital number) for all of it. With `mse`, `predictor` ('isoq' or
-    'paper') finds the levels; `closed`: they are corrected until every block is under its target."""
+    (bands, 1, 1) for all its blocks, `varied` if blocks elsewhere in the image may have another; or `lam` (lambda per squared digital number),
+    one for all of it or per block (block rows, block cols). With `mse`, `predictor` ('isoq' or 'paper') finds the levels; `closed`: they are
+    corrected until every block is under its target; `per_band`: of bands coded jointly each keeps its target, not only their mean."""
 
     mse: np.ndarray | None = None
-    lam: float | None = None
+    lam: float | np.ndarray | None = None
     predictor: str = "isoq"
     closed: bool = True
+    per_band: bool = False
+    varied: bool = False
 
 
 @dataclass
@@ -43,9 +46,9 @@ def code(group: BandGroup, goal: Goal, mse: np.ndarray | None, block: int) -> Co
     """Code a group for `goal`; mse: the group's part of goal.mse (bands, block rows, block cols)."""
     grid = tuple(blocks.count(n, block) for n in group.samples.shape[1:])
     if mse is None:
-        level = lambda_to_level((goal.lam or 0.0) * float(group.units().mean())).clip(group.model.lowest, group.model.highest)
-        return _code(group, np.full(grid, level, np.int64), block)
-    target = normalized_target(group, mse, block)
+        level = lambda_to_level(np.asarray(goal.lam) * group.units().mean()).clip(group.model.lowest, group.model.highest)
+        return _code(group, np.broadcast_to(level, grid), block)
+    target = normalized_target(group, mse, block, goal.per_band)
     if np.nanmin(target) < 40 * group.model.calibration["floor"]:
         group.refine()
     if goal.predictor == "paper":
@@ -57,13 +60,13 @@ def code(group: BandGroup, goal: Goal, mse: np.ndarray | None, block: int) -> Co
     if not goal.closed:
         return coded
     for correction in range(CORRECTIONS):
-        reached = ratio(group, coded.decoded, mse, block)
+        reached = ratio(group, coded.decoded, mse, block, goal.per_band)
         levels = _corrected(coded.levels, reached, slope, group, last=correction == CORRECTIONS - 1)
         moved = levels - coded.levels
         if not moved.any():
             break
         before, coded = np.log2(np.maximum(reached, 1e-9)), _code(group, levels, block)
-        after = np.log2(np.maximum(ratio(group, coded.decoded, mse, block), 1e-9))
+        after = np.log2(np.maximum(ratio(group, coded.decoded, mse, block, goal.per_band), 1e-9))
         # The secant is trusted where the step was large against rounding and the influence of neighbours.
         slope = np.where(
             np.abs(moved) >= 8, np.clip((after - before) / np.where(moved == 0, 1, moved), -1.4 / PER_OCTAVE, -0.2 / PER_OCTAVE), slope
@@ -71,22 +74,28 @@ def code(group: BandGroup, goal: Goal, mse: np.ndarray | None, block: int) -> Co
     return coded
 
 
-def normalized_target(group: BandGroup, mse: np.ndarray, block: int) -> np.ndarray:
+def normalized_target(group: BandGroup, mse: np.ndarray, block: int, per_band: bool) -> np.ndarray:
     """Target per block in squared normalized units, before rounding to the type; NaN where no pixel is valid.
 
-    A joint group keeps the mean over its bands of error / target.
+    A joint group keeps the mean over its bands of error / target, or the largest of them with `per_band`.
     """
     asked = mse if group.samples.dtype.kind == "f" else quality.before_rounding(mse)
     number = blocks.sums(group.valid.any(0), block)
-    return np.where(number > 0, 1 / (group.units()[:, None, None] / asked).mean(0), np.nan)
+    weight = group.units()[:, None, None] / asked
+    return np.where(number > 0, 1 / (weight.max(0) if per_band else weight.mean(0)), np.nan)
 
 
-def ratio(group: BandGroup, decoded: np.ndarray, mse: np.ndarray, block: int) -> np.ndarray:
-    """Measured error over target per block, mean over the bands with valid pixels there; NaN where there are none."""
+def ratio(group: BandGroup, decoded: np.ndarray, mse: np.ndarray, block: int, per_band: bool) -> np.ndarray:
+    """Measured error over target per block: mean over the bands with valid pixels there, or the largest of them; NaN where there are none."""
     error = decoded.astype(np.float64) - np.where(group.valid, group.samples, 0)
-    per_band = blocks.mean_square(error, group.valid, block) / mse
-    number = (~np.isnan(per_band)).sum(0)
-    return np.where(number > 0, np.nansum(per_band, 0) / np.maximum(number, 1), np.nan)
+    return joint(blocks.mean_square(error, group.valid, block) / mse, per_band)
+
+
+def joint(relative: np.ndarray, per_band: bool) -> np.ndarray:
+    """Error over target (bands, block rows, block cols; NaN without valid pixels) -> what a group is held to (block rows, block cols)."""
+    number = (~np.isnan(relative)).sum(0)
+    found = np.where(np.isnan(relative), 0, relative)
+    return np.where(number > 0, found.max(0) if per_band else found.sum(0) / np.maximum(number, 1), np.nan)
 
 
 def _code(group: BandGroup, levels: np.ndarray, block: int) -> Coded:

@@ -35,7 +35,7 @@ def restore(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None
             kind = samples.dtype
             up = np.nextafter(kind.type(value), kind.type(np.inf)) if kind.kind == "f" else min(int(value) + 1, np.iinfo(kind).max)
             down = np.nextafter(kind.type(value), kind.type(-np.inf)) if kind.kind == "f" else max(int(value) - 1, np.iinfo(kind).min)
-            samples[band][wrong] = up if up != value else down
+            samples[band][wrong] = up if up != value and np.isfinite(up) else down
     for band, value in enumerate(nodata):
         if value is not None:
             samples[band][classes[band] == NODATA] = value

@@ -118,9 +118,9 @@ def shipped_models() -> list[Path]:
     )
 
 
-def model_for_file(name: str, identity: str, given: str | Path | None = None) -> Model:
+def model_for_file(name: str, identity: str, given: str | Path | Model | None = None) -> Model:
     """The model that a file was written with: the one given, else a shipped one. Raises WrongModel if it is not the very same."""
-    model = load_model(given if given is not None else name)
+    model = given if isinstance(given, Model) else load_model(given if given is not None else name)
     if model.identity != identity:
         raise WrongModel(
             f"written with model {name} ({identity}), but {model.folder} is {model.name} ({model.identity}); give its folder with --model"

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 
+# Normalized values beyond are limited, so that a stray value cannot overflow the transforms (the residual layer restores it).
+LIMIT = 2.0**20
+
+
 @dataclass(frozen=True)
 class Affine:
     """normalized = (x - offset) / scale; scale is in digital numbers per normalized unit, positive and finite."""
@@ -15,8 +19,8 @@ class Affine:
     scale: float
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """Digital numbers (any type and shape) -> float32 of the same shape."""
-        return ((x.astype(np.float64) - self.offset) / self.scale).astype(np.float32)
+        """Digital numbers (any type and shape) -> float32 of the same shape, outliers limited."""
+        return ((x.astype(np.float64) - self.offset) / self.scale).clip(-LIMIT, LIMIT).astype(np.float32)
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
         """Normalized values (any shape) -> digital numbers, float64, not rounded."""
@@ -27,12 +31,11 @@ def robust(values: np.ndarray) -> Affine:
     """The affine map that sends the central 98 % of `values` (1-D, valid and finite, not empty) to -2 ... 2.
 
     Percentiles and not minimum and maximum, so that a few saturated or dead pixels do not flatten everything else.
-    Both numbers are rounded to float32, the precision in which the file keeps them.
     """
-    low, high = (float(v) for v in np.percentile(values, (1, 99)))
+    low, high = (float(v) for v in np.percentile(values.astype(np.float64), (1, 99)))
     width = high - low
     if width <= 0:
         width = 4 * float(values.std(dtype=np.float64))
     if not width > 0:
         width = 1.0
-    return Affine(float(np.float32((low + high) / 2)), float(np.float32(width / 4)))
+    return Affine((low + high) / 2, width / 4)

@@ -81,13 +81,13 @@ class Reader:
 
 @cache
 def _geometric_tables() -> tuple[np.ndarray, np.ndarray]:
-    """24 two-sided geometric distributions, wider and wider: cumulative frequencies (24, SYMBOLS + 1) and low bits (24,).
+    """32 two-sided geometric distributions, wider and wider: cumulative frequencies (32, SYMBOLS + 1) and low bits (32,).
 
     Made by integer arithmetic alone, so that they are the same everywhere: weights fall by 13/64 ... 57/64 from one magnitude to the next;
     from there on, magnitudes are halved instead.
     """
     rows, shifts = [], []
-    for width in range(24):
+    for width in range(32):
         ratio = (4, 10, 18, 26, 34, 40, 46, 50)[min(width, 7)]
         weight, weights = 1 << 24, []
         for _ in range(_REACH + 1):

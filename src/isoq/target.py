@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,26 +15,42 @@ KINDS = (*ERRORS, "quality", "bitrate")
 
 @dataclass(frozen=True)
 class Target:
-    """A target: `kind` is one of KINDS, `value` in its unit.
+    """A target: `kind` is one of KINDS, `value` in its unit: one number, or a tuple with one per band (errors only; any sequence may be given).
 
-    mse: squared digital numbers, every block; rmse: digital numbers, every block; psnr: dB relative to `peak` (default: the largest
-    value of an integer type, the largest valid value of float data); snr: dB relative to the variance of the band's valid pixels;
-    quality: lambda per squared digital number, no promise; bitrate: bits per sample of the whole file, no promise. Raises BadInput.
+    mse: squared digital numbers, every block; rmse: digital numbers, every block; psnr: dB relative to `peak` (default: the largest value of an
+    integer type, the largest valid value of float data); snr: dB relative to the variance of the band's valid pixels; quality: lambda per
+    squared digital number, no promise (None: only where a map says so); bitrate: bits per sample of the whole file, no promise. physical: mse and
+    rmse are in the unit of the bands' scales instead of digital numbers. Raises BadInput.
     """
 
     kind: str
-    value: float
+    value: float | tuple[float, ...] | None
     peak: float | None = None
+    physical: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise BadInput(f"unknown target '{self.kind}': use one of {', '.join(KINDS)}")
-        if not math.isfinite(self.value):
-            raise BadInput(f"--{self.kind} {self.value}: not a finite number")
-        if self.kind in ("mse", "rmse", "quality", "bitrate") and self.value <= 0:
-            raise BadInput(f"--{self.kind} {self.value:g}: must be greater than 0")
         if self.peak is not None and (self.kind != "psnr" or not self.peak > 0):
             raise BadInput(f"--peak {self.peak:g}: must be greater than 0, and only goes with --psnr")
+        if self.physical and self.kind not in ("mse", "rmse"):
+            raise BadInput("--physical: only goes with --mse and --rmse")
+        if self.value is None and self.kind == "quality":
+            return
+        try:
+            values = tuple(float(v) for v in np.atleast_1d(self.value))
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"--{self.kind} {self.value}: give a number, or one per band") from error
+        if not values or not np.isfinite(values).all():
+            raise BadInput(f"--{self.kind} {_text(values)}: not a finite number")
+        if self.kind in ("mse", "rmse", "quality", "bitrate") and min(values) <= 0:
+            raise BadInput(f"--{self.kind} {_text(values)}: must be greater than 0")
+        if len(values) > 1 and not self.is_error:
+            raise BadInput(f"--{self.kind} {_text(values)}: takes one number for all bands")
+        object.__setattr__(self, "value", values if len(values) > 1 else values[0])
+
+    def __str__(self) -> str:
+        return f"{self.kind} {_text(np.atleast_1d(self.value))}"
 
     @property
     def is_error(self) -> bool:
@@ -46,21 +62,55 @@ class Target:
         """Whether `mse_per_band` depends on the pixels."""
         return self.kind == "snr" or (self.kind == "psnr" and self.peak is None)
 
-    def mse_per_band(self, statistics: BandStatistics, dtype: np.dtype) -> np.ndarray:
-        """(bands,) float64. `statistics` is used where `needs_statistics`; bands without valid pixels or without variance get 1.0."""
+    def to_dict(self) -> dict:
+        """JSON, without what is at its default."""
+        more = {"peak": self.peak, "physical": self.physical}
+        return {"kind": self.kind, "value": self.value, **{k: v for k, v in more.items() if v}}
+
+    def mse_per_band(self, statistics: BandStatistics, dtype: np.dtype, scales: Sequence[float] | None = None) -> np.ndarray:
+        """(bands,) float64, in squared digital numbers. `statistics` is used where `needs_statistics`; bands without valid pixels or without
+        variance get 1.0. scales: units per digital number of each band, for `physical`. Raises BadInput: the number of values is not
+        that of the bands, there are no scales, or an error is too large for a number."""
         bands = statistics.variance.shape
-        if self.kind == "mse":
-            return np.full(bands, self.value)
-        if self.kind == "rmse":
-            return np.full(bands, self.value**2)
-        if self.kind == "psnr":
-            default = np.full(bands, float(np.iinfo(dtype).max)) if dtype.kind != "f" else np.abs(statistics.largest)
-            power = (default if self.peak is None else np.full(bands, self.peak)) ** 2
-        elif self.kind == "snr":
-            power = statistics.variance
-        else:
-            raise ValueError(f"{self.kind} is not an error")
-        return np.where(power > 0, power * 10.0 ** (-self.value / 10), 1.0)
+        value = np.array(self.value, np.float64)
+        if value.ndim and value.shape != bands:
+            raise BadInput(f"--{self.kind} {_text(value)}: {value.size} values for {bands[0]} band(s); give one, or one per band")
+        with np.errstate(over="ignore"):
+            if self.kind in ("mse", "rmse"):
+                mse = value if self.kind == "mse" else value**2
+                mse = np.broadcast_to(mse, bands) / squared_scales(self.physical, bands[0], scales)
+            elif self.kind == "psnr":
+                default = np.full(bands, float(np.iinfo(dtype).max)) if dtype.kind != "f" else np.abs(statistics.largest)
+                mse = _below(default if self.peak is None else np.full(bands, self.peak), value)
+            elif self.kind == "snr":
+                mse = _below(np.sqrt(statistics.variance), value)
+            else:
+                raise ValueError(f"{self.kind} is not an error")
+        if not np.isfinite(mse).all():
+            raise BadInput(f"--{self.kind} {_text(np.atleast_1d(value))}: an error too large for any image; check the value")
+        return mse
+
+
+def squared_scales(physical: bool, bands: int, scales: Sequence[float] | None) -> np.ndarray:
+    """Squared physical units per squared digital number (bands,), 1 unless `physical`. Raises BadInput where the image has no scales."""
+    if not physical:
+        return np.ones(bands)
+    if scales is None:
+        raise BadInput("--physical: the image has no scales; give the error in digital numbers, or set the scales (rio edit-info, gdal_edit.py)")
+    squares = np.array([float(s) for s in scales]) ** 2
+    if not (np.isfinite(squares).all() and (squares > 0).all()):
+        raise BadInput(f"--physical: impossible scales ({', '.join(map(str, scales))}); give the error in digital numbers")
+    return squares
+
+
+def _below(signal: np.ndarray, decibel: np.ndarray) -> np.ndarray:
+    """The squared error `decibel` below a signal (bands,); 1.0 where there is none."""
+    power = np.where(np.isfinite(signal), signal, 0.0) ** 2
+    return np.where(power > 0, power * 10.0 ** (-decibel / 10), 1.0)
+
+
+def _text(values: Sequence[float]) -> str:
+    return ",".join(f"{v:g}" for v in values)
 
 
 @dataclass

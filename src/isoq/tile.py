@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import blocks, masks, residual
-from .control import Goal, code
+from .control import Goal, code, joint
 from .errors import DamagedFile
 from .group import BandGroup, affine_of, padded_side, reconstruct
 from .model import STRIDE, Model
@@ -20,6 +20,7 @@ DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
 EMPTY, CONSTANT, NEURAL = range(3)
 ERROR_STEPS = 64  # recorded block errors: steps per octave
 _LEAST_ERROR = -40 * ERROR_STEPS
+_BAND_STEPS, _NO_ERROR = 1024, -(1 << 20)  # recorded error of a band: steps per octave, and what stands for none at all
 
 
 @dataclass
@@ -80,7 +81,7 @@ def encode_tile(
         sides.append(map_residuals(coded.levels).ravel())
         streams.append(coded.stream)
     masks.restore(decoded, classes, nodata)
-    patches = _patch(samples, decoded, valid, mse, block, model.bands) if mse is not None and goal.closed else []
+    patches = _patch(samples, decoded, valid, mse, goal.per_band, block, model.bands) if mse is not None and goal.closed else []
     masks.restore(decoded, classes, nodata)
     report = measure(samples, decoded, valid, block)
     layer = residual.pack(patches, samples.dtype)
@@ -101,21 +102,21 @@ def _targets(goal: Goal, grid: tuple[int, int, int]) -> tuple[np.ndarray | None,
     tells; else rounded down to 1/ERROR_STEPS octave, each as the difference to the block before."""
     if goal.mse is None:
         return None, b""
-    if goal.mse.shape[1:] == (1, 1):
+    if goal.mse.shape[1:] == (1, 1) and not goal.varied:
         return np.broadcast_to(goal.mse, grid), b""
     steps = np.floor(ERROR_STEPS * np.log2(goal.mse) + 1e-9).astype(np.int64)
     return np.exp2(steps / ERROR_STEPS), pack_integers(np.diff(steps.ravel(), prepend=0))
 
 
-def _patch(samples: np.ndarray, decoded: np.ndarray, valid: np.ndarray, mse: np.ndarray, block: int, together: int) -> list[residual.Patch]:
+def _patch(
+    samples: np.ndarray, decoded: np.ndarray, valid: np.ndarray, mse: np.ndarray, per_band: bool, block: int, together: int
+) -> list[residual.Patch]:
     """Patches for all blocks above their target; `decoded` is changed in place. `together`: bands of a group."""
     relative = measure(samples, decoded, valid, block).per_block / mse
     patches = []
     for first in range(0, len(samples), together):
         part = relative[first : first + together]
-        with np.errstate(invalid="ignore"):
-            above = np.nansum(part, 0) > (~np.isnan(part)).sum(0)
-        for row, col in np.argwhere(above):
+        for row, col in np.argwhere(joint(part, per_band) > 1):
             for band in range(first, first + len(part)):
                 if part[band - first, row, col] > 1:
                     patches.append(residual.correct(samples, decoded, valid, float(mse[band, row, col]), (band, int(row), int(col)), block))
@@ -138,20 +139,26 @@ def measure(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block:
 
 
 def _write_errors(out: Writer, report: TileReport) -> None:
-    """Per band its mean squared error (float32); per block log2(block / band) in 1/ERROR_STEPS octave."""
-    band = (report.squared / np.maximum(report.pixels, 1)).astype(np.float32)
-    for value in band:
-        out.pack("f", value)
+    """Per band log2 of its mean squared error in 1/_BAND_STEPS octave; per block log2(block / band) in 1/ERROR_STEPS octave."""
+    band = report.squared / np.maximum(report.pixels, 1)
+    codes = [round(_BAND_STEPS * float(np.log2(value))) if value > 0 else _NO_ERROR for value in band]
+    for number in codes:
+        out.signed(number)
+    recorded = np.array([_band_error(number) for number in codes])
     with np.errstate(divide="ignore", invalid="ignore"):
-        steps = np.rint(ERROR_STEPS * np.log2(report.per_block / band.astype(np.float64)[:, None, None]))
+        steps = np.rint(ERROR_STEPS * np.log2(report.per_block / recorded[:, None, None]))
     steps = np.clip(np.nan_to_num(steps, nan=_LEAST_ERROR, neginf=_LEAST_ERROR, posinf=0), _LEAST_ERROR, None)
     out.part(pack_integers(steps[~np.isnan(report.per_block)]))
+
+
+def _band_error(number: int) -> float:
+    return 0.0 if number == _NO_ERROR else float(np.exp2(np.clip(number / _BAND_STEPS, -1000, 1000)))
 
 
 def _read_errors(data: Reader, valid: np.ndarray, block: int) -> TileReport:
     """The recorded report; block errors within half of 1/ERROR_STEPS octave of what was measured."""
     pixels = valid.sum((1, 2))
-    band = np.array([data.unpack("f")[0] for _ in pixels], np.float64)
+    band = np.array([_band_error(data.signed()) for _ in pixels])
     number = blocks.sums(valid, block)
     steps = unpack_integers(data.part(), int((number > 0).sum()))
     per_block = np.full(number.shape, np.nan)

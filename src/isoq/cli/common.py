@@ -4,11 +4,57 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ..errors import BadInput
+
+
+TARGET_HELP = {
+    "mse": ("X", "mean squared error of every block, in squared digital numbers"),
+    "rmse": ("X", "root of it, in digital numbers"),
+    "psnr": ("DB", "peak signal-to-noise ratio of every block, in dB; see --peak"),
+    "snr": ("DB", "variance of the band over the error of every block, in dB"),
+    "quality": ("LAMBDA", "no error target: weight of a squared digital number against a bit per sample"),
+    "bitrate": ("BPS", "no error target: bits per sample of the file"),
+}
+
+
+def per_band(text: str) -> list[float]:
+    """One number, or a comma-separated list with one per band."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither a number nor a comma-separated list of them") from error
+
+
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Puts the name of the image in front of the errors that do not name it."""
+    try:
+        yield
+    except BadInput as error:
+        raise error if str(path) in str(error) else type(error)(f"{path}: {error}") from error
+
+
+def add_coding(parser: argparse.ArgumentParser) -> None:
+    """The options that say how to code."""
+    from ..api import DEFAULT_MODEL
+
+    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|DIR", help="see isoq models (default: %(default)s)")
+    parser.add_argument("--peak", type=float, metavar="P", help="peak of --psnr (default: the type's largest value; float: the band's)")
+    parser.add_argument("--physical", action="store_true", help="--mse, --rmse, --target-map and --roi-mse in the unit of the bands' scales")
+    parser.add_argument("--per-band", action="store_true", help="where a model takes bands jointly: the promise for each, not for their mean")
+    parser.add_argument("--block", type=int, default=64, help="pixels per block side, a multiple of 16 (default: %(default)s)")
+    parser.add_argument("--tile", type=int, default=1024, help="pixels per tile side, a multiple of the block (default: %(default)s)")
+    parser.add_argument("--predictor", default="isoq", help="how a block's quality is found: isoq or paper (default: %(default)s)")
+    parser.add_argument(
+        "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of raw files without the naming convention"
+    )
+    add_threads(parser)
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
@@ -52,3 +98,12 @@ def bar(total: int, name: str, options: argparse.Namespace) -> tqdm:
 
 def print_json(value: dict) -> None:
     print(json.dumps(value, indent=1))
+
+
+def refuse_duplicates(targets: list[Path]) -> None:
+    """Raises BadInput if two outputs have the same name."""
+    seen: set[Path] = set()
+    for path in targets:
+        if path in seen:
+            raise BadInput(f"{path}: two of the sources would be written there; give them different folders")
+        seen.add(path)

@@ -7,55 +7,70 @@ import sys
 import time
 from pathlib import Path
 
-from ..api import DEFAULT_MODEL
 from ..codec import Options, compress_to
+from ..errors import BadInput
+from ..fields import Places, open_field
 from ..files import atomic, expand
 from ..model import Model, load_model
 from ..raster import open_source
 from ..raw import Geometry
-from ..target import KINDS, Target
-from .common import add_output, add_threads, bar, folder_for, pair_up, print_json
+from ..target import ERRORS, KINDS, Target
+from .common import TARGET_HELP, about, add_coding, add_output, bar, folder_for, pair_up, per_band, print_json, refuse_duplicates
 
-_HELP = {
-    "mse": ("X", "mean squared error of every block, in squared digital numbers"),
-    "rmse": ("X", "root of it, in digital numbers"),
-    "psnr": ("DB", "peak signal-to-noise ratio of every block, in dB; see --peak"),
-    "snr": ("DB", "variance of the band over the error of every block, in dB"),
-    "quality": ("LAMBDA", "no error target: weight of a squared digital number against a bit per sample"),
-    "bitrate": ("BPS", "no error target: bits per sample of the file"),
-}
+_EXAMPLES = """examples:
+  isoq compress scene.tif --mse 25
+  isoq compress 'scenes/*.tif' --snr 35 --out archive
+  isoq compress scene.tif --rmse 4,4,8                           one per band
+  isoq compress reflectance.tif --rmse 0.002 --physical
+  isoq compress scene.tif --snr 30 --roi fields.geojson --roi-mse 10"""
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "example: isoq compress scene.tif --mse 25\n         isoq compress 'scenes/*.tif' --snr 35 --out archive"
+    parser.epilog = _EXAMPLES
     parser.add_argument("paths", nargs="+", metavar="SRC", help="images (wildcards may be quoted); for a single one, DST.isoq may follow")
     parser.add_argument("--out", metavar="DIR", help="folder for the files (default: beside each image)")
-    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|DIR", help="see isoq models (default: %(default)s)")
-    group = parser.add_argument_group("target (exactly one)").add_mutually_exclusive_group(required=True)
+    group = parser.add_argument_group("target (exactly one)", "of an error, X and DB may be one number per band, separated by commas")
+    kinds = group.add_mutually_exclusive_group()
     for kind in KINDS:
-        group.add_argument(f"--{kind}", type=float, metavar=_HELP[kind][0], help=_HELP[kind][1])
-    parser.add_argument("--peak", type=float, metavar="P", help="peak of --psnr (default: the type's largest value; float: the band's)")
-    parser.add_argument("--block", type=int, default=64, help="pixels per block side, a multiple of 16 (default: %(default)s)")
-    parser.add_argument("--tile", type=int, default=1024, help="pixels per tile side, a multiple of the block (default: %(default)s)")
-    parser.add_argument("--single-pass", action="store_true", help="predict each block's quality, code once, correct nothing; no promise")
-    parser.add_argument("--predictor", default="isoq", help="how a block's quality is found: isoq or paper (default: %(default)s)")
-    parser.add_argument(
-        "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of raw files without the naming convention"
+        metavar, text = TARGET_HELP[kind]
+        kinds.add_argument(f"--{kind}", type=per_band if kind in ERRORS else float, metavar=metavar, help=text)
+    places = parser.add_argument_group("elsewhere another one")
+    places.add_argument(
+        "--target-map",
+        type=Path,
+        metavar="FILE",
+        help="raster of target MSE, one band or one per band, georeferenced or of the image's size in pixels or blocks; a block keeps the smallest"
+        " of its pixels (nearest neighbour); the main target where it has nodata",
     )
-    add_threads(parser)
+    places.add_argument("--roi", type=Path, metavar="FILE.geojson", help="polygons in any reference system (no georeference: column, row)")
+    places.add_argument(
+        "--roi-mse", type=float, metavar="X", help="MSE inside the polygons; blocks partly inside keep the smaller of it and the main target"
+    )
+    places.add_argument(
+        "--quality-map",
+        type=Path,
+        metavar="FILE",
+        help="instead of a target: raster of LAMBDA, georeferenced or one value per block or per 16 x 16 pixels; no promise; with --quality for where"
+        " it has nodata",
+    )
+    parser.add_argument("--single-pass", action="store_true", help="predict each block's quality, code once, correct nothing; no promise")
+    add_coding(parser)
     add_output(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    kind = next(k for k in KINDS if getattr(options, k) is not None)
-    target = Target(kind, getattr(options, kind), options.peak)
-    how = Options(options.block, options.tile, options.predictor, options.single_pass, options.threads)
+    kind = next((k for k in KINDS if getattr(options, k) is not None), "quality" if options.quality_map else None)
+    if kind is None:
+        raise BadInput(f"no target; give one of {', '.join(f'--{k}' for k in KINDS)}, --quality-map")
+    target = Target(kind, getattr(options, kind), options.peak, options.physical)
+    places = Places(options.target_map, options.roi, options.roi_mse, options.quality_map)
+    how = Options(options.block, options.tile, options.predictor, options.single_pass, options.per_band, options.threads)
     patterns, destination = pair_up(options.paths, options.out, lambda p: p.endswith(".isoq"), "DST.isoq")
-    sources, model, results = expand(patterns), load_model(options.model), []
-    for source in sources:
-        path = destination or folder_for(options.out, source) / f"{_stem(source)}.isoq"
-        results.append(_one(source, path, target, model, how, options))
+    sources, model = expand(patterns), load_model(options.model)
+    paths = [destination or folder_for(options.out, source) / f"{_stem(source)}.isoq" for source in sources]
+    refuse_duplicates(paths)
+    results = [_one(source, path, target, places, model, how, options) for source, path in zip(sources, paths, strict=True)]
     if options.json:
         print_json({"files": results})
 
@@ -66,13 +81,20 @@ def _stem(source: Path) -> str:
     return stem.rpartition(".")[0] if Geometry.of_name(source) else stem
 
 
-def _one(source: Path, path: Path, target: Target, model: Model, how: Options, options: argparse.Namespace) -> dict:
+def _one(
+    source: Path, path: Path, target: Target, places: Places, model: Model, how: Options, options: argparse.Namespace
+) -> dict:
     began = time.monotonic()
     with open_source(source, options.geometry) as image:
         d = image.description
         samples = d.bands * d.rows * d.cols
-        with atomic(path, options.overwrite) as stream, bar(samples, source.name, options) as progress:
-            summary = compress_to(stream, image, target, model, how, progress.update)
+        with (
+            about(source),
+            open_field(places, target, d, how.block) as field,
+            atomic(path, options.overwrite) as stream,
+            bar(samples, source.name, options) as progress,
+        ):
+            summary = compress_to(stream, image, target, model, how, progress.update, field)
             size = stream.tell()
     seconds = time.monotonic() - began
     result = {
@@ -84,6 +106,8 @@ def _one(source: Path, path: Path, target: Target, model: Model, how: Options, o
     }
     if not (options.json or options.quiet):
         print(f"{path}: {size} bytes, {result['bits_per_sample']:.3f} bit/sample, {_errors(summary)}, {seconds:.1f} s")
+    if "rate_missed" in summary:
+        print(f"isoq: {path}: {8 * size / samples:.4g} bit/sample instead of {target.value:g}: {summary['rate_missed']}", file=sys.stderr)
     if summary.get("beyond") and options.single_pass:
         print(
             f"isoq: {path}: out of reach: {summary['beyond']} of {summary['blocks']} blocks need a better quality than the best of model "
@@ -96,7 +120,7 @@ def _one(source: Path, path: Path, target: Target, model: Model, how: Options, o
 def _errors(summary: dict) -> str:
     if not summary["blocks"]:
         return "no valid pixels"
-    block = summary["block"]
+    block = summary["block_error"]
     if "above" in summary:
         return f"block MSE / target: median {block['median']:.3f}, p95 {block['p95']:.3f}, max {block['max']:.3f}"
     return f"block MSE: median {block['median']:.4g}, max {block['max']:.4g}"

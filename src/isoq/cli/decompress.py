@@ -9,7 +9,7 @@ from ..codec import File, windows
 from ..errors import BadInput
 from ..files import expand
 from ..raster import create_sink, default_suffix
-from .common import add_output, add_threads, bar, folder_for, pair_up, print_json
+from .common import add_output, add_threads, bar, folder_for, pair_up, print_json, refuse_duplicates
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,9 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     patterns, destination = pair_up(options.paths, options.out, lambda p: not p.endswith(".isoq"), "DST")
-    results = [_one(source, destination, options) for source in expand(patterns)]
+    sources = expand(patterns)
+    refuse_duplicates([destination or folder_for(options.out, source) / source.stem for source in sources])
+    results = [_one(source, destination, options) for source in sources]
     if options.json:
         print_json({"files": results})
 

@@ -65,7 +65,7 @@ def info(options: argparse.Namespace) -> None:
     )
     print(f"target: {target}{'' if 'above' in statistics else ' (no promise)'}; errors below are those the encoder measured")
     if statistics["blocks"]:
-        values = ", ".join(f"{k} {v:.4g}" for k, v in statistics["block"].items())
+        values = ", ".join(f"{k} {v:.4g}" for k, v in statistics["block_error"].items())
         print(f"{statistics['blocks']} blocks, MSE{' / target' if 'above' in statistics else ''}: {values}")
     if "above" in statistics:
         print(_promise(header, statistics))

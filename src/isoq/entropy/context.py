@@ -114,7 +114,7 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     for name, shape in shapes.items():
         if a[name].shape != shape:
             raise ValueError(f"context model: {name} has shape {a[name].shape}, not {shape}")
-    load = {"magnitude": np.abs(a["own"]).sum(1, dtype=np.int64), "value": np.abs(a["own_value"]).sum(1, dtype=np.int64)}
+    load = {"magnitude": np.abs(a["own"].astype(float)).sum(1), "value": np.abs(a["own_value"].astype(float)).sum(1)}
     for term in _TERMS:
         start, channel, place, weight = (a[f"{term}_{part}"] for part in ("start", "channel", "place", "weight"))
         ordered = start.shape == (channels + 1,) and start[0] == 0 and start[-1] == channel.size and (np.diff(start) >= 0).all()

@@ -8,7 +8,7 @@ from ..levels import GAIN
 
 # Rate-distortion optimized quantization: squared steps of error that one bit is worth. At quality lambda one squared step is worth
 # lambda / m^2 = 1 / GAIN^2 bits where m = GAIN sqrt(lambda); the factor was chosen on val/ (docs/decisions.md).
-TRADE = 0.8 * GAIN**2
+TRADE = 0.9 * GAIN**2
 DEADZONE = 0.15
 
 

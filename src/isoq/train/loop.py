@@ -145,7 +145,7 @@ def train(config: NetworkConfig, schedule: Schedule, patches: Patches, check: np
             for a, p in zip(average.parameters(), model.parameters(), strict=True):
                 a.lerp_(p, 1 - decay)
         step += 1
-        recent.append((float(loss.mean()), float(bits.mean()), *map(float, norms)))
+        recent.append((float(loss.detach().mean()), float(bits.detach().mean()), *map(float, norms)))
         if step % 50 == 0:
             values = np.mean(recent[-50:], 0)
             recent = recent[-50:]

@@ -1,0 +1,72 @@
+"""What files would be like, from a sample of tiles coded in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from . import masks
+from .codec import Options, Readable, Summary, file_header, sample_tiles, target_mse, tiling
+from .container import Box, overhead
+from .control import Goal
+from .description import Description
+from .model import Model
+from .parallel import ordered
+from .target import BandStatistics, Target
+from .tile import TileReport, encode_tile
+
+_TILES = 8
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is expected at a target: bits per sample and bytes of the whole file, mean squared error per band (squared digital numbers), the median
+    over the blocks of error / target (None for a quality), and the share of blocks that need the best quality of the model or a better one, which
+    the closed loop patches."""
+
+    target: Target
+    bits_per_sample: float
+    bytes: int
+    mse: list[float]
+    median: float | None
+    beyond: float
+
+
+def estimate(source: Readable, targets: list[Target], model: Model, options: Options) -> list[Estimate]:
+    """Code at most 8 tiles, evenly spread, in one pass for each of `targets` (errors or qualities). Raises BadInput."""
+    d = source.description
+    depth, parts = tiling(d, options, model)
+    if len(parts) == 1 and options.threads > 1:
+        model = model.with_threads(options.threads)
+    sample, samples = sample_tiles(source, parts, _TILES), d.bands * d.rows * d.cols
+    share = sum(pixels.size for _, pixels in sample) / samples
+    results = []
+    for target in targets:
+        mse = target_mse(source, parts, target) if target.is_error else None
+        size, summary = 0, Summary(d.bands, mse)
+        for bands, length, report, found in ordered(partial(_coded, d, target, mse, model, options), sample, options.threads):
+            size += length
+            summary.add(report, found, bands)
+        result = summary.to_dict()
+        total = round(size / share) + overhead(file_header(d, target, model, options, depth, False), d.metadata, len(parts), result)
+        median = result["block_error"]["median"] if mse is not None and result["blocks"] else None
+        beyond = result.get("beyond", 0) / max(result["blocks"], 1)
+        results.append(Estimate(target, 8 * total / samples, total, result["mse"], median, beyond))
+    return results
+
+
+def _coded(
+    d: Description, target: Target, mse: np.ndarray | None, model: Model, options: Options, item: tuple[Box, np.ndarray]
+) -> tuple[slice, int, TileReport, BandStatistics]:
+    """A tile's bands, bytes, report and statistics; mse: the target (bands,) in squared digital numbers."""
+    box, samples = item
+    bands = slice(box.band, box.band + box.bands)
+    nodata = d.nodata[bands]
+    if mse is None:
+        goal = Goal(lam=target.value)
+    else:
+        goal = Goal(mse[bands, None, None], predictor=options.predictor, closed=False, per_band=options.per_band)
+    data, report = encode_tile(samples, nodata, goal, model, options.block)
+    return bands, len(data), report, BandStatistics.of(samples, masks.classify(samples, nodata) == masks.VALID)

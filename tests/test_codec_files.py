@@ -1,0 +1,100 @@
+"""Files to .isoq and back: metadata, byte orders, recorded errors."""
+
+import io
+from typing import BinaryIO
+
+import numpy as np
+import pytest
+import rasterio
+from cases import CROPS, DATA, crop, model, terrain
+from images import make, whole
+
+import isoq
+from isoq.codec import File, Options, compress_to, verify_against, windows
+from isoq.errors import BadInput, DamagedFile
+from isoq.raster import create_sink, open_source
+from isoq.target import Target
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+
+def reopened(out: BinaryIO) -> File:
+    out.seek(0)
+    return File(out)
+
+
+@pytest.mark.parametrize("name", CROPS)
+def test_verify_against(tmp_path, name):
+    with open_source(DATA / name) as source, open(tmp_path / "a.isoq", "w+b") as out:
+        compress_to(out, source, Target("snr", 30), model(), Options(tile=128))
+        file = reopened(out)
+        assert verify_against(file, source, model(), 2) == []
+        other = make(tmp_path / "other.tif", np.roll(source.read(0, 0, source.description.rows, source.description.cols), 3, 1))
+        with open_source(other) as wrong:
+            problems = verify_against(file, wrong, model(), 2)
+    assert sum("not true" in problem for problem in problems) == len(file.boxes)
+    assert all("not true" in problem or "above their target" in problem for problem in problems)
+
+
+def test_open(tmp_path):
+    pixels = crop("sentinel1.tif")
+    path = tmp_path / "a.isoq"
+    path.write_bytes(isoq.compress(pixels, snr=30))
+    with isoq.open(path) as src:
+        assert (src.description.bands, src.description.rows, src.description.cols) == pixels.shape
+        assert src.description.dtype == "float32"
+        assert np.array_equal(src.read(), isoq.decompress(path.read_bytes()))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DamagedFile, match=r"a\.isoq: "):
+        isoq.open(path)
+    with pytest.raises(BadInput, match=r"none\.isoq: "):
+        isoq.open(tmp_path / "none.isoq")
+
+
+def edit(dataset) -> None:
+    dataset.update_tags(mission="Sentinel-2", processing="é")
+    dataset.update_tags(2, wavelength="560")
+    dataset.descriptions = ("blue", "green", "red")
+    dataset.scales = (1e-4,) * 3
+
+
+def test_geotiff_metadata_survive(tmp_path):
+    with rasterio.open(DATA / "sentinel2.tif") as src:
+        profile = {"crs": src.crs, "transform": src.transform, "nodata": src.nodata}
+    path = make(tmp_path / "a.tif", crop("sentinel2.tif"), edit, **profile)
+    out = io.BytesIO()
+    with open_source(path) as source:
+        compress_to(out, source, Target("snr", 30), model(), Options())
+        before = source.description
+    file = reopened(out)
+    assert file.description == before
+    with create_sink(tmp_path / "b.tif", file.description) as sink:
+        for box, samples in windows(file.tiles(model()), 3):
+            sink.write(box.row, box.col, samples)
+    assert whole(tmp_path / "b.tif")[0] == before
+    with rasterio.open(tmp_path / "b.tif") as dst:
+        assert dst.crs.to_epsg() == 32631
+        assert dst.transform == profile["transform"]
+        assert dst.nodata == 65535
+        assert dst.descriptions == ("blue", "green", "red")
+        assert dst.scales == (1e-4,) * 3
+        assert dst.tags().items() >= {"mission": "Sentinel-2", "processing": "é"}.items()
+        assert dst.tags(2)["wavelength"] == "560"
+
+
+@pytest.mark.parametrize("endian", [0, 1])
+@pytest.mark.parametrize(("kind", "dtype"), [(1, "uint8"), (2, "uint16"), (3, "int16"), (4, "int32"), (6, "float32")])
+def test_raw_comes_back_as_it_came(tmp_path, kind, dtype, endian):
+    pixels = terrain(2, 20, 30, dtype)
+    path = tmp_path / f"a.2_30_20_{kind}_{endian}_0.raw"
+    path.write_bytes(pixels.astype(pixels.dtype.newbyteorder("><"[endian])).tobytes())
+    out = io.BytesIO()
+    with open_source(path) as source:
+        compress_to(out, source, Target("mse", 20.0), model(), Options())
+    file = reopened(out)
+    with create_sink(tmp_path / f"b.2_30_20_{kind}_{endian}_0.raw", file.description) as sink:
+        for box, samples in windows(file.tiles(model()), 2):
+            sink.write(box.row, box.col, samples)
+    stored = np.frombuffer((tmp_path / f"b.2_30_20_{kind}_{endian}_0.raw").read_bytes(), np.dtype(dtype).newbyteorder("><"[endian]))
+    assert np.array_equal(stored, isoq.decompress(out.getvalue()).ravel())
+    assert ((stored.astype(np.float64) - pixels.ravel()) ** 2).mean() < 60

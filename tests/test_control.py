@@ -1,0 +1,116 @@
+"""The promise: every block under its target, at most so far below it as the controller aims for, and what is patched where the network ends."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from cases import crop, model, modest, terrain
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isoq import blocks, masks, residual
+from isoq.codec import ArraySource, File, Options, compress_to, verify_against
+from isoq.quality import before_rounding
+from isoq.target import Target
+
+
+def coded(image: np.ndarray, target: Target, nodata: float | None = None, field=None, **options) -> tuple[dict, File]:
+    out = io.BytesIO()
+    summary = compress_to(out, ArraySource(image, nodata), target, model(), Options(**options), field=field)
+    return summary, File(io.BytesIO(out.getvalue()))
+
+
+def block_errors(image: np.ndarray, file: File, nodata: float | None = None, block: int = 64) -> np.ndarray:
+    """Mean squared error of every block, measured here and not by the encoder."""
+    decoded = np.concatenate([tile.samples for _, tile in file.tiles(model())])
+    valid = masks.classify(image, (nodata,) * len(image)) == masks.VALID
+    return blocks.mean_square(decoded.astype(float) - np.where(valid, image, 0), valid, block)
+
+
+@pytest.mark.parametrize("name", ["landsat.tif", "sentinel2.tif", "sentinel1.tif"])
+@pytest.mark.parametrize("snr", [15, 30, 45])
+def test_every_block_is_under_its_target(name, snr):
+    image = crop(name)
+    summary, file = coded(image, Target("snr", snr))
+    target = image.var((1, 2), dtype=np.float64) * 10 ** (-snr / 10)
+    relative = block_errors(image, file) / target[:, None, None]
+    assert relative.max() <= 1
+    assert summary["above"] == 0
+    assert np.median(relative) > 0.85
+
+
+@given(
+    st.integers(1, 140), st.integers(1, 140), st.sampled_from(["uint8", "uint16", "int16", "int32", "float32"]), st.floats(-2, 5), st.integers(0, 99)
+)
+@modest(25)
+def test_the_promise_for_any_shape_type_and_target(rows, cols, dtype, exponent, seed):
+    image = terrain(1, rows, cols, dtype, seed)
+    image[0, : rows // 3, : cols // 2] = 0
+    nodata = 0.0 if seed % 2 else None
+    _, file = coded(image, Target("mse", 10.0**exponent), nodata)
+    errors = block_errors(image, file, nodata)
+    assert np.nanmax(errors, initial=0) <= 10.0**exponent * (1 + 1e-6)
+
+
+def test_a_single_pass_promises_nothing_and_is_cheaper():
+    image = crop("landsat.tif")
+    single, _ = coded(image, Target("snr", 30), single_pass=True)
+    closed, _ = coded(image, Target("snr", 30))
+    assert single["patched"] == 0
+    assert closed["block_error"]["max"] <= 1 < single["block_error"]["max"]
+
+
+def test_targets_that_differ_between_blocks_are_kept_and_recorded():
+    image = terrain(2, 192, 192, "uint16")
+
+    def field(box, asked):
+        grid = np.indices((3, 3)).sum(0) % 2
+        return asked[:, None, None] * np.where(grid, 50.0, 1.0)
+
+    _, file = coded(image, Target("mse", 30.0), field=field)
+    limits = 30.0 * np.where(np.indices((3, 3)).sum(0) % 2, 50.0, 1.0)
+    errors = block_errors(image, file)
+    assert (errors <= limits).all()
+    assert np.median((errors / limits)[:, limits > 30]) > 0.5
+    recorded = next(iter(file.tiles(model())))[1].report.target
+    assert (recorded <= limits).all()
+    assert (recorded > limits * 0.98).all()
+
+
+def test_verify_finds_a_broken_promise():
+    image = crop("landsat.tif")
+    _, file = coded(image, Target("snr", 30))
+    assert verify_against(file, ArraySource(image), model(), 1) == []
+    image[0, 70:90, 70:90] += 300
+    assert any("above their target" in problem for problem in verify_against(file, ArraySource(image), model(), 1))
+
+
+def test_noise_beyond_the_network_is_patched():
+    image = np.random.default_rng(0).integers(0, 60000, (1, 70, 90)).astype(np.uint16)
+    summary, file = coded(image, Target("mse", 0.5))
+    assert summary["patched"] > 0
+    assert block_errors(image, file).max() <= 0.5
+
+
+@given(st.floats(0.01, 1e6), st.sampled_from(["uint8", "uint16", "int16", "float32"]), st.integers(0, 1000))
+@modest(60)
+def test_a_patch_reaches_any_target_and_survives_packing(mse, dtype, seed):
+    rng = np.random.default_rng(seed)
+    original = rng.integers(0, 200, (2, 40, 50)).astype(dtype)
+    decoded = np.clip(original + rng.normal(0, 30, original.shape), 0, 255).astype(dtype)
+    valid = rng.random(original.shape) < 0.8
+    plain = decoded.copy()
+    patches = [residual.correct(original, decoded, valid, mse, (1, 0, c), 32) for c in range(2)]
+    for c in range(2):
+        at = (1, *residual.area(0, c, 32))
+        assert np.mean((decoded[at][valid[at]].astype(float) - original[at][valid[at]]) ** 2) <= mse
+    assert residual.unpack_onto(residual.pack(patches, original.dtype), plain, valid, 32) == 2
+    assert np.array_equal(plain, decoded)
+
+
+@pytest.mark.parametrize("mse", [0.01, 0.1, 0.3, 1.0, 5.0, 40.0])
+def test_rounding_adds_what_the_formula_says(mse):
+    error = np.random.default_rng(1).normal(0, np.sqrt(before_rounding(np.array(mse))), 400_000)
+    assert np.mean(np.rint(error) ** 2) == pytest.approx(mse, rel=0.05)

@@ -1,0 +1,83 @@
+"""The residual layer: every patched block is under its target, and the decoder adds the very same."""
+
+import numpy as np
+import pytest
+from cases import DTYPES, bug, modest, terrain
+from hypothesis import given
+from hypothesis import strategies as st
+from test_tile import code, goal
+
+from isoq.errors import DamagedFile
+from isoq.residual import correct, pack, step_for, unpack_onto
+
+
+@modest(60)
+@given(st.sampled_from(DTYPES), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**31), st.floats(-3, 6), st.floats(0, 1))
+def test_patched_blocks_are_under_their_target(dtype, rows, cols, seed, log_mse, share):
+    rng, mse = np.random.default_rng(seed), 10.0**log_mse
+    original = terrain(2, rows, cols, dtype, seed)
+    decoded = terrain(2, rows, cols, dtype, seed + 1)
+    valid = rng.random(original.shape) < share
+    before = decoded.copy()
+    places = [(b, i, j) for b in range(2) for i in range(-(-rows // 16)) for j in range(-(-cols // 16))]
+    patches = []
+    for band, i, j in places[::2]:
+        at = (band, slice(16 * i, 16 * i + 16), slice(16 * j, 16 * j + 16))
+        if not valid[at].any():
+            continue
+        patches.append(correct(original, decoded, valid, mse, (band, i, j), 16))
+        error = (decoded[at][valid[at]].astype(np.float64) - original[at][valid[at]]) ** 2
+        assert error.mean() <= mse
+        assert np.array_equal(decoded[at][~valid[at]], before[at][~valid[at]])
+        before[at] = decoded[at]
+    assert np.array_equal(before, decoded)  # other blocks are left alone
+    data, again = pack(patches, decoded.dtype), terrain(2, rows, cols, dtype, seed + 1)
+    assert unpack_onto(data, again, valid, 16) == len(patches)
+    assert again.tobytes() == decoded.tobytes()
+    assert (data == b"") == (not patches)
+
+
+@pytest.mark.parametrize("mse", [0.01, 0.66, 0.67, 1.99, 2.0, 100.0, 1e6])
+def test_steps_of_integers_are_odd_and_fine_enough(mse):
+    step = step_for(mse, np.dtype("uint16"))
+    assert step % 2 == 1
+    assert step == 1 or (step**2 - 1) / 12 <= mse
+    assert ((step + 2) ** 2 - 1) / 12 > mse
+
+
+def test_damaged_layers():
+    original, decoded = terrain(1, 32, 32, "uint16"), terrain(1, 32, 32, "uint16", 1)
+    valid = np.ones(original.shape, bool)
+    start = decoded.copy()
+    data = pack([correct(original, decoded, valid, 4.0, (0, i, 0), 16) for i in range(2)], decoded.dtype)
+    for cut in range(1, len(data)):
+        with pytest.raises(DamagedFile):
+            unpack_onto(data[:cut], start.copy(), valid, 16)
+    with pytest.raises(DamagedFile, match="more data"):
+        unpack_onto(data + b"\0", start.copy(), valid, 16)
+    for wrong in ((1, 0, 0), (0, 2, 0), (0, 0, 2)):
+        with pytest.raises(DamagedFile, match="outside"):
+            unpack_onto(bytes([1, *wrong, 1, 0]), start.copy(), valid, 16)
+    with pytest.raises(DamagedFile, match="step"):
+        unpack_onto(bytes([1, 0, 0, 0, 0, 0]), start.copy(), valid, 16)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("mse", [0.01, 1e-6])
+def test_targets_beyond_the_network_are_kept(dtype, mse):
+    _, report, tile = code(np.random.default_rng(0).integers(0, 60000, (1, 70, 70)).astype(dtype), goal(1, mse))
+    assert (report.per_block <= mse).all()
+    assert report.patched == tile.report.patched == 4
+    assert report.patch_bytes > 0
+
+
+OUTLIER = "correct() makes values beyond the 2^24 that pack_integers can code: the file does not decode; store such pixels as they are"
+
+
+@bug(OUTLIER)
+@pytest.mark.parametrize(("dtype", "outlier"), [("int32", 2**31 - 1), ("int32", -(2**31)), ("float32", 1e8)])
+def test_outliers_of_patched_blocks(dtype, outlier):
+    pixels = terrain(1, 70, 70, dtype)
+    pixels[0, 5, 5] = outlier
+    _, report, _ = code(pixels, goal(1, 1.0))
+    assert (report.per_block <= 1.0).all()

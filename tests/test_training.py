@@ -1,0 +1,83 @@
+"""From images to a model folder in one command, and what the network is at its start."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from cases import DATA
+
+from isoq.cli import main
+
+torch = pytest.importorskip("torch")
+
+from isoq.train.networks import GDN, Network, NetworkConfig, wavelet_leaves  # noqa: E402
+from isoq.train.rate import start_weights  # noqa: E402
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_train_then_compress(tmp_path, capsys, preset):
+    out, images = tmp_path / "mine", [str(DATA / "landsat.tif"), str(DATA / "sentinel2.tif")]
+    train = ["train", *images, "--val", images[0], "--out", str(out), "--preset", preset, "--patch", "64", "--batch", "2", "--quiet"]
+    assert main([*train, "--minutes", "0.02"]) == 0
+    info = json.loads((out / "model.json").read_text())
+    assert (info["name"], info["preset"], info["provenance"]["images"]) == ("mine", preset, 2)
+    assert len(info["validation"]) == 7
+    assert main([*train, "--minutes", "0.02"]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main([*train, "--minutes", "0.03", "--resume"]) == 0
+    file, back = str(tmp_path / "x.isoq"), str(tmp_path / "x.tif")
+    assert main(["compress", images[0], file, "--quality", "0.001", "--model", str(out)]) == 0
+    assert main(["decompress", file, back]) == 2
+    assert main(["decompress", file, back, "--model", str(out)]) == 0
+    assert main(["verify", file, "--against", images[0], "--model", str(out)]) == 0
+    assert main(["calibrate", images[0], "--model", str(out)]) == 0
+    assert main(["decompress", file, back, "--model", str(out), "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("bands", [1, 2])
+def test_the_untrained_default_reconstructs_perfectly_up_to_its_border(bands):
+    network = Network(NetworkConfig.of_preset("default", bands)).eval()
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(1, bands, 80, 112)).astype(np.float32))
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, GDN):
+                layer.gamma.zero_()
+        error = network.synthesis(network.analysis(x)) - x
+    assert float((error**2).max()) < 1e-9
+
+
+def test_the_untrained_default_is_nearly_orthonormal():
+    network = Network(NetworkConfig.of_preset("default")).eval()
+    with torch.no_grad():
+        basis = network.synthesis(torch.eye(256).view(256, 256, 1, 1) * torch.nn.functional.pad(torch.ones(1, 1, 1, 1), (4, 4, 4, 4)))
+        norms = (basis - network.synthesis(torch.zeros(1, 256, 9, 9))).flatten(1).norm(dim=1)
+    assert 0.95 < float(norms.min()) < float(norms.max()) < 1.1
+
+
+def test_leaves_cover_every_sub_band_sample_once_and_contexts_only_look_back():
+    leaves = wavelet_leaves()
+    assert len(set(leaves)) == 256
+    assert [sum(leaf.level == level for leaf in leaves) for level in (1, 2, 3, 4)] == [192, 48, 12, 4]
+    weights = start_weights(256, 1)
+    assert (weights >= 0).all()
+    assert not np.triu(weights.sum((2, 3))).any()
+
+
+def test_gains_are_the_same_with_and_without_torch(tmp_path):
+    from isoq.levels import level_to_lambda
+    from isoq.model import Model
+    from isoq.train.contexts import quantize_tables
+    from isoq.train.export import write_model
+
+    for preset in ("default", "paper"):
+        network = Network(NetworkConfig.of_preset(preset, lambda_min=10.0, lambda_max=1e5))
+        torch.nn.init.normal_(network.modulation[-1].weight, 0, 0.02)
+        calibration = {"floor": 1e-6, "synthesis": {"level": [0], "log2_factor": [0.0]}, "paper": {"alpha": 1.0, "a": 1.0, "b": 1.0}}
+        write_model(tmp_path / preset, network, {}, {"name": preset, "calibration": calibration})
+        model, level = Model(tmp_path / preset), 640
+        with torch.no_grad():
+            expected = network.gains(torch.tensor(float(level_to_lambda(level)))).numpy()
+        assert np.allclose(model.gains(np.array(level)), expected, rtol=1e-5)
+    assert (np.diff(quantize_tables(np.ones((2, 32))).astype(int), axis=1) >= 1).all()
