@@ -67,7 +67,7 @@ def profile(squared: np.ndarray) -> list[tuple[str, int, float]]:
     return [(name, int(where.sum()), float(squared[where].mean() / interior)) for name, where in zip(names, inside, strict=True)]
 
 
-def draw(original: np.ndarray, decoded: np.ndarray, mse: float, path: Path) -> None:
+def draw(original: np.ndarray, decoded: np.ndarray, mse: float, bits: float, path: Path) -> None:
     """Original, reconstruction and absolute error (rows, cols), pixel for pixel."""
     import matplotlib
 
@@ -83,15 +83,16 @@ def draw(original: np.ndarray, decoded: np.ndarray, mse: float, path: Path) -> N
     error, unit = np.abs(decoded.astype(np.float64) - original), mse**0.5
     grey = {"cmap": "gray", "vmin": low, "vmax": high}
     panels = (
-        ("original", original, grey),
-        (f"isoq, fields {FACTOR} : 1 in mean squared error", decoded, grey),
-        ("absolute error", np.maximum(error, 0.1 * unit), {"cmap": "magma", "norm": LogNorm(0.3 * unit, 30 * unit)}),
+        ("original", f"{8 * original.itemsize} bit/sample", original, grey),
+        (f"isoq, targets {FACTOR} : 1", f"{bits:.2f} bit/sample, fields of {FIELD} x {FIELD} pixels", decoded, grey),
+        ("absolute error", "", np.maximum(error, 0.1 * unit), {"cmap": "magma", "norm": LogNorm(0.3 * unit, 30 * unit)}),
     )
-    for number, (title, data, look) in enumerate(panels):
+    for number, (title, text, data, look) in enumerate(panels):
         left = (gap + number * (side + gap)) / width
         axes = canvas.add_axes((left, below / height, side / width, side / height))
         shown = axes.imshow(data, interpolation="nearest", **look)
         axes.set(title=title, xticks=[], yticks=[])
+        canvas.text(left + side / 2 / width, (below - 31) / height, text, ha="center")
     bar = canvas.add_axes((left, (below - 24) / height, side / width, 14 / height))
     ticks = canvas.colorbar(shown, cax=bar, orientation="horizontal", ticks=[unit, 10 * unit])
     ticks.set_ticks([], minor=True)
@@ -119,7 +120,7 @@ def main() -> None:
     print_table(("distance from the border, better fields", "pixels", "MSE / interior"), lines)
     print(f"\n{summary['above']} of {summary['blocks']} blocks above their target, {summary['patched']} patched; ", end="")
     print(f"{8 * size / samples.size:.3f} bit/sample; goal within 2 pixels: at most {GOAL}: {'kept' if lines[0][2] <= GOAL else 'missed'}")
-    draw(samples[0], decoded[0], mse, PICTURE)
+    draw(samples[0], decoded[0], mse, 8 * size / samples.size, PICTURE)
     print(f"picture: {PICTURE}")
 
 

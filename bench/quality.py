@@ -33,7 +33,7 @@ from isoq.tile import CONSTANT, DTYPES, NEURAL
 BLOCK = 64
 LEAST = {"uint8": 0.3, "uint16": 2.0, "int16": 2.0}  # target MSE, squared digital numbers
 CUBE, CUBE_BANDS = 16, 3  # an image of more bands is a cube, of which so many times as many bands are taken
-CLOSED, SINGLE, PAPER, OPENJPEG = "closed loop", "one pass", "one pass, paper's predictor", "OpenJPEG, one shot"
+CLOSED, SINGLE, PAPER, OPENJPEG = "closed loop", "one pass", "one pass (paper's predictor)", "OpenJPEG (one shot)"
 MODES = {
     CLOSED: Options(threads=1),
     SINGLE: Options(threads=1, single_pass=True),

@@ -1,7 +1,8 @@
 """Bits per sample against JPEG 2000 (OpenJPEG 9/7) at equal mean squared error, every band for itself; results/rate.csv.
 
 isoq goes through the public codec to a target SNR, in one pass; its size is that of the whole file. The error that decoding finds is what
-JPEG 2000 is driven to. Rows where JPEG 2000 stands at 0.3 to 3 bit/sample are kept. Bits and errors count over valid pixels.
+JPEG 2000 is driven to. Rows where JPEG 2000 gets there (errors below about 0.3 squared digital numbers are out of its reach) at 0.3 to 3
+bit/sample are kept. Bits and errors count over valid pixels.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from isoq.codec import Options
 from isoq.evaluate.jpeg2000 import jpeg2000_bits
 
 LOWEST, HIGHEST = 0.3, 3.0  # bit/sample of JPEG 2000
+REACHED = 0.1  # how far its nearest trial may be from the error; between trials it is interpolated
 
 
 def compare(band: Image, model: str, snr: list[float], how: Options) -> list[Row]:
@@ -28,8 +30,8 @@ def compare(band: Image, model: str, snr: list[float], how: Options) -> list[Row
     for row in sweep(band, model, snr, how):
         mse = float(row["mse"])
         if mse > 0:  # JPEG 2000 9/7 has no lossless mode to compare with
-            bits, _ = jpeg2000_bits(filled[0], mse, valid[0])
-            if LOWEST <= bits <= HIGHEST:
+            bits, nearest = jpeg2000_bits(filled[0], mse, valid[0])
+            if LOWEST <= bits <= HIGHEST and abs(nearest / mse - 1) < REACHED:
                 rows.append(row | {"bits_jpeg2000": bits, "ratio": float(row["bits"]) / bits})
     return rows
 

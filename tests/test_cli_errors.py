@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from cases import DATA, bug, crop, other_model, terrain
+from cases import DATA, crop, other_model, terrain
 from images import make
 
 from isoq.cli import main
@@ -202,7 +202,6 @@ def test_failure_among_several_keeps_what_is_done(capsys, files, tmp_path):
     assert "text.tif" in capsys.readouterr().err
 
 
-@bug("sources of equal names share one output: with --overwrite all but the last are lost; refuse them beforehand")
 def test_two_sources_one_output(capsys, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from cases import bug, modest, terrain
+from cases import modest, terrain
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -108,8 +108,8 @@ def test_missing_parts():
         chunk(b"HEAD", b"\1" + zlib.compress(b"[1]")),
         chunk(b"HEAD", b"\1" + zlib.compress(b"{")),
         chunk(b"HEAD", b"\1" + zlib.compress(b"\xff")),
-        pytest.param(chunk(b"INDX", bytes(5)), marks=bug("an index of 5 bytes raises ValueError")),
-        pytest.param(chunk(b"HEAD", b"\1" + zlib.compress(b'{"a":' * 200_000)), marks=bug("deep JSON raises RecursionError")),
+        chunk(b"INDX", bytes(5)),
+        chunk(b"HEAD", b"\1" + zlib.compress(b'{"a":' * 200_000)),
     ],
 )
 def test_impossible_parts(part):
@@ -153,9 +153,7 @@ def test_every_flipped_byte_is_noticed(small):
     assert len(read(small)[2]) == 1
 
 
-@pytest.mark.parametrize(
-    "header", ["nothing", "tile", "many", "text", pytest.param("infinite", marks=bug("int(inf) raises OverflowError in File"))]
-)
+@pytest.mark.parametrize("header", ["nothing", "tile", "many", "text", "infinite"])
 def test_headers_that_lie(small, header):
     data = small
     (_, start, end), *_ = chunks(data)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import DTYPES, bug, modest, terrain
+from cases import DTYPES, modest, terrain
 from hypothesis import given
 from hypothesis import strategies as st
 from test_tile import code, goal
@@ -58,8 +58,6 @@ def test_damaged_layers():
     for wrong in ((1, 0, 0), (0, 2, 0), (0, 0, 2)):
         with pytest.raises(DamagedFile, match="outside"):
             unpack_onto(bytes([1, *wrong, 1, 0]), start.copy(), valid, 16)
-    with pytest.raises(DamagedFile, match="step"):
-        unpack_onto(bytes([1, 0, 0, 0, 0, 0]), start.copy(), valid, 16)
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
@@ -71,10 +69,6 @@ def test_targets_beyond_the_network_are_kept(dtype, mse):
     assert report.patch_bytes > 0
 
 
-OUTLIER = "correct() makes values beyond the 2^24 that pack_integers can code: the file does not decode; store such pixels as they are"
-
-
-@bug(OUTLIER)
 @pytest.mark.parametrize(("dtype", "outlier"), [("int32", 2**31 - 1), ("int32", -(2**31)), ("float32", 1e8)])
 def test_outliers_of_patched_blocks(dtype, outlier):
     pixels = terrain(1, 70, 70, dtype)

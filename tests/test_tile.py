@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from cases import CROPS, DTYPES, KINDS, bug, crop, model, modest, terrain
+from cases import CROPS, DTYPES, KINDS, crop, model, modest, terrain
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -39,13 +39,13 @@ def code(pixels: np.ndarray, aim: Goal, nodata: float | None = None, block: int 
     assert np.array_equal(np.isnan(report.per_block), np.isnan(found.per_block))
     assert np.allclose(report.squared, found.squared, rtol=1e-3)
     assert np.allclose(report.per_block, found.per_block, rtol=1e-3, equal_nan=True)
-    # Recorded: the band's error as float32, the blocks' rounded to 1/ERROR_STEPS octave.
+    # What is recorded is rounded, to 1/ERROR_STEPS octave or better.
     assert np.array_equal(tile.report.pixels, report.pixels)
-    assert np.allclose(tile.report.squared, report.squared, rtol=1e-6)
     assert np.array_equal(np.isnan(tile.report.per_block), np.isnan(report.per_block))
     half = 2 ** (0.51 / ERROR_STEPS)
-    for recorded, real in zip(tile.report.per_block.ravel(), report.per_block.ravel(), strict=True):
-        assert math.isnan(real) or real / half <= recorded <= real * half
+    for name in ("squared", "per_block"):
+        for recorded, real in zip(getattr(tile.report, name).ravel(), getattr(report, name).ravel(), strict=True):
+            assert math.isnan(real) or real / half <= recorded <= real * half
     return data, report, tile
 
 
@@ -118,33 +118,18 @@ def test_extremes(dtype):
     assert tile.samples.min() == limits.min  # clipped, not wrapped around
 
 
-HUGE = bug("_write_errors keeps the error as float32, in which it is infinite: recorded NaN; float64, or its logarithm, would do")
-
-
-@pytest.mark.parametrize("scale", [1e-12, 1e-4, 1e6, 1e14, pytest.param(1e20, marks=HUGE), pytest.param(1e35, marks=HUGE)])
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("scale", [1e-12, 1e-4, 1e6, 1e14, 1e20, 1e35, 1e-25, 1e-33])
 def test_floats_of_any_size(scale):
     pixels = terrain(1, 66, 66, "float32") * np.float32(scale)
     _, report, _ = code(pixels, goal(1, 30 * scale**2))
     assert report.squared[0] / report.pixels[0] < 90 * scale**2
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@bug("_write_errors keeps the error as float32, in which it is 0: log2(x / 0) becomes an impossible number of steps")
-@pytest.mark.parametrize("scale", [1e-25, 1e-33])
-def test_floats_of_tiny_size(scale):
-    code(terrain(1, 66, 66, "float32") * np.float32(scale), goal(1, 30 * scale**2))
-
-
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@bug("robust() rounds the scale to float32 and to 0: log2(0)")
 def test_denormal_floats():
     code(np.where(terrain(1, 66, 66, "float32") > 500, np.float32(1e-45), np.float32(0)), goal(1, 1.0))
 
 
-@bug("an outlier overflows float32 in Affine.forward (or squared in latent_error): NaN levels, IndexError; limit normalized values")
 @pytest.mark.parametrize("outlier", [3.4e38, -3.4e38, 1e30])
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_undeclared_fill_value(outlier):
     pixels = terrain(1, 130, 66, "float32") / np.float32(1e4)
     pixels[0, 10, 10] = outlier

@@ -101,9 +101,9 @@ def compress_to(
     """Write `source` to a seekable binary stream as .isoq and return the summary that the file keeps. Raises BadInput.
 
     field: targets that differ between blocks; called with a tile's place and the target (bands,) of the tile's bands, it returns the target
-    (bands, block rows, block cols), all in squared digital numbers. It is called by one thread at a time, in file order. For a target quality it
-    gets the lambda (1,), NaN where there is none, and returns lambdas (1, block rows, block cols).
-    For a bitrate that is missed by more than 1 %, the summary returned says why (`rate_missed`).
+    (bands, block rows, block cols), all in squared digital numbers. It is called by one thread at a time, in file order. For a target
+    quality it gets the lambda (1,), NaN where there is none, and returns lambdas (1, block rows, block cols). For a bitrate that is missed
+    by more than 1 %, the summary returned says why (`rate_missed`).
     """
     d = source.description
     depth, parts = tiling(d, options, model)

@@ -20,9 +20,10 @@ _AIM, _LAST_AIM, _LEAST = 0.988, 0.97, 0.975
 @dataclass(frozen=True)
 class Goal:
     """What a tile is coded for: `mse` in squared digital numbers, per band and block (bands, block rows, block cols) or per band
-    (bands, 1, 1) for all its blocks, `varied` if blocks elsewhere in the image may have another; or `lam` (lambda per squared digital number),
-    one for all of it or per block (block rows, block cols). With `mse`, `predictor` ('isoq' or 'paper') finds the levels; `closed`: they are
-    corrected until every block is under its target; `per_band`: of bands coded jointly each keeps its target, not only their mean."""
+    (bands, 1, 1) for all its blocks, `varied` if blocks elsewhere in the image may have another; or `lam` (lambda per squared digital
+    number), one for all of it or per block (block rows, block cols). With `mse`, `predictor` ('isoq' or 'paper') finds the levels;
+    `closed`: they are corrected until every block is under its target; `per_band`: of bands coded jointly each keeps its target, not only
+    their mean."""
 
     mse: np.ndarray | None = None
     lam: float | np.ndarray | None = None
@@ -86,7 +87,8 @@ def normalized_target(group: BandGroup, mse: np.ndarray, block: int, per_band: b
 
 
 def ratio(group: BandGroup, decoded: np.ndarray, mse: np.ndarray, block: int, per_band: bool) -> np.ndarray:
-    """Measured error over target per block: mean over the bands with valid pixels there, or the largest of them; NaN where there are none."""
+    """Measured error over target per block: mean over the bands with valid pixels there, or the largest of them; NaN where there are
+    none."""
     error = decoded.astype(np.float64) - np.where(group.valid, group.samples, 0)
     return joint(blocks.mean_square(error, group.valid, block) / mse, per_band)
 

@@ -22,9 +22,9 @@ _TILES = 8
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is expected at a target: bits per sample and bytes of the whole file, mean squared error per band (squared digital numbers), the median
-    over the blocks of error / target (None for a quality), and the share of blocks that need the best quality of the model or a better one, which
-    the closed loop patches."""
+    """What is expected at a target: bits per sample and bytes of the whole file, mean squared error per band (squared digital numbers), the
+    median over the blocks of error / target (None for a quality), and the share of blocks that need the best quality of the model or a
+    better one, which the closed loop patches."""
 
     target: Target
     bits_per_sample: float
@@ -65,7 +65,7 @@ def _coded(
     bands = slice(box.band, box.band + box.bands)
     nodata = d.nodata[bands]
     if mse is None:
-        goal = Goal(lam=target.value)
+        goal = Goal(lam=np.asarray(target.value, np.float64))
     else:
         goal = Goal(mse[bands, None, None], predictor=options.predictor, closed=False, per_band=options.per_band)
     data, report = encode_tile(samples, nodata, goal, model, options.block)

@@ -41,7 +41,9 @@ class Places:
         if self.roi_mse is not None and not 0 < self.roi_mse < np.inf:
             raise BadInput(f"--roi-mse {self.roi_mse:g}: must be greater than 0 and finite")
         if (self.target_map or self.roi) and not target.is_error:
-            raise BadInput(f"--{'target-map' if self.target_map else 'roi'}: needs a main error target for the rest, such as --mse or --snr")
+            raise BadInput(
+                f"--{'target-map' if self.target_map else 'roi'}: needs a main error target for the rest, such as --mse or --snr"
+            )
         if self.quality_map and target.kind != "quality":
             raise BadInput(f"--quality-map: takes the place of --{target.kind}; leave that out")
 
@@ -75,8 +77,8 @@ def open_field(places: Places, target: Target, image: Description, block: int) -
 class _Grid:
     """A raster laid over the image in cells of one of `steps` pixels per side (the smallest, if it is warped); a context manager.
 
-    Image and raster both with a coordinate reference system: the raster's value at the centre of each cell. Else the raster must have as many cells
-    as the image for one of the steps. counts: the numbers of bands that it may have. Raises BadInput.
+    Image and raster both with a coordinate reference system: the raster's value at the centre of each cell. Else the raster must have as
+    many cells as the image for one of the steps. counts: the numbers of bands that it may have. Raises BadInput.
     """
 
     def __init__(self, path: Path, image: Description, steps: tuple[int, ...], counts: set[int]):
@@ -111,14 +113,15 @@ class _Grid:
             else:
                 wanted = " or ".join(f"{rows} x {cols}" for rows, cols in dict.fromkeys(sizes.values()))
                 raise BadInput(
-                    f"{path}: {shape[0]} rows x {shape[1]} columns, for this image {wanted} are needed; or georeference both the image and the map"
+                    f"{path}: {shape[0]} rows x {shape[1]} columns; give {wanted} for this image, or georeference the image and the map"
                 )
         except BaseException:
             self._close()
             raise
 
     def cells(self, box: Box) -> np.ndarray:
-        """(bands or 1, cell rows, cell cols) of a tile, NaN where the raster says nothing. Raises BadInput, also for values that are not above 0."""
+        """(bands or 1, cell rows, cell cols) of a tile, NaN where the raster says nothing. Raises BadInput, also for values that are not
+        above 0."""
         window = Window(box.col // self.step, box.row // self.step, *(blocks.count(n, self.step) for n in (box.cols, box.rows)))
         bands = [1] if self._dataset.count == 1 else list(range(box.band + 1, box.band + box.bands + 1))
         with guard(self.path, "cannot be read, damaged or cut off; get another copy of the file"):
@@ -127,10 +130,9 @@ class _Grid:
         values[~np.isfinite(values)] = np.nan
         wrong = np.argwhere(values <= 0)
         if len(wrong):
-            row, col = (wrong[0, 1] * self.step + box.row, wrong[0, 2] * self.step + box.col)
+            row, col = wrong[0, 1:] * self.step + (box.row, box.col)
             raise BadInput(
-                f"{self.path}: {values[tuple(wrong[0])]:g} at row {row}, column {col} of the image; use values above 0, and nodata where the main"
-                " target holds"
+                f"{self.path}: {values[tuple(wrong[0])]:g} at row {row}, column {col} of the image; use values above 0, or nodata for none"
             )
         return values
 
@@ -159,7 +161,9 @@ def _mean_qualities(grid: _Grid, box: Box, base: np.ndarray, block: int) -> np.n
     cells = np.where(np.isnan(cells), blocks.spread(base[0], size, *cells.shape[1:]), cells)
     if np.isnan(cells).any():
         row, col = np.argwhere(np.isnan(cells))[0, 1:] * grid.step + (box.row, box.col)
-        raise BadInput(f"{grid.path}: no value at row {row}, column {col} of the image; fill the map, or give --quality for where it has none")
+        raise BadInput(
+            f"{grid.path}: no value at row {row}, column {col} of the image; fill the map, or give --quality for where it has none"
+        )
     return np.exp2(blocks.sums(np.log2(cells), size) / blocks.sums(np.ones(cells.shape), size))
 
 

@@ -43,7 +43,10 @@ class Model:
             # The levels that the model serves, lowest and highest.
             self.lowest, self.highest = (int(lambda_to_level(lam)) for lam in self._range)
             self.calibration: dict = self.info["calibration"]
-        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            missing = {"modulation_in", "modulation_in_bias", "modulation_out", "modulation_out_bias"} - set(self.arrays)
+            if missing:
+                raise ValueError(f"decoder.npz lacks {', '.join(sorted(missing))}")
+        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise WrongModel(f"{self.folder}: not a model folder ({error}); see 'isoq models'") from error
         self.analysis = Transform(graphs["analysis"], optimize, threads)
         self.synthesis = Transform(graphs["synthesis"], optimize, threads)

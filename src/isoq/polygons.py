@@ -24,8 +24,8 @@ _PIECES = 1000  # but into no more than that
 class Polygons:
     """The polygons of a GeoJSON file in the pixel coordinates of an image: column and row, the image's upper left corner being (0, 0).
 
-    The file's coordinates are longitude and latitude (RFC 7946), or of its `crs` member as older versions of the format have it; for an image
-    without coordinate reference system they are pixel coordinates. Raises BadInput, naming the file.
+    The file's coordinates are longitude and latitude (RFC 7946), or of its `crs` member as older versions of the format have it; for an
+    image without coordinate reference system they are pixel coordinates. Raises BadInput, naming the file.
     """
 
     def __init__(self, path: Path, image: Description):
@@ -45,7 +45,9 @@ class Polygons:
                 to_pixels = ~Affine(*image.metadata["transform"])
                 polygons = [[_projected(ring, *systems, to_pixels) for ring in polygon] for polygon in polygons]
         elif crs:
-            raise BadInput(f"{path}: its coordinates are in {crs}, but the image has no coordinate reference system; give pixel coordinates")
+            raise BadInput(
+                f"{path}: its coordinates are in {crs}, but the image has no coordinate reference system; give pixel coordinates"
+            )
         self._bounds = np.array([[*polygon[0].min(0), *polygon[0].max(0)] for polygon in polygons])
         self._shapes = [{"type": "Polygon", "coordinates": [ring.tolist() for ring in polygon]} for polygon in polygons]
 
@@ -62,8 +64,8 @@ class Polygons:
 
 
 def _polygons(path: Path, data: Any) -> Iterator[list[np.ndarray]]:
-    """The polygons of a GeoJSON object, each as its rings (n, 2), the outer one first. Raises BadInput for what has no inside, and what numpy
-    and wrong keys raise."""
+    """The polygons of a GeoJSON object, each as its rings (n, 2), the outer one first. Raises BadInput for what has no inside, and what
+    numpy and wrong keys raise."""
     kind = data["type"]
     if kind in ("FeatureCollection", "GeometryCollection"):
         for part in data["features" if kind == "FeatureCollection" else "geometries"]:
@@ -86,7 +88,8 @@ def _crs_name(data: dict) -> str | None:
 
 
 def _projected(ring: np.ndarray, source: CRS, image: CRS, to_pixels: Affine) -> np.ndarray:
-    """A ring (n, 2) of coordinates in `source` -> pixel coordinates (m, 2), its long edges divided. Raises ValueError, and what rasterio raises."""
+    """A ring (n, 2) of coordinates in `source` -> pixel coordinates (m, 2), its long edges divided. Raises ValueError, and what rasterio
+    raises."""
     corners = _pixels(ring, source, image, to_pixels)
     lengths = np.hypot(*np.diff(corners, axis=0).T)
     pieces = np.clip(np.ceil(lengths / _EDGE), 1, _PIECES).astype(int)

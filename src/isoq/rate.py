@@ -20,7 +20,8 @@ _TOLERANCE, _HOPELESS = 0.01, 0.05
 
 
 class RateSearch:
-    """What some tiles of an image cost, by quality. A step is 1/PER_OCTAVE octave of lambda per squared digital number, as fine as the levels.
+    """What some tiles of an image cost, by quality. A step is 1/PER_OCTAVE octave of lambda per squared digital number, as fine as the
+    levels.
 
     pieces: samples (bands, rows, cols) and nodata per band of each tile; block: pixels.
     """
@@ -37,7 +38,9 @@ class RateSearch:
         """Bytes of the tiles at a step; each step is coded once."""
         if step not in self._costs:
             goal = Goal(lam=lambda_of(step))
-            sizes = ordered(lambda piece: len(encode_tile(*piece, goal, self._model, self._block)[0]), self._pieces, self._threads)
+            sizes = ordered(
+                lambda piece: len(encode_tile(piece[0], piece[1], goal, self._model, self._block)[0]), self._pieces, self._threads
+            )
             self._costs[step] = sum(sizes)
         return self._costs[step]
 
@@ -47,27 +50,29 @@ class RateSearch:
         return nearest_step(self.cost, wanted, min(max(start, self._low + 1), self._high - 1), self._low, self._high)
 
 
-def code_at_rate(
-    rate: float, samples: int, beside: int, search: RateSearch, write: Callable[[float], tuple[dict, int, int]]
-) -> dict:
+def code_at_rate(rate: float, samples: int, beside: int, search: RateSearch, write: Callable[[float], tuple[dict, int, int]]) -> dict:
     """Write a file of `rate` bits per sample and return its summary, with the reason `rate_missed` if it is off by more than 1 %.
 
     samples: of the whole image; beside: expected bytes of the file beside its tiles; write: codes everything at a lambda and returns the
-    summary, the bytes of the tiles and those beside them. It is called once, and once more if the tiles of the search were not like the rest.
-    Raises BadInput if no quality has about that rate.
+    summary, the bytes of the tiles and those beside them. It is called once, and once more if the tiles of the search were not like the
+    rest. Raises BadInput if no quality has about that rate.
     """
     wanted, share = rate * samples / 8, search.samples / samples
     step = search.find((wanted - beside) * share)
     nearest = beside + search.cost(step) / share
     if abs(nearest / wanted - 1) > _HOPELESS:
-        raise BadInput(f"--bitrate {rate:g}: not reachable, the nearest is {8 * nearest / samples:.3g} bit/sample; choose a rate nearer to it")
+        raise BadInput(
+            f"--bitrate {rate:g}: not reachable, the nearest is {8 * nearest / samples:.3g} bit/sample; choose a rate nearer to it"
+        )
     result, size, beside = write(lambda_of(step))
     if abs((size + beside) / wanted - 1) > _TOLERANCE:
         better = search.find((wanted - beside) * search.cost(step) / size)
         if better != step:
             result, size, beside = write(lambda_of(better))
     if abs((size + beside) / wanted - 1) > _TOLERANCE:
-        result["rate_missed"] = "no quality of the model comes nearer" if share == 1 else "the tiles that the search coded are not like the rest"
+        result["rate_missed"] = (
+            "no quality of the model comes nearer" if share == 1 else "the tiles that the search coded are not like the rest"
+        )
     return result
 
 

@@ -15,12 +15,13 @@ KINDS = (*ERRORS, "quality", "bitrate")
 
 @dataclass(frozen=True)
 class Target:
-    """A target: `kind` is one of KINDS, `value` in its unit: one number, or a tuple with one per band (errors only; any sequence may be given).
+    """A target: `kind` is one of KINDS, `value` in its unit: one number, or a tuple with one per band (errors only; any sequence may be
+    given).
 
-    mse: squared digital numbers, every block; rmse: digital numbers, every block; psnr: dB relative to `peak` (default: the largest value of an
-    integer type, the largest valid value of float data); snr: dB relative to the variance of the band's valid pixels; quality: lambda per
-    squared digital number, no promise (None: only where a map says so); bitrate: bits per sample of the whole file, no promise. physical: mse and
-    rmse are in the unit of the bands' scales instead of digital numbers. Raises BadInput.
+    mse: squared digital numbers, every block; rmse: digital numbers, every block; psnr: dB relative to `peak` (default: the largest value
+    of an integer type, the largest valid value of float data); snr: dB relative to the variance of the band's valid pixels; quality: lambda
+    per squared digital number, no promise (None: only where a map says so); bitrate: bits per sample of the whole file, no promise.
+    physical: mse and rmse are in the unit of the bands' scales instead of digital numbers. Raises BadInput.
     """
 
     kind: str
@@ -38,7 +39,7 @@ class Target:
         if self.value is None and self.kind == "quality":
             return
         try:
-            values = tuple(float(v) for v in np.atleast_1d(self.value))
+            values = tuple(np.ravel(np.array(self.value, np.float64)).tolist())
         except (TypeError, ValueError) as error:
             raise BadInput(f"--{self.kind} {self.value}: give a number, or one per band") from error
         if not values or not np.isfinite(values).all():
@@ -50,7 +51,7 @@ class Target:
         object.__setattr__(self, "value", values if len(values) > 1 else values[0])
 
     def __str__(self) -> str:
-        return f"{self.kind} {_text(np.atleast_1d(self.value))}"
+        return f"{self.kind} {_text(np.array(self.value, np.float64))}"
 
     @property
     def is_error(self) -> bool:
@@ -68,9 +69,9 @@ class Target:
         return {"kind": self.kind, "value": self.value, **{k: v for k, v in more.items() if v}}
 
     def mse_per_band(self, statistics: BandStatistics, dtype: np.dtype, scales: Sequence[float] | None = None) -> np.ndarray:
-        """(bands,) float64, in squared digital numbers. `statistics` is used where `needs_statistics`; bands without valid pixels or without
-        variance get 1.0. scales: units per digital number of each band, for `physical`. Raises BadInput: the number of values is not
-        that of the bands, there are no scales, or an error is too large for a number."""
+        """(bands,) float64, in squared digital numbers. `statistics` is used where `needs_statistics`; bands without valid pixels or
+        without variance get 1.0. scales: units per digital number of each band, for `physical`. Raises BadInput: the number of values is
+        not that of the bands, there are no scales, or an error is too large for a number."""
         bands = statistics.variance.shape
         value = np.array(self.value, np.float64)
         if value.ndim and value.shape != bands:
@@ -87,7 +88,7 @@ class Target:
             else:
                 raise ValueError(f"{self.kind} is not an error")
         if not np.isfinite(mse).all():
-            raise BadInput(f"--{self.kind} {_text(np.atleast_1d(value))}: an error too large for any image; check the value")
+            raise BadInput(f"--{self.kind} {_text(value)}: an error too large for any image; check the value")
         return mse
 
 
@@ -96,7 +97,9 @@ def squared_scales(physical: bool, bands: int, scales: Sequence[float] | None) -
     if not physical:
         return np.ones(bands)
     if scales is None:
-        raise BadInput("--physical: the image has no scales; give the error in digital numbers, or set the scales (rio edit-info, gdal_edit.py)")
+        raise BadInput(
+            "--physical: the image has no scales; give the error in digital numbers, or set the scales (rio edit-info, gdal_edit.py)"
+        )
     squares = np.array([float(s) for s in scales]) ** 2
     if not (np.isfinite(squares).all() and (squares > 0).all()):
         raise BadInput(f"--physical: impossible scales ({', '.join(map(str, scales))}); give the error in digital numbers")
@@ -109,8 +112,8 @@ def _below(signal: np.ndarray, decibel: np.ndarray) -> np.ndarray:
     return np.where(power > 0, power * 10.0 ** (-decibel / 10), 1.0)
 
 
-def _text(values: Sequence[float]) -> str:
-    return ",".join(f"{v:g}" for v in values)
+def _text(values: Sequence[float] | np.ndarray) -> str:
+    return ",".join(f"{v:g}" for v in np.atleast_1d(values))
 
 
 @dataclass

@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from ..errors import BadInput
 
-
 TARGET_HELP = {
     "mse": ("X", "mean squared error of every block, in squared digital numbers"),
     "rmse": ("X", "root of it, in digital numbers"),
@@ -46,8 +45,12 @@ def add_coding(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|DIR", help="see isoq models (default: %(default)s)")
     parser.add_argument("--peak", type=float, metavar="P", help="peak of --psnr (default: the type's largest value; float: the band's)")
-    parser.add_argument("--physical", action="store_true", help="--mse, --rmse, --target-map and --roi-mse in the unit of the bands' scales")
-    parser.add_argument("--per-band", action="store_true", help="where a model takes bands jointly: the promise for each, not for their mean")
+    parser.add_argument(
+        "--physical", action="store_true", help="--mse, --rmse, --target-map and --roi-mse in the unit of the bands' scales"
+    )
+    parser.add_argument(
+        "--per-band", action="store_true", help="where a model takes bands jointly: the promise for each, not for their mean"
+    )
     parser.add_argument("--block", type=int, default=64, help="pixels per block side, a multiple of 16 (default: %(default)s)")
     parser.add_argument("--tile", type=int, default=1024, help="pixels per tile side, a multiple of the block (default: %(default)s)")
     parser.add_argument("--predictor", default="isoq", help="how a block's quality is found: isoq or paper (default: %(default)s)")

@@ -39,19 +39,22 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "--target-map",
         type=Path,
         metavar="FILE",
-        help="raster of target MSE, one band or one per band, georeferenced or of the image's size in pixels or blocks; a block keeps the smallest"
-        " of its pixels (nearest neighbour); the main target where it has nodata",
+        help="raster of target MSE, one band or one per band, georeferenced or of the image's size in pixels or blocks; a block keeps the "
+        "smallest of its pixels (nearest neighbour); the main target where it has nodata",
     )
     places.add_argument("--roi", type=Path, metavar="FILE.geojson", help="polygons in any reference system (no georeference: column, row)")
     places.add_argument(
-        "--roi-mse", type=float, metavar="X", help="MSE inside the polygons; blocks partly inside keep the smaller of it and the main target"
+        "--roi-mse",
+        type=float,
+        metavar="X",
+        help="MSE inside the polygons; blocks partly inside keep the smaller of it and the main target",
     )
     places.add_argument(
         "--quality-map",
         type=Path,
         metavar="FILE",
-        help="instead of a target: raster of LAMBDA, georeferenced or one value per block or per 16 x 16 pixels; no promise; with --quality for where"
-        " it has nodata",
+        help="instead of a target: raster of LAMBDA, georeferenced or one value per block or per 16 x 16 pixels; no promise; with "
+        "--quality for where it has nodata",
     )
     parser.add_argument("--single-pass", action="store_true", help="predict each block's quality, code once, correct nothing; no promise")
     add_coding(parser)
@@ -81,9 +84,7 @@ def _stem(source: Path) -> str:
     return stem.rpartition(".")[0] if Geometry.of_name(source) else stem
 
 
-def _one(
-    source: Path, path: Path, target: Target, places: Places, model: Model, how: Options, options: argparse.Namespace
-) -> dict:
+def _one(source: Path, path: Path, target: Target, places: Places, model: Model, how: Options, options: argparse.Namespace) -> dict:
     began = time.monotonic()
     with open_source(source, options.geometry) as image:
         d = image.description

@@ -17,7 +17,9 @@ KINDS = (*ERRORS, "quality")
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
-    parser.description = "Size and error expected for a list of targets. At most 8 tiles, evenly spread, are coded in memory, in a single pass."
+    parser.description = (
+        "Size and error expected for a list of targets. At most 8 tiles, evenly spread, are coded in memory, in a single pass."
+    )
     parser.epilog = "examples:\n  isoq estimate scene.tif --snr 25 30 35\n  isoq estimate scene.tif --mse 10 10,10,40 --json"
     parser.add_argument("path", metavar="SRC", help="the image")
     group = parser.add_argument_group("targets (one kind)", "an error may be one number per band, separated by commas")

@@ -57,13 +57,13 @@ def info(options: argparse.Namespace) -> None:
     }
     if options.json:
         return print_json(facts)
-    target = " ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in header["target"].values())
     print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}, {size} bytes, {facts['bits_per_sample']} bit/sample, {facts['ratio']} : 1")
     print(
         f"written by {header['software']} with model {header['model'][0]} ({header['model'][1]}), "
         f"tiles of {header['tile']}, blocks of {header['block']}"
     )
-    print(f"target: {target}{'' if 'above' in statistics else ' (no promise)'}; errors below are those the encoder measured")
+    promise = "" if "above" in statistics else " (no promise)"
+    print(f"target: {_asked(header['target'])}{promise}; errors below are those the encoder measured")
     if statistics["blocks"]:
         values = ", ".join(f"{k} {v:.4g}" for k, v in statistics["block_error"].items())
         print(f"{statistics['blocks']} blocks, MSE{' / target' if 'above' in statistics else ''}: {values}")
@@ -75,6 +75,15 @@ def info(options: argparse.Namespace) -> None:
     if d.bands > 16:
         print(f"... and {d.bands - 16} bands more (--json has all)")
     return None
+
+
+def _asked(target: dict) -> str:
+    value = target["value"]
+    numbers = [] if value is None else value if isinstance(value, list) else [value]
+    peak = f" peak {target['peak']:g}" if "peak" in target else ""
+    notes = {"physical": "physical units", "varied": "others from a map or polygons"}
+    extra = "".join(f", {text}" for key, text in notes.items() if key in target)
+    return f"{target['kind']} {','.join(f'{v:g}' for v in numbers)}".rstrip() + peak + extra
 
 
 def _promise(header: dict, statistics: dict) -> str:
