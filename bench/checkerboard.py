@@ -26,9 +26,9 @@ GOAL = 1.3
 PICTURE = HERE.parent / "docs" / "images" / "checkerboard.png"
 
 
-def worse_fields(rows: int, cols: int, side: int) -> np.ndarray:
-    """Which cells of a grid (rows, cols) lie in a worse field, with `side` cells along a field."""
-    i, j = np.indices((rows, cols)) // side
+def worse_fields(cells: int, side: int) -> np.ndarray:
+    """Which cells of a grid (cells, cells) lie in a worse field, with `side` cells along a field."""
+    i, j = np.indices((cells, cells)) // side
     return (i + j) % 2 == 1
 
 
@@ -42,9 +42,9 @@ def distance(side: int) -> np.ndarray:
 
 
 def coded(samples: np.ndarray, mse: float, model: isoq.model.Model) -> tuple[np.ndarray, dict, int]:
-    """The decoded samples (1, rows, cols), the summary, and the bytes of the file."""
+    """The decoded samples (1, side, side), the summary, and the bytes of the file."""
     out = io.BytesIO()
-    worse = worse_fields(*(n // BLOCK for n in samples.shape[1:]), FIELD // BLOCK)
+    worse = worse_fields(samples.shape[1] // BLOCK, FIELD // BLOCK)
 
     def field(box, asked: np.ndarray) -> np.ndarray:
         rows, cols = (slice(at // BLOCK, (at + n) // BLOCK) for at, n in ((box.row, box.rows), (box.col, box.cols)))
@@ -60,7 +60,7 @@ def coded(samples: np.ndarray, mse: float, model: isoq.model.Model) -> tuple[np.
 def profile(squared: np.ndarray) -> list[tuple[str, int, float]]:
     """Ranges of the distance in better fields: name, pixels, mean squared error over that of the interior."""
     side = len(squared)
-    better, far = ~worse_fields(side, side, FIELD), distance(side)
+    better, far = ~worse_fields(side, FIELD), distance(side)
     inside = [better & (far >= low) & (far < high) for low, high in pairwise((*EDGES, side))]
     interior = squared[inside[-1]].mean()
     names = [*(f"{low} to {high} pixels" for low, high in pairwise(EDGES)), f"{EDGES[-1]} and more"]
@@ -113,7 +113,8 @@ def main() -> None:
     if options.side < 2 * FIELD or options.side % FIELD:
         sys.exit(f"--side {options.side}: must be a multiple of {FIELD}, at least {2 * FIELD}")
     with open_source(options.image) as source:
-        samples = source.read(*options.at, options.side, options.side, slice(0, 1))
+        row, col = options.at
+        samples = source.read(row, col, options.side, options.side, slice(0, 1))
     mse = float(samples.var() * 10 ** (-options.snr / 10))
     decoded, summary, size = coded(samples, mse, isoq.load_model(options.model))
     lines = profile((decoded[0].astype(np.float64) - samples[0]) ** 2)

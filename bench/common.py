@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -34,7 +34,8 @@ PROCESSES = 2
 ONE_PASS = Options(threads=1, single_pass=True)
 Row = dict[str, str | int | float]
 Cells = tuple[str | int | float, ...]
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def geometric_mean(values: np.ndarray) -> float:
     return float(np.exp(np.log(values).mean()))
 
 
-def print_table(head: tuple[str, ...], lines: list[Cells]) -> None:
+def print_table(head: tuple[str, ...], lines: Sequence[Cells]) -> None:
     """Markdown, aligned: the first column to the left, the others to the right; floats with 3 decimals."""
     cells = [head, *[tuple(f"{c:.3f}" if isinstance(c, float) else str(c) for c in line) for line in lines]]
     widths = [max(3, *map(len, c)) for c in zip(*cells, strict=True)]

@@ -150,7 +150,7 @@ def jpeg2000(original: Original) -> list[bytes]:
         filled = np.where(valid, samples, round(samples[valid].mean())).astype(np.int64) - low
         filled = filled.astype(np.uint8 if filled.max() < 256 else np.uint16)
         psnr = 10 * math.log10(np.iinfo(filled.dtype).max ** 2 / target)
-        streams.append(imagecodecs.jpeg2k_encode(filled, level=psnr, codecformat="j2k", reversible=False))
+        streams.append(bytes(imagecodecs.jpeg2k_encode(filled, level=psnr, codecformat="j2k", reversible=False)))
     return streams
 
 

@@ -5,16 +5,17 @@ import math
 
 import numpy as np
 import pytest
-from cases import bug, crop, model, modest, other_model, terrain
+from cases import crop, model, modest, other_model, terrain
 from hypothesis import given
 from hypothesis import strategies as st
 from images import one_line
 
 import isoq
-from isoq.codec import ArraySource, File, Options, compress_to, windows
+from isoq.codec import ArraySource, Options, compress_to
 from isoq.errors import BadInput, UnsupportedImage, WrongModel
 from isoq.model import load_model
 from isoq.parallel import ordered
+from isoq.reader import File, windows
 from isoq.target import BandStatistics, Target
 
 

@@ -10,10 +10,12 @@ from cases import CROPS, DATA, crop, model, terrain
 from images import make, whole
 
 import isoq
-from isoq.codec import File, Options, compress_to, verify_against, windows
+from isoq.codec import Options, compress_to
 from isoq.errors import BadInput, DamagedFile
 from isoq.raster import create_sink, open_source
+from isoq.reader import File, windows
 from isoq.target import Target
+from isoq.verify import verify_against
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

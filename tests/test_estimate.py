@@ -12,10 +12,11 @@ from images import make, one_line
 
 import isoq
 from isoq.cli import main
-from isoq.codec import ArraySource, File, Options, compress_to
+from isoq.codec import ArraySource, Options, compress_to
 from isoq.errors import BadInput
 from isoq.estimate import estimate
 from isoq.rate import RateSearch, nearest_step
+from isoq.reader import File
 from isoq.target import Target
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -13,12 +13,13 @@ from rasterio.warp import transform, transform_bounds
 import isoq
 from isoq import blocks
 from isoq.cli import main
-from isoq.codec import File, Options, compress_to
+from isoq.codec import Options, compress_to
 from isoq.container import Box
 from isoq.control import Goal, joint
 from isoq.errors import BadInput
 from isoq.fields import Places, open_field
 from isoq.raster import Description, open_source
+from isoq.reader import File
 from isoq.target import Target
 from isoq.tile import encode_tile
 
@@ -146,6 +147,13 @@ def test_a_map_in_another_system(tmp_path):
 def _bounds(at: Affine, rows: int, cols: int) -> tuple[float, float, float, float]:
     (left, top), (right, bottom) = at @ (0, 0), at @ (cols, rows)
     return left, bottom, right, top
+
+
+def test_each_band_of_a_map_has_its_own_nodata(tmp_path):
+    path = make(tmp_path / "a.tif", terrain(2, 128, 128, "uint16"), crs="EPSG:32631", transform=from_origin(0, 5e6, 10, 10))
+    values = np.array([[[255, 6], [7, 8]], [[50, 60], [70, 255]]], "uint8")
+    map_ = make(tmp_path / "map.tif", values, crs="EPSG:32631", transform=from_origin(0, 5e6, 640, 640), nodata=255)
+    assert np.array_equal(everywhere(Places(map_), path=path), np.where(values == 255, 4000.0, values))
 
 
 @pytest.mark.parametrize("way", ["longitude and latitude", "crs member", "pixels"])

@@ -9,11 +9,11 @@ __all__ = ["File", "Target", "compress", "decompress", "load_model", "open"]
 
 if TYPE_CHECKING:
     from .api import compress, decompress, open
-    from .codec import File
     from .model import load_model
+    from .reader import File
     from .target import Target
 
-_HOME = {"compress": "api", "decompress": "api", "open": "api", "File": "codec", "load_model": "model", "Target": "target"}
+_HOME = {"compress": "api", "decompress": "api", "open": "api", "File": "reader", "load_model": "model", "Target": "target"}
 
 
 def __getattr__(name: str):

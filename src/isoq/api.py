@@ -9,9 +9,10 @@ from typing import Self
 
 import numpy as np
 
-from .codec import ArraySource, File, Options, compress_to, windows
+from .codec import ArraySource, Options, compress_to
 from .errors import BadInput
 from .model import Model, load_model
+from .reader import File, windows
 from .target import KINDS, Target
 
 DEFAULT_MODEL = "eo16"
@@ -42,7 +43,7 @@ def compress(
     out = io.BytesIO()
     source = ArraySource(array[None] if array.ndim == 2 else array, nodata)
     chosen = model if isinstance(model, Model) else load_model(model)
-    compress_to(out, source, Target(kind, value, peak), chosen, Options(block=block))
+    compress_to(out, source, Target(kind, tuple(np.ravel(value)), peak), chosen, Options(block=block))
     return out.getvalue()
 
 

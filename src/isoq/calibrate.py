@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from . import blocks, masks, quality
+from .control import REFINE
 from .group import BandGroup
 from .levels import level_to_lambda
 from .model import Model
@@ -19,9 +20,9 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
 
     images: samples (bands, rows, cols) and nodata per band, several of them; the middle 512 x 512 pixels of up to four groups of bands
     of each are used. The entries are `floor`: median over the blocks of the error of the unquantized autoencoder, per squared
-    normalized unit; `synthesis`: log2 of (pixel error / error in the latents), median per level; `paper`: alpha, a, b of the paper's
-    model, a and b by relative least squares of the mean gain, alpha the median of (MSE / MSE_0 - 1) / D^2. Raises ValueError if no
-    image has valid pixels.
+    normalized unit; `synthesis`: log2 of (pixel error / error that the coder left in the latents), median per level; `paper`: alpha, a,
+    b of the paper's model, a and b by relative least squares of the mean gain, alpha the median of (MSE / MSE_0 - 1) / D^2. Raises
+    ValueError if no image has valid pixels.
     """
     levels = np.unique(np.linspace(model.lowest, model.highest, _LEVELS).astype(int))
     floors, factors, alphas = [], [[] for _ in levels], []
@@ -35,12 +36,13 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
         refined = False
         rows, cols = group.samples.shape[1:]
         for k, level in enumerate(levels):
-            if 0.7 / lam[k] < 40 * np.median(floor) and not refined:
+            if 0.7 / lam[k] < REFINE * np.median(floor) and not refined:
                 refined = True
                 group.refine()
             grid = np.full((blocks.count(rows, _BLOCK), blocks.count(cols, _BLOCK)), level)
-            inside = quality.latent_error(group.y, grid, group.weight, model, _BLOCK)
-            outside = group.normalized_error(group.quantize(blocks.spread(grid, _BLOCK // 16, *group.weight.shape))[2], _BLOCK)
+            near = group.quantize(np.full(group.weight.shape, level))[2]
+            inside = quality.per_block(near - group.y, grid.shape, group.weight, _BLOCK)
+            outside = group.normalized_error(near, _BLOCK)
             used = (inside > 0) & (outside > 0)
             factors[k].append(np.log2(outside[used] / inside[used]))
             if not refined:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 import numpy as np
 
 from . import __version__, masks
-from .container import Box, ContainerReader, ContainerWriter, boxes, overhead
+from .container import Box, ContainerWriter, boxes, overhead
 from .control import Goal
 from .description import Description
-from .errors import BadInput, DamagedFile
-from .model import STRIDE, Model, model_for_file
+from .errors import BadInput
+from .model import STRIDE, Model
 from .parallel import ordered
 from .rate import RateSearch, code_at_rate
 from .target import BandStatistics, Target
-from .tile import ERROR_STEPS, Tile, TileReport, decode_tile, encode_tile, measure
+from .tile import TileReport, encode_tile
 
 _SAMPLES_PER_TILE = 1 << 21  # bands beyond this go into a tile of their own, so that several cores find work
 _SEARCH_TILES = 12
@@ -148,8 +148,8 @@ def compress_to(
         return write(goal_of)[0]
     pieces = [(samples, d.nodata[box.band : box.band + box.bands]) for box, samples in sample_tiles(source, parts, _SEARCH_TILES)]
     search = RateSearch(pieces, model, options.block, options.threads)
-    beside = overhead(header, d.metadata, len(parts), {})
-    return code_at_rate(target.value, d.bands * d.rows * d.cols, beside, search, lambda lam: write(lambda box: Goal(lam=lam)))
+    rate, beside = float(np.array(target.value)), overhead(header, d.metadata, len(parts), {})
+    return code_at_rate(rate, d.bands * d.rows * d.cols, beside, search, lambda lam: write(lambda box: Goal(lam=lam)))
 
 
 def tiling(d: Description, options: Options, model: Model) -> tuple[int, list[Box]]:
@@ -181,6 +181,7 @@ def file_header(d: Description, target: Target, model: Model, options: Options, 
         "model": [model.name, model.identity],
         "target": target.to_dict() | ({"varied": True} if varied else {}),
         "loop": "closed" if target.is_error and not options.single_pass else "single",
+        **({"per_band": True} if options.per_band else {}),
         "software": f"isoq {__version__}",
     }
 
@@ -191,7 +192,7 @@ class Summary:
     def __init__(self, bands: int, mse: np.ndarray | None):
         self._mse, self._statistics = mse, BandStatistics.empty(bands)
         self._squared, self._pixels = np.zeros(bands), np.zeros(bands)
-        self._counts = {"beyond": 0, "patched": 0, "patch_bytes": 0}
+        self._counts = {"beyond": 0, "calm": 0, "patched": 0, "patch_bytes": 0}
         self._blocks: list[np.ndarray] = []
         self._promised = False
 
@@ -208,7 +209,8 @@ class Summary:
 
     def to_dict(self) -> dict:
         """JSON: mse, variance and valid pixels per band; of the blocks their number and percentiles of MSE / target (of MSE without a
-        target), how many lie above their target, for how many the model's best quality was not enough, and how many bytes patch how
+        target), how many lie above their target, for how many the model's best
+        quality was not enough and for how many its lowest was too good, and how many bytes patch how
         many of them."""
         per_block = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
         result = {
@@ -229,116 +231,3 @@ class Summary:
 
 def _significant(values: Iterable[float]) -> list[float]:
     return [float(f"{v:.6g}") for v in values]
-
-
-class File:
-    """An open .isoq file: its header at once, tiles on demand. Raises DamagedFile and WrongModel, naming the file."""
-
-    def __init__(self, stream: BinaryIO, name: str = "data"):
-        self.name = name
-        with self._naming():
-            self._container = ContainerReader(stream)
-            self.header = self._container.header
-            try:
-                self.description = Description.from_dict({**self.header["image"], "metadata": self._container.metadata})
-                tile, block, depth = (int(self.header[k]) for k in ("tile", "block", "depth"))
-                if min(tile, block, depth) < 1:
-                    raise ValueError("impossible tiling")
-                self.model_name, self.model_identity = self.header["model"]
-                d = self.description
-                if d.rows / tile * d.cols / tile * d.bands / depth > 4 * len(self._container.sizes) + 4:
-                    raise ValueError("impossible tiling")
-                self.boxes = boxes(d.bands, d.rows, d.cols, tile, block, depth)
-            except (KeyError, TypeError, ValueError, OverflowError) as error:
-                raise DamagedFile(f"the header is not what it should be ({error}): the file is damaged") from error
-            if len(self.boxes) != len(self._container.sizes):
-                raise DamagedFile("the index does not fit the image: the file is damaged")
-
-    def statistics(self) -> dict:
-        """The summary that the encoder wrote."""
-        with self._naming():
-            return self._container.statistics()
-
-    def side_sizes(self) -> np.ndarray:
-        """Bytes of each tile."""
-        return self._container.sizes
-
-    def model(self, given: str | os.PathLike | Model | None = None) -> Model:
-        """The model that the file needs: `given`, else the shipped one of its name."""
-        with self._naming():
-            return model_for_file(self.model_name, self.model_identity, given)
-
-    def tiles(self, model: Model, threads: int = 1) -> Iterator[tuple[Box, Tile]]:
-        """All tiles in order, decoded."""
-        if len(self.boxes) == 1 and threads > 1:
-            model = model.with_threads(threads)
-        items = ((box, self._tile_data(number)) for number, box in enumerate(self.boxes))
-        with self._naming():
-            yield from ordered(lambda item: (item[0], self._decode(*item, model)), items, threads)
-
-    def _tile_data(self, number: int) -> bytes:
-        return self._container.tile(number)
-
-    def _decode(self, box: Box, data: bytes, model: Model) -> Tile:
-        nodata = self.description.nodata[box.band : box.band + box.bands]
-        return decode_tile(data, nodata, model, (box.bands, box.rows, box.cols), self.description.dtype)
-
-    def _naming(self) -> _Naming:
-        return _Naming(self.name)
-
-
-class _Naming:
-    """Puts the file's name in front of the errors that are about it."""
-
-    def __init__(self, name: str):
-        self._name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind, error, trace) -> None:
-        from .errors import WrongModel
-
-        if isinstance(error, DamagedFile | WrongModel) and not str(error).startswith(self._name):
-            raise kind(f"{self._name}: {error}") from error
-
-
-def windows(tiles: Iterator[tuple[Box, Tile]], bands: int) -> Iterator[tuple[Box, np.ndarray]]:
-    """Tiles joined over the groups of bands: a box with all bands and its samples (bands, rows, cols)."""
-    parts: list[np.ndarray] = []
-    for box, tile in tiles:
-        parts.append(tile.samples)
-        if box.band + box.bands == bands:
-            yield Box(box.row, box.col, box.rows, box.cols, 0, bands), parts[0] if len(parts) == 1 else np.concatenate(parts)
-            parts = []
-
-
-def verify_against(file: File, source: Readable, model: Model, threads: int, progress: Progress = lambda n: None) -> list[str]:
-    """Compare a file with the original: the list of what is not as recorded, empty if all is true.
-
-    Recorded block errors are rounded to 1/64 octave and another CPU may round single pixels differently, hence the small allowance.
-    """
-    d, problems, allowance = file.description, [], 1.002 * 2 ** (0.5 / ERROR_STEPS)
-    closed, shared = file.header.get("loop") == "closed", np.array(file.statistics().get("target_mse", [np.inf] * d.bands), float)
-    if (source.description.bands, source.description.rows, source.description.cols) != (d.bands, d.rows, d.cols):
-        raise BadInput(f"{file.name}: the image to compare with has another size or number of bands; give the original")
-    if source.description.dtype != d.dtype:
-        raise BadInput(f"{file.name}: the image to compare with is {source.description.dtype}, not {d.dtype}; give the original")
-    for box, tile in file.tiles(model, threads):
-        original = _read(source, box)
-        nodata = d.nodata[box.band : box.band + box.bands]
-        if not np.array_equal(masks.classify(original, nodata) == masks.VALID, tile.valid):
-            problems.append(f"tile at row {box.row}, column {box.col}: other pixels are masked than in the original")
-            continue
-        found = measure(original, tile.samples, tile.valid, file.header["block"])
-        recorded = tile.report.per_block
-        false = (found.per_block > recorded * allowance + 1e-6) | (found.per_block < recorded / allowance - 1e-6)
-        if false.any():
-            problems.append(f"tile at row {box.row}, column {box.col}: the recorded error of {int(false.sum())} blocks is not true")
-        if closed:
-            limits = shared[box.band : box.band + box.bands, None, None] if tile.report.target is None else tile.report.target
-            broken = found.per_block > limits * (1 + 1e-5)
-            if broken.any():
-                problems.append(f"tile at row {box.row}, column {box.col}: {int(broken.sum())} blocks are above their target")
-        progress(box.bands * box.rows * box.cols)
-    return problems

@@ -10,9 +10,11 @@ import numpy as np
 from . import blocks, quality
 from .group import BandGroup
 from .levels import PER_OCTAVE, lambda_to_level
-from .model import STRIDE
+from .qualitymap import latent_levels
 
 CORRECTIONS = 3
+# Below this many times the error of the unquantized autoencoder, that error is worth removing: it costs rate long before it is the target.
+REFINE = 150
 # The controller aims between 0.98 and 1.00 of the target: at the middle, less where this was its last chance.
 _AIM, _LAST_AIM, _LEAST = 0.988, 0.97, 0.975
 
@@ -50,13 +52,15 @@ def code(group: BandGroup, goal: Goal, mse: np.ndarray | None, block: int) -> Co
         level = lambda_to_level(np.asarray(goal.lam) * group.units().mean()).clip(group.model.lowest, group.model.highest)
         return _code(group, np.broadcast_to(level, grid), block)
     target = normalized_target(group, mse, block, goal.per_band)
-    if np.nanmin(target) < 40 * group.model.calibration["floor"]:
+    if np.nanmin(target) < REFINE * group.model.calibration["floor"]:
         group.refine()
     if goal.predictor == "paper":
         levels = quality.paper_levels(group.floor(block), target, group.model)
         slope = np.full(grid, -1.0 / PER_OCTAVE)
     else:
         levels, slope = quality.predicted_levels(group.y, group.weight, target, group.model, block)
+        error = group.latent_error(levels, block)
+        levels = quality.after_quantizing(levels, slope, error, target, group.model)
     coded = _code(group, levels, block)
     if not goal.closed:
         return coded
@@ -101,7 +105,7 @@ def joint(relative: np.ndarray, per_band: bool) -> np.ndarray:
 
 
 def _code(group: BandGroup, levels: np.ndarray, block: int) -> Coded:
-    return Coded(levels, *group.encode(blocks.spread(levels, block // STRIDE, *group.y.shape[1:])))
+    return Coded(levels, *group.encode(latent_levels(levels, block, *group.y.shape[1:])))
 
 
 def _corrected(levels: np.ndarray, reached: np.ndarray, slope: np.ndarray, group: BandGroup, last: bool) -> np.ndarray:

@@ -106,6 +106,7 @@ class _Grid:
                         resampling=Resampling.nearest,
                         dtype="float64",
                         nodata=np.nan,
+                        UNIFIED_SRC_NODATA="NO",  # else a band's nodata is a value wherever another band has one
                     )
                 self._opened.append(self._dataset)
             elif shape in sizes.values():

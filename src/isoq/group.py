@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import blocks, masks
+from . import blocks, masks, quality
 from .entropy.quantize import TRADE
 from .errors import DamagedFile
 from .model import LEAST_SIDE, STRIDE, Model
 from .normalize import Affine, robust
+from .qualitymap import latent_levels
 
 _SCALE_STEPS, _OFFSET_STEPS = 8, 8
 
@@ -79,6 +80,11 @@ class BandGroup:
         rows, cols = self.samples.shape[1:]
         error = (self.model.synthesis(y[None]) - self.x)[0, :, :rows, :cols]
         return blocks.mean_square(error, np.ones(error.shape, bool), block).mean(0)
+
+    def latent_error(self, levels: np.ndarray, block: int) -> np.ndarray:
+        """Error that coding at `levels` (per block) leaves in the latents, per block and pixel."""
+        near = self.quantize(latent_levels(levels, block, *self.weight.shape))[2]
+        return quality.per_block(near - self.y, levels.shape, self.weight, block)
 
     def quantize(self, levels: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
         """levels (h, w) -> stream, quantized latents and dequantized latents (both (M, h, w), the latter without gains)."""

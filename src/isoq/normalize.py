@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 # Normalized values beyond are limited, so that a stray value cannot overflow the transforms (the residual layer restores it).
 LIMIT = 2.0**20
 

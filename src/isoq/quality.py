@@ -14,6 +14,7 @@ from . import blocks
 from .entropy.quantize import deadzone
 from .levels import PER_OCTAVE, lambda_to_level
 from .model import STRIDE, Model
+from .qualitymap import latent_levels
 
 _ROUNDS = 4
 
@@ -51,22 +52,27 @@ def paper_levels(floor: np.ndarray, target: np.ndarray, model: Model) -> np.ndar
 
 
 def latent_error(y: np.ndarray, levels: np.ndarray, weight: np.ndarray, model: Model, block: int) -> np.ndarray:
-    """Error that quantization makes in the latents (M, h, w; gains not applied) at `levels` (per block), per block and pixel.
+    """Error that plain quantization would make in the latents (M, h, w; gains not applied) at `levels` (per block), per block and pixel.
 
     weight: (h, w), the share of valid pixels under each latent. The transforms are nearly orthonormal, so this is nearly the error of the
-    pixels; `calibration["synthesis"]` has the rest.
+    pixels.
     """
-    step = block // STRIDE
-    gains = model.gains(blocks.spread(levels, step, *weight.shape))
+    gains = model.gains(latent_levels(levels, block, *weight.shape))
     scaled = y * gains
-    error = (((deadzone(scaled) - scaled) / gains) ** 2).sum(0) / STRIDE**2
-    rows, cols = (n * step for n in levels.shape)
-    total, share = (blocks.sums(a[:rows, :cols], step) for a in (error * weight, weight))
+    return per_block((deadzone(scaled) - scaled) / gains, levels.shape, weight, block)
+
+
+def per_block(error: np.ndarray, grid: tuple[int, ...], weight: np.ndarray, block: int) -> np.ndarray:
+    """Error of the latents (M, h, w) -> mean square per pixel and block (block rows, block cols)."""
+    step = block // STRIDE
+    square = np.square(error).sum(0) / STRIDE**2
+    rows, cols = (n * step for n in grid)
+    total, share = (blocks.sums(a[:rows, :cols], step) for a in (square * weight, weight))
     return total / np.maximum(share, 1e-9)
 
 
 def calibrated(error: np.ndarray, levels: np.ndarray, model: Model) -> np.ndarray:
-    """Latent error -> expected pixel error, with the factor fitted as a function of the level."""
+    """Error in the latents, as the coder left it -> expected error of the pixels, with the factor fitted as a function of the level."""
     table = model.calibration["synthesis"]
     return error * np.exp2(np.interp(levels, table["level"], table["log2_factor"]))
 
@@ -91,3 +97,11 @@ def predicted_levels(y: np.ndarray, weight: np.ndarray, target: np.ndarray, mode
         before = levels, reached
         levels = np.clip(np.rint(levels + (wanted - reached) / slope), model.lowest, model.highest).astype(np.int64)
     return np.where(np.isnan(target), model.lowest, levels), slope
+
+
+def after_quantizing(levels: np.ndarray, slope: np.ndarray, error: np.ndarray, target: np.ndarray, model: Model) -> np.ndarray:
+    """Levels per block, corrected by the error that the coder really made in the latents at `levels`: its rate-distortion choices are
+    not in the prediction. All arrays per block."""
+    expected = np.maximum(calibrated(error, levels, model), 1e-12)
+    step = np.log2(np.where(np.isnan(target), expected, np.maximum(target, 1e-12)) / expected) / slope
+    return np.clip(np.rint(levels + step), model.lowest, model.highest).astype(np.int64)

@@ -1,11 +1,25 @@
-"""The quality map in the file: one level per block, coded as the difference to what its neighbours predict."""
+"""The quality map: one level per block, coded as the difference to what its neighbours predict, and what it means for each latent."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from . import blocks
 from .errors import DamagedFile
 from .levels import COUNT
+from .model import STRIDE
+
+# A latent is at most this much coarser than the finest around it: an octave of lambda. Basis functions reach into neighbouring blocks,
+# and a much coarser neighbour would spoil the border of a fine block (bench/checkerboard.py).
+RAMP = 64
+
+
+def latent_levels(levels: np.ndarray, block: int, rows: int, cols: int) -> np.ndarray:
+    """Levels per block (block rows, block cols) -> level of each latent position (rows, cols); block: pixels."""
+    own = blocks.spread(levels, block // STRIDE, rows, cols)
+    padded = np.pad(own, 1, mode="edge")
+    around = [padded[i : i + rows, j : j + cols] for i in range(3) for j in range(3)]
+    return np.maximum(own, np.max(around, axis=0) - RAMP)
 
 
 def map_residuals(levels: np.ndarray) -> np.ndarray:

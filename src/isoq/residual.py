@@ -7,7 +7,6 @@ too many steps (floats of extreme values or targets), the samples stand there as
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +14,7 @@ import numpy as np
 from .errors import DamagedFile
 from .stream import Reader, Writer, pack_integers, unpack_integers
 
-
-_MOST_STEPS = 1 << 22
+_MOST_STEPS, _NARROWER, _WIDEST = 1 << 22, 0.85, 1e37
 
 
 @dataclass(frozen=True)
@@ -36,35 +34,32 @@ def area(row: int, col: int, block: int) -> tuple[slice, slice]:
     return slice(row * block, (row + 1) * block), slice(col * block, (col + 1) * block)
 
 
-def step_for(mse: float, dtype: np.dtype) -> float:
-    """The widest step whose error stays under `mse`: uniform error of variance (step^2 - 1) / 12 for integers, step^2 / 12 for floats."""
-    if dtype.kind == "f":
-        return float(np.float32(math.sqrt(12 * mse) * 0.98))
-    return max(1, 2 * int((math.sqrt(12 * mse + 1) - 1) / 2) + 1)
-
-
 def correct(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, mse: float, place: tuple[int, int, int], block: int) -> Patch:
     """The patch that brings block `place` = (band, row, col) of `decoded` under `mse`; `decoded` (bands, rows, cols) is changed in place.
 
-    The actual error of a coarse step need not be uniform: the step shrinks until the target holds.
+    A block that misses by little needs only its worst pixels moved: the step starts at the largest error and shrinks until the target
+    holds.
     """
     band, row, col = place
     at = (band, *area(row, col, block))
     inside, start, wanted = valid[at], decoded[at].copy(), original[at][valid[at]]
     off = wanted.astype(np.float64) - start[inside]
-    step = step_for(mse, decoded.dtype)
+    whole = decoded.dtype.kind != "f"
+    worst = float(np.abs(off).max())
+    step = 2 * int(worst) + 1 if whole else float(np.float32(min(2 * worst, _WIDEST)))
     while step > 0 and np.abs(off).max() < _MOST_STEPS * step:
         values = np.rint(off / step).astype(np.int64)
         decoded[at] = apply(start, inside, values, step)
         if np.mean((decoded[at][inside].astype(np.float64) - wanted) ** 2) <= mse:
             return Patch(band, row, col, step, values)
-        step = float(np.float32(step * 0.8)) if decoded.dtype.kind == "f" else step - 2
+        step = (int(step * _NARROWER) - 1) // 2 * 2 + 1 if whole else float(np.float32(step * _NARROWER))
     decoded[at] = apply(start, inside, wanted, 0)
     return Patch(band, row, col, 0, wanted)
 
 
 def apply(block: np.ndarray, valid: np.ndarray, values: np.ndarray, step: float) -> np.ndarray:
-    """`block` (rows, cols) with its valid pixels moved by `values` steps, within the type's range, or, if the step is 0, set to `values`."""
+    """`block` (rows, cols) with its valid pixels moved by `values` steps, within the type's range, or, if the step is 0, set to
+    `values`."""
     out = block.copy()
     if step == 0:
         out[valid] = values
@@ -101,7 +96,7 @@ def unpack_onto(data: bytes, samples: np.ndarray, valid: np.ndarray, block: int)
         if band >= len(samples) or row * block >= samples.shape[1] or col * block >= samples.shape[2]:
             raise DamagedFile("a residual lies outside its tile: the file is damaged")
         step = reader.unpack("f")[0] if samples.dtype.kind == "f" else reader.varint()
-        if not 0 <= step < 1e38:
+        if not 0 <= step <= max(_WIDEST, 1 << 33):
             raise DamagedFile("a residual has an impossible step: the file is damaged")
         at = (band, *area(row, col, block))
         data, number = reader.part(), int(valid[at].sum())

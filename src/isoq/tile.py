@@ -13,7 +13,7 @@ from .errors import DamagedFile
 from .group import BandGroup, affine_of, padded_side, reconstruct
 from .model import STRIDE, Model
 from .normalize import Affine
-from .qualitymap import map_from_residuals, map_residuals
+from .qualitymap import latent_levels, map_from_residuals, map_residuals
 from .stream import Reader, Writer, pack_integers, unpack_integers
 
 DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
@@ -27,14 +27,15 @@ _BAND_STEPS, _NO_ERROR = 1024, -(1 << 20)  # recorded error of a band: steps per
 class TileReport:
     """What the encoder measured, after rounding to the image's type: squared error and valid pixels per band (bands,), mean squared
     error per block (bands, block rows, block cols; NaN without valid pixels), the targets of the blocks (same shape; None where all of
-    a band have the same, or there are none). Of the blocks: how many the network's best quality was not enough for, how many were
-    patched by the residual layer, and the bytes that took."""
+    a band have the same, or there are none). Of the blocks: how many the network's best quality was not enough for, for how many
+    its lowest was too good, how many were patched by the residual layer, and the bytes that took."""
 
     squared: np.ndarray
     pixels: np.ndarray
     per_block: np.ndarray
     target: np.ndarray | None = None
     beyond: int = 0
+    calm: int = 0
     patched: int = 0
     patch_bytes: int = 0
 
@@ -59,7 +60,7 @@ def encode_tile(
     mse, targets = _targets(goal, (bands, blocks.count(rows, block), blocks.count(cols, block)))
     out.part(targets)
     decoded = np.zeros_like(samples)
-    sides, streams, headers, check, beyond = [], [], Writer(), 0, 0
+    sides, streams, headers, check, beyond, calm = [], [], Writer(), 0, 0, 0
     for first in range(0, bands, model.bands):
         bunch = slice(first, min(first + model.bands, bands))
         mode, constant = _mode(samples[bunch], valid[bunch])
@@ -74,7 +75,9 @@ def encode_tile(
         coded = code(group, goal, None if mse is None else mse[index], block)
         check = zlib.crc32(coded.latents.astype("<i4", copy=False), check)
         decoded[bunch] = coded.decoded[: bunch.stop - first]
-        beyond += int((coded.levels == model.highest).sum()) if mse is not None else 0
+        if mse is not None:
+            beyond += int((coded.levels == model.highest).sum())
+            calm += int((coded.levels == model.lowest).sum())
         for numbers in group.codes:
             headers.signed(numbers[0])
             headers.signed(numbers[1])
@@ -86,7 +89,7 @@ def encode_tile(
     report = measure(samples, decoded, valid, block)
     layer = residual.pack(patches, samples.dtype)
     report.target = mse
-    report.beyond, report.patched, report.patch_bytes = beyond, len(patches), len(layer)
+    report.beyond, report.calm, report.patched, report.patch_bytes = beyond, calm, len(patches), len(layer)
     out.data += headers.data
     out.part(pack_integers(np.concatenate(sides)) if sides else b"")
     _write_errors(out, report)
@@ -208,9 +211,7 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
         report.target = np.exp2(steps.clip(-(1 << 14), 1 << 14) / ERROR_STEPS)
     latents, check = [], 0
     for (first, affine), residuals in zip(neural, per_group, strict=True):
-        levels = blocks.spread(
-            map_from_residuals(residuals, grid), block // STRIDE, padded_side(rows) // STRIDE, padded_side(cols) // STRIDE
-        )
+        levels = latent_levels(map_from_residuals(residuals, grid), block, padded_side(rows) // STRIDE, padded_side(cols) // STRIDE)
         q, near = model.entropy.decode(reader.part(), levels)
         check = zlib.crc32(q.astype("<i4", copy=False), check)
         result = reconstruct(near / model.gains(levels), affine, (model.bands, rows, cols), samples.dtype, model)

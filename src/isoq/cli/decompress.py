@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..codec import File, windows
 from ..errors import BadInput
 from ..files import expand
 from ..raster import create_sink, default_suffix
+from ..reader import File, windows
 from .common import add_output, add_threads, bar, folder_for, pair_up, print_json, refuse_duplicates
 
 

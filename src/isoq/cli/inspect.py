@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..codec import File, verify_against
 from ..errors import BrokenPromise
 from ..files import expand
 from ..model import load_model, shipped_models
+from ..reader import File
+from ..verify import verify_against
 from .common import add_threads, bar, print_json
 from .decompress import open_file
 
@@ -96,7 +97,10 @@ def _promise(header: dict, statistics: dict) -> str:
         if not statistics["above"]
         else f"{statistics['above']} BLOCKS ARE ABOVE THEIR TARGET"
     )
-    return f"closed loop: {kept}; {statistics['patched']} patched by a residual layer of {statistics['patch_bytes']} bytes"
+    return (
+        f"closed loop: {kept}; {statistics['patched']} patched by a residual layer of {statistics['patch_bytes']} bytes, "
+        f"{statistics['calm']} better than asked at the lowest quality"
+    )
 
 
 def verify(options: argparse.Namespace) -> None:

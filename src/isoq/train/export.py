@@ -78,8 +78,9 @@ class _Graph:
         return self.add("Concat", [low, self.sliced(y, 1, module.long, _END)], axis=1)
 
     def interleave(self, x: str, kernel: np.ndarray, first: int, bias: np.ndarray | None = None) -> str:
-        """A transposed convolution of stride 2, its taps at offsets -first ... from each even sample, as one convolution for each of the four
-        output phases: 1.4 times the arithmetic, but on this runtime's fast path. x is padded by as much as the kernel reaches."""
+        """A transposed convolution of stride 2, its taps at offsets -first ... from each even sample, as one convolution for each of
+        the four output phases: 1.4 times the arithmetic, but on this runtime's fast path. x is padded by as much as the kernel
+        reaches."""
         inputs, outputs, taps = kernel.shape[:3]
         reach = (taps - 1) // 4
         side = 2 * reach + 1

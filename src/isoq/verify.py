@@ -1,0 +1,48 @@
+"""Measuring again what a file records."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import masks
+from .codec import Progress, Readable
+from .control import joint
+from .errors import BadInput
+from .model import Model
+from .reader import File
+from .tile import ERROR_STEPS, measure
+
+
+def verify_against(file: File, source: Readable, model: Model, threads: int, progress: Progress = lambda n: None) -> list[str]:
+    """Compare a file with the original: the list of what is not as recorded, empty if all is true.
+
+    Recorded block errors are rounded to 1/64 octave, and another CPU may round single pixels of integer types differently, hence the small
+    allowances.
+    """
+    d, problems, allowance = file.description, [], 1.002 * 2 ** (0.5 / ERROR_STEPS)
+    least = 1e-3 if np.dtype(d.dtype).kind != "f" else 0.0
+    closed, shared = file.header.get("loop") == "closed", np.array(file.statistics().get("target_mse", [np.inf] * d.bands), float)
+    if (source.description.bands, source.description.rows, source.description.cols) != (d.bands, d.rows, d.cols):
+        raise BadInput(f"{file.name}: the image to compare with has another size or number of bands; give the original")
+    if source.description.dtype != d.dtype:
+        raise BadInput(f"{file.name}: the image to compare with is {source.description.dtype}, not {d.dtype}; give the original")
+    for box, tile in file.tiles(model, threads):
+        original = source.read(box.row, box.col, box.rows, box.cols, slice(box.band, box.band + box.bands))
+        nodata = d.nodata[box.band : box.band + box.bands]
+        if not np.array_equal(masks.classify(original, nodata) == masks.VALID, tile.valid):
+            problems.append(f"tile at row {box.row}, column {box.col}: other pixels are masked than in the original")
+            continue
+        found = measure(original, tile.samples, tile.valid, file.header["block"])
+        recorded = tile.report.per_block
+        false = (found.per_block > recorded * allowance + least) | (found.per_block < recorded / allowance - least)
+        if false.any():
+            problems.append(f"tile at row {box.row}, column {box.col}: the recorded error of {int(false.sum())} blocks is not true")
+        if closed:
+            limits = shared[box.band : box.band + box.bands, None, None] if tile.report.target is None else tile.report.target
+            relative, together = found.per_block / limits, model.bands
+            groups = [joint(relative[b : b + together], file.header.get("per_band", False)) for b in range(0, box.bands, together)]
+            broken = np.array(groups) > 1 + 1e-5
+            if broken.any():
+                problems.append(f"tile at row {box.row}, column {box.col}: {int(broken.sum())} blocks are above their target")
+        progress(box.bands * box.rows * box.cols)
+    return problems
