@@ -103,6 +103,8 @@ class _Graph:
         if isinstance(module, Up):
             return self.up(x, module)
         if isinstance(module, GDN):
+            if not module.gamma.any():  # frozen as the identity (beta is 1 up to 1e-6, which analysis and synthesis undo)
+                return x
             gamma = (0.1 * module.gamma**2).detach().numpy()
             beta = (module.beta**2 + 1e-6).detach().numpy()
             norm = self.convolve(self.add("Abs", [x]), gamma, beta, stride=1)

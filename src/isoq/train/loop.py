@@ -22,7 +22,8 @@ from .rate import ContextRate
 
 @dataclass(frozen=True)
 class Schedule:
-    """minutes of training; patch side in pixels (a multiple of 64); learning rates of the parts (FINDINGS, "Training")."""
+    """minutes of training; patch side in pixels (a multiple of 64); learning rates of the parts; keep_transforms: train the
+    entropy model only, on transforms and gains as they start (for the default preset the 9/7 wavelet, GDN being the identity)."""
 
     minutes: float = 60.0
     patch: int = 192
@@ -35,6 +36,7 @@ class Schedule:
     seed: int = 0
     save_every: float = 60.0
     check_every: float = 180.0
+    keep_transforms: bool = False
 
     def factor(self, step: int, done: float) -> float:
         """Learning-rate factor: warm-up of 300 steps, flat for 40 % of the time, then a cosine down to 2 %."""
@@ -104,6 +106,8 @@ def train(config: NetworkConfig, schedule: Schedule, patches: Patches, check: np
     """
     torch.manual_seed(schedule.seed)
     model, average = Trainee(config), Trainee(config)
+    if schedule.keep_transforms:
+        model.network.freeze()
     average.load_state_dict(model.state_dict())
     model.to(memory_format=torch.channels_last)
     net = model.network

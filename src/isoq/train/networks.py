@@ -228,6 +228,14 @@ class Network(nn.Module):
                 self.modulation[-1].weight.zero_()
                 self.modulation[-1].bias.zero_()
 
+    def freeze(self) -> None:
+        """Keep transforms and gains as they are, with GDN as the identity: what `Schedule.keep_transforms` trains around."""
+        for layer in self.modules():
+            if isinstance(layer, GDN):
+                layer.gamma.data.zero_()
+        for p in self.parameters():
+            p.requires_grad_(False)
+
     @torch.no_grad()
     def _start_from_wavelet(self) -> None:
         """Low-pass channels are split by the 9/7 wavelet, detail channels only rearranged (four phases each): perfect reconstruction."""
