@@ -47,7 +47,7 @@ def restore(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None
 def _holds(dtype: np.dtype, value: float | None) -> bool:
     """Whether a pixel can have this value at all: GDAL files do carry -999 or NaN as nodata of unsigned bands."""
     if value is None or dtype.kind == "f":
-        return value is not None and (np.isnan(value) or abs(value) <= np.finfo(dtype).max or np.isinf(value))
+        return value is not None and (np.isnan(value) or abs(value) <= float(np.finfo(dtype).max) or np.isinf(value))
     limits = np.iinfo(dtype)
     return bool(np.isfinite(value)) and value == int(value) and limits.min <= value <= limits.max
 
