@@ -115,7 +115,8 @@ def test_a_map_on_the_images_grid(tmp_path, block, per_block):
     assert everywhere(Places(map_), Target("mse", 300.0), path, block) == pytest.approx(wanted)
     arguments = ["compress", path, "--mse", 300, "--target-map", map_, "--block", block, "--tile", 2 * block, "--quiet"]
     assert main([str(a) for a in arguments]) == 0
-    assert np.median(kept(path, tmp_path / "a.isoq", wanted, block)) > 0.5  # levels of neighbours are ramped, so coarse blocks among fine ones end below their target
+    # Levels of neighbours are ramped: coarse blocks among fine ones end below their target.
+    assert np.median(kept(path, tmp_path / "a.isoq", wanted, block)) > 0.5
 
 
 def test_gaps_inside_a_block_have_the_main_target(tmp_path):
