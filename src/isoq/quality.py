@@ -16,7 +16,7 @@ from .levels import PER_OCTAVE, lambda_to_level
 from .model import STRIDE, Model
 from .qualitymap import latent_levels
 
-_ROUNDS = 4
+_ROUNDS = 3
 
 
 @cache
