@@ -24,7 +24,8 @@ def minima(a: np.ndarray, block: int) -> np.ndarray:
 
 def mean_square(error: np.ndarray, valid: np.ndarray, block: int) -> np.ndarray:
     """error and valid (bool), both (..., rows, cols) -> mean squared error over the valid pixels of each block, NaN where there is none."""
-    total, number = sums(np.where(valid, np.square(error, dtype=np.float64), 0), block), sums(valid, block)
+    square = np.square(error, dtype=np.float64)
+    total, number = sums(square if valid.all() else np.where(valid, square, 0), block), sums(valid, block)
     return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
 
 

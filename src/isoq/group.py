@@ -83,8 +83,12 @@ class BandGroup:
 
     def latent_error(self, levels: np.ndarray, block: int) -> np.ndarray:
         """Error that coding at `levels` (per block) leaves in the latents, per block and pixel."""
-        near = self.quantize(latent_levels(levels, block, *self.weight.shape))[2]
-        return quality.per_block(near - self.y, levels.shape, self.weight, block)
+        spread = latent_levels(levels, block, *self.weight.shape)
+        gains = self.model.gains(spread)
+        error = self.model.entropy.quantize(self.y * gains, spread, TRADE)
+        error /= gains
+        error -= self.y
+        return quality.per_block(error, levels.shape, self.weight, block)
 
     def quantize(self, levels: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
         """levels (h, w) -> stream, quantized latents and dequantized latents (both (M, h, w), the latter without gains)."""

@@ -59,7 +59,10 @@ def latent_error(y: np.ndarray, levels: np.ndarray, weight: np.ndarray, model: M
     """
     gains = model.gains(latent_levels(levels, block, *weight.shape))
     scaled = y * gains
-    return per_block((deadzone(scaled) - scaled) / gains, levels.shape, weight, block)
+    error = deadzone(scaled)
+    error -= scaled
+    error /= gains
+    return per_block(error, levels.shape, weight, block)
 
 
 def per_block(error: np.ndarray, grid: tuple[int, ...], weight: np.ndarray, block: int) -> np.ndarray:

@@ -133,10 +133,12 @@ class BandStatistics:
     def of(cls, samples: np.ndarray, valid: np.ndarray) -> BandStatistics:
         """samples and valid (bands, rows, cols)."""
         number = valid.sum((1, 2)).astype(np.float64)
-        x = np.where(valid, samples, 0).astype(np.float64)
+        whole = bool(valid.all())
+        x = (samples if whole else np.where(valid, samples, 0)).astype(np.float64)
         mean = x.sum((1, 2)) / np.maximum(number, 1)
-        squared = (np.where(valid, x - mean[:, None, None], 0) ** 2).sum((1, 2))
-        return cls(number, mean, squared, np.where(valid, x, -np.inf).max((1, 2)))
+        largest = (x if whole else np.where(valid, x, -np.inf)).max((1, 2))
+        x -= mean[:, None, None]
+        return cls(number, mean, np.square(x, out=x).sum((1, 2), where=True if whole else valid), largest)
 
     def merge(self, other: BandStatistics, bands: slice) -> None:
         """Add what was gathered elsewhere on `bands`."""

@@ -137,7 +137,10 @@ def _mode(samples: np.ndarray, valid: np.ndarray) -> tuple[int, np.ndarray]:
 
 def measure(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block: int) -> TileReport:
     """The report on `decoded` against `original`, all (bands, rows, cols)."""
-    error = np.where(valid, decoded.astype(np.float64) - np.where(valid, original, 0), 0)
+    if valid.all():
+        error = np.subtract(decoded, original, dtype=np.float64)
+    else:
+        error = np.where(valid, decoded.astype(np.float64) - np.where(valid, original, 0), 0)
     return TileReport((error**2).sum((1, 2)), valid.sum((1, 2)), blocks.mean_square(error, valid, block))
 
 

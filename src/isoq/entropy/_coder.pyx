@@ -136,8 +136,8 @@ cdef class ContextCoder:
         term.place = _first(self._keep[f"{name}_place"])
         term.weight = _first(self._keep[f"{name}_weight"])
 
-    def encode(self, const float[:, :, ::1] y, const int32_t[:, ::1] up, const int32_t[:, ::1] down, float trade, bint trace=False):
-        """y (channels, rows, cols) -> bytes, q int32, reconstruction float32, and with trace: tables, symbols, flips."""
+    def encode(self, const float[:, :, ::1] y, const int32_t[:, ::1] up, const int32_t[:, ::1] down, float trade, bint trace=False, bint stream=True):
+        """y (channels, rows, cols) -> bytes (None without stream), q int32, reconstruction float32, and with trace: tables, symbols, flips."""
         cdef Grid grid
         cdef SlotList slots
         cdef Trace log
@@ -156,11 +156,11 @@ cdef class ContextCoder:
         log.symbol = &sv[0, 0, 0] if trace else NULL
         log.flip = &fv[0, 0, 0] if trace else NULL
         with nogil:
-            ok = encode_latents(&self.model, &grid, &y[0, 0, 0], trade, &qv[0, 0, 0], &nv[0, 0, 0], &slots, &log)
+            ok = encode_latents(&self.model, &grid, &y[0, 0, 0], trade, &qv[0, 0, 0], &nv[0, 0, 0], &slots if stream else NULL, &log)
         if not ok:
             free(slots.slots)
             raise MemoryError
-        data = _stream(&slots)
+        data = _stream(&slots) if stream else None
         return (data, q, near, table, symbol, flip) if trace else (data, q, near)
 
     def decode(self, const uint8_t[::1] data, const int32_t[:, ::1] up, const int32_t[:, ::1] down):

@@ -326,7 +326,8 @@ typedef struct {
     int8_t *flip;
 } Trace;
 
-/* Chooses q for each y (rounding, or one step nearer to the prediction where that costs less: error^2 + trade * bits) and lists the slots. */
+/* Chooses q for each y (rounding, or one step nearer to the prediction where that costs less: error^2 + trade * bits) and lists the slots,
+   unless list is null. */
 static int encode_latents(const Model *m, const Grid *g, const float *y, float trade, int32_t *q, float *reconstruction, SlotList *list,
                           const Trace *trace) {
     Planes p;
@@ -348,7 +349,7 @@ static int encode_latents(const Model *m, const Grid *g, const float *y, float t
                     if (d1 * d1 + trade * code_length(m, &k, other) < d0 * d0 + trade * code_length(m, &k, best)) best = other;
                 }
                 int32_t r = residual(&k, best), shifted = r >> k.shift;
-                put_value(list, m->cdf + (size_t)k.table * (SYMBOLS + 1), k.shift, r);
+                if (list) put_value(list, m->cdf + (size_t)k.table * (SYMBOLS + 1), k.shift, r);
                 q[row + j] = best;
                 reconstruction[row + j] = reconstruct(m, &k, best, shifted);
                 remember(best, &k, g->down[i * g->cols + j], a + j, v + j);
@@ -362,7 +363,7 @@ static int encode_latents(const Model *m, const Grid *g, const float *y, float t
         frame(&p, c);
     }
     release(&p);
-    return ok && !list->failed;
+    return ok && !(list && list->failed);
 }
 
 /* 1: decoded; 0: the stream is damaged; -1: no memory. */

@@ -78,6 +78,11 @@ class ContextModel:
         up, down = self._scales(levels)
         return self._coder.encode(np.ascontiguousarray(y, np.float32), up, down, trade, trace)
 
+    def quantize(self, y: np.ndarray, levels: np.ndarray, trade: float = 0.0) -> np.ndarray:
+        """The reconstruction alone, as `encode` would return it."""
+        up, down = self._scales(levels)
+        return self._coder.encode(np.ascontiguousarray(y, np.float32), up, down, trade, False, False)[2]
+
     def decode(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The quantized latents and their reconstruction, as `encode` returned them. Raises DamagedFile."""
         up, down = self._scales(levels)

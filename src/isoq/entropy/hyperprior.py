@@ -150,6 +150,10 @@ class HyperpriorModel:
         main = encode_symbols(q.ravel(), self.table_indices(z, rows, cols).ravel(), *self._tables)
         return _LENGTH.pack(len(side)) + side + main, q, q.astype(np.float32)
 
+    def quantize(self, y: np.ndarray, levels: np.ndarray, trade: float = 0.0) -> np.ndarray:
+        """The reconstruction alone, as `encode` would return it."""
+        return np.rint(np.clip(y, -CONSTANTS["max_latent"], CONSTANTS["max_latent"])).astype(np.float32)
+
     def decode(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Stream, levels (h, w) -> q int32 and reconstruction float32, both (M, h, w). DamagedFile if no encoder wrote the stream."""
         rows, cols = levels.shape

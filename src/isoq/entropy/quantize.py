@@ -14,4 +14,7 @@ DEADZONE = 0.15
 
 def deadzone(y: np.ndarray) -> np.ndarray:
     """Latents (float32, gains applied) -> integers as float32, rounding thresholds moved outwards by half of DEADZONE."""
-    return np.sign(y) * np.floor(np.abs(y) + (0.5 - DEADZONE / 2))
+    q = np.abs(y)
+    q += 0.5 - DEADZONE / 2
+    np.floor(q, out=q)
+    return np.copysign(q, y, out=q)
