@@ -1,9 +1,7 @@
 """Samples come back by any window, and nothing half-written is ever left behind."""
 
-import math
 import resource
 import signal
-import warnings
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from hypothesis import strategies as st
 from images import DTYPES, make, one_line, samples, save, through_json, whole
 
 from isoq.errors import BadInput, OutputExists, UnsupportedImage
-from isoq.raster import Description, create_sink, default_suffix, open_source, valid_mask
+from isoq.raster import Description, create_sink, default_suffix, open_source
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 AUX = "<PAMDataset><PAMRasterBand band='1'><NoDataValue>9</NoDataValue></PAMRasterBand></PAMDataset>"
@@ -207,17 +205,6 @@ def test_other_drivers_come_with_their_side_files(tmp_path, driver, name):
     assert again.nodata == description.nodata
     assert {key: again.metadata[key] for key in ("crs", "transform")} == description.metadata
     assert all(path.is_file() for path in tmp_path.iterdir())
-
-
-def test_valid_mask():
-    floats = np.array([[[1, np.nan, np.inf, -9999.9]], [[1, np.nan, -np.inf, -9999.9]]], "float32")
-    assert valid_mask(floats, (-9999.9, None)).tolist() == [[[True, False, False, False]], [[True, False, False, True]]]
-    assert valid_mask(floats, (math.nan, 1e300)).tolist() == [[[True, False, False, True]]] * 2
-    integers = np.array([[[0, 7, 255]]], "uint8")
-    for nodata, expected in [(None, 3), (7, 2), (-1.0, 3), (7.5, 3), (math.nan, 3), (math.inf, 3), (1e300, 3)]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            assert valid_mask(integers, (nodata,)).sum() == expected
 
 
 def test_layout(tmp_path):

@@ -22,7 +22,7 @@ from isoq.description import RGB, Description, colours_of, create_gtiff, describ
 from isoq.errors import BadInput, OutputExists
 from isoq.raw import CONVENTION, Geometry
 
-__all__ = ["Description", "Sink", "Source", "create_sink", "default_suffix", "open_source", "valid_mask"]
+__all__ = ["Description", "Sink", "Source", "create_sink", "default_suffix", "open_source"]
 
 _SIDECARS = (".aux.xml", ".ovr", ".msk")  # files that GDAL takes for a part of the image beside them
 _CREATION = {  # where a driver's defaults are lossy or wasteful
@@ -101,16 +101,6 @@ def open_source(path: str | os.PathLike[str], geometry: str | None = None) -> So
     """
     raw = Geometry.parse(geometry) if geometry is not None else Geometry.of_name(Path(path))
     return _RawSource(Path(path), raw) if raw else _RasterSource(os.fspath(path))
-
-
-def valid_mask(samples: np.ndarray, nodata: Sequence[float | None]) -> np.ndarray:
-    """Which samples (bands, rows, cols) are measurements: bool of the same shape, False at the band's nodata and where not finite."""
-    valid = np.isfinite(samples)
-    with np.errstate(over="ignore"):  # a nodata value beyond float32 becomes infinite
-        for band, value in enumerate(nodata):
-            if value is not None:
-                valid[band] &= samples[band] != float(value)
-    return valid
 
 
 class Sink(ABC):

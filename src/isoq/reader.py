@@ -44,10 +44,6 @@ class File:
         with self._naming():
             return self._container.statistics()
 
-    def side_sizes(self) -> np.ndarray:
-        """Bytes of each tile."""
-        return self._container.sizes
-
     def model(self, given: str | os.PathLike | Model | None = None) -> Model:
         """The model that the file needs: `given`, else the shipped one of its name."""
         with self._naming():

@@ -44,9 +44,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patch", type=int, default=192, help="pixels per patch side, a multiple of 64 (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=8, help="patches per step (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
-    parser.add_argument(
-        "--keep-transforms", action="store_true", help="train the entropy model only (default preset: on the 9/7 wavelet)"
-    )
+    parser.add_argument("--keep-transforms", action="store_true", help="train the entropy model only (default preset: on the 9/7 wavelet)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
