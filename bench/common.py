@@ -23,8 +23,9 @@ from tqdm import tqdm
 
 from isoq import File, Target, load_model
 from isoq.codec import ArraySource, Options, compress_to
+from isoq.masks import VALID, classify
 from isoq.model import Model
-from isoq.raster import open_source, valid_mask
+from isoq.raster import open_source
 from isoq.tile import measure
 
 HERE = Path(__file__).parent
@@ -52,7 +53,7 @@ class Image:
         with open_source(self.path) as source:
             d = source.description
             samples = np.concatenate([source.read(0, 0, d.rows, d.cols, slice(n, n + 1)) for n in self.bands])
-        return samples, valid_mask(samples, (self.nodata,) * len(samples))
+        return samples, classify(samples, (self.nodata,) * len(samples)) == VALID
 
 
 def arguments(about: str | None, strata: list[str], snr: list[float], bands: int = 16) -> argparse.ArgumentParser:
