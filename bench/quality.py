@@ -241,14 +241,14 @@ def uniform_bytes(original: Original, band: int, mse: float, places: list[Box], 
             at = np.index_exp[band : band + 1, box.row : box.row + box.rows, box.col : box.col + box.cols]
             samples, valid = original.samples[at], original.valid[at]
             if valid.any() and np.ptp(samples[valid]) > 0:
-                groups.append(BandGroup(samples, valid, model))
+                groups.append(BandGroup(samples, valid, model, BLOCK))
                 groups[-1].refine()
 
     def trial(lam: float) -> tuple[float, int]:
         """log of the mean squared error, bytes."""
         squared, size = 0.0, 0
         for group in groups:
-            coded = code(group, Goal(lam=lam), None, BLOCK)
+            coded = code(group, Goal(lam=lam), None)
             error = coded.decoded.astype(np.float64) - group.samples
             squared, size = squared + float((error[group.valid] ** 2).sum()), size + len(coded.stream)
         return math.log(max(squared, 1e-9) / original.valid[band].sum()), size

@@ -71,8 +71,8 @@ def encode_tile(
         if mode != NEURAL:
             continue
         index = np.minimum(np.arange(first, first + model.bands), bands - 1)
-        group = BandGroup(samples[index], valid[index], model)
-        coded = code(group, goal, None if mse is None else mse[index], block)
+        group = BandGroup(samples[index], valid[index], model, block)
+        coded = code(group, goal, None if mse is None else mse[index])
         check = zlib.crc32(coded.latents.astype("<i4", copy=False), check)
         decoded[bunch] = coded.decoded[: bunch.stop - first]
         if mse is not None:

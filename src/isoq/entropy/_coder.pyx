@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Thin wrapper of coder.h: checks sizes, owns buffers, releases the GIL. The Python side of it is context.py and symbols.py."""
+"""Thin wrapper of coder.h: checks sizes, owns buffers, releases the GIL. The Python side of it is context.py, quantize.py and stream.py."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -45,6 +45,7 @@ cdef extern from "coder.h" nogil:
     void put_value(SlotList *, const uint16_t *, int, int32_t)
     int64_t take_value(Reader *, const uint16_t *, int)
     int encode_latents(const Model *, const Grid *, const float *, float, int32_t *, float *, SlotList *, const Trace *)
+    void deadzone_squares(const float *, const float *, float, float *, size_t)
     int decode_latents(const Model *, const Grid *, const uint8_t *, size_t, int32_t *, float *)
 
 CONSTANTS = dict(
@@ -105,6 +106,18 @@ def decode_symbols(const uint8_t[::1] data, const uint16_t[::1] tables, const ui
         if not bad and not finished(&reader):
             bad = 1
     return None if bad else out
+
+
+def quantization_squares(const float[:, :, ::1] y, const float[:, :, ::1] gains, float threshold):
+    """Squared error of dead-zone quantization of y with `gains`, (channels, rows, cols) all three, per latent, gains taken back."""
+    if y.shape[0] != gains.shape[0] or y.shape[1] != gains.shape[1] or y.shape[2] != gains.shape[2]:
+        raise ValueError("sizes differ")
+    out = np.empty((y.shape[0], y.shape[1], y.shape[2]), np.float32)
+    cdef float[:, :, ::1] view = out
+    if out.size:
+        with nogil:
+            deadzone_squares(&y[0, 0, 0], &gains[0, 0, 0], threshold, &view[0, 0, 0], y.shape[0] * y.shape[1] * y.shape[2])
+    return out
 
 
 cdef class ContextCoder:

@@ -366,6 +366,19 @@ static int encode_latents(const Model *m, const Grid *g, const float *y, float t
     return ok && !(list && list->failed);
 }
 
+/* Squared error that quantization with a dead zone leaves: q = floor(|y| gain + threshold), where values beyond 2^23 are exact. */
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+__attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+static void deadzone_squares(const float *restrict y, const float *restrict gain, float threshold, float *restrict out, size_t n) {
+    for (size_t k = 0; k < n; k++) {
+        float scaled = fabsf(y[k]) * gain[k];
+        scaled = scaled < (float)MAX_LATENT ? scaled : 0;
+        float off = (scaled - (float)(int32_t)(scaled + threshold)) / gain[k];
+        out[k] = off * off;
+    }
+}
+
 /* 1: decoded; 0: the stream is damaged; -1: no memory. */
 static int decode_latents(const Model *m, const Grid *g, const uint8_t *data, size_t size, int32_t *q, float *reconstruction) {
     Planes p;
