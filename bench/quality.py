@@ -28,7 +28,7 @@ from isoq.control import Goal, code
 from isoq.group import BandGroup
 from isoq.model import Model
 from isoq.stream import Reader, Writer
-from isoq.tile import CONSTANT, DTYPES, NEURAL
+from isoq.tile import CONSTANT, DTYPES, NEURAL, NO_ERROR
 
 BLOCK = 64
 LEAST = {"uint8": 0.3, "uint16": 2.0, "int16": 2.0}  # target MSE, squared digital numbers
@@ -50,8 +50,7 @@ CLOSED_HEAD = (
     "patched",
     "patches, % of bytes",
     "bit/sample",
-    "quality map",
-    "recorded errors",
+    "quality map and errors",
     "over uniform, %",
     "time / one pass",
 )
@@ -192,11 +191,10 @@ def closed_only(data: bytes, original: Original, mse: np.ndarray, model: Model) 
     part, places = anatomy(data), File(io.BytesIO(data)).boxes
     uniform = sum(uniform_bytes(original, band, float(value), places, model) for band, value in enumerate(mse))
     return {
-        "map_bytes": part["map"] + part["targets"],
-        "errors_bytes": part["errors"],
+        "side_bytes": part["side"] + part["targets"],
         "patched": part["patched"],
         "patch_bytes": part["residuals"],
-        "uniform_bytes": len(data) - part["map"] - part["streams"] - part["residuals"] + uniform,
+        "uniform_bytes": len(data) - part["side"] - part["streams"] - part["residuals"] + uniform,
     }
 
 
@@ -218,11 +216,12 @@ def anatomy(data: bytes) -> Counter[str]:
                 neural += 1
                 tile.signed()
                 tile.signed()
-        size["map"] += len(tile.part())
         of_bands = Writer()
         for _ in range(bands):
-            of_bands.signed(tile.signed())
-        size["errors"] += len(of_bands.data) + len(tile.part())
+            of_bands.signed(code := tile.signed())
+            if code != NO_ERROR:
+                of_bands.signed(tile.signed())
+        size["side"] += len(of_bands.data) + len(tile.part())
         size["streams"] += sum(len(tile.part()) for _ in range(neural))
         tile.take(4)
         layer = tile.part()
@@ -285,7 +284,7 @@ def closed_line(name: str, found: list[Result]) -> Cells:
     """A line of the closed loop's table."""
     closed, single = ([r for r in found if r.row["method"] == method] for method in (CLOSED, SINGLE))
     of = {key: total(closed, key) for key, value in closed[0].row.items() if not isinstance(value, str)}
-    per_sample = {key: f"{8 * of[key] / of['samples']:.{digits}f}" for key, digits in (("bytes", 3), ("map_bytes", 4), ("errors_bytes", 4))}
+    per_sample = {key: f"{8 * of[key] / of['samples']:.{digits}f}" for key, digits in (("bytes", 3), ("side_bytes", 4))}
     return (
         name,
         int(of["blocks"]),

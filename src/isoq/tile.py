@@ -19,8 +19,8 @@ from .stream import Reader, Writer, pack_integers, unpack_integers
 DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
 EMPTY, CONSTANT, NEURAL = range(3)
 ERROR_STEPS = 64  # recorded block errors: steps per octave
-_LEAST_ERROR = -40 * ERROR_STEPS
-_BAND_STEPS, _NO_ERROR = 1024, -(1 << 20)  # recorded error of a band: steps per octave, and what stands for none at all
+_MOST_BELOW = 40 * ERROR_STEPS  # stands for no error at all
+_BAND_STEPS, NO_ERROR = 1024, -(1 << 20)  # recorded error of a band: steps per octave, and what stands for none at all
 
 
 @dataclass
@@ -91,8 +91,8 @@ def encode_tile(
     report.target = mse
     report.beyond, report.calm, report.patched, report.patch_bytes = beyond, calm, len(patches), len(layer)
     out.data += headers.data
-    out.part(pack_integers(np.concatenate(sides)) if sides else b"")
-    _write_errors(out, report)
+    levels = np.concatenate(sides) if sides else np.zeros(0, np.int32)
+    out.part(pack_integers(levels, _write_errors(out, report)))
     for data in streams:
         out.part(data)
     out.pack("I", check)
@@ -144,32 +144,43 @@ def measure(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block:
     return TileReport((error**2).sum((1, 2)), valid.sum((1, 2)), blocks.mean_square(error, valid, block))
 
 
-def _write_errors(out: Writer, report: TileReport) -> None:
-    """Per band log2 of its mean squared error in 1/_BAND_STEPS octave; per block log2(block / band) in 1/ERROR_STEPS octave."""
-    band = report.squared / np.maximum(report.pixels, 1)
-    codes = [round(_BAND_STEPS * float(np.log2(value))) if value > 0 else _NO_ERROR for value in band]
-    for number in codes:
-        out.signed(number)
-    recorded = np.array([_band_error(number) for number in codes])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        steps = np.rint(ERROR_STEPS * np.log2(report.per_block / recorded[:, None, None]))
-    steps = np.clip(np.nan_to_num(steps, nan=_LEAST_ERROR, neginf=_LEAST_ERROR, posinf=0), _LEAST_ERROR, None)
-    out.part(pack_integers(steps[~np.isnan(report.per_block)]))
+def _write_errors(out: Writer, report: TileReport) -> np.ndarray:
+    """Writes log2 of the mean squared error of each band, in 1/_BAND_STEPS octave, and how far above it the worst block is, in
+    1/ERROR_STEPS octave. Returns how far below the worst one each block with valid pixels is, in these steps."""
+    below = []
+    for squared, pixels, per_block in zip(report.squared, report.pixels, report.per_block, strict=True):
+        mean = squared / max(pixels, 1)
+        code = round(_BAND_STEPS * float(np.log2(mean))) if mean > 0 else NO_ERROR
+        out.signed(code)
+        errors = per_block[~np.isnan(per_block)]
+        if code == NO_ERROR:
+            below.append(np.zeros(len(errors), np.int32))
+            continue
+        with np.errstate(divide="ignore"):
+            steps = np.rint(ERROR_STEPS * (np.log2(errors) - code / _BAND_STEPS))
+        worst = int(steps.max())
+        out.signed(worst)
+        below.append(np.minimum(worst - steps, _MOST_BELOW).astype(np.int32))
+    return np.concatenate(below)
 
 
-def _band_error(number: int) -> float:
-    return 0.0 if number == _NO_ERROR else float(np.exp2(np.clip(number / _BAND_STEPS, -1000, 1000)))
+def _read_error_scale(data: Reader) -> tuple[float, float]:
+    """Mean squared error of a band, and of its worst block."""
+    code = data.signed()
+    if code == NO_ERROR:
+        return 0.0, 0.0
+    worst = data.signed()
+    return tuple(float(np.exp2(np.clip(v, -1000, 1000))) for v in (code / _BAND_STEPS, code / _BAND_STEPS + worst / ERROR_STEPS))
 
 
-def _read_errors(data: Reader, valid: np.ndarray, block: int) -> TileReport:
-    """The recorded report; block errors within half of 1/ERROR_STEPS octave of what was measured."""
+def _recorded(scales: list[tuple[float, float]], below: np.ndarray, valid: np.ndarray, block: int) -> TileReport:
+    """The report as recorded: block errors within half of 1/ERROR_STEPS octave of what was measured."""
     pixels = valid.sum((1, 2))
-    band = np.array([_band_error(data.signed()) for _ in pixels])
-    number = blocks.sums(valid, block)
-    steps = unpack_integers(data.part(), int((number > 0).sum()))
-    per_block = np.full(number.shape, np.nan)
-    per_block[number > 0] = np.where(steps <= _LEAST_ERROR, 0.0, np.exp2(np.minimum(steps, 1000) / ERROR_STEPS))
-    return TileReport(band * pixels, pixels, per_block * band[:, None, None])
+    there = blocks.sums(valid, block) > 0
+    band, worst = np.array(scales).T
+    relative = np.full(there.shape, np.nan)
+    relative[there] = np.where(below >= _MOST_BELOW, 0.0, np.exp2(-np.maximum(below, 0) / ERROR_STEPS))
+    return TileReport(band * pixels, pixels, relative * worst[:, None, None])
 
 
 @dataclass
@@ -200,21 +211,24 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     neural: list[tuple[int, list[Affine]]] = []
     for first in range(0, bands, model.bands):
         mode = reader.unpack("B")[0]
-        size = min(model.bands, bands - first)
+        together = min(model.bands, bands - first)
         if mode == CONSTANT:
-            samples[first : first + size] = np.frombuffer(reader.take(size * little.itemsize), little)[:, None, None]
+            samples[first : first + together] = np.frombuffer(reader.take(together * little.itemsize), little)[:, None, None]
         elif mode == NEURAL:
             neural.append((first, [affine_of(reader.signed(), reader.signed()) for _ in range(model.bands)]))
         elif mode != EMPTY:
             raise DamagedFile("a tile has an unknown mode: the file is damaged or made by a newer isoq")
-    per_group = unpack_integers(reader.part(), len(neural) * grid[0] * grid[1]).reshape(len(neural), grid[0] * grid[1])
-    report = _read_errors(reader, valid, block)
+    scales = [_read_error_scale(reader) for _ in range(bands)]
+    size = grid[0] * grid[1]
+    residuals, below = unpack_integers(reader.part(), len(neural) * size, int((blocks.sums(valid, block) > 0).sum()))
+    report = _recorded(scales, below, valid, block)
     if targets:
-        steps = np.cumsum(unpack_integers(targets, bands * grid[0] * grid[1]), dtype=np.int64).reshape(bands, *grid)
+        steps = np.cumsum(unpack_integers(targets, bands * size)[0], dtype=np.int64).reshape(bands, *grid)
         report.target = np.exp2(steps.clip(-(1 << 14), 1 << 14) / ERROR_STEPS)
     latents, check = [], 0
-    for (first, affine), residuals in zip(neural, per_group, strict=True):
-        levels = latent_levels(map_from_residuals(residuals, grid), block, padded_side(rows) // STRIDE, padded_side(cols) // STRIDE)
+    for number, (first, affine) in enumerate(neural):
+        own = residuals[number * size : (number + 1) * size]
+        levels = latent_levels(map_from_residuals(own, grid), block, padded_side(rows) // STRIDE, padded_side(cols) // STRIDE)
         q, near = model.entropy.decode(reader.part(), levels)
         check = zlib.crc32(q.astype("<i4", copy=False), check)
         result = reconstruct(near / model.gains(levels), affine, (model.bands, rows, cols), samples.dtype, model)

@@ -175,6 +175,65 @@ static inline int64_t take_value(Reader *r, const uint16_t *cdf, int shift) {
     return v * (1ll << shift) + read_bits(r, shift);
 }
 
+/* ---- Integers of unknown distribution: bit length, sign and leading bits with adaptive probabilities, the rest as it is. ---- */
+
+enum { LENGTHS = 26, HALVED_AT = 60 };
+
+typedef struct { /* how often a bit was 0 and 1 */
+    uint32_t zeros, ones;
+} Bit;
+
+typedef struct {
+    Bit length[LENGTHS + 1], sign, second[LENGTHS + 1];
+} Integers;
+
+static uint32_t chance_of_one(const Bit *b) { /* (ones + 1/2) / (all + 1), Krichevsky and Trofimov 1981; never near 0 or 1 */
+    uint32_t p = ((2 * b->ones + 1) << PRECISION) / (2 * (b->zeros + b->ones) + 2), least = 1u << (PRECISION - 7);
+    return p < least ? least : p > (1u << PRECISION) - least ? (1u << PRECISION) - least : p;
+}
+
+static void learn(Bit *b, int one) {
+    if (one) b->ones++;
+    else b->zeros++;
+    if (b->zeros + b->ones > HALVED_AT) b->zeros /= 2, b->ones /= 2;
+}
+
+static void put_bit(SlotList *list, Bit *b, int one) {
+    uint32_t p = chance_of_one(b);
+    push(list, one ? 0 : p, one ? p : (1u << PRECISION) - p);
+    learn(b, one);
+}
+
+static int take_bit(Reader *r, Bit *b) {
+    uint32_t p = chance_of_one(b);
+    int one = peek(r) < p;
+    advance(r, one ? 0 : p, one ? p : (1u << PRECISION) - p);
+    learn(b, one);
+    return one;
+}
+
+/* |v| < 2^26. */
+static void put_integer(SlotList *list, Integers *m, int32_t v) {
+    uint32_t magnitude = (uint32_t)(v < 0 ? -v : v);
+    int n = bit_length(magnitude);
+    for (int k = 0; k < n; k++) put_bit(list, &m->length[k], 1);
+    put_bit(list, &m->length[n], 0);
+    if (n) put_bit(list, &m->sign, v < 0);
+    if (n > 1) put_bit(list, &m->second[n], magnitude >> (n - 2) & 1);
+    if (n > 2) push_bits(list, magnitude & ((1u << (n - 2)) - 1), n - 2);
+}
+
+static int32_t take_integer(Reader *r, Integers *m) {
+    int n = 0;
+    while (n < LENGTHS && take_bit(r, &m->length[n])) n++;
+    if (n == LENGTHS && take_bit(r, &m->length[n])) r->failed = 1;
+    if (!n || r->failed) return 0;
+    int negative = take_bit(r, &m->sign);
+    uint32_t magnitude = n > 1 ? 2u | (uint32_t)take_bit(r, &m->second[n]) : 1;
+    if (n > 2) magnitude = magnitude << (n - 2) | read_bits(r, n - 2);
+    return negative ? -(int32_t)magnitude : (int32_t)magnitude;
+}
+
 /* ---- The model ---- */
 
 typedef struct { /* earlier channels that a channel looks at: entries start[c] ... start[c + 1] - 1; place 0 ... 8 = 3 (di + 1) + dj + 1 */
