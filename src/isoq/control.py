@@ -15,7 +15,7 @@ CORRECTIONS = 3
 # Below this many times the error of the unquantized autoencoder, that error is worth removing: it costs rate long before it is the target.
 REFINE = 150
 # The controller aims between 0.98 and 1.00 of the target: at the middle, less where this was its last chance.
-_AIM, _LAST_AIM, _LEAST = 0.988, 0.97, 0.975
+_AIM, _LAST_AIM, _LEAST = 0.995, 0.98, 0.975
 
 
 @dataclass(frozen=True)
