@@ -50,7 +50,7 @@ class ArraySource:
 @dataclass(frozen=True)
 class Options:
     """How to code: pixels per block side, tile side, predictor of the quality ('isoq' or 'paper'), one pass or a closed loop,
-    the promise for each band or for the mean of those coded jointly, threads."""
+    the promise for each band or for the mean of those coded jointly, threads, bands (from 0) that are kept losslessly."""
 
     block: int = 64
     tile: int = 1024
@@ -58,6 +58,7 @@ class Options:
     single_pass: bool = False
     per_band: bool = False
     threads: int = os.cpu_count() or 1
+    exact: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.block < STRIDE or self.block % STRIDE:
@@ -68,6 +69,10 @@ class Options:
             raise BadInput(f"--predictor {self.predictor}: must be isoq or paper")
         if self.threads < 1:
             raise BadInput(f"--threads {self.threads}: must be at least 1")
+
+    def exact_in(self, box: Box) -> set[int]:
+        """The lossless bands of a tile, counted from its first."""
+        return {band - box.band for band in self.exact}
 
 
 def _depth(description: Description, options: Options, model: Model) -> int:
@@ -124,7 +129,7 @@ def compress_to(
     def work(item: tuple[Box, np.ndarray, Goal]) -> tuple[Box, bytes, TileReport, BandStatistics]:
         box, samples, goal = item
         nodata = d.nodata[box.band : box.band + box.bands]
-        data, report = encode_tile(samples, nodata, goal, model, options.block)
+        data, report = encode_tile(samples, nodata, goal, model, options.block, options.exact_in(box))
         return box, data, report, BandStatistics.of(samples, masks.classify(samples, nodata) == masks.VALID)
 
     def write(goal_of: Callable[[Box], Goal]) -> tuple[dict, int, int]:
@@ -146,7 +151,10 @@ def compress_to(
 
     if target.kind != "bitrate":
         return write(goal_of)[0]
-    pieces = [(samples, d.nodata[box.band : box.band + box.bands]) for box, samples in sample_tiles(source, parts, _SEARCH_TILES)]
+    pieces = [
+        (samples, d.nodata[box.band : box.band + box.bands], options.exact_in(box))
+        for box, samples in sample_tiles(source, parts, _SEARCH_TILES)
+    ]
     search = RateSearch(pieces, model, options.block, options.threads)
     rate, beside = float(np.array(target.value)), overhead(header, d.metadata, len(parts), {})
     return code_at_rate(rate, d.bands * d.rows * d.cols, beside, search, lambda lam: write(lambda box: Goal(lam=lam)))
@@ -182,6 +190,7 @@ def file_header(d: Description, target: Target, model: Model, options: Options, 
         "target": target.to_dict() | ({"varied": True} if varied else {}),
         "loop": "closed" if target.is_error and not options.single_pass else "single",
         **({"per_band": True} if options.per_band else {}),
+        **({"lossless": [band + 1 for band in options.exact]} if options.exact else {}),
         "software": f"isoq {__version__}",
     }
 

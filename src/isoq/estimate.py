@@ -68,5 +68,5 @@ def _coded(
         goal = Goal(lam=np.asarray(target.value, np.float64))
     else:
         goal = Goal(mse[bands, None, None], predictor=options.predictor, closed=False, per_band=options.per_band)
-    data, report = encode_tile(samples, nodata, goal, model, options.block)
+    data, report = encode_tile(samples, nodata, goal, model, options.block, options.exact_in(box))
     return bands, len(data), report, BandStatistics.of(samples, masks.classify(samples, nodata) == masks.VALID)

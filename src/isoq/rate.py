@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import numpy as np
 
@@ -17,20 +17,21 @@ from .tile import encode_tile
 
 _ROUNDS, _NEAR = 16, 0.002
 _TOLERANCE, _HOPELESS = 0.01, 0.05
+Piece = tuple[np.ndarray, tuple[float | None, ...], Container[int]]
 
 
 class RateSearch:
     """What some tiles of an image cost, by quality. A step is 1/PER_OCTAVE octave of lambda per squared digital number, as fine as the
     levels.
 
-    pieces: samples (bands, rows, cols) and nodata per band of each tile; block: pixels.
+    pieces: samples (bands, rows, cols), nodata per band and lossless bands of each tile; block: pixels.
     """
 
-    def __init__(self, pieces: list[tuple[np.ndarray, tuple[float | None, ...]]], model: Model, block: int, threads: int):
+    def __init__(self, pieces: list[Piece], model: Model, block: int, threads: int):
         self._pieces, self._model, self._block, self._threads = pieces, model, block, threads
         self._costs: dict[int, int] = {}
-        self.samples = sum(samples.size for samples, _ in pieces)
-        scales = np.log2([scale for samples, nodata in pieces for scale in _scales(samples, nodata)] or [1.0])
+        self.samples = sum(samples.size for samples, _, _ in pieces)
+        scales = np.log2([scale for piece in pieces for scale in _scales(*piece)] or [1.0])
         self._low = int(PER_OCTAVE * (np.log2(LAMBDA_MIN) - 2 * scales.max() - 1))
         self._high = int(PER_OCTAVE * (np.log2(LAMBDA_MAX) - 2 * scales.min() + 1))
 
@@ -38,10 +39,12 @@ class RateSearch:
         """Bytes of the tiles at a step; each step is coded once."""
         if step not in self._costs:
             goal = Goal(lam=lambda_of(step))
-            sizes = ordered(
-                lambda piece: len(encode_tile(piece[0], piece[1], goal, self._model, self._block)[0]), self._pieces, self._threads
-            )
-            self._costs[step] = sum(sizes)
+
+            def size(piece: Piece) -> int:
+                samples, nodata, exact = piece
+                return len(encode_tile(samples, nodata, goal, self._model, self._block, exact)[0])
+
+            self._costs[step] = sum(ordered(size, self._pieces, self._threads))
         return self._costs[step]
 
     def find(self, wanted: float) -> int:
@@ -81,10 +84,10 @@ def lambda_of(step: int) -> float:
     return float(np.exp2(step / PER_OCTAVE))
 
 
-def _scales(samples: np.ndarray, nodata: tuple[float | None, ...]) -> list[float]:
-    """Digital numbers per normalized unit of each band that has valid pixels."""
+def _scales(samples: np.ndarray, nodata: tuple[float | None, ...], exact: Container[int]) -> list[float]:
+    """Digital numbers per normalized unit of each lossy band that has valid pixels."""
     valid = masks.classify(samples, nodata) == masks.VALID
-    return [robust(s[v]).scale for s, v in zip(samples, valid, strict=True) if v.any()]
+    return [robust(s[v]).scale for k, (s, v) in enumerate(zip(samples, valid, strict=True)) if v.any() and k not in exact]
 
 
 def nearest_step(cost: Callable[[int], float], wanted: float, start: int, low: int, high: int) -> int:

@@ -70,6 +70,9 @@ class Reader:
         self._at += size
         return bytes(self._data[self._at - size : self._at])
 
+    def rest(self) -> bytes:
+        return self.take(len(self._data) - self._at)
+
     def end(self) -> None:
         """Nothing may be left."""
         if self._at != len(self._data):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
 
-from . import blocks, masks, residual
+from . import blocks, lossless, masks, residual
 from .control import Goal, code, joint
 from .errors import DamagedFile
 from .group import BandGroup, affine_of, padded_side, reconstruct
@@ -17,7 +18,8 @@ from .qualitymap import latent_levels, map_from_residuals, map_residuals
 from .stream import Reader, Writer, pack_integers, unpack_integers
 
 DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
-EMPTY, CONSTANT, NEURAL = range(3)
+EMPTY, CONSTANT, NEURAL, LOSSLESS = range(4)
+_MODES = 8  # room for as many
 ERROR_STEPS = 64  # recorded block errors: steps per octave
 _MOST_BELOW = 40 * ERROR_STEPS  # stands for no error at all
 _BAND_STEPS, NO_ERROR = 1024, -(1 << 20)  # recorded error of a band: steps per octave, and what stands for none at all
@@ -41,13 +43,18 @@ class TileReport:
 
 
 def encode_tile(
-    samples: np.ndarray, nodata: tuple[float | None, ...], goal: Goal, model: Model, block: int = 64
+    samples: np.ndarray,
+    nodata: tuple[float | None, ...],
+    goal: Goal,
+    model: Model,
+    block: int = 64,
+    exact: Container[int] = (),
 ) -> tuple[bytes, TileReport]:
     """Code one tile.
 
-    samples: (bands, rows, cols) of one of DTYPES, native byte order; nodata: per band. block: pixels, a multiple of 16. Bands are taken
-    `model.bands` at a time; if they do not divide evenly, the last band is repeated. Masked pixels are coded losslessly and are in no
-    error.
+    samples: (bands, rows, cols) of one of DTYPES, native byte order; nodata: per band. block: pixels, a multiple of 16. exact: the bands
+    that are kept losslessly, of whose blocks the report says nothing. The others are taken `model.bands` at a time; if they do not divide
+    evenly, the last band is repeated. Masked pixels are coded losslessly and are in no error.
     """
     classes = masks.classify(samples, nodata)
     valid = classes == masks.VALID
@@ -61,20 +68,24 @@ def encode_tile(
     out.part(targets)
     decoded = np.zeros_like(samples)
     sides, streams, headers, check, beyond, calm = [], [], Writer(), 0, 0, 0
-    for first in range(0, bands, model.bands):
-        bunch = slice(first, min(first + model.bands, bands))
-        mode, constant = _mode(samples[bunch], valid[bunch])
-        headers.pack("B", mode)
+    groups = _groups(bands, model.bands, exact)
+    for bunch in groups:
+        size = bunch.stop - bunch.start
+        mode, constant = (LOSSLESS, None) if bunch.start in exact else _mode(samples[bunch], valid[bunch])
+        headers.varint(mode + _MODES * size)
+        if mode == LOSSLESS:
+            headers.part(lossless.pack(samples[bunch.start]))
+            decoded[bunch] = samples[bunch]
         if mode == CONSTANT:
             headers.data += constant.astype(constant.dtype.newbyteorder("<")).tobytes()
             decoded[bunch] = constant[:, None, None]
         if mode != NEURAL:
             continue
-        index = np.minimum(np.arange(first, first + model.bands), bands - 1)
+        index = np.minimum(np.arange(bunch.start, bunch.start + model.bands), bunch.stop - 1)
         group = BandGroup(samples[index], valid[index], model, block)
         coded = code(group, goal, None if mse is None else mse[index])
         check = zlib.crc32(coded.latents.astype("<i4", copy=False), check)
-        decoded[bunch] = coded.decoded[: bunch.stop - first]
+        decoded[bunch] = coded.decoded[:size]
         if mse is not None:
             beyond += int((coded.levels == model.highest).sum())
             calm += int((coded.levels == model.lowest).sum())
@@ -84,7 +95,7 @@ def encode_tile(
         sides.append(map_residuals(coded.levels).ravel())
         streams.append(coded.stream)
     masks.restore(decoded, classes, nodata)
-    patches = _patch(samples, decoded, valid, mse, goal.per_band, block, model.bands) if mse is not None and goal.closed else []
+    patches = _patch(samples, decoded, valid, mse, goal.per_band, block, groups) if mse is not None and goal.closed else []
     masks.restore(decoded, classes, nodata)
     report = measure(samples, decoded, valid, block)
     layer = residual.pack(patches, samples.dtype)
@@ -97,7 +108,20 @@ def encode_tile(
         out.part(data)
     out.pack("I", check)
     out.part(layer)
+    report.per_block[[band in exact for band in range(bands)]] = np.nan
     return bytes(out.data), report
+
+
+def _groups(bands: int, together: int, exact: Container[int]) -> list[slice]:
+    """The bands in their order, those of `exact` alone, the others up to `together` at a time."""
+    groups: list[slice] = []
+    for band in range(bands):
+        last = groups[-1] if groups else None
+        if last is None or band in exact or last.start in exact or last.stop - last.start == together:
+            groups.append(slice(band, band + 1))
+        else:
+            groups[-1] = slice(last.start, band + 1)
+    return groups
 
 
 def _targets(goal: Goal, grid: tuple[int, int, int]) -> tuple[np.ndarray | None, bytes]:
@@ -112,16 +136,15 @@ def _targets(goal: Goal, grid: tuple[int, int, int]) -> tuple[np.ndarray | None,
 
 
 def _patch(
-    samples: np.ndarray, decoded: np.ndarray, valid: np.ndarray, mse: np.ndarray, per_band: bool, block: int, together: int
+    samples: np.ndarray, decoded: np.ndarray, valid: np.ndarray, mse: np.ndarray, per_band: bool, block: int, groups: list[slice]
 ) -> list[residual.Patch]:
-    """Patches for all blocks above their target; `decoded` is changed in place. `together`: bands of a group."""
+    """Patches for all blocks above their target; `decoded` is changed in place."""
     relative = measure(samples, decoded, valid, block).per_block / mse
     patches = []
-    for first in range(0, len(samples), together):
-        part = relative[first : first + together]
-        for row, col in np.argwhere(joint(part, per_band) > 1):
-            for band in range(first, first + len(part)):
-                if part[band - first, row, col] > 1:
+    for bunch in groups:
+        for row, col in np.argwhere(joint(relative[bunch], per_band) > 1):
+            for band in range(bunch.start, bunch.stop):
+                if relative[band, row, col] > 1:
                     patches.append(residual.correct(samples, decoded, valid, float(mse[band, row, col]), (band, int(row), int(col)), block))
     return patches
 
@@ -185,11 +208,13 @@ def _recorded(scales: list[tuple[float, float]], below: np.ndarray, valid: np.nd
 
 @dataclass
 class Tile:
-    """A decoded tile: samples, validity, the quantized latents of each neural group, and the report that the encoder recorded."""
+    """A decoded tile: samples, validity, the quantized latents of each neural group, the groups of bands that were coded together, and the
+    report that the encoder recorded."""
 
     samples: np.ndarray
     valid: np.ndarray
     latents: list[np.ndarray]
+    groups: list[slice]
     report: TileReport
 
 
@@ -208,16 +233,24 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     samples = np.zeros(shape, dtype)
     grid = (blocks.count(rows, block), blocks.count(cols, block))
     little = samples.dtype.newbyteorder("<")
-    neural: list[tuple[int, list[Affine]]] = []
-    for first in range(0, bands, model.bands):
-        mode = reader.unpack("B")[0]
-        together = min(model.bands, bands - first)
+    neural: list[tuple[slice, list[Affine]]] = []
+    groups: list[slice] = []
+    first = 0
+    while first < bands:
+        together, mode = divmod(reader.varint(), _MODES)
+        bunch = slice(first, first + together)
+        if not 0 < together <= min(model.bands, bands - first):
+            raise DamagedFile("a tile has an impossible number of bands: the file is damaged")
         if mode == CONSTANT:
-            samples[first : first + together] = np.frombuffer(reader.take(together * little.itemsize), little)[:, None, None]
+            samples[bunch] = np.frombuffer(reader.take(together * little.itemsize), little)[:, None, None]
+        elif mode == LOSSLESS and together == 1:
+            samples[first] = lossless.unpack(reader.part(), (rows, cols), samples.dtype)
         elif mode == NEURAL:
-            neural.append((first, [affine_of(reader.signed(), reader.signed()) for _ in range(model.bands)]))
+            neural.append((bunch, [affine_of(reader.signed(), reader.signed()) for _ in range(model.bands)]))
         elif mode != EMPTY:
             raise DamagedFile("a tile has an unknown mode: the file is damaged or made by a newer isoq")
+        groups.append(bunch)
+        first = bunch.stop
     scales = [_read_error_scale(reader) for _ in range(bands)]
     size = grid[0] * grid[1]
     residuals, below = unpack_integers(reader.part(), len(neural) * size, int((blocks.sums(valid, block) > 0).sum()))
@@ -226,13 +259,13 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
         steps = np.cumsum(unpack_integers(targets, bands * size)[0], dtype=np.int64).reshape(bands, *grid)
         report.target = np.exp2(steps.clip(-(1 << 14), 1 << 14) / ERROR_STEPS)
     latents, check = [], 0
-    for number, (first, affine) in enumerate(neural):
+    for number, (bunch, affine) in enumerate(neural):
         own = residuals[number * size : (number + 1) * size]
         levels = latent_levels(map_from_residuals(own, grid), block, padded_side(rows) // STRIDE, padded_side(cols) // STRIDE)
         q, near = model.entropy.decode(reader.part(), levels)
         check = zlib.crc32(q.astype("<i4", copy=False), check)
         result = reconstruct(near / model.gains(levels), affine, (model.bands, rows, cols), samples.dtype, model)
-        samples[first : first + model.bands] = result[: bands - first]
+        samples[bunch] = result[: bunch.stop - bunch.start]
         latents.append(q)
     if reader.unpack("I")[0] != check:
         raise DamagedFile("the latents of a tile do not match their checksum: the file is damaged")
@@ -240,4 +273,4 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     report.patched = residual.unpack_onto(reader.part(), samples, valid, block)
     masks.restore(samples, classes, nodata)
     reader.end()
-    return Tile(samples, valid, latents, report)
+    return Tile(samples, valid, latents, groups, report)

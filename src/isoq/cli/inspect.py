@@ -52,6 +52,7 @@ def info(options: argparse.Namespace) -> None:
         "ratio": round(samples * np.dtype(d.dtype).itemsize / size, 2),
         **{k: v for k, v in d.to_dict().items() if k != "metadata"},
         **{k: header[k] for k in ("model", "target", "loop", "software", "tile", "block")},
+        **({"lossless": header["lossless"]} if "lossless" in header else {}),
         **statistics,
         "snr": [round(float(v), 2) if np.isfinite(v) else None for v in snr],
         "metadata": d.metadata,
@@ -71,6 +72,9 @@ def info(options: argparse.Namespace) -> None:
     if "above" in statistics:
         print(_promise(header, statistics))
     for band in range(min(d.bands, 16)):
+        if band + 1 in header.get("lossless", ()):
+            print(f"band {band + 1}: lossless, {statistics['pixels'][band]} valid pixels")
+            continue
         asked = f", target {statistics['target_mse'][band]:g}" if "target_mse" in statistics else ""
         print(f"band {band + 1}: MSE {mse[band]:g}{asked}, SNR {snr[band]:.2f} dB, {statistics['pixels'][band]} valid pixels")
     if d.bands > 16:
