@@ -27,14 +27,14 @@ from isoq.container import Box, ContainerReader
 from isoq.control import Goal, code
 from isoq.group import BandGroup
 from isoq.model import Model
-from isoq.stream import Reader, Writer
-from isoq.tile import CONSTANT, DTYPES, NEURAL, NO_ERROR
+from isoq.stream import Reader
+from isoq.tile import CONSTANT, DTYPES, MODES, NEURAL
 
 BLOCK = 64
 LEAST = {"uint8": 0.3, "uint16": 2.0, "int16": 2.0}  # target MSE, squared digital numbers
 CUBE, CUBE_BANDS = 16, 3  # an image of more bands is a cube, of which so many times as many bands are taken
 CLOSED, SINGLE, PAPER, OPENJPEG = "closed loop", "one pass", "one pass (paper's predictor)", "OpenJPEG (one shot)"
-MODES = {
+HOW = {
     CLOSED: Options(threads=1),
     SINGLE: Options(threads=1, single_pass=True),
     PAPER: Options(threads=1, single_pass=True, predictor="paper"),
@@ -99,7 +99,7 @@ def network(name: str) -> Model:
     """The model, its sessions started, so that no measured time has that in it."""
     model = isoq.load_model(name)
     ramp = np.arange(BLOCK**2, dtype=np.uint16).reshape(1, BLOCK, BLOCK)
-    compress_to(io.BytesIO(), ArraySource(ramp), Target("mse", 10.0), model, MODES[CLOSED])
+    compress_to(io.BytesIO(), ArraySource(ramp), Target("mse", 10.0), model, HOW[CLOSED])
     return model
 
 
@@ -112,7 +112,7 @@ def results(task: tuple[Image, float], model: str, methods: list[str]) -> list[R
     coder, found = network(model), []
     for method in methods:
         began = time.perf_counter()
-        data = jpeg2000(original) if method == OPENJPEG else compressed(original, snr, coder, MODES[method])
+        data = jpeg2000(original) if method == OPENJPEG else compressed(original, snr, coder, HOW[method])
         seconds = time.perf_counter() - began
         decoded = jpeg2000_decoded(data, original) if method == OPENJPEG else decompressed(data, coder)
         base: Row = {"stratum": image.stratum, "file": image.path.name, "bands": len(original.samples), "snr": snr, "method": method}
@@ -209,19 +209,14 @@ def anatomy(data: bytes) -> Counter[str]:
         size["targets"] += len(tile.part())
         neural = 0
         for _ in range(bands):
-            mode = tile.unpack("B")[0]
+            mode = tile.varint() % MODES
             if mode == CONSTANT:
                 tile.take(dtype.itemsize)
             elif mode == NEURAL:
                 neural += 1
                 tile.signed()
                 tile.signed()
-        of_bands = Writer()
-        for _ in range(bands):
-            of_bands.signed(code := tile.signed())
-            if code != NO_ERROR:
-                of_bands.signed(tile.signed())
-        size["side"] += len(of_bands.data) + len(tile.part())
+        size["side"] += len(tile.part())
         size["streams"] += sum(len(tile.part()) for _ in range(neural))
         tile.take(4)
         layer = tile.part()

@@ -19,10 +19,9 @@ from .stream import Reader, Writer, pack_integers, unpack_integers
 
 DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
 EMPTY, CONSTANT, NEURAL, LOSSLESS = range(4)
-_MODES = 8  # room for as many
+MODES = 8  # room for as many
 ERROR_STEPS = 64  # recorded block errors: steps per octave
-_MOST_BELOW = 40 * ERROR_STEPS  # stands for no error at all
-_BAND_STEPS, NO_ERROR = 1024, -(1 << 20)  # recorded error of a band: steps per octave, and what stands for none at all
+_NO_ERROR = -400 * ERROR_STEPS  # stands for none at all; squared errors of float32 lie between 2^-298 and 2^256
 
 
 @dataclass
@@ -72,7 +71,7 @@ def encode_tile(
     for bunch in groups:
         size = bunch.stop - bunch.start
         mode, constant = (LOSSLESS, None) if bunch.start in exact else _mode(samples[bunch], valid[bunch])
-        headers.varint(mode + _MODES * size)
+        headers.varint(mode + MODES * size)
         if mode == LOSSLESS:
             headers.part(lossless.pack(samples[bunch.start]))
             decoded[bunch] = samples[bunch]
@@ -103,7 +102,7 @@ def encode_tile(
     report.beyond, report.calm, report.patched, report.patch_bytes = beyond, calm, len(patches), len(layer)
     out.data += headers.data
     levels = np.concatenate(sides) if sides else np.zeros(0, np.int32)
-    out.part(pack_integers(levels, _write_errors(out, report)))
+    out.part(pack_integers(levels, *_error_codes(report.per_block)))
     for data in streams:
         out.part(data)
     out.pack("I", check)
@@ -167,43 +166,26 @@ def measure(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block:
     return TileReport((error**2).sum((1, 2)), valid.sum((1, 2)), blocks.mean_square(error, valid, block))
 
 
-def _write_errors(out: Writer, report: TileReport) -> np.ndarray:
-    """Writes log2 of the mean squared error of each band, in 1/_BAND_STEPS octave, and how far above it the worst block is, in
-    1/ERROR_STEPS octave. Returns how far below the worst one each block with valid pixels is, in these steps."""
-    below = []
-    for squared, pixels, per_block in zip(report.squared, report.pixels, report.per_block, strict=True):
-        mean = squared / max(pixels, 1)
-        code = round(_BAND_STEPS * float(np.log2(mean))) if mean > 0 else NO_ERROR
-        out.signed(code)
-        errors = per_block[~np.isnan(per_block)]
-        if code == NO_ERROR:
-            below.append(np.zeros(len(errors), np.int32))
-            continue
+def _error_codes(per_block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of blocks (bands, block rows, block cols) as integers, log2 in 1/ERROR_STEPS octave: the worst block of each band, as the
+    difference to the band before, and how far below it each block with valid pixels is."""
+    worst, below = [], []
+    for errors in (band[~np.isnan(band)] for band in per_block):
         with np.errstate(divide="ignore"):
-            steps = np.rint(ERROR_STEPS * (np.log2(errors) - code / _BAND_STEPS))
-        worst = int(steps.max())
-        out.signed(worst)
-        below.append(np.minimum(worst - steps, _MOST_BELOW).astype(np.int32))
-    return np.concatenate(below)
+            steps = np.rint(ERROR_STEPS * np.log2(errors)).clip(_NO_ERROR, None).astype(np.int64)
+        worst.append(steps.max(initial=_NO_ERROR))
+        below.append(worst[-1] - steps)
+    return np.diff(worst, prepend=0), np.concatenate(below)
 
 
-def _read_error_scale(data: Reader) -> tuple[float, float]:
-    """Mean squared error of a band, and of its worst block."""
-    code = data.signed()
-    if code == NO_ERROR:
-        return 0.0, 0.0
-    worst = data.signed()
-    return tuple(float(np.exp2(np.clip(v, -1000, 1000))) for v in (code / _BAND_STEPS, code / _BAND_STEPS + worst / ERROR_STEPS))
-
-
-def _recorded(scales: list[tuple[float, float]], below: np.ndarray, valid: np.ndarray, block: int) -> TileReport:
-    """The report as recorded: block errors within half of 1/ERROR_STEPS octave of what was measured."""
-    pixels = valid.sum((1, 2))
-    there = blocks.sums(valid, block) > 0
-    band, worst = np.array(scales).T
-    relative = np.full(there.shape, np.nan)
-    relative[there] = np.where(below >= _MOST_BELOW, 0.0, np.exp2(-np.maximum(below, 0) / ERROR_STEPS))
-    return TileReport(band * pixels, pixels, relative * worst[:, None, None])
+def _recorded(worst: np.ndarray, below: np.ndarray, valid: np.ndarray, block: int) -> TileReport:
+    """The report as `_error_codes` keeps it: block errors within half of 1/ERROR_STEPS octave of what was measured, the error of a band as
+    their mean."""
+    number = blocks.sums(valid, block)
+    steps = np.broadcast_to(np.cumsum(worst, dtype=np.int64)[:, None, None], number.shape)[number > 0] - below
+    per_block = np.full(number.shape, np.nan)
+    per_block[number > 0] = np.where(steps <= _NO_ERROR, 0.0, np.exp2(np.clip(steps, _NO_ERROR, -_NO_ERROR) / ERROR_STEPS))
+    return TileReport(np.nansum(per_block * number, (1, 2)), number.sum((1, 2)), per_block)
 
 
 @dataclass
@@ -237,7 +219,7 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     groups: list[slice] = []
     first = 0
     while first < bands:
-        together, mode = divmod(reader.varint(), _MODES)
+        together, mode = divmod(reader.varint(), MODES)
         bunch = slice(first, first + together)
         if not 0 < together <= min(model.bands, bands - first):
             raise DamagedFile("a tile has an impossible number of bands: the file is damaged")
@@ -251,10 +233,10 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
             raise DamagedFile("a tile has an unknown mode: the file is damaged or made by a newer isoq")
         groups.append(bunch)
         first = bunch.stop
-    scales = [_read_error_scale(reader) for _ in range(bands)]
     size = grid[0] * grid[1]
-    residuals, below = unpack_integers(reader.part(), len(neural) * size, int((blocks.sums(valid, block) > 0).sum()))
-    report = _recorded(scales, below, valid, block)
+    there = int((blocks.sums(valid, block) > 0).sum())
+    residuals, worst, below = unpack_integers(reader.part(), len(neural) * size, bands, there)
+    report = _recorded(worst, below, valid, block)
     if targets:
         steps = np.cumsum(unpack_integers(targets, bands * size)[0], dtype=np.int64).reshape(bands, *grid)
         report.target = np.exp2(steps.clip(-(1 << 14), 1 << 14) / ERROR_STEPS)

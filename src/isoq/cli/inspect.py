@@ -12,6 +12,7 @@ from ..errors import BrokenPromise
 from ..files import expand
 from ..model import load_model, shipped_models
 from ..reader import File
+from ..tile import ERROR_STEPS
 from ..verify import verify_against
 from .common import add_threads, bar, print_json
 from .decompress import open_file
@@ -123,7 +124,7 @@ def verify(options: argparse.Namespace) -> None:
                     progress.update(tile.samples.size)
                 problems = (
                     []
-                    if np.allclose(squared / np.maximum(pixels, 1), statistics["mse"], rtol=1e-3)
+                    if np.allclose(squared / np.maximum(pixels, 1), statistics["mse"], rtol=2 ** (0.6 / ERROR_STEPS) - 1)
                     else ["the summary does not fit the tiles"]
                 )
             else:
