@@ -247,7 +247,7 @@ def _gtiff_profile(description: Description, step: tuple[int, int]) -> dict[str,
         "interleave": "pixel" if together else "band",
         "photometric": "RGB" if colours[:3] == RGB else "MINISBLACK",
         "BIGTIFF": "IF_SAFER",
-        **({"tiled": True, "blockxsize": cols, "blockysize": rows} if min(description.rows, description.cols) >= 256 else {}),
+        **({"tiled": True, "blockxsize": cols, "blockysize": rows} if min(description.rows, description.cols) >= 256 or any(step) else {}),
     }
 
 
