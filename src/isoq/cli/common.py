@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..errors import BadInput
+from ..remote import Url
 
 TARGET_HELP = {
     "mse": ("X", "mean squared error of every block, in squared digital numbers"),
@@ -81,7 +82,7 @@ def pair_up(paths: list[str], folder: str | None, is_target, what: str) -> tuple
     return paths, None
 
 
-def folder_for(out: str | None, source: Path) -> Path:
+def folder_for(out: str | None, source: Path | Url) -> Path:
     """The folder that output goes to: `out`, made if needed, else the source's own. Raises BadInput."""
     if out is None:
         return source.parent
