@@ -23,7 +23,10 @@ from isoq.raster import Sink
 from isoq.reader import File
 from isoq.target import Target
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [  # the second: affine 3 about rasterio 1.4
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
+]
 
 
 class Counting(io.BytesIO):

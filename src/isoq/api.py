@@ -83,7 +83,7 @@ class Dataset:
         Raises BadInput (no such band or window, the file cannot be read), DamagedFile.
         """
         d = self.description
-        numbers = range(1, d.bands + 1) if bands is None else list(bands) if isinstance(bands, Iterable) else [bands]
+        numbers = list(range(1, d.bands + 1) if bands is None else bands if isinstance(bands, Iterable) else [bands])
         for number in numbers:
             if number not in range(1, d.bands + 1):
                 raise BadInput(f"{self.file.name}: has no band {number}; give numbers from 1 to {d.bands}")
@@ -114,7 +114,7 @@ def open(source: str | os.PathLike[str] | BinaryIO, model: str | Path | Model | 
     source: a path; a URL such as "s3://bucket/scene.isoq" (read with fsspec: pip install 'isoq[remote]'), of which only header, index and
     the tiles needed are fetched; or a seekable binary stream, read from where it stands. model: its folder, if it is not a shipped one.
     """
-    if hasattr(source, "read"):
+    if not isinstance(source, str | os.PathLike):
         return Dataset(source, str(getattr(source, "name", "data")), model, owned=False)
     stream = open_stream(located(source))
     try:

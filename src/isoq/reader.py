@@ -57,7 +57,7 @@ class File:
         with self._naming():
             return model_for_file(self.model_name, self.model_identity, given)
 
-    def tiles(self, model: Model, threads: int = 1, wanted: Callable[[Box], object] = lambda box: True) -> Iterator[tuple[Box, Tile]]:
+    def tiles(self, model: Model, threads: int = 1, wanted: Callable[[Box], bool] = lambda box: True) -> Iterator[tuple[Box, Tile]]:
         """The wanted tiles (default: all) in order, decoded."""
         numbers = [number for number, box in enumerate(self.boxes) if wanted(box)]
         if len(numbers) == 1 and threads > 1:
@@ -71,13 +71,13 @@ class File:
     ) -> Iterator[tuple[Box, np.ndarray]]:
         """The samples of a window as they come, tile by tile: where they lie (rows and columns counted from the window's corner), and they,
         (bands, rows, cols). bands: those needed, from 0; tiles without any of them are left out, others come with all of theirs."""
-
-        def wanted(box: Box) -> bool:
-            held = range(box.band, box.band + box.bands)
-            return _common(box, window) is not None and (bands is None or any(band in held for band in bands))
-
-        for box, tile in self.tiles(model, threads, wanted):
-            part = _common(box, window)
+        parts = {
+            box: part
+            for box in self.boxes
+            if (part := _common(box, window)) and (bands is None or any(box.band <= band < box.band + box.bands for band in bands))
+        }
+        for box, tile in self.tiles(model, threads, parts.__contains__):
+            part = parts[box]
             row, col = part.row + window.row_off - box.row, part.col + window.col_off - box.col
             yield part, tile.samples[:, row : row + part.rows, col : col + part.cols]
 
