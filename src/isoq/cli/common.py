@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ..description import Description
 from ..errors import BadInput
 from ..lossless import categorical
+from ..remote import Url
 
 TARGET_HELP = {
     "mse": ("X", "mean squared error of every block, in squared digital numbers"),
@@ -107,7 +108,7 @@ def pair_up(paths: list[str], folder: str | None, is_target, what: str) -> tuple
     return paths, None
 
 
-def folder_for(out: str | None, source: Path) -> Path:
+def folder_for(out: str | None, source: Path | Url) -> Path:
     """The folder that output goes to: `out`, made if needed, else the source's own. Raises BadInput."""
     if out is None:
         return source.parent

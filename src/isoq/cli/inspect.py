@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import BrokenPromise
-from ..files import expand
 from ..model import load_model, shipped_models
 from ..reader import File
+from ..remote import locate, located, open_stream
 from ..tile import ERROR_STEPS
 from ..verify import verify_against
 from .common import add_threads, bar, print_json
-from .decompress import open_file
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -24,7 +22,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("action", nargs="?", choices=["show"], help="show one model whole")
         parser.add_argument("model", nargs="?", metavar="NAME|DIR", help="name, full id or folder")
     else:
-        parser.add_argument("path", metavar="SRC.isoq", help="the file")
+        parser.add_argument("path", metavar="SRC.isoq", help="the file, or its URL")
     if name == "verify":
         parser.epilog = "example: isoq verify scene.isoq --against scene.tif"
         parser.add_argument("--against", metavar="IMG", help="the original image: the recorded errors are measured again")
@@ -37,8 +35,8 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 
 def info(options: argparse.Namespace) -> None:
-    path = Path(options.path)
-    with open_file(path) as stream:
+    path = located(options.path)
+    with open_stream(path) as stream:
         file = File(stream, str(path))
         statistics, header, d = file.statistics(), file.header, file.description
         size = stream.seek(0, 2)
@@ -109,8 +107,8 @@ def _promise(header: dict, statistics: dict) -> str:
 
 
 def verify(options: argparse.Namespace) -> None:
-    path = expand([options.path])[0]
-    with open_file(path) as stream:
+    path = locate([options.path])[0]
+    with open_stream(path) as stream:
         file = File(stream, str(path))
         model = file.model(options.model)
         statistics, d = file.statistics(), file.description
