@@ -141,7 +141,7 @@ def _read_metadata(dataset: DatasetReader) -> dict[str, Any]:
         "scales": None if set(dataset.scales) == {1.0} else [_number(scale) for scale in dataset.scales],
         "offsets": None if set(dataset.offsets) == {0.0} else [_number(offset) for offset in dataset.offsets],
         "units": list(dataset.units) if any(dataset.units) else None,
-        "colorinterp": None if colours[0] in ("gray", "undefined") and set(colours[1:]) <= {"undefined"} else colours,
+        "colorinterp": None if is_default(colours) else colours,
         "colormaps": {str(band): _colormap(dataset, band) for band, colour in enumerate(colours, 1) if colour == "palette"},
     }
     return {key: value for key, value in entries.items() if value}
@@ -253,3 +253,8 @@ def colours_of(description: Description) -> list[str]:
     if description.metadata.get("raw", {}).get("rgb") and description.bands == 3:
         return RGB
     return description.metadata.get("colorinterp") or ["gray"] + ["undefined"] * (description.bands - 1)
+
+
+def is_default(colours: list[str]) -> bool:
+    """Whether a colour interpretation says no more than none would."""
+    return colours[0] in ("gray", "undefined") and set(colours[1:]) <= {"undefined"}

@@ -22,7 +22,7 @@ from isoq.description import RGB, Description, colours_of, create_gtiff, describ
 from isoq.errors import BadInput, OutputExists
 from isoq.raw import CONVENTION, Geometry
 
-__all__ = ["Description", "Sink", "Source", "create_sink", "default_suffix", "open_source"]
+__all__ = ["Description", "Sink", "Source", "create_sink", "default_suffix", "open_source", "with_geometry"]
 
 _SIDECARS = (".aux.xml", ".ovr", ".msk")  # files that GDAL takes for a part of the image beside them
 _CREATION = {  # where a driver's defaults are lossy or wasteful
@@ -250,6 +250,13 @@ def create_sink(path: str | os.PathLike[str], description: Description, driver: 
 def default_suffix(description: Description) -> str:
     """What to end the name of the restored image with: ".tif", or ".<geometry>.raw" for a raw source."""
     return f".{_geometry(description)}.raw" if "raw" in description.metadata else ".tif"
+
+
+def with_geometry(path: Path, description: Description) -> Path:
+    """The path; a .raw name that does not tell the geometry gets it, for without it nobody could read the file."""
+    if path.suffix.lower() != ".raw" or Geometry.of_name(path):
+        return path
+    return path.with_suffix(f".{_geometry(description)}.raw")
 
 
 def _geometry(description: Description) -> Geometry:
