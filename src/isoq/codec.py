@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from .container import Box, ContainerWriter, boxes, overhead
 from .control import Goal
 from .description import Description
 from .errors import BadInput
+from .files import provenance
 from .model import STRIDE, Model
 from .parallel import ordered
 from .rate import RateSearch, code_at_rate
@@ -31,6 +33,7 @@ class Readable(Protocol):
     """What can be compressed: `raster.Source`, or an array in one's clothes."""
 
     description: Description
+    path: Path | None  # of the file, if it is one
 
     def read(self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)) -> np.ndarray: ...
 
@@ -39,7 +42,7 @@ class ArraySource:
     """An array (bands, rows, cols) as a source. Raises UnsupportedImage for other types than the codec's."""
 
     def __init__(self, array: np.ndarray, nodata: float | None = None):
-        self._array = array
+        self._array, self.path = array, None
         self.description = Description(*array.shape, array.dtype.name, (nodata,) * len(array))
 
     def read(self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)) -> np.ndarray:
@@ -110,7 +113,7 @@ def compress_to(
     if len(parts) == 1 and options.threads > 1:
         model = model.with_threads(options.threads)
     mse = target_mse(source, parts, target) if target.is_error else None
-    header = file_header(d, target, model, options, depth, field is not None)
+    header = file_header(d, origin(source), target, model, options, depth, field is not None)
     start = stream.tell()
 
     def goal_of(box: Box) -> Goal:
@@ -171,10 +174,16 @@ def sample_tiles(source: Readable, parts: list[Box], most: int) -> list[tuple[Bo
     return [(parts[i], _read(source, parts[i])) for i in chosen]
 
 
-def file_header(d: Description, target: Target, model: Model, options: Options, depth: int, varied: bool) -> dict:
+def origin(source: Readable) -> dict:
+    """Where the image came from, for `file_header`: reads a source's whole file for its digest. Raises BadInput."""
+    return {"source": provenance(source.path)} if source.path else {}
+
+
+def file_header(d: Description, origin: dict, target: Target, model: Model, options: Options, depth: int, varied: bool) -> dict:
     """The file's header, JSON. varied: the target differs between blocks."""
     return {
         "image": {k: v for k, v in d.to_dict().items() if k != "metadata"},
+        **origin,
         "tile": options.tile,
         "depth": depth,
         "block": options.block,

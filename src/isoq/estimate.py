@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from . import masks
-from .codec import Options, Readable, Summary, file_header, sample_tiles, target_mse, tiling
+from .codec import Options, Readable, Summary, file_header, origin, sample_tiles, target_mse, tiling
 from .container import Box, overhead
 from .control import Goal
 from .description import Description
@@ -42,7 +42,7 @@ def estimate(source: Readable, targets: list[Target], model: Model, options: Opt
         model = model.with_threads(options.threads)
     sample, samples = sample_tiles(source, parts, _TILES), d.bands * d.rows * d.cols
     share = sum(pixels.size for _, pixels in sample) / samples
-    results = []
+    whence, results = origin(source), []
     for target in targets:
         mse = target_mse(source, parts, target) if target.is_error else None
         size, summary = 0, Summary(d.bands, mse)
@@ -50,7 +50,7 @@ def estimate(source: Readable, targets: list[Target], model: Model, options: Opt
             size += length
             summary.add(report, found, bands)
         result = summary.to_dict()
-        total = round(size / share) + overhead(file_header(d, target, model, options, depth, False), d.metadata, len(parts), result)
+        total = round(size / share) + overhead(file_header(d, whence, target, model, options, depth, False), d.metadata, len(parts), result)
         median = result["block_error"]["median"] if mse is not None and result["blocks"] else None
         beyond = result.get("beyond", 0) / max(result["blocks"], 1)
         results.append(Estimate(target, 8 * total / samples, total, result["mse"], median, beyond))

@@ -18,7 +18,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window
 
-from isoq.description import RGB, Description, colours_of, create_gtiff, describe, described, guard, open_dataset
+from isoq.description import RGB, Description, colours_of, create_gtiff, describe, described, guard, in_namespaces, open_dataset, side_file
 from isoq.errors import BadInput, OutputExists
 from isoq.raw import CONVENTION, Geometry
 
@@ -202,9 +202,16 @@ class _RasterSink(Sink):
             self._complete(self._stage / self.path.name)
 
     def _complete(self, final: Path) -> None:
+        # Told to copy namespaces, GDAL forgets the plain tags of the bands.
+        spaced = self._driver == "COG" and in_namespaces(self.description)
+        side = side_file(self.description, band_tags=spaced)
+        if side:  # other drivers than those of TIFF take from it what they can
+            beside = final if self._driver in ("GTiff", "COG") else self._staged
+            beside.with_name(f"{beside.name}.aux.xml").write_text(side, "utf-8")
         if self._driver != "GTiff":
+            options = _CREATION.get(self._driver, {}) | ({"COPY_SRC_MDD": "YES"} if spaced else {})
             with guard(self.path, f"cannot be written with driver {self._driver}; use GTiff or COG"):
-                rasterio.shutil.copy(self._staged, final, driver=self._driver, **_CREATION.get(self._driver, {}))
+                rasterio.shutil.copy(self._staged, final, driver=self._driver, **options)
         # GDAL keeps back samples until the file is closed, and a full disk goes unreported then; other drivers may be lossy.
         with open_dataset(final) as dataset:
             for window, checksum in self._written:
@@ -237,7 +244,8 @@ class _RawSink(Sink):
 def create_sink(path: str | os.PathLike[str], description: Description, driver: str | None = None, overwrite: bool = False) -> Sink:
     """A new image: GTiff, or of the GDAL driver `driver`; raw if the name ends in .raw, or the source was and the name is not a TIFF's.
 
-    GTiff keeps all metadata, other drivers what they can (COG no tags in namespaces), but every driver the exact samples.
+    GTiff and COG keep all metadata (what TIFF has no place for in an .aux.xml beside it), other drivers what they can, but every driver
+    the exact samples.
     Raises OutputExists unless `overwrite`, and BadInput for an unknown driver or a raw name that tells another geometry.
     """
     path = Path(path)
