@@ -169,7 +169,7 @@ def test_tiles_and_threads_change_nothing_but_the_size():
     assert len(file.boxes) == 3 * 3
     alone = isoq.decompress(files[0])
     with_threads = np.zeros_like(alone)
-    for box, samples in windows(file.tiles(model(), 2), 3):
+    for box, samples, _ in windows(file.tiles(model(), 2), 3):
         with_threads[:, box.row : box.row + box.rows, box.col : box.col + box.cols] = samples
     assert np.array_equal(alone, with_threads)
     error = ((alone.astype(np.float64) - pixels) ** 2).mean((1, 2))

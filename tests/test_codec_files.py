@@ -71,7 +71,7 @@ def test_geotiff_metadata_survive(tmp_path):
     file = reopened(out)
     assert file.description == before
     with create_sink(tmp_path / "b.tif", file.description) as sink:
-        for box, samples in windows(file.tiles(model()), 3):
+        for box, samples, _ in windows(file.tiles(model()), 3):
             sink.write(box.row, box.col, samples)
     assert whole(tmp_path / "b.tif")[0] == before
     with rasterio.open(tmp_path / "b.tif") as dst:
@@ -95,7 +95,7 @@ def test_raw_comes_back_as_it_came(tmp_path, kind, dtype, endian):
         compress_to(out, source, Target("mse", 20.0), model(), Options())
     file = reopened(out)
     with create_sink(tmp_path / f"b.2_30_20_{kind}_{endian}_0.raw", file.description) as sink:
-        for box, samples in windows(file.tiles(model()), 2):
+        for box, samples, _ in windows(file.tiles(model()), 2):
             sink.write(box.row, box.col, samples)
     stored = np.frombuffer((tmp_path / f"b.2_30_20_{kind}_{endian}_0.raw").read_bytes(), np.dtype(dtype).newbyteorder("><"[endian]))
     assert np.array_equal(stored, isoq.decompress(out.getvalue()).ravel())

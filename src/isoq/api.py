@@ -65,7 +65,7 @@ class Dataset:
         """The image (bands, rows, cols)."""
         d = self.description
         out = np.empty((d.bands, d.rows, d.cols), d.dtype)
-        for box, samples in windows(self.file.tiles(self._model, Options().threads), d.bands):
+        for box, samples, _ in windows(self.file.tiles(self._model, Options().threads), d.bands):
             out[:, box.row : box.row + box.rows, box.col : box.col + box.cols] = samples
         return out
 

@@ -18,7 +18,7 @@ from rasterio._err import CPLE_BaseError  # GDAL's own errors, which rasterio le
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.dtypes import in_dtype_range
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.rpc import RPC
@@ -53,8 +53,9 @@ class Description:
     `dtype` is one of DTYPES, `nodata` has one value or None per band. `metadata` is plain JSON without the keys that hold defaults:
     container (GDAL driver), crs ("EPSG:n" where that says it all, else WKT), transform (6 numbers), gcps, rpcs, tags ({namespace:
     {key: value}}, "" being the default one; "xml:..." and "json:..." hold a document, its key being the namespace), band_tags (the same per
-    band), descriptions, scales, offsets, units, colorinterp, colormaps; {"raw": {"endian", "rgb"}} for a raw file. Raises UnsupportedImage
-    for another type or an impossible size, ValueError if `nodata` does not have one entry per band.
+    band), descriptions, scales, offsets, units, colorinterp, colormaps, mask (true if there is one beside the bands); {"raw": {"endian",
+    "rgb"}} for a raw file. Raises UnsupportedImage for another type or an impossible size, ValueError if `nodata` does not have one entry
+    per band.
     """
 
     bands: int
@@ -114,7 +115,11 @@ def describe(path: str, dataset: DatasetReader) -> Description:
         raise UnsupportedImage(f"{path}: a collection without an image of its own; give one of its parts{inside}")
     if len(set(dataset.dtypes)) > 1:
         raise UnsupportedImage(f"{path}: bands of several types ({', '.join(sorted(set(dataset.dtypes)))}); convert them to one")
-    return described(path, dataset.count, dataset.height, dataset.width, dataset.dtypes[0], dataset.nodatavals, _read_metadata(dataset))
+    metadata, nodata = _read_metadata(dataset), list(dataset.nodatavals)
+    alpha = _alpha(metadata)
+    if alpha is not None:  # a GeoTIFF gives it the nodata of the colours
+        nodata[alpha] = None
+    return described(path, dataset.count, dataset.height, dataset.width, dataset.dtypes[0], nodata, metadata)
 
 
 def described(path: str | Path, *fields: Any) -> Description:
@@ -143,6 +148,7 @@ def _read_metadata(dataset: DatasetReader) -> dict[str, Any]:
         "offsets": None if set(dataset.offsets) == {0.0} else [_number(offset) for offset in dataset.offsets],
         "units": list(dataset.units) if any(dataset.units) else None,
         "colorinterp": None if is_default(colours) else colours,
+        "mask": all(flags == [MaskFlags.per_dataset] for flags in dataset.mask_flag_enums),
         "colormaps": {str(band): _colormap(dataset, band) for band, colour in enumerate(colours, 1) if colour == "palette"},
     }
     return {key: value for key, value in entries.items() if value}
@@ -265,8 +271,10 @@ def _gtiff_profile(description: Description) -> dict[str, Any]:
 
 
 def _gtiff_nodata(description: Description) -> list[float | None]:
-    """Per band, without what the sample type cannot hold."""
-    return [v if v is not None and in_dtype_range(v, description.dtype) else None for v in description.nodata]
+    """Per band, without what the sample type cannot hold; an alpha band, which needs none, has that of the first band."""
+    values = [v if v is not None and in_dtype_range(v, description.dtype) else None for v in description.nodata]
+    alpha = alpha_band(description)
+    return [values[0] if band == alpha else value for band, value in enumerate(values)]
 
 
 def _shares_nodata(description: Description) -> bool:
@@ -305,6 +313,16 @@ def colours_of(description: Description) -> list[str]:
     if description.metadata.get("raw", {}).get("rgb") and description.bands == 3:
         return RGB
     return description.metadata.get("colorinterp") or ["gray"] + ["undefined"] * (description.bands - 1)
+
+
+def alpha_band(description: Description) -> int | None:
+    """The band that holds opacity, from 0."""
+    return _alpha(description.metadata)
+
+
+def _alpha(metadata: dict[str, Any]) -> int | None:
+    colours = metadata.get("colorinterp", [])
+    return colours.index("alpha") if "alpha" in colours else None
 
 
 def is_default(colours: list[str]) -> bool:

@@ -67,15 +67,16 @@ def tile_parts(source: Source, size: int) -> Iterator[Part]:
 def extract(source: Source, part: Part, sink: Sink, progress: Progress) -> None:
     """Fill a sink with a part of the source."""
     for row, col, rows, cols in _windows(part.description):
-        samples = source.read(part.place[0] + row, part.place[1] + col, rows, cols, part.bands)
-        sink.write(row, col, samples)
+        window = (part.place[0] + row, part.place[1] + col, rows, cols)
+        samples = source.read(*window, part.bands)
+        sink.write(row, col, samples, _mask(source, window))
         progress(samples.size)
 
 
 def merged_description(sources: list[Source]) -> Description:
     """What the bands of all sources make together, tags being those that all have. Raises BadInput if they do not fit."""
     for source in sources[1:]:
-        _refuse_misfit(sources[0], source, ("rows", "cols", "dtype"), ("crs", "transform", "gcps", "rpcs", "raw"))
+        _refuse_misfit(sources[0], source, ("rows", "cols", "dtype"), ("crs", "transform", "gcps", "rpcs", "mask", "raw"))
     all_of = [source.description for source in sources]
     metadata = {key: value for key, value in all_of[0].metadata.items() if key not in ("tags", "colorinterp", "colormaps")}
     metadata["tags"] = _common_tags(all_of)
@@ -96,10 +97,14 @@ def merged_description(sources: list[Source]) -> Description:
 
 
 def merge(sources: list[Source], sink: Sink, progress: Progress) -> None:
-    """Fill a sink with the bands of all sources, in their order."""
+    """Fill a sink with the bands of all sources, in their order. Raises BadInput if their masks differ."""
     for window in _windows(sink.description):
         samples = np.concatenate([source.read(*window) for source in sources])
-        sink.write(*window[:2], samples)
+        mask = _mask(sources[0], window)
+        for source in sources[1:]:
+            if not np.array_equal(_mask(source, window), mask):
+                raise BadInput(f"{source.path}: not as {sources[0].path} in its mask; give parts of one image")
+        sink.write(*window[:2], samples, mask)
         progress(samples.size)
 
 
@@ -109,7 +114,9 @@ def joined_description(sources: list[Source]) -> tuple[list[Place], Description]
     Places are those that the names tell, else those of the georeference.
     """
     for source in sources[1:]:
-        _refuse_misfit(sources[0], source, ("bands", "dtype", "nodata"), ("crs", "scales", "offsets", "colorinterp", "colormaps", "raw"))
+        _refuse_misfit(
+            sources[0], source, ("bands", "dtype", "nodata"), ("crs", "scales", "offsets", "colorinterp", "colormaps", "mask", "raw")
+        )
     names = [re.fullmatch(_TILE_NAME, stem_of(source.path)) for source in sources]
     if all(names):
         for source, name in zip(sources, names, strict=True):
@@ -138,8 +145,13 @@ def join(sources: list[Source], places: list[Place], sink: Sink, progress: Progr
         with open_source(closed.path) as source:
             for row, col, rows, cols in _windows(source.description):
                 samples = source.read(row, col, rows, cols)
-                sink.write(top + row, left + col, samples)
+                sink.write(top + row, left + col, samples, _mask(source, (row, col, rows, cols)))
                 progress(samples.size)
+
+
+def _mask(source: Source, window: tuple[int, int, int, int]) -> np.ndarray | None:
+    """The mask beside the bands; an alpha band is a band like others here."""
+    return source.mask(*window) if source.description.metadata.get("mask") else None
 
 
 def _windows(d: Description) -> Iterator[tuple[int, int, int, int]]:

@@ -18,7 +18,19 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window
 
-from isoq.description import RGB, Description, colours_of, create_gtiff, describe, described, guard, in_namespaces, open_dataset, side_file
+from isoq.description import (
+    RGB,
+    Description,
+    alpha_band,
+    colours_of,
+    create_gtiff,
+    describe,
+    described,
+    guard,
+    in_namespaces,
+    open_dataset,
+    side_file,
+)
 from isoq.errors import BadInput, OutputExists
 from isoq.raw import CONVENTION, Geometry
 
@@ -46,6 +58,11 @@ class Source(ABC):
         """
         _check_window(self.path, self.description, row, col, rows, cols)
         return self._read(Window(col, row, cols, rows), bands)
+
+    def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
+        """Which pixels of the window are measurements by the file's own mask, else by its alpha band: (rows, cols) bool. None if there is
+        neither, or where an alpha band is more than a mask, that is holds several values besides 0. Raises as `read`."""
+        return None
 
     @abstractmethod
     def _read(self, window: Window, bands: slice) -> np.ndarray: ...
@@ -76,6 +93,18 @@ class _RasterSource(Source):
     def _read(self, window: Window, bands: slice) -> np.ndarray:
         with guard(self.path, "samples cannot be read, damaged or cut off; get another copy of the file"):
             return self._dataset.read([band + 1 for band in range(self.description.bands)[bands]], window=window)
+
+    def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
+        if self.description.metadata.get("mask"):
+            _check_window(self.path, self.description, row, col, rows, cols)
+            with guard(self.path, "mask cannot be read, damaged or cut off; get another copy of the file"):
+                return self._dataset.read_masks(1, window=Window(col, row, cols, rows)) != 0
+        alpha = alpha_band(self.description)
+        if alpha is None:
+            return None
+        values = self.read(row, col, rows, cols, slice(alpha, alpha + 1))[0]
+        opaque = values != 0
+        return opaque if (values[opaque] == values.max()).all() else None
 
     def close(self) -> None:
         self._dataset.close()
@@ -115,8 +144,10 @@ class Sink(ABC):
         self._overwrite = overwrite
         self._refuse_existing([path.with_name(path.name + suffix) for suffix in ("", *_SIDECARS)])
 
-    def write(self, row: int, col: int, samples: np.ndarray) -> None:
+    def write(self, row: int, col: int, samples: np.ndarray, mask: np.ndarray | None = None) -> None:
         """Store a window, (bands, rows, cols) of the description's type, with its upper left corner at (row, col); each pixel once.
+
+        mask: (rows, cols) bool, to be given with every window if the description speaks of a mask; raw files cannot keep it.
 
         Raises BadInput if it does not lie in the image or cannot be stored (disk full), ValueError for another type or number of bands.
         """
@@ -124,13 +155,13 @@ class Sink(ABC):
             raise ValueError(f"{samples.dtype} {samples.shape} written to {self.description.bands} bands of {self.description.dtype}")
         _check_window(self.path, self.description, row, col, *samples.shape[1:])
         with guard(self.path, "cannot be written; check the free space"):
-            self._write(Window(col, row, samples.shape[2], samples.shape[1]), samples)
+            self._write(Window(col, row, samples.shape[2], samples.shape[1]), samples, mask)
 
     @abstractmethod
     def _start(self, stage: Path) -> None: ...
 
     @abstractmethod
-    def _write(self, window: Window, samples: np.ndarray) -> None: ...
+    def _write(self, window: Window, samples: np.ndarray, mask: np.ndarray | None) -> None: ...
 
     @abstractmethod
     def _close(self, complete: bool) -> None: ...
@@ -192,9 +223,12 @@ class _RasterSink(Sink):
         self._staged = stage / self.path.name
         self._dataset = create_gtiff(self._staged, self.description, self.path)
 
-    def _write(self, window: Window, samples: np.ndarray) -> None:
+    def _write(self, window: Window, samples: np.ndarray, mask: np.ndarray | None) -> None:
         self._dataset.write(samples, window=window)
-        self._written.append((window, zlib.crc32(np.ascontiguousarray(samples).data)))
+        if mask is not None:
+            with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+                self._dataset.write_mask(mask, window=window)
+        self._written.append((window, _checksum(samples, mask)))
 
     def _close(self, complete: bool) -> None:
         self._dataset.close()
@@ -215,8 +249,9 @@ class _RasterSink(Sink):
         # GDAL keeps back samples until the file is closed, and a full disk goes unreported then; other drivers may be lossy.
         with open_dataset(final) as dataset:
             for window, checksum in self._written:
-                if zlib.crc32(dataset.read(window=window)) != checksum:
-                    raise BadInput(f"{self.path}: driver {self._driver} changed the samples; check the free space, or use GTiff")
+                mask = dataset.read_masks(1, window=window) != 0 if self.description.metadata.get("mask") else None
+                if _checksum(dataset.read(window=window), mask) != checksum:
+                    raise BadInput(f"{self.path}: driver {self._driver} changed the pixels; check the free space, or use GTiff")
 
 
 class _RawSink(Sink):
@@ -232,7 +267,7 @@ class _RawSink(Sink):
     def _start(self, stage: Path) -> None:
         self._file = (stage / self.path.name).open("wb")
 
-    def _write(self, window: Window, samples: np.ndarray) -> None:
+    def _write(self, window: Window, samples: np.ndarray, mask: np.ndarray | None) -> None:
         self._geometry.write(self._file, window.row_off, window.col_off, samples)
 
     def _close(self, complete: bool) -> None:
@@ -272,6 +307,10 @@ def _geometry(description: Description) -> Geometry:
     endian = raw.get("endian", int(sys.byteorder == "little"))
     rgb = raw.get("rgb", int(colours_of(description) == RGB))
     return Geometry(description.bands, description.cols, description.rows, description.dtype, endian, rgb)
+
+
+def _checksum(samples: np.ndarray, mask: np.ndarray | None) -> int:
+    return zlib.crc32(b"" if mask is None else np.packbits(mask).data, zlib.crc32(np.ascontiguousarray(samples).data))
 
 
 def _check_window(path: Path, description: Description, row: int, col: int, rows: int, cols: int) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import masks
 from .control import Goal
 from .errors import BadInput
 from .levels import LAMBDA_MAX, LAMBDA_MIN, PER_OCTAVE
+from .masks import Pixels
 from .model import Model
 from .normalize import robust
 from .parallel import ordered
@@ -23,14 +23,14 @@ class RateSearch:
     """What some tiles of an image cost, by quality. A step is 1/PER_OCTAVE octave of lambda per squared digital number, as fine as the
     levels.
 
-    pieces: samples (bands, rows, cols) and nodata per band of each tile; block: pixels.
+    pieces: what each tile holds; block: pixels.
     """
 
-    def __init__(self, pieces: list[tuple[np.ndarray, tuple[float | None, ...]]], model: Model, block: int, threads: int):
+    def __init__(self, pieces: list[Pixels], model: Model, block: int, threads: int):
         self._pieces, self._model, self._block, self._threads = pieces, model, block, threads
         self._costs: dict[int, int] = {}
-        self.samples = sum(samples.size for samples, _ in pieces)
-        scales = np.log2([scale for samples, nodata in pieces for scale in _scales(samples, nodata)] or [1.0])
+        self.samples = sum(piece.samples.size for piece in pieces)
+        scales = np.log2([scale for piece in pieces for scale in _scales(piece)] or [1.0])
         self._low = int(PER_OCTAVE * (np.log2(LAMBDA_MIN) - 2 * scales.max() - 1))
         self._high = int(PER_OCTAVE * (np.log2(LAMBDA_MAX) - 2 * scales.min() + 1))
 
@@ -38,10 +38,11 @@ class RateSearch:
         """Bytes of the tiles at a step; each step is coded once."""
         if step not in self._costs:
             goal = Goal(lam=lambda_of(step))
-            sizes = ordered(
-                lambda piece: len(encode_tile(piece[0], piece[1], goal, self._model, self._block)[0]), self._pieces, self._threads
-            )
-            self._costs[step] = sum(sizes)
+
+            def size(piece: Pixels) -> int:
+                return len(encode_tile(piece.samples, piece.nodata, goal, self._model, self._block, piece.mask)[0])
+
+            self._costs[step] = sum(ordered(size, self._pieces, self._threads))
         return self._costs[step]
 
     def find(self, wanted: float) -> int:
@@ -81,10 +82,9 @@ def lambda_of(step: int) -> float:
     return float(np.exp2(step / PER_OCTAVE))
 
 
-def _scales(samples: np.ndarray, nodata: tuple[float | None, ...]) -> list[float]:
+def _scales(piece: Pixels) -> list[float]:
     """Digital numbers per normalized unit of each band that has valid pixels."""
-    valid = masks.classify(samples, nodata) == masks.VALID
-    return [robust(s[v]).scale for s, v in zip(samples, valid, strict=True) if v.any()]
+    return [robust(s[v]).scale for s, v in zip(piece.samples, piece.valid, strict=True) if v.any()]
 
 
 def nearest_step(cost: Callable[[int], float], wanted: float, start: int, low: int, high: int) -> int:

@@ -82,11 +82,11 @@ class _Naming:
             raise kind(f"{self._name}: {error}") from error
 
 
-def windows(tiles: Iterator[tuple[Box, Tile]], bands: int) -> Iterator[tuple[Box, np.ndarray]]:
-    """Tiles joined over the groups of bands: a box with all bands and its samples (bands, rows, cols)."""
+def windows(tiles: Iterator[tuple[Box, Tile]], bands: int) -> Iterator[tuple[Box, np.ndarray, np.ndarray]]:
+    """Tiles joined over the groups of bands: a box with all bands, its samples (bands, rows, cols) and its mask (rows, cols)."""
     parts: list[np.ndarray] = []
     for box, tile in tiles:
         parts.append(tile.samples)
         if box.band + box.bands == bands:
-            yield Box(box.row, box.col, box.rows, box.cols, 0, bands), parts[0] if len(parts) == 1 else np.concatenate(parts)
+            yield Box(box.row, box.col, box.rows, box.cols, 0, bands), parts[0] if len(parts) == 1 else np.concatenate(parts), tile.mask
             parts = []

@@ -41,15 +41,15 @@ class TileReport:
 
 
 def encode_tile(
-    samples: np.ndarray, nodata: tuple[float | None, ...], goal: Goal, model: Model, block: int = 64
+    samples: np.ndarray, nodata: tuple[float | None, ...], goal: Goal, model: Model, block: int = 64, mask: np.ndarray | None = None
 ) -> tuple[bytes, TileReport]:
     """Code one tile.
 
     samples: (bands, rows, cols) of one of DTYPES, native byte order; nodata: per band. block: pixels, a multiple of 16. Bands are taken
-    `model.bands` at a time; if they do not divide evenly, the last band is repeated. Masked pixels are coded losslessly and are in no
-    error.
+    `model.bands` at a time; if they do not divide evenly, the last band is repeated. mask: (rows, cols), False for no measurement in any
+    band. Masked pixels are coded losslessly and are in no error; what lies under a mask becomes nodata, or 0 without one.
     """
-    classes = masks.classify(samples, nodata)
+    classes = masks.classify(samples, nodata, mask)
     valid = classes == masks.VALID
     bands, rows, cols = samples.shape
     out = Writer()
@@ -174,10 +174,12 @@ def _read_errors(data: Reader, valid: np.ndarray, block: int) -> TileReport:
 
 @dataclass
 class Tile:
-    """A decoded tile: samples, validity, the quantized latents of each neural group, and the report that the encoder recorded."""
+    """A decoded tile: samples, validity, the mask (rows, cols) that `encode_tile` was given (all True if none), the quantized latents of
+    each neural group, and the report that the encoder recorded."""
 
     samples: np.ndarray
     valid: np.ndarray
+    mask: np.ndarray
     latents: list[np.ndarray]
     report: TileReport
 
@@ -226,4 +228,4 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     report.patched = residual.unpack_onto(reader.part(), samples, valid, block)
     masks.restore(samples, classes, nodata)
     reader.end()
-    return Tile(samples, valid, latents, report)
+    return Tile(samples, valid, classes[0] != masks.MASKED, latents, report)

@@ -50,8 +50,8 @@ def _one(source: Path, destination: Path | None, options: argparse.Namespace) ->
             create_sink(path, d, options.driver, options.overwrite) as sink,
             bar(d.bands * d.rows * d.cols, source.name, options) as progress,
         ):
-            for box, samples in windows(file.tiles(model, options.threads), d.bands):
-                sink.write(box.row, box.col, samples)
+            for box, samples, mask in windows(file.tiles(model, options.threads), d.bands):
+                sink.write(box.row, box.col, samples, mask if d.metadata.get("mask") else None)
                 progress.update(samples.size)
     if not (options.json or options.quiet):
         print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}")
