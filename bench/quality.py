@@ -27,14 +27,14 @@ from isoq.container import Box, ContainerReader
 from isoq.control import Goal, code
 from isoq.group import BandGroup
 from isoq.model import Model
-from isoq.stream import Reader, Writer
-from isoq.tile import CONSTANT, DTYPES, NEURAL
+from isoq.stream import Reader
+from isoq.tile import CONSTANT, DTYPES, MODES, NEURAL
 
 BLOCK = 64
 LEAST = {"uint8": 0.3, "uint16": 2.0, "int16": 2.0}  # target MSE, squared digital numbers
 CUBE, CUBE_BANDS = 16, 3  # an image of more bands is a cube, of which so many times as many bands are taken
 CLOSED, SINGLE, PAPER, OPENJPEG = "closed loop", "one pass", "one pass (paper's predictor)", "OpenJPEG (one shot)"
-MODES = {
+HOW = {
     CLOSED: Options(threads=1),
     SINGLE: Options(threads=1, single_pass=True),
     PAPER: Options(threads=1, single_pass=True, predictor="paper"),
@@ -50,8 +50,7 @@ CLOSED_HEAD = (
     "patched",
     "patches, % of bytes",
     "bit/sample",
-    "quality map",
-    "recorded errors",
+    "quality map and errors",
     "over uniform, %",
     "time / one pass",
 )
@@ -100,7 +99,7 @@ def network(name: str) -> Model:
     """The model, its sessions started, so that no measured time has that in it."""
     model = isoq.load_model(name)
     ramp = np.arange(BLOCK**2, dtype=np.uint16).reshape(1, BLOCK, BLOCK)
-    compress_to(io.BytesIO(), ArraySource(ramp), Target("mse", 10.0), model, MODES[CLOSED])
+    compress_to(io.BytesIO(), ArraySource(ramp), Target("mse", 10.0), model, HOW[CLOSED])
     return model
 
 
@@ -113,7 +112,7 @@ def results(task: tuple[Image, float], model: str, methods: list[str]) -> list[R
     coder, found = network(model), []
     for method in methods:
         began = time.perf_counter()
-        data = jpeg2000(original) if method == OPENJPEG else compressed(original, snr, coder, MODES[method])
+        data = jpeg2000(original) if method == OPENJPEG else compressed(original, snr, coder, HOW[method])
         seconds = time.perf_counter() - began
         decoded = jpeg2000_decoded(data, original) if method == OPENJPEG else decompressed(data, coder)
         base: Row = {"stratum": image.stratum, "file": image.path.name, "bands": len(original.samples), "snr": snr, "method": method}
@@ -192,11 +191,10 @@ def closed_only(data: bytes, original: Original, mse: np.ndarray, model: Model) 
     part, places = anatomy(data), File(io.BytesIO(data)).boxes
     uniform = sum(uniform_bytes(original, band, float(value), places, model) for band, value in enumerate(mse))
     return {
-        "map_bytes": part["map"] + part["targets"],
-        "errors_bytes": part["errors"],
+        "side_bytes": part["side"] + part["targets"],
         "patched": part["patched"],
         "patch_bytes": part["residuals"],
-        "uniform_bytes": len(data) - part["map"] - part["streams"] - part["residuals"] + uniform,
+        "uniform_bytes": len(data) - part["side"] - part["streams"] - part["residuals"] + uniform,
     }
 
 
@@ -211,18 +209,14 @@ def anatomy(data: bytes) -> Counter[str]:
         size["targets"] += len(tile.part())
         neural = 0
         for _ in range(bands):
-            mode = tile.unpack("B")[0]
+            mode = tile.varint() % MODES
             if mode == CONSTANT:
                 tile.take(dtype.itemsize)
             elif mode == NEURAL:
                 neural += 1
                 tile.signed()
                 tile.signed()
-        size["map"] += len(tile.part())
-        of_bands = Writer()
-        for _ in range(bands):
-            of_bands.signed(tile.signed())
-        size["errors"] += len(of_bands.data) + len(tile.part())
+        size["side"] += len(tile.part())
         size["streams"] += sum(len(tile.part()) for _ in range(neural))
         tile.take(4)
         layer = tile.part()
@@ -241,14 +235,14 @@ def uniform_bytes(original: Original, band: int, mse: float, places: list[Box], 
             at = np.index_exp[band : band + 1, box.row : box.row + box.rows, box.col : box.col + box.cols]
             samples, valid = original.samples[at], original.valid[at]
             if valid.any() and np.ptp(samples[valid]) > 0:
-                groups.append(BandGroup(samples, valid, model))
+                groups.append(BandGroup(samples, valid, model, BLOCK))
                 groups[-1].refine()
 
     def trial(lam: float) -> tuple[float, int]:
         """log of the mean squared error, bytes."""
         squared, size = 0.0, 0
         for group in groups:
-            coded = code(group, Goal(lam=lam), None, BLOCK)
+            coded = code(group, Goal(lam=lam), None)
             error = coded.decoded.astype(np.float64) - group.samples
             squared, size = squared + float((error[group.valid] ** 2).sum()), size + len(coded.stream)
         return math.log(max(squared, 1e-9) / original.valid[band].sum()), size
@@ -285,7 +279,7 @@ def closed_line(name: str, found: list[Result]) -> Cells:
     """A line of the closed loop's table."""
     closed, single = ([r for r in found if r.row["method"] == method] for method in (CLOSED, SINGLE))
     of = {key: total(closed, key) for key, value in closed[0].row.items() if not isinstance(value, str)}
-    per_sample = {key: f"{8 * of[key] / of['samples']:.{digits}f}" for key, digits in (("bytes", 3), ("map_bytes", 4), ("errors_bytes", 4))}
+    per_sample = {key: f"{8 * of[key] / of['samples']:.{digits}f}" for key, digits in (("bytes", 3), ("side_bytes", 4))}
     return (
         name,
         int(of["blocks"]),

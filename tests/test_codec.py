@@ -15,8 +15,9 @@ from isoq.codec import ArraySource, Options, compress_to
 from isoq.errors import BadInput, UnsupportedImage, WrongModel
 from isoq.model import load_model
 from isoq.parallel import ordered
-from isoq.reader import File, windows
+from isoq.reader import File
 from isoq.target import BandStatistics, Target
+from isoq.window import window_of
 
 
 def stream(array: np.ndarray, target: Target, options: Options | None = None, nodata: float | None = None) -> tuple[bytes, dict]:
@@ -169,8 +170,8 @@ def test_tiles_and_threads_change_nothing_but_the_size():
     assert len(file.boxes) == 3 * 3
     alone = isoq.decompress(files[0])
     with_threads = np.zeros_like(alone)
-    for box, samples, _ in windows(file.tiles(model(), 2), 3):
-        with_threads[:, box.row : box.row + box.rows, box.col : box.col + box.cols] = samples
+    for part, samples, _ in file.pieces(model(), window_of(None, file.description, "a"), 2):
+        with_threads[:, part.row : part.row + part.rows, part.col : part.col + part.cols] = samples
     assert np.array_equal(alone, with_threads)
     error = ((alone.astype(np.float64) - pixels) ** 2).mean((1, 2))
     assert (error < 1.6 * 900).all()

@@ -1,6 +1,7 @@
 """Files to .isoq and back: metadata, byte orders, recorded errors."""
 
 import io
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -13,9 +14,10 @@ import isoq
 from isoq.codec import Options, compress_to
 from isoq.errors import BadInput, DamagedFile
 from isoq.raster import create_sink, open_source
-from isoq.reader import File, windows
+from isoq.reader import File
 from isoq.target import Target
 from isoq.verify import verify_against
+from isoq.window import window_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -23,6 +25,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 def reopened(out: BinaryIO) -> File:
     out.seek(0)
     return File(out)
+
+
+def restore(file: File, path: Path) -> Path:
+    window = window_of(None, file.description, path)
+    with create_sink(path, file.description, step=file.step(window)) as sink:
+        for part, samples, mask in file.pieces(model(), window):
+            sink.write(part.row, part.col, samples, part.band, mask)
+    return path
 
 
 @pytest.mark.parametrize("name", CROPS)
@@ -70,10 +80,7 @@ def test_geotiff_metadata_survive(tmp_path):
         before = source.description
     file = reopened(out)
     assert file.description == before
-    with create_sink(tmp_path / "b.tif", file.description) as sink:
-        for box, samples, _ in windows(file.tiles(model()), 3):
-            sink.write(box.row, box.col, samples)
-    assert whole(tmp_path / "b.tif")[0] == before
+    assert whole(restore(file, tmp_path / "b.tif"))[0] == before
     with rasterio.open(tmp_path / "b.tif") as dst:
         assert dst.crs.to_epsg() == 32631
         assert dst.transform == profile["transform"]
@@ -93,10 +100,7 @@ def test_raw_comes_back_as_it_came(tmp_path, kind, dtype, endian):
     out = io.BytesIO()
     with open_source(path) as source:
         compress_to(out, source, Target("mse", 20.0), model(), Options())
-    file = reopened(out)
-    with create_sink(tmp_path / f"b.2_30_20_{kind}_{endian}_0.raw", file.description) as sink:
-        for box, samples, _ in windows(file.tiles(model()), 2):
-            sink.write(box.row, box.col, samples)
-    stored = np.frombuffer((tmp_path / f"b.2_30_20_{kind}_{endian}_0.raw").read_bytes(), np.dtype(dtype).newbyteorder("><"[endian]))
+    back = restore(reopened(out), tmp_path / f"b.2_30_20_{kind}_{endian}_0.raw")
+    stored = np.frombuffer(back.read_bytes(), np.dtype(dtype).newbyteorder("><"[endian]))
     assert np.array_equal(stored, isoq.decompress(out.getvalue()).ravel())
     assert ((stored.astype(np.float64) - pixels.ravel()) ** 2).mean() < 60

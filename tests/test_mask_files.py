@@ -73,7 +73,8 @@ def test_what_is_masked_costs_next_to_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("target", [("--snr", 25), ("--bitrate", 2), ("--quality", 0.01)])
-def test_a_target_from_the_image_does_not_look_under_the_mask(tmp_path, target):
+def test_a_target_from_the_image_does_not_look_under_the_mask(tmp_path, target, monkeypatch):
+    monkeypatch.setattr("isoq.codec.provenance", lambda path: {})  # its digest differs, and so the bytes that --bitrate leaves to the tiles
     pixels, mask = terrain(1, 130, 150, "uint16"), blob(130, 150)
     found = []
     for value in (0, 60000):
@@ -151,7 +152,7 @@ def test_bands_with_different_masks(tmp_path, capsys):
 def test_another_driver_keeps_the_mask_beside(tmp_path):
     description, mask = Description(1, 30, 40, "uint8", (None,), {"mask": True}), blob(30, 40)
     with create_sink(tmp_path / "a.pgm", description, "PNM") as sink:
-        sink.write(0, 0, samples(1, 30, 40, "uint8"), mask)
+        sink.write(0, 0, samples(1, 30, 40, "uint8"), mask=mask)
     with open_source(tmp_path / "a.pgm") as source:
         assert np.array_equal(source.mask(0, 0, 30, 40), mask)
 
@@ -160,4 +161,4 @@ def test_a_lost_mask_is_noticed(tmp_path, monkeypatch):
     description = Description(1, 30, 40, "uint8", (None,), {"mask": True})
     monkeypatch.setattr(rasterio.io.DatasetWriter, "write_mask", lambda *_, **__: None, raising=False)
     with one_line(BadInput, "a.tif", "changed the pixels"), create_sink(tmp_path / "a.tif", description) as sink:
-        sink.write(0, 0, samples(1, 30, 40, "uint8"), blob(30, 40))
+        sink.write(0, 0, samples(1, 30, 40, "uint8"), mask=blob(30, 40))

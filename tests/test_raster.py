@@ -2,6 +2,7 @@
 
 import resource
 import signal
+from itertools import product
 
 import numpy as np
 import pytest
@@ -218,3 +219,36 @@ def test_layout(tmp_path):
             assert (dataset.block_shapes[0] == (256, 256)) is tiled
             assert dataset.interleaving.name == interleave
             assert dataset.compression.name == "deflate"
+
+
+@pytest.mark.parametrize(("name", "driver"), [("a.tif", None), ("a.raw", None), ("a.tif", "COG")])
+def test_bands_may_come_a_few_at_a_time(tmp_path, name, driver):
+    pixels = samples(5, 130, 90, "int16")
+    with create_sink(tmp_path / name, Description(5, 130, 90, "int16", (None,) * 5), driver, step=(64, 64)) as sink:
+        for rows, cols, bands in product((slice(0, 64), slice(64, 130)), (slice(0, 64), slice(64, 90)), (slice(3, 5), slice(0, 3))):
+            sink.write(rows.start, cols.start, pixels[bands, rows, cols], bands.start)
+        with pytest.raises(ValueError, match="from band 4 on"):
+            sink.write(0, 0, pixels[:2], 4)
+    assert np.array_equal(whole(tmp_path / name, "5_90_130_3_1_0" if name == "a.raw" else None)[1], pixels)
+
+
+def test_a_step_lays_out_blocks_that_are_written_once(tmp_path):
+    """Writes at odd places would leave holes in a file of compressed blocks that lie across them."""
+    pixels = np.cumsum(samples(2, 448, 896, "uint8") % 3, axis=2, dtype=np.uint16)
+    description = Description(2, 448, 896, "uint16", (None,) * 2)
+    with rasterio.Env(GDAL_CACHEMAX=1 << 16), create_sink(tmp_path / "a.tif", description, step=(192, 448)) as sink:
+        for row, col, band in product((0, 192, 384), (0, 448), (0, 1)):
+            sink.write(row, col, pixels[band : band + 1, row : row + 192, col : col + 448], band)
+    with rasterio.open(tmp_path / "a.tif") as dataset:
+        assert dataset.block_shapes == [(192, 224)] * 2
+    assert (tmp_path / "a.tif").stat().st_size <= 1.01 * save(tmp_path / "b.tif", description, pixels).stat().st_size
+
+
+def test_red_green_and_blue_that_come_apart_are_written_once(tmp_path):
+    pixels = np.cumsum(samples(3, 512, 512, "uint8") % 3, axis=2, dtype=np.uint8)
+    description = Description(3, 512, 512, "uint8", (None,) * 3, {"colorinterp": ["red", "green", "blue"]})
+    with create_sink(tmp_path / "a.tif", description, step=(256, 256)) as sink:
+        for row, col, bands in product((0, 256), (0, 256), (slice(0, 2), slice(2, 3))):
+            sink.write(row, col, pixels[bands, row : row + 256, col : col + 256], bands.start)
+    assert np.array_equal(whole(tmp_path / "a.tif")[1], pixels)
+    assert (tmp_path / "a.tif").stat().st_size <= 1.01 * save(tmp_path / "b.tif", description, pixels).stat().st_size

@@ -12,8 +12,11 @@ from isoq.cli import main
 
 torch = pytest.importorskip("torch")
 
-from isoq.train.networks import GDN, Network, NetworkConfig, wavelet_leaves  # noqa: E402
+from isoq.train.export import wavelet_analysis, wavelet_synthesis  # noqa: E402
+from isoq.train.networks import GDN, Network, NetworkConfig  # noqa: E402
 from isoq.train.rate import start_weights  # noqa: E402
+from isoq.train.wavelet import wavelet_leaves  # noqa: E402
+from isoq.transforms import Transform  # noqa: E402
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
@@ -46,6 +49,20 @@ def test_the_untrained_default_reconstructs_perfectly_up_to_its_border(bands):
                 layer.gamma.zero_()
         error = network.synthesis(network.analysis(x)) - x
     assert float((error**2).max()) < 1e-9
+
+
+@pytest.mark.parametrize("bands", [1, 2])
+def test_the_cheap_graphs_of_the_wavelet_do_what_the_network_does(bands):
+    network = Network(NetworkConfig.of_preset("default", bands))
+    network.freeze()
+    assert network.is_wavelet()
+    x = np.random.default_rng(0).normal(size=(1, bands, 80, 112)).astype(np.float32)
+    with torch.no_grad():
+        y = network.analysis(torch.from_numpy(x)).numpy()
+    assert np.abs(Transform(wavelet_analysis(bands))(x) - y).max() < 1e-4
+    assert np.abs(Transform(wavelet_synthesis(bands))(y) - x).max() < 1e-4
+    network.synthesis[-1].wide.weight.data[0, 0, 0, 0] += 1e-4
+    assert not network.is_wavelet()
 
 
 def test_the_untrained_default_is_nearly_orthonormal():

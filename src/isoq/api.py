@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
+from rasterio.crs import CRS
+from rasterio.transform import Affine, array_bounds
 
 from .codec import ArraySource, Options, compress_to
 from .errors import BadInput
 from .model import Model, load_model
-from .reader import File, windows
+from .reader import File
+from .remote import located, open_stream
 from .target import KINDS, Target
+from .window import window_of
 
 DEFAULT_MODEL = "eo16"
 
@@ -54,23 +59,47 @@ def decompress(data: bytes, model: str | Path | Model | None = None) -> np.ndarr
 
 
 class Dataset:
-    """An .isoq file opened for reading; a context manager. `description` holds shape, type, nodata and metadata."""
+    """An .isoq file opened for reading; a context manager. `description` holds shape, type, nodata and all metadata; what rasterio users
+    look for first is here under rasterio's names: `shape` is (rows, cols), `bounds` is (left, bottom, right, top)."""
 
-    def __init__(self, stream, name: str, model: str | Path | Model | None):
-        self._stream, self.file = stream, File(stream, name)
+    def __init__(self, stream: BinaryIO, name: str, model: str | Path | Model | None, owned: bool = True):
+        self._stream, self._owned, self.file = stream, owned, File(stream, name)
         self.description = self.file.description
         self._model = self.file.model(model)
 
-    def read(self) -> np.ndarray:
-        """The image (bands, rows, cols)."""
+    shape = property(lambda self: (self.description.rows, self.description.cols))
+    count = property(lambda self: self.description.bands)
+    dtypes = property(lambda self: (self.description.dtype,) * self.count)
+    nodata = property(lambda self: self.description.nodata[0])
+    crs = property(lambda self: CRS.from_user_input(text) if (text := self.description.metadata.get("crs")) else None)
+    transform = property(lambda self: Affine(*self.description.metadata.get("transform", Affine.identity()[:6])))
+    bounds = property(lambda self: array_bounds(*self.shape, self.transform))
+
+    def read(self, bands: int | Iterable[int] | None = None, window: Any = None) -> np.ndarray:
+        """Samples of the image's type, (bands, rows, cols); of a single band, (rows, cols).
+
+        bands: number of a band, from 1, or numbers in any order; default all. window: ((row, row end), (col, col end)), or a rasterio
+        Window, in whole pixels inside the image; default all of it. Only tiles that hold some of this are read and decoded.
+        Raises BadInput (no such band or window, the file cannot be read), DamagedFile.
+        """
         d = self.description
-        out = np.empty((d.bands, d.rows, d.cols), d.dtype)
-        for box, samples, _ in windows(self.file.tiles(self._model, Options().threads), d.bands):
-            out[:, box.row : box.row + box.rows, box.col : box.col + box.cols] = samples
-        return out
+        numbers = list(range(1, d.bands + 1) if bands is None else bands if isinstance(bands, Iterable) else [bands])
+        for number in numbers:
+            if number not in range(1, d.bands + 1):
+                raise BadInput(f"{self.file.name}: has no band {number}; give numbers from 1 to {d.bands}")
+        area = window_of(window, d, self.file.name)
+        out = np.empty((len(numbers), area.height, area.width), d.dtype)
+        needed = {int(number) - 1 for number in numbers}
+        for part, samples, _ in self.file.pieces(self._model, area, Options().threads, needed):
+            for place, number in enumerate(numbers):
+                if 0 <= (band := int(number) - 1 - part.band) < part.bands:
+                    out[place, part.row : part.row + part.rows, part.col : part.col + part.cols] = samples[band]
+        return out if bands is None or isinstance(bands, Iterable) else out[0]
 
     def close(self) -> None:
-        self._stream.close()
+        """Close the file; a stream that was given stays open."""
+        if self._owned:
+            self._stream.close()
 
     def __enter__(self) -> Self:
         return self
@@ -79,14 +108,17 @@ class Dataset:
         self.close()
 
 
-def open(path: str | Path, model: str | Path | Model | None = None) -> Dataset:
-    """Open an .isoq file. model: its folder, if it is not a shipped one. Raises BadInput, DamagedFile, WrongModel."""
+def open(source: str | os.PathLike[str] | BinaryIO, model: str | Path | Model | None = None) -> Dataset:
+    """Open an .isoq file. Raises BadInput, DamagedFile, WrongModel.
+
+    source: a path; a URL such as "s3://bucket/scene.isoq" (read with fsspec: pip install 'isoq[remote]'), of which only header, index and
+    the tiles needed are fetched; or a seekable binary stream, read from where it stands. model: its folder, if it is not a shipped one.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return Dataset(source, str(getattr(source, "name", "data")), model, owned=False)
+    stream = open_stream(located(source))
     try:
-        stream = Path(path).open("rb")  # noqa: SIM115 - the dataset closes it
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be opened ({error.strerror})") from error
-    try:
-        return Dataset(stream, str(path), model)
+        return Dataset(stream, str(source), model)
     except BaseException:
         stream.close()
         raise

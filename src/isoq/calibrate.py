@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from . import blocks, masks, quality
+from . import blocks, masks
 from .control import REFINE
 from .group import BandGroup
 from .levels import level_to_lambda
@@ -20,9 +20,9 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
 
     images: samples (bands, rows, cols) and nodata per band, several of them; the middle 512 x 512 pixels of up to four groups of bands
     of each are used. The entries are `floor`: median over the blocks of the error of the unquantized autoencoder, per squared
-    normalized unit; `synthesis`: log2 of (pixel error / error that the coder left in the latents), median per level; `paper`: alpha, a,
-    b of the paper's model, a and b by relative least squares of the mean gain, alpha the median of (MSE / MSE_0 - 1) / D^2. Raises
-    ValueError if no image has valid pixels.
+    normalized unit; `synthesis`: log2 of (pixel error / error expected of what the coder left in the latents), median per level; `paper`:
+    alpha, a, b of the paper's model, a and b by relative least squares of the mean gain, alpha the median of (MSE / MSE_0 - 1) / D^2.
+    Raises ValueError if no image has valid pixels.
     """
     levels = np.unique(np.linspace(model.lowest, model.highest, _LEVELS).astype(int))
     floors, factors, alphas = [], [[] for _ in levels], []
@@ -31,7 +31,7 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
     a, b = np.linalg.lstsq(np.stack([lam, np.ones_like(lam)], 1) / gains[:, None], np.ones(len(lam)), rcond=None)[0]
     a, b = max(float(a), 1e-12), max(float(b), 1e-6)
     for group in _groups(model, images):
-        floor = group.floor(_BLOCK)
+        floor = group.floor()
         floors.append(floor.ravel())
         refined = False
         rows, cols = group.samples.shape[1:]
@@ -40,14 +40,14 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
                 refined = True
                 group.refine()
             grid = np.full((blocks.count(rows, _BLOCK), blocks.count(cols, _BLOCK)), level)
-            near = group.quantize(np.full(group.weight.shape, level))[2]
-            inside = quality.per_block(near - group.y, grid.shape, group.weight, _BLOCK)
-            outside = group.normalized_error(near, _BLOCK)
-            used = (inside > 0) & (outside > 0)
-            factors[k].append(np.log2(outside[used] / inside[used]))
+            near = group.quantize(grid)[2]
+            expected = group.landed(np.square(near - group.y))
+            reached = group.normalized_error(near)
+            used = (expected > 0) & (reached > 0)
+            factors[k].append(np.log2(reached[used] / expected[used]))
             if not refined:
                 step = 1 / (2 * (a * lam[k] + b))
-                alphas.append((outside / np.maximum(floor, 1e-12) - 1).ravel() / step**2)
+                alphas.append((reached / np.maximum(floor, 1e-12) - 1).ravel() / step**2)
     if not floors:
         raise ValueError("no valid pixels to calibrate on")
     table = {"level": [int(v) for v in levels], "log2_factor": [round(float(np.median(np.concatenate(f))), 4) for f in factors]}
@@ -65,4 +65,4 @@ def _groups(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | None,
             cut = np.ascontiguousarray(samples[index, i : i + _SIDE, j : j + _SIDE])
             valid = masks.classify(cut, tuple(nodata[k] for k in index)) == masks.VALID
             if valid.all() and np.ptp(cut) > 0:
-                yield BandGroup(cut, valid, model)
+                yield BandGroup(cut, valid, model, _BLOCK)

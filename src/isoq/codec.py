@@ -59,7 +59,7 @@ class ArraySource:
 @dataclass(frozen=True)
 class Options:
     """How to code: pixels per block side, tile side, predictor of the quality ('isoq' or 'paper'), one pass or a closed loop,
-    the promise for each band or for the mean of those coded jointly, threads."""
+    the promise for each band or for the mean of those coded jointly, threads, bands (from 0) that are kept losslessly."""
 
     block: int = 64
     tile: int = 1024
@@ -67,6 +67,7 @@ class Options:
     single_pass: bool = False
     per_band: bool = False
     threads: int = os.cpu_count() or 1
+    exact: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.block < STRIDE or self.block % STRIDE:
@@ -77,6 +78,10 @@ class Options:
             raise BadInput(f"--predictor {self.predictor}: must be isoq or paper")
         if self.threads < 1:
             raise BadInput(f"--threads {self.threads}: must be at least 1")
+
+    def exact_in(self, box: Box) -> set[int]:
+        """The lossless bands of a tile, counted from its first."""
+        return {band - box.band for band in self.exact}
 
 
 def _depth(description: Description, options: Options, model: Model) -> int:
@@ -133,7 +138,7 @@ def compress_to(
 
     def work(item: tuple[Box, Pixels, Goal]) -> tuple[Box, bytes, TileReport, BandStatistics]:
         box, pixels, goal = item
-        data, report = encode_tile(pixels.samples, pixels.nodata, goal, model, options.block, pixels.mask)
+        data, report = encode_tile(pixels.samples, pixels.nodata, goal, model, options.block, options.exact_in(box), pixels.mask)
         return box, data, report, BandStatistics.of(pixels.samples, pixels.valid)
 
     def write(goal_of: Callable[[Box], Goal]) -> tuple[dict, int, int]:
@@ -155,7 +160,7 @@ def compress_to(
 
     if target.kind != "bitrate":
         return write(goal_of)[0]
-    pieces = [pixels for _, pixels in sample_tiles(source, parts, _SEARCH_TILES)]
+    pieces = [(pixels, options.exact_in(box)) for box, pixels in sample_tiles(source, parts, _SEARCH_TILES)]
     search = RateSearch(pieces, model, options.block, options.threads)
     rate, beside = float(np.array(target.value)), overhead(header, d.metadata, len(parts), {})
     return code_at_rate(rate, d.bands * d.rows * d.cols, beside, search, lambda lam: write(lambda box: Goal(lam=lam)))
@@ -197,6 +202,7 @@ def file_header(d: Description, origin: dict, target: Target, model: Model, opti
         "target": target.to_dict() | ({"varied": True} if varied else {}),
         "loop": "closed" if target.is_error and not options.single_pass else "single",
         **({"per_band": True} if options.per_band else {}),
+        **({"lossless": [band + 1 for band in options.exact]} if options.exact else {}),
         "software": f"isoq {__version__}",
     }
 

@@ -11,7 +11,6 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import BinaryIO
@@ -99,7 +98,7 @@ class ContainerReader:
             raise DamagedFile("not an .isoq file")
         self.metadata: dict = {}
         while True:
-            kind, payload = self._next()
+            kind, payload = _next(stream)
             if kind == b"HEAD":
                 if payload[:1] != bytes([VERSION]):
                     raise DamagedFile(
@@ -121,9 +120,10 @@ class ContainerReader:
         self._starts, self._end = starts[:-1], int(starts[-1])
 
     def tile(self, number: int) -> bytes:
-        """The payload of one tile."""
+        """The payload of one tile, read at one go: a remote stream makes each read a request."""
         self._stream.seek(int(self._starts[number]))
-        kind, payload = self._next(int(self.sizes[number]))
+        size = int(self.sizes[number])
+        kind, payload = _next(io.BytesIO(self._stream.read(_FRAME.size + size + 4)), size)
         if kind != b"TILE":
             raise DamagedFile(f"tile {number} is not where the index says: the file is damaged")
         return payload
@@ -131,35 +131,31 @@ class ContainerReader:
     def statistics(self) -> dict:
         """The summary behind the tiles; checks that the file ends as it should."""
         self._stream.seek(self._end)
-        found: dict = {}
-        for kind, payload in self._rest():
+        rest, found = io.BytesIO(self._stream.read(_LARGEST_HEADER)), {}
+        while (chunk := _next(rest))[0] != b"IEND":
+            kind, payload = chunk
             if kind == b"stat":
                 found = _unpack_json(payload)
             elif kind[:1].isupper():
                 raise DamagedFile(f"holds a part '{kind.decode('ascii', 'replace')}' that this isoq does not know; upgrade isoq")
         return found
 
-    def _rest(self) -> Iterator[tuple[bytes, bytes]]:
-        while True:
-            kind, payload = self._next()
-            if kind == b"IEND":
-                return
-            yield kind, payload
 
-    def _next(self, expected: int | None = None) -> tuple[bytes, bytes]:
-        frame = self._stream.read(_FRAME.size)
-        if len(frame) != _FRAME.size:
-            raise DamagedFile("the file ends too early: it is truncated")
-        kind, size = _FRAME.unpack(frame)
-        if (expected is None and size > _LARGEST_HEADER) or (expected is not None and size != expected):
-            raise DamagedFile("a part has an impossible size: the file is damaged")
-        payload = self._stream.read(size)
-        check = self._stream.read(4)
-        if len(payload) != size or len(check) != 4:
-            raise DamagedFile("the file ends too early: it is truncated")
-        if struct.unpack("<I", check)[0] != zlib.crc32(kind + payload):
-            raise DamagedFile(f"a checksum is wrong (part '{kind.decode('ascii', 'replace')}'): the file is damaged")
-        return kind, payload
+def _next(stream: BinaryIO, expected: int | None = None) -> tuple[bytes, bytes]:
+    """Kind and payload of the chunk that `stream` stands at; expected: the size that the payload must have."""
+    frame = stream.read(_FRAME.size)
+    if len(frame) != _FRAME.size:
+        raise DamagedFile("the file ends too early: it is truncated")
+    kind, size = _FRAME.unpack(frame)
+    if (expected is None and size > _LARGEST_HEADER) or (expected is not None and size != expected):
+        raise DamagedFile("a part has an impossible size: the file is damaged")
+    payload = stream.read(size)
+    check = stream.read(4)
+    if len(payload) != size or len(check) != 4:
+        raise DamagedFile("the file ends too early: it is truncated")
+    if struct.unpack("<I", check)[0] != zlib.crc32(kind + payload):
+        raise DamagedFile(f"a checksum is wrong (part '{kind.decode('ascii', 'replace')}'): the file is damaged")
+    return kind, payload
 
 
 def _pack_json(value: dict) -> bytes:

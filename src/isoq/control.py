@@ -10,13 +10,12 @@ import numpy as np
 from . import blocks, quality
 from .group import BandGroup
 from .levels import PER_OCTAVE, lambda_to_level
-from .qualitymap import latent_levels
 
 CORRECTIONS = 3
 # Below this many times the error of the unquantized autoencoder, that error is worth removing: it costs rate long before it is the target.
 REFINE = 150
 # The controller aims between 0.98 and 1.00 of the target: at the middle, less where this was its last chance.
-_AIM, _LAST_AIM, _LEAST = 0.988, 0.97, 0.975
+_AIM, _LAST_AIM, _LEAST = 0.995, 0.98, 0.975
 
 
 @dataclass(frozen=True)
@@ -45,23 +44,24 @@ class Coded:
     decoded: np.ndarray
 
 
-def code(group: BandGroup, goal: Goal, mse: np.ndarray | None, block: int) -> Coded:
+def code(group: BandGroup, goal: Goal, mse: np.ndarray | None) -> Coded:
     """Code a group for `goal`; mse: the group's part of goal.mse (bands, block rows, block cols)."""
+    block = group.block
     grid = tuple(blocks.count(n, block) for n in group.samples.shape[1:])
     if mse is None:
         level = lambda_to_level(np.asarray(goal.lam) * group.units().mean()).clip(group.model.lowest, group.model.highest)
-        return _code(group, np.broadcast_to(level, grid), block)
+        return _code(group, np.broadcast_to(level, grid))
     target = normalized_target(group, mse, block, goal.per_band)
     if np.nanmin(target) < REFINE * group.model.calibration["floor"]:
         group.refine()
     if goal.predictor == "paper":
-        levels = quality.paper_levels(group.floor(block), target, group.model)
+        levels = quality.paper_levels(group.floor(), target, group.model)
         slope = np.full(grid, -1.0 / PER_OCTAVE)
     else:
-        levels, slope = quality.predicted_levels(group.y, group.weight, target, group.model, block)
-        error = group.latent_error(levels, block)
-        levels = quality.after_quantizing(levels, slope, error, target, group.model)
-    coded = _code(group, levels, block)
+        aim = target * _AIM if goal.closed else target
+        levels, slope = quality.predicted_levels(group.plain_error, aim, group.model)
+        levels = quality.after_quantizing(levels, slope, group.coded_error(levels), aim, group.model)
+    coded = _code(group, levels)
     if not goal.closed:
         return coded
     for correction in range(CORRECTIONS):
@@ -70,12 +70,9 @@ def code(group: BandGroup, goal: Goal, mse: np.ndarray | None, block: int) -> Co
         moved = levels - coded.levels
         if not moved.any():
             break
-        before, coded = np.log2(np.maximum(reached, 1e-9)), _code(group, levels, block)
+        before, coded = np.log2(np.maximum(reached, 1e-9)), _code(group, levels)
         after = np.log2(np.maximum(ratio(group, coded.decoded, mse, block, goal.per_band), 1e-9))
-        # The secant is trusted where the step was large against rounding and the influence of neighbours.
-        slope = np.where(
-            np.abs(moved) >= 8, np.clip((after - before) / np.where(moved == 0, 1, moved), -1.4 / PER_OCTAVE, -0.2 / PER_OCTAVE), slope
-        )
+        slope = quality.secant(slope, moved, after - before)
     return coded
 
 
@@ -104,8 +101,8 @@ def joint(relative: np.ndarray, per_band: bool) -> np.ndarray:
     return np.where(number > 0, found.max(0) if per_band else found.sum(0) / np.maximum(number, 1), np.nan)
 
 
-def _code(group: BandGroup, levels: np.ndarray, block: int) -> Coded:
-    return Coded(levels, *group.encode(latent_levels(levels, block, *group.y.shape[1:])))
+def _code(group: BandGroup, levels: np.ndarray) -> Coded:
+    return Coded(levels, *group.encode(levels))
 
 
 def _corrected(levels: np.ndarray, reached: np.ndarray, slope: np.ndarray, group: BandGroup, last: bool) -> np.ndarray:

@@ -238,9 +238,10 @@ _PUT: dict[str, Callable[[DatasetWriter, Any], None]] = {
 }
 
 
-def create_gtiff(path: Path, description: Description, name: Path) -> DatasetWriter:
-    """A GeoTIFF to write samples to. What of the metadata cannot be put back costs a warning about `name`. Raises what rasterio raises."""
-    dataset = open_dataset(path, "w", **_gtiff_profile(description))
+def create_gtiff(path: Path, description: Description, name: Path, step: tuple[int, int]) -> DatasetWriter:
+    """A GeoTIFF to write samples to, at multiples of `step` (rows, cols). What of the metadata cannot be put back costs a warning about
+    `name`. Raises what rasterio raises."""
+    dataset = open_dataset(path, "w", **_gtiff_profile(description, step))
     metadata = {"colorinterp": colours_of(description)} | description.metadata
     for key, put in _PUT.items():
         if key in metadata:
@@ -251,7 +252,9 @@ def create_gtiff(path: Path, description: Description, name: Path) -> DatasetWri
     return dataset
 
 
-def _gtiff_profile(description: Description) -> dict[str, Any]:
+def _gtiff_profile(description: Description, step: tuple[int, int]) -> dict[str, Any]:
+    # Blocks that no two writes share: a compressed block that is written again leaves a hole in the file, or waits in memory until then.
+    rows, cols = (max((side for side in range(64, 257, 16) if n % side == 0), default=256) for n in step)
     colours = colours_of(description)
     together = description.bands == 1 or (description.dtype == "uint8" and colours in (RGB, [*RGB, "alpha"]))
     return {
@@ -266,7 +269,7 @@ def _gtiff_profile(description: Description) -> dict[str, Any]:
         "interleave": "pixel" if together else "band",
         "photometric": "RGB" if colours[:3] == RGB else "MINISBLACK",
         "BIGTIFF": "IF_SAFER",
-        **({"tiled": True, "blockxsize": 256, "blockysize": 256} if min(description.rows, description.cols) >= 256 else {}),
+        **({"tiled": True, "blockxsize": cols, "blockysize": rows} if min(description.rows, description.cols) >= 256 or any(step) else {}),
     }
 
 

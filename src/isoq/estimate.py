@@ -66,5 +66,5 @@ def _coded(
         goal = Goal(lam=np.asarray(target.value, np.float64))
     else:
         goal = Goal(mse[bands, None, None], predictor=options.predictor, closed=False, per_band=options.per_band)
-    data, report = encode_tile(pixels.samples, pixels.nodata, goal, model, options.block, pixels.mask)
+    data, report = encode_tile(pixels.samples, pixels.nodata, goal, model, options.block, options.exact_in(box), pixels.mask)
     return bands, len(data), report, BandStatistics.of(pixels.samples, pixels.valid)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from . import blocks, masks, quality
-from .entropy.quantize import TRADE
+from .entropy.quantize import TRADE, deadzone_squares
 from .errors import DamagedFile
+from .footprint import PixelError
 from .model import LEAST_SIDE, STRIDE, Model
 from .normalize import Affine, robust
 from .qualitymap import latent_levels
@@ -47,11 +48,11 @@ class BandGroup:
     """The bands that the network takes at once, in the encoder.
 
     samples and valid: (bands, rows, cols); x: (1, bands, h, w) normalized and padded; y: latents (M, h / 16, w / 16), gains not
-    applied; weight: (h / 16, w / 16), the share of valid pixels under each latent.
+    applied; block: pixels per side. All errors are mean squares per valid pixel, in squared normalized units.
     """
 
-    def __init__(self, samples: np.ndarray, valid: np.ndarray, model: Model):
-        self.model, self.samples, self.valid = model, samples, valid
+    def __init__(self, samples: np.ndarray, valid: np.ndarray, model: Model, block: int):
+        self.model, self.samples, self.valid, self.block = model, samples, valid, block
         self.codes = [normalization_code(s[v]) if v.any() else (0, 0) for s, v in zip(samples, valid, strict=True)]
         self.affine = [affine_of(*code) for code in self.codes]
         rows, cols = samples.shape[1:]
@@ -59,9 +60,9 @@ class BandGroup:
         planes = [masks.fill(a.forward(np.where(v, s, 0)), v) for a, s, v in zip(self.affine, samples, valid, strict=True)]
         self.x = np.stack([np.pad(p, pad, mode="edge") for p in planes])[None]
         self.y = model.analysis(self.x)[0]
-        share = blocks.sums(valid.any(0), STRIDE) / STRIDE**2
-        self.weight = np.zeros(self.y.shape[1:])
-        self.weight[: share.shape[0], : share.shape[1]] = share
+        there = valid.any(0)
+        self._pixels = blocks.sums(there, block)
+        self._pixel_error = PixelError(model.footprints, there, *self.y.shape[1:])
 
     def units(self) -> np.ndarray:
         """Squared digital numbers per squared normalized unit, per band."""
@@ -71,35 +72,50 @@ class BandGroup:
         """One step of iterative inversion: analysis of what the synthesis of the unquantized latents misses (near the highest quality)."""
         self.y = self.y + self.model.analysis(self.x - self.model.synthesis(self.y[None]))[0]
 
-    def floor(self, block: int) -> np.ndarray:
+    def floor(self) -> np.ndarray:
         """Error of the unquantized autoencoder per block, mean over the bands, normalized."""
-        return self.normalized_error(self.y, block)
+        return self.normalized_error(self.y)
 
-    def normalized_error(self, y: np.ndarray, block: int) -> np.ndarray:
+    def normalized_error(self, y: np.ndarray) -> np.ndarray:
         """Error that synthesis of `y` (M, h, w) leaves, per block, mean over the bands; before rounding, all pixels counted."""
         rows, cols = self.samples.shape[1:]
         error = (self.model.synthesis(y[None]) - self.x)[0, :, :rows, :cols]
-        return blocks.mean_square(error, np.ones(error.shape, bool), block).mean(0)
+        return blocks.mean_square(error, np.ones(error.shape, bool), self.block).mean(0)
 
-    def latent_error(self, levels: np.ndarray, block: int) -> np.ndarray:
-        """Error that coding at `levels` (per block) leaves in the latents, per block and pixel."""
-        spread = latent_levels(levels, block, *self.weight.shape)
+    def plain_error(self, levels: np.ndarray) -> np.ndarray:
+        """Expected error of the pixels if the latents were plainly quantized at `levels`; both per block."""
+        return self._expected(deadzone_squares(self.y, self.model.gains(self._spread(levels))), levels)
+
+    def coded_error(self, levels: np.ndarray) -> np.ndarray:
+        """Expected error of the pixels after coding at `levels`; both per block."""
+        spread = self._spread(levels)
         gains = self.model.gains(spread)
         error = self.model.entropy.quantize(self.y * gains, spread, TRADE)
         error /= gains
         error -= self.y
-        return quality.per_block(error, levels.shape, self.weight, block)
+        return self._expected(np.square(error, out=error), levels)
+
+    def landed(self, squares: np.ndarray) -> np.ndarray:
+        """Squared errors of the latents (M, h, w) -> error of the pixels per block that the footprints make of them."""
+        return PixelError.per_block(self._pixel_error(squares), self._pixels, self.block)
 
     def quantize(self, levels: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
-        """levels (h, w) -> stream, quantized latents and dequantized latents (both (M, h, w), the latter without gains)."""
-        gains = self.model.gains(levels)
-        data, q, near = self.model.entropy.encode(self.y * gains, levels, TRADE)
+        """Levels per block -> stream, quantized latents and dequantized latents (both (M, h, w), the latter without gains)."""
+        spread = self._spread(levels)
+        gains = self.model.gains(spread)
+        data, q, near = self.model.entropy.encode(self.y * gains, spread, TRADE)
         return data, q, (near / gains).astype(np.float32)
 
     def encode(self, levels: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
-        """levels (h, w) -> stream, quantized latents (M, h, w), decoded samples (bands, rows, cols)."""
+        """Levels per block -> stream, quantized latents (M, h, w), decoded samples (bands, rows, cols)."""
         data, q, y = self.quantize(levels)
         return data, q, reconstruct(y, self.affine, self.samples.shape, self.samples.dtype, self.model)
+
+    def _expected(self, squares: np.ndarray, levels: np.ndarray) -> np.ndarray:
+        return quality.calibrated(self.landed(squares), levels, self.model)
+
+    def _spread(self, levels: np.ndarray) -> np.ndarray:
+        return latent_levels(levels, self.block, *self.y.shape[1:])
 
 
 def reconstruct(y: np.ndarray, affine: list[Affine], shape: tuple[int, ...], dtype: np.dtype, model: Model) -> np.ndarray:

@@ -11,12 +11,12 @@ from zipfile import BadZipFile
 import numpy as np
 
 from .errors import BadInput, WrongModel
+from .footprint import STRIDE, footprints
 from .levels import GAIN, lambda_to_level, level_to_lambda
 from .transforms import Transform
 
 SHIPPED = Path(__file__).parent / "models"
-STRIDE = 16  # pixels per latent, each way
-LEAST_SIDE = 64  # pixels: the last stage needs four samples to extrapolate its border
+LEAST_SIDE = 4 * STRIDE  # pixels: the last stage needs four samples to extrapolate its border
 FORMAT = 1
 
 
@@ -79,6 +79,11 @@ class Model:
             return Kind.from_arrays(self.arrays)
         except ValueError as error:
             raise WrongModel(f"{self.folder}: {error}") from error
+
+    @cached_property
+    def footprints(self) -> np.ndarray:
+        """(latents, 3, 3, 256): where the error of a latent lands; see `footprint.footprints`."""
+        return footprints(self.synthesis, self.latents)
 
     def gains(self, levels: np.ndarray) -> np.ndarray:
         """Levels (any shape) -> gain m(lambda) per latent channel (latents, *shape) float32; see NetworkConfig.modulation for the

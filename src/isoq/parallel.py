@@ -12,13 +12,13 @@ R = TypeVar("R")
 
 
 def ordered(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """Results in order, computed by `threads` threads; at most twice as many items are in memory."""
+    """Results in order, computed by `threads` threads; at most twice as many items and results are in memory."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[R]] = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * threads:
+                if len(waiting) == 2 * threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rasterio.windows import Window
 
 from .description import Description, colours_of, is_default
 from .errors import BadInput
 from .raster import Sink, Source, open_source
 from .raw import Geometry
+from .window import cut
 
 _BLOCK, _SAMPLES = 256, 1 << 24  # windows are whole blocks of a GeoTIFF, and at most so many samples if one block is not more
 _BY_BAND = {"band_tags": {}, "descriptions": None, "scales": 1.0, "offsets": 0.0, "units": None}  # metadata: what a band without it has
@@ -60,8 +62,8 @@ def tile_parts(source: Source, size: int) -> Iterator[Part]:
     for row in range(0, d.rows, size):
         for col in range(0, d.cols, size):
             name = f"{stem_of(source.path)}-r{row:0{high}}-c{col:0{wide}}-of-{d.rows}x{d.cols}"
-            tile = replace(d, rows=min(size, d.rows - row), cols=min(size, d.cols - col))
-            yield Part(name, (row, col), slice(None), _moved(tile, row, col))
+            window = Window(col, row, min(size, d.cols - col), min(size, d.rows - row))
+            yield Part(name, (row, col), slice(None), cut(d, window))
 
 
 def extract(source: Source, part: Part, sink: Sink, progress: Progress) -> None:
@@ -69,7 +71,7 @@ def extract(source: Source, part: Part, sink: Sink, progress: Progress) -> None:
     for row, col, rows, cols in _windows(part.description):
         window = (part.place[0] + row, part.place[1] + col, rows, cols)
         samples = source.read(*window, part.bands)
-        sink.write(row, col, samples, _mask(source, window))
+        sink.write(row, col, samples, mask=_mask(source, window))
         progress(samples.size)
 
 
@@ -104,7 +106,7 @@ def merge(sources: list[Source], sink: Sink, progress: Progress) -> None:
         for source in sources[1:]:
             if not np.array_equal(_mask(source, window), mask):
                 raise BadInput(f"{source.path}: not as {sources[0].path} in its mask; give parts of one image")
-        sink.write(*window[:2], samples, mask)
+        sink.write(*window[:2], samples, mask=mask)
         progress(samples.size)
 
 
@@ -145,7 +147,7 @@ def join(sources: list[Source], places: list[Place], sink: Sink, progress: Progr
         with open_source(closed.path) as source:
             for row, col, rows, cols in _windows(source.description):
                 samples = source.read(row, col, rows, cols)
-                sink.write(top + row, left + col, samples, _mask(source, (row, col, rows, cols)))
+                sink.write(top + row, left + col, samples, mask=_mask(source, (row, col, rows, cols)))
                 progress(samples.size)
 
 
@@ -178,21 +180,6 @@ def _without_defaults(metadata: dict[str, Any]) -> dict[str, Any]:
     plain = {key for key, default in _BY_BAND.items() if all(value == default for value in metadata.get(key, ()))}
     plain |= {"colorinterp"} if is_default(metadata.get("colorinterp", ["gray"])) else set()
     return {key: value for key, value in metadata.items() if value and key not in plain}
-
-
-def _moved(part: Description, row: int, col: int) -> Description:
-    """The description with its origin at (row, col) of what it was."""
-    metadata = dict(part.metadata)
-    if "transform" in metadata:
-        a, b, x, d, e, y = metadata["transform"]
-        metadata["transform"] = [a, b, x + a * col + b * row, d, e, y + d * col + e * row]
-    if "gcps" in metadata:
-        points = [[r - row, c - col, *rest] for r, c, *rest in metadata["gcps"]["points"]]
-        metadata["gcps"] = metadata["gcps"] | {"points": points}
-    if "rpcs" in metadata:
-        offsets = {"line_off": metadata["rpcs"]["line_off"] - row, "samp_off": metadata["rpcs"]["samp_off"] - col}
-        metadata["rpcs"] = metadata["rpcs"] | offsets
-    return replace(part, metadata=metadata)
 
 
 def _common_tags(all_of: list[Description]) -> dict[str, dict[str, str]]:

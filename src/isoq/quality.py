@@ -6,17 +6,17 @@ All errors here are mean squared errors in squared *normalized* units. A NaN tar
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 
-from . import blocks
-from .entropy.quantize import deadzone
 from .levels import PER_OCTAVE, lambda_to_level
-from .model import STRIDE, Model
-from .qualitymap import latent_levels
+from .model import Model
 
 _ROUNDS = 3
+_TRUSTED = 8
+_STEEPEST, _FLATTEST = -1.3 / PER_OCTAVE, -0.2 / PER_OCTAVE
 
 
 @cache
@@ -51,60 +51,42 @@ def paper_levels(floor: np.ndarray, target: np.ndarray, model: Model) -> np.ndar
     return np.where(np.isnan(target), model.lowest, levels)
 
 
-def latent_error(y: np.ndarray, levels: np.ndarray, weight: np.ndarray, model: Model, block: int) -> np.ndarray:
-    """Error that plain quantization would make in the latents (M, h, w; gains not applied) at `levels` (per block), per block and pixel.
-
-    weight: (h, w), the share of valid pixels under each latent. The transforms are nearly orthonormal, so this is nearly the error of the
-    pixels.
-    """
-    gains = model.gains(latent_levels(levels, block, *weight.shape))
-    scaled = y * gains
-    error = deadzone(scaled)
-    error -= scaled
-    error /= gains
-    return per_block(error, levels.shape, weight, block)
-
-
-def per_block(error: np.ndarray, grid: tuple[int, ...], weight: np.ndarray, block: int) -> np.ndarray:
-    """Error of the latents (M, h, w) -> mean square per pixel and block (block rows, block cols)."""
-    step = block // STRIDE
-    square = np.square(error).sum(0) / STRIDE**2
-    rows, cols = (n * step for n in grid)
-    total, share = (blocks.sums(a[:rows, :cols], step) for a in (square * weight, weight))
-    return total / np.maximum(share, 1e-9)
-
-
 def calibrated(error: np.ndarray, levels: np.ndarray, model: Model) -> np.ndarray:
-    """Error in the latents, as the coder left it -> expected error of the pixels, with the factor fitted as a function of the level."""
+    """Error expected from the latents alone -> error expected of the pixels, with the factor fitted as a function of the level."""
     table = model.calibration["synthesis"]
     return error * np.exp2(np.interp(levels, table["level"], table["log2_factor"]))
 
 
-def predicted_levels(y: np.ndarray, weight: np.ndarray, target: np.ndarray, model: Model, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """Levels per block at which the calibrated latent error meets `target` (per block), and the slope there (log2 of the error per level):
-    a secant search in the log domain.
-
-    y: latents (M, h, w), gains not applied; weight: (h, w), as in `latent_error`. Blocks that stay below their target at the lowest
-    quality get that.
-    """
+def predicted_levels(error: Callable[[np.ndarray], np.ndarray], target: np.ndarray, model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """Levels per block at which the expected `error` (a function of levels per block) meets `target` (per block), and the slope there (log2
+    of the error per level): a secant search in the log domain. Blocks that stay below their target at the lowest quality get that."""
     wanted = np.log2(np.where(np.isnan(target), 1.0, np.maximum(target, 1e-12)))
     levels = lambda_to_level(0.7 / np.exp2(wanted)).clip(model.lowest, model.highest)
     slope = np.full(target.shape, -1.0 / PER_OCTAVE)
     before = None
     for _ in range(_ROUNDS):
-        reached = np.log2(np.maximum(calibrated(latent_error(y, levels, weight, model, block), levels, model), 1e-12))
+        reached = _log2(error(levels))
         if before is not None:
-            moved = levels - before[0]
-            fresh = np.divide(reached - before[1], moved, out=slope.copy(), where=moved != 0)
-            slope = np.clip(fresh, -1.2 / PER_OCTAVE, -0.15 / PER_OCTAVE)
+            slope = secant(slope, levels - before[0], reached - before[1])
         before = levels, reached
         levels = np.clip(np.rint(levels + (wanted - reached) / slope), model.lowest, model.highest).astype(np.int64)
     return np.where(np.isnan(target), model.lowest, levels), slope
 
 
+def secant(slope: np.ndarray, moved: np.ndarray, gained: np.ndarray) -> np.ndarray:
+    """The slope (log2 of the error per level) after a step of `moved` levels that changed log2 of the error by `gained`. A step is trusted
+    if it was large against the rounding of levels and the influence of neighbours; else the slope from before holds."""
+    found = np.divide(gained, moved, out=slope.copy(), where=np.abs(moved) >= _TRUSTED)
+    return np.clip(found, _STEEPEST, _FLATTEST)
+
+
 def after_quantizing(levels: np.ndarray, slope: np.ndarray, error: np.ndarray, target: np.ndarray, model: Model) -> np.ndarray:
-    """Levels per block, corrected by the error that the coder really made in the latents at `levels`: its rate-distortion choices are
-    not in the prediction. All arrays per block."""
-    expected = np.maximum(calibrated(error, levels, model), 1e-12)
+    """Levels per block, corrected by the error expected of what the coder really left in the latents at `levels`: its rate-distortion
+    choices are not in the prediction. All arrays per block."""
+    expected = np.maximum(error, 1e-12)
     step = np.log2(np.where(np.isnan(target), expected, np.maximum(target, 1e-12)) / expected) / slope
     return np.clip(np.rint(levels + step), model.lowest, model.highest).astype(np.int64)
+
+
+def _log2(error: np.ndarray) -> np.ndarray:
+    return np.log2(np.maximum(error, 1e-12))

@@ -23,30 +23,26 @@ def latent_levels(levels: np.ndarray, block: int, rows: int, cols: int) -> np.nd
 
 
 def map_residuals(levels: np.ndarray) -> np.ndarray:
-    """Levels (block rows, block cols) -> differences to the median of west, north and west + north - northwest (first row and column:
-    to the neighbour; first block: to the middle level)."""
-    return (levels - _predicted(levels)).astype(np.int32)
-
-
-def _predicted(levels: np.ndarray) -> np.ndarray:
-    p = np.empty_like(levels)
-    p[0, 0] = COUNT // 2
-    p[0, 1:], p[1:, 0] = levels[0, :-1], levels[:-1, 0]
-    w, n, nw = levels[1:, :-1], levels[:-1, 1:], levels[:-1, :-1]
-    p[1:, 1:] = np.clip(w + n - nw, np.minimum(w, n), np.maximum(w, n))
-    return p
+    """Levels (block rows, block cols) -> differences to what the blocks before predict, same shape."""
+    return np.array([[levels[i, j] - _predicted(levels, i, j) for j in range(levels.shape[1])] for i in range(levels.shape[0])], np.int32)
 
 
 def map_from_residuals(residuals: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """The inverse; residuals: flat. Raises DamagedFile."""
     r, levels = residuals.reshape(grid).astype(np.int64), np.zeros(grid, np.int64)
     for i in range(grid[0]):
         for j in range(grid[1]):
-            if i and j:
-                w, n, nw = levels[i, j - 1], levels[i - 1, j], levels[i - 1, j - 1]
-                near = min(max(w + n - nw, min(w, n)), max(w, n))
-            else:
-                near = levels[i, j - 1] if j else levels[i - 1, j] if i else COUNT // 2
-            levels[i, j] = near + r[i, j]
+            levels[i, j] = _predicted(levels, i, j) + r[i, j]
             if not 0 <= levels[i, j] < COUNT:
                 raise DamagedFile("impossible quality level: the file is damaged")
     return levels
+
+
+def _predicted(levels: np.ndarray, i: int, j: int) -> int:
+    """Mean of west and north (weight 2), northwest and northeast (weight 1), as far as they exist; the middle level where none does."""
+    near = ((0, -1, 2), (-1, 0, 2), (-1, -1, 1), (-1, 1, 1))
+    found = [(int(levels[i + di, j + dj]), w) for di, dj, w in near if i + di >= 0 and 0 <= j + dj < levels.shape[1]]
+    if not found:
+        return COUNT // 2
+    total, weight = sum(level * w for level, w in found), sum(w for _, w in found)
+    return (2 * total + weight) // (2 * weight)

@@ -33,6 +33,7 @@ from isoq.description import (
 )
 from isoq.errors import BadInput, OutputExists
 from isoq.raw import CONVENTION, Geometry
+from isoq.window import check_window
 
 __all__ = ["Description", "Sink", "Source", "create_sink", "default_suffix", "open_source", "with_geometry"]
 
@@ -56,7 +57,7 @@ class Source(ABC):
 
         Raises BadInput if the window does not lie in the image or the file cannot be read there.
         """
-        _check_window(self.path, self.description, row, col, rows, cols)
+        check_window(self.path, self.description, row, col, rows, cols)
         return self._read(Window(col, row, cols, rows), bands)
 
     def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
@@ -96,7 +97,7 @@ class _RasterSource(Source):
 
     def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
         if self.description.metadata.get("mask"):
-            _check_window(self.path, self.description, row, col, rows, cols)
+            check_window(self.path, self.description, row, col, rows, cols)
             with guard(self.path, "mask cannot be read, damaged or cut off; get another copy of the file"):
                 return self._dataset.read_masks(1, window=Window(col, row, cols, rows)) != 0
         alpha = alpha_band(self.description)
@@ -144,24 +145,26 @@ class Sink(ABC):
         self._overwrite = overwrite
         self._refuse_existing([path.with_name(path.name + suffix) for suffix in ("", *_SIDECARS)])
 
-    def write(self, row: int, col: int, samples: np.ndarray, mask: np.ndarray | None = None) -> None:
-        """Store a window, (bands, rows, cols) of the description's type, with its upper left corner at (row, col); each pixel once.
+    def write(self, row: int, col: int, samples: np.ndarray, band: int = 0, mask: np.ndarray | None = None) -> None:
+        """Store a window, (bands, rows, cols) of the description's type, with its upper left corner at (row, col), in the bands from `band`
+        (0 is the first) on; each sample once.
 
-        mask: (rows, cols) bool, to be given with every window if the description speaks of a mask; raw files cannot keep it.
+        mask: (rows, cols) bool, to be given once for each pixel if the description speaks of a mask; raw files cannot keep it.
 
-        Raises BadInput if it does not lie in the image or cannot be stored (disk full), ValueError for another type or number of bands.
+        Raises BadInput if it does not lie in the image or cannot be stored (disk full), ValueError for another type or too many bands.
         """
-        if samples.dtype != self.description.dtype or samples.ndim != 3 or len(samples) != self.description.bands:
-            raise ValueError(f"{samples.dtype} {samples.shape} written to {self.description.bands} bands of {self.description.dtype}")
-        _check_window(self.path, self.description, row, col, *samples.shape[1:])
+        d = self.description
+        if samples.dtype != d.dtype or samples.ndim != 3 or not 0 <= band < band + len(samples) <= d.bands:
+            raise ValueError(f"{samples.dtype} {samples.shape} written to {d.bands} bands of {d.dtype} from band {band} on")
+        check_window(self.path, d, row, col, *samples.shape[1:])
         with guard(self.path, "cannot be written; check the free space"):
-            self._write(Window(col, row, samples.shape[2], samples.shape[1]), samples, mask)
+            self._write(Window(col, row, samples.shape[2], samples.shape[1]), samples, band, mask)
 
     @abstractmethod
     def _start(self, stage: Path) -> None: ...
 
     @abstractmethod
-    def _write(self, window: Window, samples: np.ndarray, mask: np.ndarray | None) -> None: ...
+    def _write(self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None) -> None: ...
 
     @abstractmethod
     def _close(self, complete: bool) -> None: ...
@@ -207,28 +210,32 @@ class Sink(ABC):
 
 
 class _RasterSink(Sink):
-    def __init__(self, path: Path, description: Description, overwrite: bool, driver: str) -> None:
+    def __init__(self, path: Path, description: Description, overwrite: bool, driver: str, step: tuple[int, int]) -> None:
         super().__init__(path, description, overwrite)
+        self._step = step
         with rasterio.Env() as env:
             names = {name.upper(): name for name in env.drivers()}
         if driver.upper() not in names:
             raise BadInput(f"{path}: no driver {driver!r} in this GDAL; use GTiff or COG")
         self._driver = names[driver.upper()]
-        self._written: list[tuple[Window, int]] = []
+        self._written: list[tuple[Window, list[int], int]] = []
+        self._masked: list[tuple[Window, int]] = []
 
     def _start(self, stage: Path) -> None:
         if self._driver != "GTiff":  # other drivers only copy a complete image
             stage /= "copied"
             stage.mkdir()
         self._staged = stage / self.path.name
-        self._dataset = create_gtiff(self._staged, self.description, self.path)
+        self._dataset = create_gtiff(self._staged, self.description, self.path, self._step)
 
-    def _write(self, window: Window, samples: np.ndarray, mask: np.ndarray | None) -> None:
-        self._dataset.write(samples, window=window)
+    def _write(self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None) -> None:
+        indexes = list(range(band + 1, band + 1 + len(samples)))
+        self._dataset.write(samples, indexes, window=window)
+        self._written.append((window, indexes, _checksum(samples)))
         if mask is not None:
             with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
                 self._dataset.write_mask(mask, window=window)
-        self._written.append((window, _checksum(samples, mask)))
+            self._masked.append((window, _checksum(mask)))
 
     def _close(self, complete: bool) -> None:
         self._dataset.close()
@@ -248,10 +255,10 @@ class _RasterSink(Sink):
                 rasterio.shutil.copy(self._staged, final, driver=self._driver, **options)
         # GDAL keeps back samples until the file is closed, and a full disk goes unreported then; other drivers may be lossy.
         with open_dataset(final) as dataset:
-            for window, checksum in self._written:
-                mask = dataset.read_masks(1, window=window) != 0 if self.description.metadata.get("mask") else None
-                if _checksum(dataset.read(window=window), mask) != checksum:
-                    raise BadInput(f"{self.path}: driver {self._driver} changed the pixels; check the free space, or use GTiff")
+            intact = all(_checksum(dataset.read(indexes, window=window)) == checksum for window, indexes, checksum in self._written)
+            intact &= all(_checksum(dataset.read_masks(1, window=window) != 0) == checksum for window, checksum in self._masked)
+        if not intact:
+            raise BadInput(f"{self.path}: driver {self._driver} changed the pixels; check the free space, or use GTiff")
 
 
 class _RawSink(Sink):
@@ -267,8 +274,8 @@ class _RawSink(Sink):
     def _start(self, stage: Path) -> None:
         self._file = (stage / self.path.name).open("wb")
 
-    def _write(self, window: Window, samples: np.ndarray, mask: np.ndarray | None) -> None:
-        self._geometry.write(self._file, window.row_off, window.col_off, samples)
+    def _write(self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None) -> None:
+        self._geometry.write(self._file, window.row_off, window.col_off, samples, band)
 
     def _close(self, complete: bool) -> None:
         with self._file:
@@ -276,8 +283,16 @@ class _RawSink(Sink):
                 self._file.truncate(self._geometry.nbytes)
 
 
-def create_sink(path: str | os.PathLike[str], description: Description, driver: str | None = None, overwrite: bool = False) -> Sink:
+def create_sink(
+    path: str | os.PathLike[str],
+    description: Description,
+    driver: str | None = None,
+    overwrite: bool = False,
+    step: tuple[int, int] = (0, 0),
+) -> Sink:
     """A new image: GTiff, or of the GDAL driver `driver`; raw if the name ends in .raw, or the source was and the name is not a TIFF's.
+
+    step: rows and columns that the places of all writes are multiples of (0: all begin at 0); a GTiff is laid out for it.
 
     GTiff and COG keep all metadata (what TIFF has no place for in an .aux.xml beside it), other drivers what they can, but every driver
     the exact samples.
@@ -287,7 +302,7 @@ def create_sink(path: str | os.PathLike[str], description: Description, driver: 
     suffix = path.suffix.lower()
     if driver is None and (suffix == ".raw" or ("raw" in description.metadata and suffix not in (".tif", ".tiff"))):
         return _RawSink(path, description, overwrite)
-    return _RasterSink(path, description, overwrite, driver or "GTiff")
+    return _RasterSink(path, description, overwrite, driver or "GTiff", step)
 
 
 def default_suffix(description: Description) -> str:
@@ -309,11 +324,5 @@ def _geometry(description: Description) -> Geometry:
     return Geometry(description.bands, description.cols, description.rows, description.dtype, endian, rgb)
 
 
-def _checksum(samples: np.ndarray, mask: np.ndarray | None) -> int:
-    return zlib.crc32(b"" if mask is None else np.packbits(mask).data, zlib.crc32(np.ascontiguousarray(samples).data))
-
-
-def _check_window(path: Path, description: Description, row: int, col: int, rows: int, cols: int) -> None:
-    if not (0 <= row < row + rows <= description.rows and 0 <= col < col + cols <= description.cols):
-        size = f"{description.rows} x {description.cols}"
-        raise BadInput(f"{path}: the window of {rows} x {cols} at row {row}, column {col} is not inside the {size} image; shrink it")
+def _checksum(pixels: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(pixels).data)

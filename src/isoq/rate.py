@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import numpy as np
 
@@ -17,20 +17,21 @@ from .tile import encode_tile
 
 _ROUNDS, _NEAR = 16, 0.002
 _TOLERANCE, _HOPELESS = 0.01, 0.05
+Piece = tuple[Pixels, Container[int]]
 
 
 class RateSearch:
     """What some tiles of an image cost, by quality. A step is 1/PER_OCTAVE octave of lambda per squared digital number, as fine as the
     levels.
 
-    pieces: what each tile holds; block: pixels.
+    pieces: what each tile holds, and its lossless bands; block: pixels.
     """
 
-    def __init__(self, pieces: list[Pixels], model: Model, block: int, threads: int):
+    def __init__(self, pieces: list[Piece], model: Model, block: int, threads: int):
         self._pieces, self._model, self._block, self._threads = pieces, model, block, threads
         self._costs: dict[int, int] = {}
-        self.samples = sum(piece.samples.size for piece in pieces)
-        scales = np.log2([scale for piece in pieces for scale in _scales(piece)] or [1.0])
+        self.samples = sum(pixels.samples.size for pixels, _ in pieces)
+        scales = np.log2([scale for piece in pieces for scale in _scales(*piece)] or [1.0])
         self._low = int(PER_OCTAVE * (np.log2(LAMBDA_MIN) - 2 * scales.max() - 1))
         self._high = int(PER_OCTAVE * (np.log2(LAMBDA_MAX) - 2 * scales.min() + 1))
 
@@ -39,8 +40,9 @@ class RateSearch:
         if step not in self._costs:
             goal = Goal(lam=lambda_of(step))
 
-            def size(piece: Pixels) -> int:
-                return len(encode_tile(piece.samples, piece.nodata, goal, self._model, self._block, piece.mask)[0])
+            def size(piece: Piece) -> int:
+                pixels, exact = piece
+                return len(encode_tile(pixels.samples, pixels.nodata, goal, self._model, self._block, exact, pixels.mask)[0])
 
             self._costs[step] = sum(ordered(size, self._pieces, self._threads))
         return self._costs[step]
@@ -82,9 +84,10 @@ def lambda_of(step: int) -> float:
     return float(np.exp2(step / PER_OCTAVE))
 
 
-def _scales(piece: Pixels) -> list[float]:
-    """Digital numbers per normalized unit of each band that has valid pixels."""
-    return [robust(s[v]).scale for s, v in zip(piece.samples, piece.valid, strict=True) if v.any()]
+def _scales(pixels: Pixels, exact: Container[int]) -> list[float]:
+    """Digital numbers per normalized unit of each lossy band that has valid pixels."""
+    bands = enumerate(zip(pixels.samples, pixels.valid, strict=True))
+    return [robust(s[v]).scale for k, (s, v) in bands if v.any() and k not in exact]
 
 
 def nearest_step(cost: Callable[[int], float], wanted: float, start: int, low: int, high: int) -> int:

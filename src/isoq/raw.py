@@ -73,9 +73,9 @@ class Geometry:
         except OSError as fault:
             raise BadInput(f"{path}: cannot be read ({fault.strerror}); check the name") from fault
 
-    def write(self, file: BinaryIO, row: int, col: int, samples: np.ndarray) -> None:
-        """Store a window, (bands, rows, cols), with its upper left corner at (row, col). Raises OSError."""
-        for band, plane in enumerate(samples.astype(self.stored)):
+    def write(self, file: BinaryIO, row: int, col: int, samples: np.ndarray, first: int) -> None:
+        """Store a window, (bands, rows, cols), with its upper left corner at (row, col), from band `first` on. Raises OSError."""
+        for band, plane in enumerate(samples.astype(self.stored), first):
             for line_row, line in enumerate(plane, row):
                 file.seek(((band * self.rows + line_row) * self.cols + col) * self.stored.itemsize)
                 file.write(line)

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from math import gcd
 from typing import BinaryIO
 
 import numpy as np
+from rasterio.windows import Window
 
 from .container import Box, ContainerReader, boxes
 from .description import Description
-from .errors import DamagedFile, WrongModel
+from .errors import BadInput, DamagedFile, WrongModel
 from .model import Model, model_for_file
 from .parallel import ordered
 from .tile import Tile, decode_tile
 
 
 class File:
-    """An open .isoq file: its header at once, tiles on demand. Raises DamagedFile and WrongModel, naming the file."""
+    """An open .isoq file: its header at once, tiles on demand.
+
+    stream: binary and seekable, with the file from where it stands; used by the caller's thread only. Of it the header and the index are
+    read, then the tiles that are asked for, and nothing else. Raises DamagedFile, WrongModel, and BadInput where the stream cannot be
+    read, all naming the file.
+    """
 
     def __init__(self, stream: BinaryIO, name: str = "data"):
         self.name = name
@@ -49,16 +57,39 @@ class File:
         with self._naming():
             return model_for_file(self.model_name, self.model_identity, given)
 
-    def tiles(self, model: Model, threads: int = 1) -> Iterator[tuple[Box, Tile]]:
-        """All tiles in order, decoded."""
-        if len(self.boxes) == 1 and threads > 1:
+    def tiles(self, model: Model, threads: int = 1, wanted: Callable[[Box], bool] = lambda box: True) -> Iterator[tuple[Box, Tile]]:
+        """The wanted tiles (default: all) in order, decoded."""
+        numbers = [number for number, box in enumerate(self.boxes) if wanted(box)]
+        if len(numbers) == 1 and threads > 1:
             model = model.with_threads(threads)
-        items = ((box, self._tile_data(number)) for number, box in enumerate(self.boxes))
+        items = ((self.boxes[number], self._container.tile(number)) for number in numbers)
         with self._naming():
             yield from ordered(lambda item: (item[0], self._decode(*item, model)), items, threads)
 
-    def _tile_data(self, number: int) -> bytes:
-        return self._container.tile(number)
+    def pieces(
+        self, model: Model, window: Window, threads: int = 1, bands: Collection[int] | None = None
+    ) -> Iterator[tuple[Box, np.ndarray, np.ndarray | None]]:
+        """The samples of a window as they come, tile by tile: where they lie (rows and columns counted from the window's corner), they,
+        (bands, rows, cols), and, with the first band only, for it is that of all, the mask (rows, cols) of an image that has one.
+
+        bands: those needed, from 0; tiles without any of them are left out, others come with all of theirs.
+        """
+        masked = self.description.metadata.get("mask")
+        parts = {
+            box: part
+            for box in self.boxes
+            if (part := _common(box, window)) and (bands is None or any(box.band <= band < box.band + box.bands for band in bands))
+        }
+        for box, tile in self.tiles(model, threads, parts.__contains__):
+            part = parts[box]
+            row, col = part.row + window.row_off - box.row, part.col + window.col_off - box.col
+            area = slice(row, row + part.rows), slice(col, col + part.cols)
+            yield part, tile.samples[:, *area], tile.mask[area] if masked and part.band == 0 else None
+
+    def step(self, window: Window) -> tuple[int, int]:
+        """Rows and columns that the places of all pieces of a window are multiples of; 0 where all begin at 0."""
+        parts = [part for box in self.boxes if (part := _common(box, window))]
+        return gcd(*(part.row for part in parts)), gcd(*(part.col for part in parts))
 
     def _decode(self, box: Box, data: bytes, model: Model) -> Tile:
         nodata = self.description.nodata[box.band : box.band + box.bands]
@@ -80,13 +111,13 @@ class _Naming:
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, DamagedFile | WrongModel) and not str(error).startswith(self._name):
             raise kind(f"{self._name}: {error}") from error
+        if isinstance(error, OSError):
+            raise BadInput(f"{self._name}: cannot be read ({' '.join(str(error).split())}); check the disk or the connection") from error
 
 
-def windows(tiles: Iterator[tuple[Box, Tile]], bands: int) -> Iterator[tuple[Box, np.ndarray, np.ndarray]]:
-    """Tiles joined over the groups of bands: a box with all bands, its samples (bands, rows, cols) and its mask (rows, cols)."""
-    parts: list[np.ndarray] = []
-    for box, tile in tiles:
-        parts.append(tile.samples)
-        if box.band + box.bands == bands:
-            yield Box(box.row, box.col, box.rows, box.cols, 0, bands), parts[0] if len(parts) == 1 else np.concatenate(parts), tile.mask
-            parts = []
+def _common(box: Box, window: Window) -> Box | None:
+    """What a tile has in common with a window, rows and columns counted from the window's corner."""
+    row, col = max(box.row - window.row_off, 0), max(box.col - window.col_off, 0)
+    rows = min(box.row + box.rows - window.row_off, window.height) - row
+    cols = min(box.col + box.cols - window.col_off, window.width) - col
+    return replace(box, row=row, col=col, rows=rows, cols=cols) if rows > 0 and cols > 0 else None

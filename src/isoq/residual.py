@@ -102,7 +102,7 @@ def unpack_onto(data: bytes, samples: np.ndarray, valid: np.ndarray, block: int)
         data, number = reader.part(), int(valid[at].sum())
         if step == 0 and len(data) != number * samples.itemsize:
             raise DamagedFile("a residual has the wrong size: the file is damaged")
-        values = unpack_integers(data, number) if step else np.frombuffer(data, samples.dtype.newbyteorder("<"))
+        values = unpack_integers(data, number)[0] if step else np.frombuffer(data, samples.dtype.newbyteorder("<"))
         samples[at] = apply(samples[at], valid[at], values, step)
     reader.end()
     return patches

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import struct
-from functools import cache
 
 import numpy as np
 
-from .entropy._coder import CONSTANTS, decode_symbols, encode_symbols
+from .entropy._coder import decode_integers, encode_integers
 from .errors import DamagedFile
-
-_TOTAL, _REACH, _SYMBOLS = 1 << CONSTANTS["precision"], CONSTANTS["reach"], CONSTANTS["symbols"]
 
 
 class Writer:
@@ -73,56 +70,27 @@ class Reader:
         self._at += size
         return bytes(self._data[self._at - size : self._at])
 
+    def rest(self) -> bytes:
+        return self.take(len(self._data) - self._at)
+
     def end(self) -> None:
         """Nothing may be left."""
         if self._at != len(self._data):
             raise DamagedFile("there are more data than there should be: the file is damaged")
 
 
-@cache
-def _geometric_tables() -> tuple[np.ndarray, np.ndarray]:
-    """32 two-sided geometric distributions, wider and wider: cumulative frequencies (32, SYMBOLS + 1) and low bits (32,).
+def pack_integers(*sequences: np.ndarray) -> bytes:
+    """Sequences of signed integers below 2^26 in magnitude (any shape, flattened) -> bytes; nothing if all are zero.
 
-    Made by integer arithmetic alone, so that they are the same everywhere: weights fall by 13/64 ... 57/64 from one magnitude to the next;
-    from there on, magnitudes are halved instead.
+    Each is coded by adaptive probabilities of its bit lengths, so small ones cost little whatever their spread.
     """
-    rows, shifts = [], []
-    for width in range(32):
-        ratio = (4, 10, 18, 26, 34, 40, 46, 50)[min(width, 7)]
-        weight, weights = 1 << 24, []
-        for _ in range(_REACH + 1):
-            weights.append(weight)
-            weight = weight * ratio // 64
-        two_sided = [*weights[:0:-1], *weights, weights[-1]]
-        total = sum(two_sided)
-        freq = [1 + w * (_TOTAL - _SYMBOLS) // total for w in two_sided]
-        freq[_REACH] += _TOTAL - sum(freq)
-        rows.append(np.concatenate([[0], np.cumsum(freq)]))
-        shifts.append(max(0, width - 7))
-    return np.array(rows, np.uint16), np.array(shifts, np.uint8)
+    flat = [np.ascontiguousarray(values.ravel(), np.int32) for values in sequences]
+    return encode_integers(flat) if any(values.any() for values in flat) else b""
 
 
-def pack_integers(values: np.ndarray) -> bytes:
-    """Small signed integers (any shape, flattened) -> bytes: the best of the geometric tables, or none if all are zero."""
-    flat = np.ascontiguousarray(values.ravel(), np.int32)
-    if not flat.any():
-        return b""
-    cdf, shifts = _geometric_tables()
-    magnitude = float(np.abs(flat).mean())
-    near = int(np.clip(np.rint(2 + 2 * np.log2(magnitude + 0.1)), 0, 7)) if magnitude < 5 else int(np.ceil(np.log2(magnitude))) + 4
-    candidates = range(max(0, near - 3), min(len(cdf), near + 4))
-    return min((bytes([t]) + encode_symbols(flat, np.full(flat.size, t, np.uint16), cdf, shifts) for t in candidates), key=len)
-
-
-def unpack_integers(data: bytes, size: int) -> np.ndarray:
-    """(size,) int32. Raises DamagedFile."""
-    if not data:
-        return np.zeros(size, np.int32)
-    cdf, shifts = _geometric_tables()
-    table = data[0]
-    values = None
-    if table < len(cdf):
-        values = decode_symbols(np.frombuffer(data, np.uint8)[1:], np.full(size, table, np.uint16), cdf, shifts)
+def unpack_integers(data: bytes, *sizes: int) -> list[np.ndarray]:
+    """The sequences, (size,) int32 each. Raises DamagedFile."""
+    values = decode_integers(np.frombuffer(data, np.uint8), list(sizes)) if data else [np.zeros(size, np.int32) for size in sizes]
     if values is None:
         raise DamagedFile("a map does not decode: the file is damaged")
     return values

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
 
-from . import blocks, masks, residual
+from . import blocks, lossless, masks, residual
 from .control import Goal, code, joint
 from .errors import DamagedFile
 from .group import BandGroup, affine_of, padded_side, reconstruct
@@ -17,10 +18,10 @@ from .qualitymap import latent_levels, map_from_residuals, map_residuals
 from .stream import Reader, Writer, pack_integers, unpack_integers
 
 DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
-EMPTY, CONSTANT, NEURAL = range(3)
+EMPTY, CONSTANT, NEURAL, LOSSLESS = range(4)
+MODES = 8  # room for as many
 ERROR_STEPS = 64  # recorded block errors: steps per octave
-_LEAST_ERROR = -40 * ERROR_STEPS
-_BAND_STEPS, _NO_ERROR = 1024, -(1 << 20)  # recorded error of a band: steps per octave, and what stands for none at all
+_NO_ERROR = -400 * ERROR_STEPS  # stands for none at all; squared errors of float32 lie between 2^-298 and 2^256
 
 
 @dataclass
@@ -41,13 +42,20 @@ class TileReport:
 
 
 def encode_tile(
-    samples: np.ndarray, nodata: tuple[float | None, ...], goal: Goal, model: Model, block: int = 64, mask: np.ndarray | None = None
+    samples: np.ndarray,
+    nodata: tuple[float | None, ...],
+    goal: Goal,
+    model: Model,
+    block: int = 64,
+    exact: Container[int] = (),
+    mask: np.ndarray | None = None,
 ) -> tuple[bytes, TileReport]:
     """Code one tile.
 
-    samples: (bands, rows, cols) of one of DTYPES, native byte order; nodata: per band. block: pixels, a multiple of 16. Bands are taken
-    `model.bands` at a time; if they do not divide evenly, the last band is repeated. mask: (rows, cols), False for no measurement in any
-    band. Masked pixels are coded losslessly and are in no error; what lies under a mask becomes nodata, or 0 without one.
+    samples: (bands, rows, cols) of one of DTYPES, native byte order; nodata: per band. block: pixels, a multiple of 16. exact: the bands
+    that are kept losslessly, of whose blocks the report says nothing. The others are taken `model.bands` at a time; if they do not divide
+    evenly, the last band is repeated. mask: (rows, cols), False for no measurement in any band. Masked pixels are coded losslessly and are
+    in no error; what lies under a mask becomes nodata, or 0 without one, in all bands but those of `exact`.
     """
     classes = masks.classify(samples, nodata, mask)
     valid = classes == masks.VALID
@@ -61,20 +69,24 @@ def encode_tile(
     out.part(targets)
     decoded = np.zeros_like(samples)
     sides, streams, headers, check, beyond, calm = [], [], Writer(), 0, 0, 0
-    for first in range(0, bands, model.bands):
-        bunch = slice(first, min(first + model.bands, bands))
-        mode, constant = _mode(samples[bunch], valid[bunch])
-        headers.pack("B", mode)
+    groups = _groups(bands, model.bands, exact)
+    for bunch in groups:
+        size = bunch.stop - bunch.start
+        mode, constant = (LOSSLESS, None) if bunch.start in exact else _mode(samples[bunch], valid[bunch])
+        headers.varint(mode + MODES * size)
+        if mode == LOSSLESS:
+            headers.part(lossless.pack(samples[bunch.start]))
+            decoded[bunch] = samples[bunch]
         if mode == CONSTANT:
             headers.data += constant.astype(constant.dtype.newbyteorder("<")).tobytes()
             decoded[bunch] = constant[:, None, None]
         if mode != NEURAL:
             continue
-        index = np.minimum(np.arange(first, first + model.bands), bands - 1)
-        group = BandGroup(samples[index], valid[index], model)
-        coded = code(group, goal, None if mse is None else mse[index], block)
+        index = np.minimum(np.arange(bunch.start, bunch.start + model.bands), bunch.stop - 1)
+        group = BandGroup(samples[index], valid[index], model, block)
+        coded = code(group, goal, None if mse is None else mse[index])
         check = zlib.crc32(coded.latents.astype("<i4", copy=False), check)
-        decoded[bunch] = coded.decoded[: bunch.stop - first]
+        decoded[bunch] = coded.decoded[:size]
         if mse is not None:
             beyond += int((coded.levels == model.highest).sum())
             calm += int((coded.levels == model.lowest).sum())
@@ -84,20 +96,33 @@ def encode_tile(
         sides.append(map_residuals(coded.levels).ravel())
         streams.append(coded.stream)
     masks.restore(decoded, classes, nodata)
-    patches = _patch(samples, decoded, valid, mse, goal.per_band, block, model.bands) if mse is not None and goal.closed else []
+    patches = _patch(samples, decoded, valid, mse, goal.per_band, block, groups) if mse is not None and goal.closed else []
     masks.restore(decoded, classes, nodata)
     report = measure(samples, decoded, valid, block)
     layer = residual.pack(patches, samples.dtype)
     report.target = mse
     report.beyond, report.calm, report.patched, report.patch_bytes = beyond, calm, len(patches), len(layer)
     out.data += headers.data
-    out.part(pack_integers(np.concatenate(sides)) if sides else b"")
-    _write_errors(out, report)
+    levels = np.concatenate(sides) if sides else np.zeros(0, np.int32)
+    out.part(pack_integers(levels, *_error_codes(report.per_block)))
     for data in streams:
         out.part(data)
     out.pack("I", check)
     out.part(layer)
+    report.per_block[[band in exact for band in range(bands)]] = np.nan
     return bytes(out.data), report
+
+
+def _groups(bands: int, together: int, exact: Container[int]) -> list[slice]:
+    """The bands in their order, those of `exact` alone, the others up to `together` at a time."""
+    groups: list[slice] = []
+    for band in range(bands):
+        last = groups[-1] if groups else None
+        if last is None or band in exact or last.start in exact or last.stop - last.start == together:
+            groups.append(slice(band, band + 1))
+        else:
+            groups[-1] = slice(last.start, band + 1)
+    return groups
 
 
 def _targets(goal: Goal, grid: tuple[int, int, int]) -> tuple[np.ndarray | None, bytes]:
@@ -112,16 +137,15 @@ def _targets(goal: Goal, grid: tuple[int, int, int]) -> tuple[np.ndarray | None,
 
 
 def _patch(
-    samples: np.ndarray, decoded: np.ndarray, valid: np.ndarray, mse: np.ndarray, per_band: bool, block: int, together: int
+    samples: np.ndarray, decoded: np.ndarray, valid: np.ndarray, mse: np.ndarray, per_band: bool, block: int, groups: list[slice]
 ) -> list[residual.Patch]:
-    """Patches for all blocks above their target; `decoded` is changed in place. `together`: bands of a group."""
+    """Patches for all blocks above their target; `decoded` is changed in place."""
     relative = measure(samples, decoded, valid, block).per_block / mse
     patches = []
-    for first in range(0, len(samples), together):
-        part = relative[first : first + together]
-        for row, col in np.argwhere(joint(part, per_band) > 1):
-            for band in range(first, first + len(part)):
-                if part[band - first, row, col] > 1:
+    for bunch in groups:
+        for row, col in np.argwhere(joint(relative[bunch], per_band) > 1):
+            for band in range(bunch.start, bunch.stop):
+                if relative[band, row, col] > 1:
                     patches.append(residual.correct(samples, decoded, valid, float(mse[band, row, col]), (band, int(row), int(col)), block))
     return patches
 
@@ -144,43 +168,38 @@ def measure(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block:
     return TileReport((error**2).sum((1, 2)), valid.sum((1, 2)), blocks.mean_square(error, valid, block))
 
 
-def _write_errors(out: Writer, report: TileReport) -> None:
-    """Per band log2 of its mean squared error in 1/_BAND_STEPS octave; per block log2(block / band) in 1/ERROR_STEPS octave."""
-    band = report.squared / np.maximum(report.pixels, 1)
-    codes = [round(_BAND_STEPS * float(np.log2(value))) if value > 0 else _NO_ERROR for value in band]
-    for number in codes:
-        out.signed(number)
-    recorded = np.array([_band_error(number) for number in codes])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        steps = np.rint(ERROR_STEPS * np.log2(report.per_block / recorded[:, None, None]))
-    steps = np.clip(np.nan_to_num(steps, nan=_LEAST_ERROR, neginf=_LEAST_ERROR, posinf=0), _LEAST_ERROR, None)
-    out.part(pack_integers(steps[~np.isnan(report.per_block)]))
+def _error_codes(per_block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of blocks (bands, block rows, block cols) as integers, log2 in 1/ERROR_STEPS octave: the worst block of each band, as the
+    difference to the band before, and how far below it each block with valid pixels is."""
+    worst, below = [], []
+    for errors in (band[~np.isnan(band)] for band in per_block):
+        with np.errstate(divide="ignore"):
+            steps = np.rint(ERROR_STEPS * np.log2(errors)).clip(_NO_ERROR, None).astype(np.int64)
+        worst.append(steps.max(initial=_NO_ERROR))
+        below.append(worst[-1] - steps)
+    return np.diff(worst, prepend=0), np.concatenate(below)
 
 
-def _band_error(number: int) -> float:
-    return 0.0 if number == _NO_ERROR else float(np.exp2(np.clip(number / _BAND_STEPS, -1000, 1000)))
-
-
-def _read_errors(data: Reader, valid: np.ndarray, block: int) -> TileReport:
-    """The recorded report; block errors within half of 1/ERROR_STEPS octave of what was measured."""
-    pixels = valid.sum((1, 2))
-    band = np.array([_band_error(data.signed()) for _ in pixels])
+def _recorded(worst: np.ndarray, below: np.ndarray, valid: np.ndarray, block: int) -> TileReport:
+    """The report as `_error_codes` keeps it: block errors within half of 1/ERROR_STEPS octave of what was measured, the error of a band as
+    their mean."""
     number = blocks.sums(valid, block)
-    steps = unpack_integers(data.part(), int((number > 0).sum()))
+    steps = np.broadcast_to(np.cumsum(worst, dtype=np.int64)[:, None, None], number.shape)[number > 0] - below
     per_block = np.full(number.shape, np.nan)
-    per_block[number > 0] = np.where(steps <= _LEAST_ERROR, 0.0, np.exp2(np.minimum(steps, 1000) / ERROR_STEPS))
-    return TileReport(band * pixels, pixels, per_block * band[:, None, None])
+    per_block[number > 0] = np.where(steps <= _NO_ERROR, 0.0, np.exp2(np.clip(steps, _NO_ERROR, -_NO_ERROR) / ERROR_STEPS))
+    return TileReport(np.nansum(per_block * number, (1, 2)), number.sum((1, 2)), per_block)
 
 
 @dataclass
 class Tile:
     """A decoded tile: samples, validity, the mask (rows, cols) that `encode_tile` was given (all True if none), the quantized latents of
-    each neural group, and the report that the encoder recorded."""
+    each neural group, the groups of bands that were coded together, and the report that the encoder recorded."""
 
     samples: np.ndarray
     valid: np.ndarray
     mask: np.ndarray
     latents: list[np.ndarray]
+    groups: list[slice]
     report: TileReport
 
 
@@ -199,33 +218,47 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     samples = np.zeros(shape, dtype)
     grid = (blocks.count(rows, block), blocks.count(cols, block))
     little = samples.dtype.newbyteorder("<")
-    neural: list[tuple[int, list[Affine]]] = []
-    for first in range(0, bands, model.bands):
-        mode = reader.unpack("B")[0]
-        size = min(model.bands, bands - first)
+    neural: list[tuple[slice, list[Affine]]] = []
+    exact: dict[int, np.ndarray] = {}
+    groups: list[slice] = []
+    first = 0
+    while first < bands:
+        together, mode = divmod(reader.varint(), MODES)
+        bunch = slice(first, first + together)
+        if not 0 < together <= min(model.bands, bands - first):
+            raise DamagedFile("a tile has an impossible number of bands: the file is damaged")
         if mode == CONSTANT:
-            samples[first : first + size] = np.frombuffer(reader.take(size * little.itemsize), little)[:, None, None]
+            samples[bunch] = np.frombuffer(reader.take(together * little.itemsize), little)[:, None, None]
+        elif mode == LOSSLESS and together == 1:
+            exact[first] = lossless.unpack(reader.part(), (rows, cols), samples.dtype)
         elif mode == NEURAL:
-            neural.append((first, [affine_of(reader.signed(), reader.signed()) for _ in range(model.bands)]))
+            neural.append((bunch, [affine_of(reader.signed(), reader.signed()) for _ in range(model.bands)]))
         elif mode != EMPTY:
             raise DamagedFile("a tile has an unknown mode: the file is damaged or made by a newer isoq")
-    per_group = unpack_integers(reader.part(), len(neural) * grid[0] * grid[1]).reshape(len(neural), grid[0] * grid[1])
-    report = _read_errors(reader, valid, block)
+        groups.append(bunch)
+        first = bunch.stop
+    size = grid[0] * grid[1]
+    there = int((blocks.sums(valid, block) > 0).sum())
+    residuals, worst, below = unpack_integers(reader.part(), len(neural) * size, bands, there)
+    report = _recorded(worst, below, valid, block)
     if targets:
-        steps = np.cumsum(unpack_integers(targets, bands * grid[0] * grid[1]), dtype=np.int64).reshape(bands, *grid)
+        steps = np.cumsum(unpack_integers(targets, bands * size)[0], dtype=np.int64).reshape(bands, *grid)
         report.target = np.exp2(steps.clip(-(1 << 14), 1 << 14) / ERROR_STEPS)
     latents, check = [], 0
-    for (first, affine), residuals in zip(neural, per_group, strict=True):
-        levels = latent_levels(map_from_residuals(residuals, grid), block, padded_side(rows) // STRIDE, padded_side(cols) // STRIDE)
+    for number, (bunch, affine) in enumerate(neural):
+        own = residuals[number * size : (number + 1) * size]
+        levels = latent_levels(map_from_residuals(own, grid), block, padded_side(rows) // STRIDE, padded_side(cols) // STRIDE)
         q, near = model.entropy.decode(reader.part(), levels)
         check = zlib.crc32(q.astype("<i4", copy=False), check)
         result = reconstruct(near / model.gains(levels), affine, (model.bands, rows, cols), samples.dtype, model)
-        samples[first : first + model.bands] = result[: bands - first]
+        samples[bunch] = result[: bunch.stop - bunch.start]
         latents.append(q)
     if reader.unpack("I")[0] != check:
         raise DamagedFile("the latents of a tile do not match their checksum: the file is damaged")
     masks.restore(samples, classes, nodata)
     report.patched = residual.unpack_onto(reader.part(), samples, valid, block)
     masks.restore(samples, classes, nodata)
+    for band, plane in exact.items():  # last, for they are kept under a mask too
+        samples[band] = plane
     reader.end()
-    return Tile(samples, valid, classes[0] != masks.MASKED, latents, report)
+    return Tile(samples, valid, classes[0] != masks.MASKED, latents, groups, report)

@@ -32,6 +32,9 @@ def verify_against(file: File, source: Readable, model: Model, threads: int, pro
         if not np.array_equal(original.valid, tile.valid):
             problems.append(f"tile at row {box.row}, column {box.col}: other pixels are masked than in the original")
             continue
+        for band in (b - 1 - box.band for b in file.header.get("lossless", ()) if box.band < b <= box.band + box.bands):
+            if not np.array_equal(original.samples[band], tile.samples[band], equal_nan=True):
+                problems.append(f"tile at row {box.row}, column {box.col}: lossless band {box.band + band + 1} is not the original")
         found = measure(original.samples, tile.samples, tile.valid, file.header["block"])
         recorded = tile.report.per_block
         false = (found.per_block > recorded * allowance + least) | (found.per_block < recorded / allowance - least)
@@ -39,9 +42,8 @@ def verify_against(file: File, source: Readable, model: Model, threads: int, pro
             problems.append(f"tile at row {box.row}, column {box.col}: the recorded error of {int(false.sum())} blocks is not true")
         if closed:
             limits = shared[box.band : box.band + box.bands, None, None] if tile.report.target is None else tile.report.target
-            relative, together = found.per_block / limits, model.bands
-            groups = [joint(relative[b : b + together], file.header.get("per_band", False)) for b in range(0, box.bands, together)]
-            broken = np.array(groups) > 1 + 1e-5
+            relative = found.per_block / limits
+            broken = np.array([joint(relative[bunch], file.header.get("per_band", False)) for bunch in tile.groups]) > 1 + 1e-5
             if broken.any():
                 problems.append(f"tile at row {box.row}, column {box.col}: {int(broken.sum())} blocks are above their target")
         progress(box.bands * box.rows * box.cols)

@@ -12,8 +12,10 @@ from tqdm import tqdm
 
 from ..description import Description
 from ..errors import BadInput
+from ..lossless import categorical
 from ..parts import Part, extract
 from ..raster import Source, create_sink, default_suffix, open_source
+from ..remote import Url
 
 TARGET_HELP = {
     "mse": ("X", "mean squared error of every block, in squared digital numbers"),
@@ -58,9 +60,33 @@ def add_coding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tile", type=int, default=1024, help="pixels per tile side, a multiple of the block (default: %(default)s)")
     parser.add_argument("--predictor", default="isoq", help="how a block's quality is found: isoq or paper (default: %(default)s)")
     parser.add_argument(
+        "--lossless-bands",
+        default="auto",
+        metavar="LIST",
+        help="bands of codes and flags, kept as they are: numbers such as 4,7-9, or none, or auto: palettes, alpha, and names such as "
+        "QA_PIXEL or SCL (default: %(default)s)",
+    )
+    parser.add_argument(
         "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of raw files without the naming convention"
     )
     add_threads(parser)
+
+
+def exact_bands(text: str, description: Description, name: str) -> tuple[int, ...]:
+    """What --lossless-bands stands for: bands counted from 0. name: of the image file. Raises BadInput."""
+    if text in ("auto", "none"):
+        return categorical(description, name) if text == "auto" else ()
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        try:
+            span = range(int(first), int(last or first) + 1)
+        except ValueError as error:
+            raise BadInput(f"--lossless-bands {text}: not a list of bands; give numbers such as 4,7-9, or none, or auto") from error
+        if not span or span[0] < 1 or span[-1] > description.bands:
+            raise BadInput(f"--lossless-bands {text}: the image has bands 1 to {description.bands}; give numbers of these")
+        found.update(band - 1 for band in span)
+    return tuple(sorted(found))
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
@@ -119,7 +145,7 @@ def pair_up(paths: list[str], folder: str | None, is_target, what: str) -> tuple
     return paths, None
 
 
-def folder_for(out: str | None, source: Path) -> Path:
+def folder_for(out: str | None, source: Path | Url) -> Path:
     """The folder that output goes to: `out`, made if needed, else the source's own. Raises BadInput."""
     if out is None:
         return source.parent

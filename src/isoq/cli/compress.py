@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from ..codec import Options, compress_to
@@ -15,7 +16,19 @@ from ..model import Model, load_model
 from ..parts import stem_of
 from ..raster import open_source
 from ..target import ERRORS, KINDS, Target
-from .common import TARGET_HELP, about, add_coding, add_output, bar, folder_for, pair_up, per_band, print_json, refuse_duplicates
+from .common import (
+    TARGET_HELP,
+    about,
+    add_coding,
+    add_output,
+    bar,
+    exact_bands,
+    folder_for,
+    pair_up,
+    per_band,
+    print_json,
+    refuse_duplicates,
+)
 
 _EXAMPLES = """examples:
   isoq compress scene.tif --mse 25
@@ -83,6 +96,8 @@ def _one(source: Path, path: Path, target: Target, places: Places, model: Model,
     with open_source(source, options.geometry) as image:
         d = image.description
         samples = d.bands * d.rows * d.cols
+        with about(source):
+            how = replace(how, exact=exact_bands(options.lossless_bands, d, source.name))
         with (
             about(source),
             open_field(places, target, d, how.block) as field,
@@ -101,6 +116,8 @@ def _one(source: Path, path: Path, target: Target, places: Places, model: Model,
     }
     if not (options.json or options.quiet):
         print(f"{path}: {size} bytes, {result['bits_per_sample']:.3f} bit/sample, {_errors(summary)}, {seconds:.1f} s")
+        if how.exact:
+            print(f"{path}: lossless bands: {', '.join(str(band + 1) for band in how.exact)}")
     if "rate_missed" in summary:
         print(f"isoq: {path}: {8 * size / samples:.4g} bit/sample instead of {target.value:g}: {summary['rate_missed']}", file=sys.stderr)
     if summary.get("beyond") and options.single_pass:
@@ -109,7 +126,7 @@ def _one(source: Path, path: Path, target: Target, places: Places, model: Model,
             f"{model.name}; the file records the error they have (isoq info), and without --single-pass they are patched",
             file=sys.stderr,
         )
-    return result | summary
+    return result | summary | ({"lossless": [band + 1 for band in how.exact]} if how.exact else {})
 
 
 def _errors(summary: dict) -> str:

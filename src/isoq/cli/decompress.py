@@ -5,17 +5,34 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..errors import BadInput
-from ..files import expand
+import rasterio
+
 from ..raster import create_sink, default_suffix
-from ..reader import File, windows
+from ..reader import File
+from ..remote import Url, locate, open_stream
+from ..window import cut, window_of
 from .common import add_output, add_threads, bar, folder_for, pair_up, print_json, refuse_duplicates
+
+_CACHE = 64 << 20  # bytes that GDAL may hold; it would take a twentieth of the memory, to keep what is written once and checked once
+_EXAMPLES = """examples:
+  isoq decompress scene.isoq scene.tif
+  isoq decompress scene.isoq corner.tif --window 0 0 512 512
+  isoq decompress 'archive/*.isoq' --out scenes --driver COG"""
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "example: isoq decompress scene.isoq scene.tif"
-    parser.add_argument("paths", nargs="+", metavar="SRC.isoq", help="files (wildcards may be quoted); for a single one, DST may follow")
-    parser.add_argument("--out", metavar="DIR", help="folder for the images (default: beside each file)")
+    parser.epilog = _EXAMPLES
+    parser.add_argument(
+        "paths", nargs="+", metavar="SRC.isoq", help="files (wildcards may be quoted) or URLs; for a single one, DST may follow"
+    )
+    parser.add_argument("--out", metavar="DIR", help="folder for the images (default: beside each file; of URLs, the current folder)")
+    parser.add_argument(
+        "--window",
+        type=int,
+        nargs=4,
+        metavar=("COL", "ROW", "WIDTH", "HEIGHT"),
+        help="only this part, in pixels, the upper left one being 0 0; only its tiles are read (default: the whole image)",
+    )
     parser.add_argument("--model", metavar="DIR", help="folder of the model, if it is not a shipped one")
     parser.add_argument("--driver", help="GDAL driver of the image, such as GTiff or COG (default: GTiff; raw for raw sources)")
     add_threads(parser)
@@ -24,34 +41,32 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    patterns, destination = pair_up(options.paths, options.out, lambda p: not p.endswith(".isoq"), "DST")
-    sources = expand(patterns)
+    patterns, destination = pair_up(options.paths, options.out, lambda p: "://" not in p and not p.endswith(".isoq"), "DST")
+    sources = locate(patterns)
     refuse_duplicates([destination or folder_for(options.out, source) / source.stem for source in sources])
     results = [_one(source, destination, options) for source in sources]
     if options.json:
         print_json({"files": results})
 
 
-def open_file(path: Path):
-    """The stream of an .isoq file. Raises BadInput."""
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be opened ({error.strerror})") from error
+def _rows_and_cols(col: int, row: int, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (row, row + height), (col, col + width)
 
 
-def _one(source: Path, destination: Path | None, options: argparse.Namespace) -> dict:
-    with open_file(source) as stream:
+def _one(source: Path | Url, destination: Path | None, options: argparse.Namespace) -> dict:
+    with open_stream(source) as stream:
         file = File(stream, str(source))
-        d = file.description
+        window = window_of(options.window and _rows_and_cols(*options.window), file.description, file.name)
+        d = cut(file.description, window)
         path = destination or folder_for(options.out, source) / (source.stem + default_suffix(d))
         model = file.model(options.model)
         with (
-            create_sink(path, d, options.driver, options.overwrite) as sink,
+            rasterio.Env(GDAL_CACHEMAX=_CACHE),
+            create_sink(path, d, options.driver, options.overwrite, file.step(window)) as sink,
             bar(d.bands * d.rows * d.cols, source.name, options) as progress,
         ):
-            for box, samples, mask in windows(file.tiles(model, options.threads), d.bands):
-                sink.write(box.row, box.col, samples, mask if d.metadata.get("mask") else None)
+            for part, samples, mask in file.pieces(model, window, options.threads):
+                sink.write(part.row, part.col, samples, part.band, mask)
                 progress.update(samples.size)
     if not (options.json or options.quiet):
         print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}")

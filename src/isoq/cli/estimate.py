@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from ..codec import Options
@@ -11,7 +12,7 @@ from ..files import expand
 from ..model import load_model
 from ..raster import open_source
 from ..target import ERRORS, Target
-from .common import TARGET_HELP, about, add_coding, per_band, print_json
+from .common import TARGET_HELP, about, add_coding, exact_bands, per_band, print_json
 
 KINDS = (*ERRORS, "quality")
 
@@ -38,6 +39,7 @@ def run(options: argparse.Namespace) -> None:
     how = Options(options.block, options.tile, options.predictor, True, options.per_band, options.threads)
     path: Path = expand([options.path])[0]
     with open_source(path, options.geometry) as image, about(path):
+        how = replace(how, exact=exact_bands(options.lossless_bands, image.description, path.name))
         results = estimate(image, targets, load_model(options.model), how)
     if options.json:
         return print_json({"file": str(path), "estimates": [_facts(result) for result in results]})

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import BrokenPromise
-from ..files import expand
 from ..model import load_model, shipped_models
 from ..reader import File
+from ..remote import locate, located, open_stream
+from ..tile import ERROR_STEPS
 from ..verify import verify_against
 from .common import add_threads, bar, print_json
-from .decompress import open_file
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -23,7 +22,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("action", nargs="?", choices=["show"], help="show one model whole")
         parser.add_argument("model", nargs="?", metavar="NAME|DIR", help="name, full id or folder")
     else:
-        parser.add_argument("path", metavar="SRC.isoq", help="the file")
+        parser.add_argument("path", metavar="SRC.isoq", help="the file, or its URL")
     if name == "verify":
         parser.epilog = "example: isoq verify scene.isoq --against scene.tif"
         parser.add_argument("--against", metavar="IMG", help="the original image: the recorded errors are measured again")
@@ -36,8 +35,8 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 
 def info(options: argparse.Namespace) -> None:
-    path = Path(options.path)
-    with open_file(path) as stream:
+    path = located(options.path)
+    with open_stream(path) as stream:
         file = File(stream, str(path))
         statistics, header, d = file.statistics(), file.header, file.description
         size = stream.seek(0, 2)
@@ -51,7 +50,7 @@ def info(options: argparse.Namespace) -> None:
         "bits_per_sample": round(8 * size / samples, 4),
         "ratio": round(samples * np.dtype(d.dtype).itemsize / size, 2),
         **{k: v for k, v in d.to_dict().items() if k != "metadata"},
-        **{k: header[k] for k in ("model", "target", "loop", "software", "tile", "block", "source") if k in header},
+        **{k: header[k] for k in ("model", "target", "loop", "software", "tile", "block", "source", "lossless") if k in header},
         **statistics,
         "snr": [round(float(v), 2) if np.isfinite(v) else None for v in snr],
         "metadata": d.metadata,
@@ -73,6 +72,9 @@ def info(options: argparse.Namespace) -> None:
     if "above" in statistics:
         print(_promise(header, statistics))
     for band in range(min(d.bands, 16)):
+        if band + 1 in header.get("lossless", ()):
+            print(f"band {band + 1}: lossless, {statistics['pixels'][band]} valid pixels")
+            continue
         asked = f", target {statistics['target_mse'][band]:g}" if "target_mse" in statistics else ""
         print(f"band {band + 1}: MSE {mse[band]:g}{asked}, SNR {snr[band]:.2f} dB, {statistics['pixels'][band]} valid pixels")
     if d.bands > 16:
@@ -106,8 +108,8 @@ def _promise(header: dict, statistics: dict) -> str:
 
 
 def verify(options: argparse.Namespace) -> None:
-    path = expand([options.path])[0]
-    with open_file(path) as stream:
+    path = locate([options.path])[0]
+    with open_stream(path) as stream:
         file = File(stream, str(path))
         model = file.model(options.model)
         statistics, d = file.statistics(), file.description
@@ -121,7 +123,7 @@ def verify(options: argparse.Namespace) -> None:
                     progress.update(tile.samples.size)
                 problems = (
                     []
-                    if np.allclose(squared / np.maximum(pixels, 1), statistics["mse"], rtol=1e-3)
+                    if np.allclose(squared / np.maximum(pixels, 1), statistics["mse"], rtol=2 ** (0.6 / ERROR_STEPS) - 1)
                     else ["the summary does not fit the tiles"]
                 )
             else:

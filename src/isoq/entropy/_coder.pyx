@@ -1,9 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Thin wrapper of coder.h: checks sizes, owns buffers, releases the GIL. The Python side of it is context.py and symbols.py."""
+"""Thin wrapper of coder.h: checks sizes, owns buffers, releases the GIL. The Python side of it is context.py, quantize.py and stream.py."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
+from libc.string cimport memset
 
 import numpy as np
 
@@ -17,6 +18,8 @@ cdef extern from "coder.h" nogil:
         int failed
     ctypedef struct Reader:
         int failed
+    ctypedef struct Integers:
+        pass
     ctypedef struct Sparse:
         const int32_t *start
         const int32_t *channel
@@ -44,7 +47,10 @@ cdef extern from "coder.h" nogil:
     int finished(const Reader *)
     void put_value(SlotList *, const uint16_t *, int, int32_t)
     int64_t take_value(Reader *, const uint16_t *, int)
+    void put_integer(SlotList *, Integers *, int32_t)
+    int32_t take_integer(Reader *, Integers *)
     int encode_latents(const Model *, const Grid *, const float *, float, int32_t *, float *, SlotList *, const Trace *)
+    void deadzone_squares(const float *, const float *, float, float *, size_t)
     int decode_latents(const Model *, const Grid *, const uint8_t *, size_t, int32_t *, float *)
 
 CONSTANTS = dict(
@@ -105,6 +111,52 @@ def decode_symbols(const uint8_t[::1] data, const uint16_t[::1] tables, const ui
         if not bad and not finished(&reader):
             bad = 1
     return None if bad else out
+
+
+def encode_integers(list sequences):
+    """Sequences (int32 arrays (n,), magnitudes below 2^26), each with probabilities of its own -> bytes."""
+    cdef SlotList slots
+    cdef Integers model
+    cdef Py_ssize_t k
+    cdef const int32_t[::1] values
+    slots.slots, slots.count, slots.capacity, slots.failed = NULL, 0, 0, 0
+    for values in sequences:
+        memset(&model, 0, sizeof(model))
+        for k in range(values.shape[0]):
+            put_integer(&slots, &model, values[k])
+    if slots.failed:
+        free(slots.slots)
+        raise MemoryError
+    return _stream(&slots)
+
+
+def decode_integers(const uint8_t[::1] data, list sizes):
+    """The inverse of encode_integers, given the length of each sequence; None if the stream is damaged."""
+    cdef Reader reader
+    cdef Integers model
+    cdef Py_ssize_t k
+    cdef int32_t[::1] values
+    start_reader(&reader, &data[0] if data.shape[0] else NULL, data.shape[0])
+    sequences = [np.empty(size, np.int32) for size in sizes]
+    for values in sequences:
+        memset(&model, 0, sizeof(model))
+        for k in range(values.shape[0]):
+            values[k] = take_integer(&reader, &model)
+            if reader.failed:
+                return None
+    return sequences if finished(&reader) else None
+
+
+def quantization_squares(const float[:, :, ::1] y, const float[:, :, ::1] gains, float threshold):
+    """Squared error of dead-zone quantization of y with `gains`, (channels, rows, cols) all three, per latent, gains taken back."""
+    if y.shape[0] != gains.shape[0] or y.shape[1] != gains.shape[1] or y.shape[2] != gains.shape[2]:
+        raise ValueError("sizes differ")
+    out = np.empty((y.shape[0], y.shape[1], y.shape[2]), np.float32)
+    cdef float[:, :, ::1] view = out
+    if out.size:
+        with nogil:
+            deadzone_squares(&y[0, 0, 0], &gains[0, 0, 0], threshold, &view[0, 0, 0], y.shape[0] * y.shape[1] * y.shape[2])
+    return out
 
 
 cdef class ContextCoder:

@@ -152,11 +152,11 @@ static int32_t read_escape(Reader *r) {
     return read_bits(r, 1) ? -v : v;
 }
 
+/* How many symbols begin at or before `slot`, less one. Counting all takes fewer cycles than a search: compilers make vectors of it. */
 static inline uint32_t find_symbol(const uint16_t *cdf, uint32_t slot) {
-    uint32_t low = 0;
-    for (uint32_t half = SYMBOLS / 2; half; half >>= 1)
-        low += (cdf[low + half] <= slot) ? half : 0;
-    return low;
+    int16_t count = 0;
+    for (int k = 1; k < SYMBOLS; k++) count += (int16_t)cdf[k] <= (int16_t)slot;
+    return (uint32_t)count;
 }
 
 /* An integer through a table: the table codes value >> shift, the low bits follow as they are. */
@@ -173,6 +173,65 @@ static inline int64_t take_value(Reader *r, const uint16_t *cdf, int shift) {
     advance(r, cdf[s], cdf[s + 1] - cdf[s]);
     int64_t v = s == ESCAPE ? read_escape(r) : (int64_t)s - REACH;
     return v * (1ll << shift) + read_bits(r, shift);
+}
+
+/* ---- Integers of unknown distribution: bit length, sign and leading bits with adaptive probabilities, the rest as it is. ---- */
+
+enum { LENGTHS = 26, HALVED_AT = 60 };
+
+typedef struct { /* how often a bit was 0 and 1 */
+    uint32_t zeros, ones;
+} Bit;
+
+typedef struct {
+    Bit length[LENGTHS + 1], sign, second[LENGTHS + 1];
+} Integers;
+
+static uint32_t chance_of_one(const Bit *b) { /* (ones + 1/2) / (all + 1), Krichevsky and Trofimov 1981; never near 0 or 1 */
+    uint32_t p = ((2 * b->ones + 1) << PRECISION) / (2 * (b->zeros + b->ones) + 2), least = 1u << (PRECISION - 7);
+    return p < least ? least : p > (1u << PRECISION) - least ? (1u << PRECISION) - least : p;
+}
+
+static void learn(Bit *b, int one) {
+    if (one) b->ones++;
+    else b->zeros++;
+    if (b->zeros + b->ones > HALVED_AT) b->zeros /= 2, b->ones /= 2;
+}
+
+static void put_bit(SlotList *list, Bit *b, int one) {
+    uint32_t p = chance_of_one(b);
+    push(list, one ? 0 : p, one ? p : (1u << PRECISION) - p);
+    learn(b, one);
+}
+
+static int take_bit(Reader *r, Bit *b) {
+    uint32_t p = chance_of_one(b);
+    int one = peek(r) < p;
+    advance(r, one ? 0 : p, one ? p : (1u << PRECISION) - p);
+    learn(b, one);
+    return one;
+}
+
+/* |v| < 2^26. */
+static void put_integer(SlotList *list, Integers *m, int32_t v) {
+    uint32_t magnitude = (uint32_t)(v < 0 ? -v : v);
+    int n = bit_length(magnitude);
+    for (int k = 0; k < n; k++) put_bit(list, &m->length[k], 1);
+    put_bit(list, &m->length[n], 0);
+    if (n) put_bit(list, &m->sign, v < 0);
+    if (n > 1) put_bit(list, &m->second[n], magnitude >> (n - 2) & 1);
+    if (n > 2) push_bits(list, magnitude & ((1u << (n - 2)) - 1), n - 2);
+}
+
+static int32_t take_integer(Reader *r, Integers *m) {
+    int n = 0;
+    while (n < LENGTHS && take_bit(r, &m->length[n])) n++;
+    if (n == LENGTHS && take_bit(r, &m->length[n])) r->failed = 1;
+    if (!n || r->failed) return 0;
+    int negative = take_bit(r, &m->sign);
+    uint32_t magnitude = n > 1 ? 2u | (uint32_t)take_bit(r, &m->second[n]) : 1;
+    if (n > 2) magnitude = magnitude << (n - 2) | read_bits(r, n - 2);
+    return negative ? -(int32_t)magnitude : (int32_t)magnitude;
 }
 
 /* ---- The model ---- */
@@ -342,7 +401,8 @@ static int encode_latents(const Model *m, const Grid *g, const float *y, float t
                 left_terms(m, c, j, a, v, p.row_magnitude + j, p.row_value + j);
                 context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j], &k);
                 float target = y[row + j];
-                int32_t best = (int32_t)lrintf(fminf(fmaxf(target, -(float)MAX_LATENT), (float)MAX_LATENT));
+                float limited = target > MAX_LATENT ? MAX_LATENT : target > -MAX_LATENT ? target : -MAX_LATENT;
+                int32_t best = (int32_t)lrintf(limited);
                 if (trade > 0 && best != k.rounded) {
                     int32_t other = best < k.rounded ? best + 1 : best - 1;
                     float d0 = target - best, d1 = target - other;
@@ -364,6 +424,19 @@ static int encode_latents(const Model *m, const Grid *g, const float *y, float t
     }
     release(&p);
     return ok && !(list && list->failed);
+}
+
+/* Squared error that quantization with a dead zone leaves: q = floor(|y| gain + threshold), where values beyond 2^23 are exact. */
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+__attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+static void deadzone_squares(const float *restrict y, const float *restrict gain, float threshold, float *restrict out, size_t n) {
+    for (size_t k = 0; k < n; k++) {
+        float scaled = fabsf(y[k]) * gain[k];
+        scaled = scaled < (float)MAX_LATENT ? scaled : 0;
+        float off = (scaled - (float)(int32_t)(scaled + threshold)) / gain[k];
+        out[k] = off * off;
+    }
 }
 
 /* 1: decoded; 0: the stream is damaged; -1: no memory. */

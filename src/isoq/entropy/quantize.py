@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..levels import GAIN
+from ._coder import quantization_squares
 
 # Rate-distortion optimized quantization: squared steps of error that one bit is worth. At quality lambda one squared step is worth
 # lambda / m^2 = 1 / GAIN^2 bits where m = GAIN sqrt(lambda); the factor was chosen on val/ (docs/decisions.md).
@@ -18,3 +19,9 @@ def deadzone(y: np.ndarray) -> np.ndarray:
     q += 0.5 - DEADZONE / 2
     np.floor(q, out=q)
     return np.copysign(q, y, out=q)
+
+
+def deadzone_squares(y: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """Squared error that `deadzone` leaves in latents y (M, h, w) with `gains` (same shape), in units of y: nearly what rate-distortion
+    optimization leaves, at a fraction of the time."""
+    return quantization_squares(np.ascontiguousarray(y, np.float32), np.ascontiguousarray(gains, np.float32), 0.5 - DEADZONE / 2)

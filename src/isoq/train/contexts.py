@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from ..entropy.context import BIAS_ONE, LEVELS, MAGNITUDE_ONE, PRECISION, REACH, SYMBOLS, VALUE_ONE, ContextModel
 from ..entropy.quantize import TRADE, deadzone
 from ..levels import COUNT, level_to_lambda
-from .networks import Network, wavelet_leaves
+from .networks import Network
 from .rate import REST, VALUE_NEIGHBOURS, ContextRate, _causal
+from .wavelet import wavelet_leaves
 
 # How many samples of earlier channels each channel looks at: magnitudes at the nine places around, values at the same place.
 KEPT = {"around": 32, "value": 6}

@@ -12,12 +12,15 @@ from torch import nn
 
 from ..model import FORMAT
 from .networks import GDN, Down, Network, Up
+from .wavelet import DOWN, STAGES, UP, Leaf, mirror_weights, wavelet_leaves
 
 OPSET = 17
 _END = np.iinfo(np.int64).max
 
 
 class _Graph:
+    """Nodes in order; the last one's output is that of the graph."""
+
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}
@@ -111,29 +114,83 @@ class _Graph:
             return self.add("Mul" if module.inverse else "Div", [x, norm])
         raise TypeError(f"no ONNX form of {type(module).__name__}")
 
+    def serialized(self, inputs: int, outputs: int) -> bytes:
+        """The graph with input x and output y, (n, channels, h, w) float32 each; n, h and w are free."""
+        self.nodes[-1].output[0] = "y"
+        shapes = (("x", inputs), ("y", outputs))
+        ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", c, f"{n}h", f"{n}w"]) for n, c in shapes]
+        constants = [numpy_helper.from_array(v, k) for k, v in self.constants.items()]
+        graph = helper.make_graph(self.nodes, "transform", ends[:1], ends[1:], constants)
+        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+        proto.ir_version = 9
+        onnx.checker.check_model(proto)
+        return proto.SerializeToString()
+
 
 def to_onnx(transform: nn.Sequential, inputs: int, outputs: int) -> bytes:
     """A serialized graph of input and output (n, channels, h, w) float32; n, h and w are free."""
     graph, x = _Graph(), "x"
     for module in transform:
         x = graph.layer(x, module)
-    graph.nodes[-1].output[0] = "y"
-    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", c, f"{n}h", f"{n}w"]) for n, c in (("x", inputs), ("y", outputs))]
-    constants = [numpy_helper.from_array(v, k) for k, v in graph.constants.items()]
-    proto = helper.make_model(
-        helper.make_graph(graph.nodes, "transform", ends[:1], ends[1:], constants), opset_imports=[helper.make_opsetid("", OPSET)]
-    )
-    proto.ir_version = 9
-    onnx.checker.check_model(proto)
-    return proto.SerializeToString()
+    return graph.serialized(inputs, outputs)
+
+
+def wavelet_analysis(bands: int) -> bytes:
+    """The graph of a network whose analysis still is the wavelet: four kernels per level and band, then sub-bands cut into phases.
+    Bit for bit what the whole network computes, at a fraction of its arithmetic."""
+    graph, low = _Graph(), "x"
+    kernels = np.zeros((4, bands, bands, 9, 9), np.float32)
+    for kind, band in np.ndindex(4, bands):
+        kernels[kind, band, band] = np.outer(DOWN[kind >> 1], DOWN[kind & 1])
+    parts, made = [], []
+    for level in range(1, STAGES + 1):
+        side = 1 << (STAGES - level)
+        split = graph.convolve(graph.padded(low, 4, 3, "reflect"), kernels.reshape(4 * bands, bands, 9, 9))
+        low = graph.sliced(split, 1, 0, bands)
+        parts.append(graph.add("SpaceToDepth", [graph.sliced(split, 1, bands, _END)], blocksize=side) if side > 1 else split)
+        made += _phases(level, bands)
+    joined = graph.add("Concat", parts, axis=1)
+    graph.add("Gather", [joined, graph.constant(np.array([made.index(leaf) for leaf in wavelet_leaves(bands)]))], axis=1)
+    return graph.serialized(bands, 256 * bands)
+
+
+def wavelet_synthesis(bands: int) -> bytes:
+    """The inverse of `wavelet_analysis`, up to rounding."""
+    graph, leaves, low = _Graph(), wavelet_leaves(bands), None
+    kernels = np.zeros((4, bands, bands, 9, 9), np.float32)
+    for kind, band in np.ndindex(4, bands):
+        kernels[kind, band, band] = np.outer(UP[kind >> 1], UP[kind & 1])
+    mirror = mirror_weights(4 * bands, bands)
+    for level in range(STAGES, 0, -1):
+        side = 1 << (STAGES - level)
+        wanted = np.array([leaves.index(leaf) for leaf in _phases(level, bands)])
+        detail = graph.add("Gather", ["x", graph.constant(wanted)], axis=1)
+        if side > 1:
+            detail = graph.add("DepthToSpace", [detail], blocksize=side, mode="DCR")
+        split = detail if low is None else graph.add("Concat", [low, detail], axis=1)
+        split = graph.mirrored(graph.mirrored(split, 3, mirror[2:]), 2, mirror[:2])
+        low = graph.interleave(split, kernels.reshape(4 * bands, bands, 9, 9), 3)
+    return graph.serialized(256 * bands, bands)
+
+
+def _phases(level: int, bands: int) -> list[Leaf]:
+    """Latents of a level as SpaceToDepth leaves them: phase by phase, in it detail by detail; the last level has its low-pass band too."""
+    side = 1 << (STAGES - level)
+    kinds = range(0 if level == STAGES else 1, 4)
+    return [Leaf(band, level, kind, side, y, x) for y in range(side) for x in range(side) for kind in kinds for band in range(bands)]
 
 
 def write_model(folder: Path, network: Network, entropy: dict[str, np.ndarray], info: dict) -> None:
     """The model folder that `isoq.model.Model` reads. `entropy`: arrays named as the entropy model's `from_arrays` expects them."""
     config = network.config
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "analysis.onnx").write_bytes(to_onnx(network.analysis, config.bands, config.latents))
-    (folder / "synthesis.onnx").write_bytes(to_onnx(network.synthesis, config.latents, config.bands))
+    if network.is_wavelet():
+        analysis, synthesis = wavelet_analysis(config.bands), wavelet_synthesis(config.bands)
+    else:
+        analysis = to_onnx(network.analysis, config.bands, config.latents)
+        synthesis = to_onnx(network.synthesis, config.latents, config.bands)
+    (folder / "analysis.onnx").write_bytes(analysis)
+    (folder / "synthesis.onnx").write_bytes(synthesis)
     first, last = network.modulation[0], network.modulation[-1]
     modulation = {
         "modulation_in": first.weight,

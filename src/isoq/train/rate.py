@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .networks import STAGES, Leaf, wavelet_leaves
+from .wavelet import STAGES, Leaf, wavelet_leaves
 
 # Own-channel neighbours, as (row, column) offsets: W, N, NW, NE, WW, NN; the first four also predict the value itself.
 NEIGHBOURS = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))
