@@ -43,25 +43,28 @@ def classify(samples: np.ndarray, nodata: tuple[float | None, ...], mask: np.nda
 
 
 def restore(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...]) -> None:
-    """Put the special values back, in place; what a mask excludes becomes nodata, or 0 without one. A valid pixel that came out as nodata
-    moves to the nearest other value."""
-    nodata = tuple(value if _holds(samples.dtype, value) else None for value in nodata)
+    """Put the special values back, in place; what a mask excludes becomes nodata, or 0 without one. Valid pixels leave nodata."""
     for band, value in enumerate(nodata):
-        if value is None or np.isnan(value):
-            continue
-        wrong = (samples[band] == value) & (classes[band] == VALID)
-        if wrong.any():
-            kind = samples.dtype
-            up = np.nextafter(kind.type(value), kind.type(np.inf)) if kind.kind == "f" else min(int(value) + 1, np.iinfo(kind).max)
-            down = np.nextafter(kind.type(value), kind.type(-np.inf)) if kind.kind == "f" else max(int(value) - 1, np.iinfo(kind).min)
-            samples[band][wrong] = up if up != value and np.isfinite(up) else down
-    for band, value in enumerate(nodata):
+        leave_nodata(samples[band], classes[band] == VALID, value)
+        value = value if _holds(samples.dtype, value) else None
         if value is not None:
             samples[band][classes[band] == NODATA] = value
         samples[band][classes[band] == MASKED] = value or 0
     if samples.dtype.kind == "f":
         for kind, value in ((NAN, np.nan), (PLUS_INF, np.inf), (MINUS_INF, -np.inf)):
             samples[classes == kind] = value
+
+
+def leave_nodata(samples: np.ndarray, valid: np.ndarray, nodata: float | None) -> None:
+    """Move the valid samples (rows, cols) of a band that came out as nodata to the nearest other value, in place."""
+    kind = samples.dtype
+    if not _holds(kind, nodata) or np.isnan(nodata):
+        return
+    wrong = (samples == nodata) & valid
+    if wrong.any():
+        up = np.nextafter(kind.type(nodata), kind.type(np.inf)) if kind.kind == "f" else min(int(nodata) + 1, np.iinfo(kind).max)
+        down = np.nextafter(kind.type(nodata), kind.type(-np.inf)) if kind.kind == "f" else max(int(nodata) - 1, np.iinfo(kind).min)
+        samples[wrong] = up if up != nodata and np.isfinite(up) else down
 
 
 def _holds(dtype: np.dtype, value: float | None) -> bool:

@@ -96,8 +96,7 @@ def encode_tile(
         sides.append(map_residuals(coded.levels).ravel())
         streams.append(coded.stream)
     masks.restore(decoded, classes, nodata)
-    patches = _patch(samples, decoded, valid, mse, goal.per_band, block, groups) if mse is not None and goal.closed else []
-    masks.restore(decoded, classes, nodata)
+    patches = _patch(samples, decoded, valid, nodata, mse, goal.per_band, block, groups) if mse is not None and goal.closed else []
     report = measure(samples, decoded, valid, block)
     layer = residual.pack(patches, samples.dtype)
     report.target = mse
@@ -137,7 +136,14 @@ def _targets(goal: Goal, grid: tuple[int, int, int]) -> tuple[np.ndarray | None,
 
 
 def _patch(
-    samples: np.ndarray, decoded: np.ndarray, valid: np.ndarray, mse: np.ndarray, per_band: bool, block: int, groups: list[slice]
+    samples: np.ndarray,
+    decoded: np.ndarray,
+    valid: np.ndarray,
+    nodata: tuple[float | None, ...],
+    mse: np.ndarray,
+    per_band: bool,
+    block: int,
+    groups: list[slice],
 ) -> list[residual.Patch]:
     """Patches for all blocks above their target; `decoded` is changed in place."""
     relative = measure(samples, decoded, valid, block).per_block / mse
@@ -146,7 +152,8 @@ def _patch(
         for row, col in np.argwhere(joint(relative[bunch], per_band) > 1):
             for band in range(bunch.start, bunch.stop):
                 if relative[band, row, col] > 1:
-                    patches.append(residual.correct(samples, decoded, valid, float(mse[band, row, col]), (band, int(row), int(col)), block))
+                    place, target = (band, int(row), int(col)), float(mse[band, row, col])
+                    patches.append(residual.correct(samples, decoded, valid, nodata, target, place, block))
     return patches
 
 
