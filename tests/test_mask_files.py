@@ -5,6 +5,7 @@ import pytest
 import rasterio
 from cases import crop, terrain
 from images import make, one_line, samples, whole
+from rasterio.enums import ColorInterp
 
 import isoq
 from isoq.cli import main
@@ -12,6 +13,7 @@ from isoq.errors import BadInput
 from isoq.raster import Description, create_sink, open_source
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+COLOURS = [ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha]
 DTYPES = ["uint8", "uint16", "int16", "int32", "float32"]
 
 
@@ -118,14 +120,39 @@ def test_an_alpha_band_that_is_a_mask_comes_back(tmp_path, dtype, nodata):
     assert max(statistics["pixels"]) <= mask.sum()
 
 
-def test_an_alpha_band_of_several_values_is_a_band(tmp_path):
-    pixels = terrain(2, 130, 150, "uint8")
-    pixels[1] = np.linspace(0, 255, 150)
-    source = make(tmp_path / "source.tif", pixels, alpha="YES")
-    with open_source(source) as image:
-        assert image.mask(0, 0, 130, 150) is None
-    decoded = whole(there_and_back(source, tmp_path, "--mse", 9)[0])[1]
-    assert ((decoded.astype(float) - pixels) ** 2).mean((1, 2)).max() <= 9
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bands", ["auto", "none", "1"])
+def test_an_alpha_band_of_several_values_comes_back(tmp_path, dtype, bands):
+    pixels = terrain(3, 130, 150, dtype)
+    pixels[2] = np.linspace(0, 100, 150) * blob(130, 150)
+    source = make(tmp_path / "source.tif", pixels, lambda dataset: setattr(dataset, "colorinterp", COLOURS))
+    back, packed = there_and_back(source, tmp_path, "--mse", 9, "--tile", 64, "--lossless-bands", bands)
+    description, decoded = whole(back)
+    assert description == whole(source)[0]
+    assert decoded[2].tobytes() == pixels[2].tobytes()
+    mask = pixels[2] != 0
+    assert not decoded[1, ~mask].any()
+    assert ((decoded[1, mask].astype(float) - pixels[1, mask]) ** 2).mean() <= 9
+    with isoq.open(packed) as file:
+        assert file.file.statistics()["pixels"][1] == mask.sum()
+
+
+def test_an_alpha_band_that_is_a_mask_costs_no_more_than_one(tmp_path):
+    pixels, mask = terrain(3, 130, 150, "uint8"), blob(130, 150)
+    pixels[2] = mask * 255
+    alpha = make(tmp_path / "alpha.tif", pixels, lambda dataset: setattr(dataset, "colorinterp", COLOURS))
+    beside = masked(tmp_path / "beside.tif", pixels[:2], mask, True)
+    sizes = [there_and_back(source, tmp_path, "--mse", 9)[1].stat().st_size for source in (alpha, beside)]
+    assert sizes[0] < sizes[1] + 120  # its colour and statistics stand in the header
+
+
+def test_a_lossless_band_is_kept_under_a_mask(tmp_path):
+    pixels, mask = terrain(2, 70, 90, "uint8"), blob(70, 90)
+    source = masked(tmp_path / "source.tif", pixels, mask, True)
+    for bands in (1, "1-2"):
+        with rasterio.open(there_and_back(source, tmp_path, "--mse", 9, "--lossless-bands", bands)[0]) as back:
+            assert np.array_equal(back.read(1), pixels[0])
+            assert np.array_equal(back.dataset_mask() != 0, mask)
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,8 @@ class Source(ABC):
         return self._read(Window(col, row, cols, rows), bands)
 
     def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
-        """Which pixels of the window are measurements by the file's own mask, else by its alpha band: (rows, cols) bool. None if there is
-        neither, or where an alpha band is more than a mask, that is holds several values besides 0. Raises as `read`."""
+        """Which pixels of the window are measurements by the file's own mask, else by its alpha band, where only 0 is none: (rows, cols)
+        bool. None if there is neither. Raises as `read`."""
         return None
 
     @abstractmethod
@@ -103,9 +103,7 @@ class _RasterSource(Source):
         alpha = alpha_band(self.description)
         if alpha is None:
             return None
-        values = self.read(row, col, rows, cols, slice(alpha, alpha + 1))[0]
-        opaque = values != 0
-        return opaque if (values[opaque] == values.max()).all() else None
+        return self.read(row, col, rows, cols, slice(alpha, alpha + 1))[0] != 0
 
     def close(self) -> None:
         self._dataset.close()

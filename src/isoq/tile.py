@@ -72,7 +72,9 @@ def encode_tile(
     groups = _groups(bands, model.bands, exact)
     for bunch in groups:
         size = bunch.stop - bunch.start
-        mode, constant = (LOSSLESS, None) if bunch.start in exact else _mode(samples[bunch], valid[bunch])
+        mode, constant = _mode(samples[bunch], valid[bunch])
+        if bunch.start in exact and not _restorable(samples[bunch], constant, classes[bunch], nodata[bunch]):
+            mode = LOSSLESS
         headers.varint(mode + MODES * size)
         if mode == LOSSLESS:
             headers.part(lossless.pack(samples[bunch.start]))
@@ -164,6 +166,13 @@ def _mode(samples: np.ndarray, valid: np.ndarray) -> tuple[int, np.ndarray]:
     firsts = np.array([s[v][0] if v.any() else 0 for s, v in zip(samples, valid, strict=True)], samples.dtype)
     same = all((s[v] == f).all() for s, v, f in zip(samples, valid, firsts, strict=True))
     return (CONSTANT if same else NEURAL), firsts
+
+
+def _restorable(samples: np.ndarray, constant: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...]) -> bool:
+    """Whether a constant per band and the classes of its pixels are all there is, as with an alpha band of nothing but 0 and 255."""
+    plain = np.broadcast_to(constant[:, None, None], samples.shape).copy()
+    masks.restore(plain, classes, nodata)
+    return plain.tobytes() == samples.tobytes()
 
 
 def measure(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block: int) -> TileReport:

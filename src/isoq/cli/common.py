@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..description import Description
+from ..description import Description, alpha_band
 from ..errors import BadInput
 from ..lossless import categorical
 from ..parts import Part, extract
@@ -64,7 +64,7 @@ def add_coding(parser: argparse.ArgumentParser) -> None:
         default="auto",
         metavar="LIST",
         help="bands of codes and flags, kept as they are: numbers such as 4,7-9, or none, or auto: palettes, alpha, and names such as "
-        "QA_PIXEL or SCL (default: %(default)s)",
+        "QA_PIXEL or SCL; an alpha band always is (default: %(default)s)",
     )
     parser.add_argument(
         "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of raw files without the naming convention"
@@ -73,11 +73,13 @@ def add_coding(parser: argparse.ArgumentParser) -> None:
 
 
 def exact_bands(text: str, description: Description, name: str) -> tuple[int, ...]:
-    """What --lossless-bands stands for: bands counted from 0. name: of the image file. Raises BadInput."""
-    if text in ("auto", "none"):
-        return categorical(description, name) if text == "auto" else ()
-    found: set[int] = set()
-    for part in text.split(","):
+    """What --lossless-bands stands for: bands counted from 0, in any case that which is the mask. name: of the image file. Raises
+    BadInput."""
+    alpha = None if description.metadata.get("mask") else alpha_band(description)
+    found = set() if alpha is None else {alpha}
+    if text == "auto":
+        found.update(categorical(description, name))
+    for part in text.split(",") if text not in ("auto", "none") else ():
         first, _, last = part.partition("-")
         try:
             span = range(int(first), int(last or first) + 1)
