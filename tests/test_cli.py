@@ -1,5 +1,6 @@
 """The command line: what it writes and prints when all is well. What it says when not is in test_cli_errors."""
 
+import hashlib
 import json
 import warnings
 
@@ -69,6 +70,18 @@ def test_targets_and_options(run, scene, option):
 def test_info_tells_the_block_size(run, scene):
     run("compress", scene, "--mse", 900, "--block", 32)
     assert json.loads(run("info", scene.with_suffix(".isoq"), "--json")[0])["block"] == 32
+
+
+def test_provenance(run, scene, tmp_path):
+    run("compress", scene, tmp_path / "a.isoq", "--mse", 900, "--model", "eo16-1")
+    digest = hashlib.sha256(scene.read_bytes()).hexdigest()
+    facts = json.loads(run("info", tmp_path / "a.isoq", "--json")[0])
+    assert facts["source"] == {"name": "scene.tif", "sha256": digest}
+    assert facts["software"] == f"isoq {isoq.__version__}"
+    assert facts["model"] == ["eo16-1", model().identity]
+    assert f"source: scene.tif, SHA-256 {digest}\n" in run("info", tmp_path / "a.isoq")[0]
+    (tmp_path / "b.isoq").write_bytes(isoq.compress(crop("landsat.tif"), mse=900))
+    assert "source" not in json.loads(run("info", tmp_path / "b.isoq", "--json")[0])
 
 
 def test_json_is_one_object(run, scene, tmp_path):

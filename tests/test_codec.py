@@ -170,7 +170,7 @@ def test_tiles_and_threads_change_nothing_but_the_size():
     assert len(file.boxes) == 3 * 3
     alone = isoq.decompress(files[0])
     with_threads = np.zeros_like(alone)
-    for part, samples in file.pieces(model(), window_of(None, file.description, "a"), 2):
+    for part, samples, _ in file.pieces(model(), window_of(None, file.description, "a"), 2):
         with_threads[:, part.row : part.row + part.rows, part.col : part.col + part.cols] = samples
     assert np.array_equal(alone, with_threads)
     error = ((alone.astype(np.float64) - pixels) ** 2).mean((1, 2))

@@ -30,8 +30,8 @@ def reopened(out: BinaryIO) -> File:
 def restore(file: File, path: Path) -> Path:
     window = window_of(None, file.description, path)
     with create_sink(path, file.description, step=file.step(window)) as sink:
-        for part, samples in file.pieces(model(), window):
-            sink.write(part.row, part.col, samples, part.band)
+        for part, samples, mask in file.pieces(model(), window):
+            sink.write(part.row, part.col, samples, part.band, mask)
     return path
 
 

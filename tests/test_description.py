@@ -46,6 +46,15 @@ def spacing(dataset):
     dataset.update_tags(1, ns="FILTER", width="30")
 
 
+XML = '<a b="x=y"><c>é &amp; d</c></a>'
+
+
+def documents(dataset):
+    start, rest = XML.split("=", 1)  # rasterio writes key=value
+    for band, space in ((0, "xml:XMP"), (0, "xml:SENSOR"), (2, "xml:BAND")):
+        dataset.update_tags(band, ns=space, **{start: rest})
+
+
 def palette(dataset):
     dataset.write_colormap(1, {0: (0, 0, 0, 255), 1: (250, 128, 7, 255)})
 
@@ -70,12 +79,13 @@ KINDS = {
     "three greys": ((3, "uint8"), {"photometric": "MINISBLACK"}, None),
     "grey alpha": ((2, "uint8"), {"alpha": "YES"}, None),
     "bgr nir": ((4, "uint16"), {}, setting(colorinterp=[ColorInterp[name] for name in ("blue", "green", "red", "nir")])),
+    "xml": ((2, "uint16"), UTM, documents),
     "palette": ((1, "uint8"), {}, palette),
 }
-LOST = ("namespaces", "COG")  # GDAL copies only the default one
 
 
-@pytest.mark.parametrize(("kind", "driver"), [(kind, driver) for kind in KINDS for driver in (None, "COG") if (kind, driver) != LOST])
+@pytest.mark.parametrize("driver", [None, "COG"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_metadata_round_trip(tmp_path, kind, driver):
     (bands, dtype), profile, edit = KINDS[kind]
     pixels = samples(bands, 9, 8, dtype)
@@ -89,7 +99,8 @@ def test_metadata_round_trip(tmp_path, kind, driver):
     again, read = whole(copy)
     assert np.array_equal(read, pixels)
     assert again == description
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.tif", "source.tif"]
+    aside = ["copy.tif.aux.xml"] if (kind, driver) == ("namespaces", "COG") else []  # the plain tags of its bands
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.tif", *aside, "source.tif"]
     with rasterio.open(source) as one, rasterio.open(copy) as two:
         assert one.crs == two.crs
         assert one.transform == two.transform
@@ -125,6 +136,33 @@ def test_what_a_description_says(tmp_path):
     assert custom.metadata["crs"].startswith("PROJCRS[")
 
 
+def test_documents(tmp_path):
+    description, _ = whole(make(tmp_path / "a.tif", samples(2, 9, 8, "uint16"), documents))
+    assert description.metadata["tags"] == {"xml:XMP": {"xml:XMP": XML}, "xml:SENSOR": {"xml:SENSOR": XML}}
+    assert description.metadata["band_tags"] == [{}, {"xml:BAND": {"xml:BAND": XML}}]
+    plain = Description(1, 2, 2, "uint8", (None,), {"tags": {"xml:X": {"xml:X": "<a>1</a>"}}})
+    again, _ = whole(save(tmp_path / "b.tif", plain, samples(1, 2, 2, "uint8")))
+    assert again.metadata["tags"] == {"xml:X": {"xml:X": '<?xml version="1.0"?><a>1</a>'}}  # the same document
+
+
+@pytest.mark.parametrize("driver", [None, "COG"])
+def test_what_a_geotiff_has_no_place_for(tmp_path, driver):
+    document = '{"a":{"b":[1,"<x=y> & z"]},"c":"é"}'
+    tags = {"json:ISIS3": {"json:ISIS3": document}, "": {"a": "b"}}
+    band_tags = [{}, {"json:BAND": {"json:BAND": document}}, {}]
+    metadata = {"tags": tags, "band_tags": band_tags}
+    pixels = samples(3, 20, 30, "int16")
+    for nodata in ((-9999.0, None, 7.0), (5.0, 5.0, 5.0)):
+        description = Description(3, 20, 30, "int16", nodata, metadata)
+        again, read = whole(save(tmp_path / "a.tif", description, pixels, driver=driver, overwrite=True))
+        assert np.array_equal(read, pixels)
+        assert (again.nodata, again.metadata["tags"], again.metadata["band_tags"]) == (nodata, tags, band_tags)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "a.tif.aux.xml"]
+    plain = Description(3, 20, 30, "int16", (5.0,) * 3)
+    save(tmp_path / "a.tif", plain, pixels, driver=driver, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
 def test_description_json():
     plain = Description(3, 4, 5, "uint8", (None,) * 3)
     assert plain.to_dict() == {"bands": 3, "rows": 4, "cols": 5, "dtype": "uint8"}
@@ -148,7 +186,7 @@ def test_damaged_description(key, value):
 def test_nodata_that_a_geotiff_cannot_hold(tmp_path):
     description = Description(2, 2, 2, "uint8", (-999.0, 7.0))
     save(tmp_path / "a.tif", description, samples(2, 2, 2, "uint8"))
-    assert whole(tmp_path / "a.tif")[0].nodata == (7.0, 7.0)
+    assert whole(tmp_path / "a.tif")[0].nodata == (None, 7.0)
 
 
 def test_metadata_that_cannot_be_put_back_costs_a_warning(tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from isoq.errors import DamagedFile
-from isoq.masks import MINUS_INF, NAN, NODATA, PLUS_INF, VALID, classify, fill, pack, restore, unpack
+from isoq.masks import MASKED, MINUS_INF, NAN, NODATA, PLUS_INF, VALID, classify, fill, pack, restore, unpack
 
 SHAPES = array_shapes(min_dims=3, max_dims=3, max_side=20)
 FLOAT_MAX = float(np.finfo(np.float32).max)
@@ -19,19 +19,19 @@ NODATA_VALUES = [None, *INTEGERS, np.nan, np.inf, -np.inf, 0.5, 0.1, -FLOAT_MAX,
 
 
 @modest(80)
-@given(arrays(np.uint8, SHAPES, elements=st.integers(0, 4), fill=st.just(0)))
+@given(arrays(np.uint8, SHAPES, elements=st.integers(0, MASKED), fill=st.just(0)))
 def test_any_pattern_comes_back(classes):
     data = pack(classes)
     assert np.array_equal(unpack(data, classes.shape), classes)
     assert (data == b"") == (not classes.any())
-    assert (classes <= 4).all()
 
 
 @modest(40)
-@given(arrays(np.bool_, SHAPES))
-def test_nodata_alone_comes_back(masked):
-    classes = masked.astype(np.uint8)
+@given(arrays(np.bool_, SHAPES), st.sampled_from([NODATA, NAN, PLUS_INF, MINUS_INF, MASKED]))
+def test_a_single_class_costs_bits(masked, kind):
+    classes = np.where(masked, np.uint8(kind), np.uint8(0))
     assert np.array_equal(unpack(pack(classes), classes.shape), classes)
+    assert len(pack(classes)) == len(pack(masked.astype(np.uint8)))
 
 
 def test_equal_bands_cost_next_to_nothing():
@@ -51,7 +51,9 @@ def test_damaged_masks(deep):
         with pytest.raises(DamagedFile):
             unpack(data, shape)
     with pytest.raises(DamagedFile, match="unknown classes"):
-        unpack(b"\1" + zlib.compress(bytes([7] + [0] * 197)), (2, 9, 11))
+        unpack(b"\0" + zlib.compress(bytes([7] + [0] * 197)), (2, 9, 11))
+    with pytest.raises(DamagedFile, match="unknown classes"):
+        unpack(b"\x07" + zlib.compress(bytes([7] + [0] * 24)), (2, 9, 11))
 
 
 def strangest(dtype: np.dtype) -> st.SearchStrategy:
@@ -113,6 +115,15 @@ def test_nodata_that_the_type_cannot_hold(dtype, nodata):
     coded = samples.copy()
     restore(coded, classes, (nodata,))
     assert np.array_equal(coded, samples)
+
+
+def test_what_a_mask_excludes():
+    samples = np.array([[[1, 7, 7, 3]], [[1, 2, 7, 9]]], np.int16)
+    mask = np.array([[True, True, False, False]])
+    classes = classify(samples, (7.0, None), mask)
+    assert classes.tolist() == [[[VALID, NODATA, MASKED, MASKED]], [[VALID, VALID, MASKED, MASKED]]]
+    restore(samples, classes, (7.0, None))
+    assert samples.tolist() == [[[1, 7, 7, 7]], [[1, 2, 0, 0]]]  # nodata, or 0 where a band has none
 
 
 def test_classes_of_floats():

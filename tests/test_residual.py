@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from test_tile import code, goal
 
 from isoq.errors import DamagedFile
+from isoq.masks import MASKED, VALID, classify, restore
 from isoq.residual import correct, pack, unpack_onto
 
 
@@ -17,22 +18,25 @@ def test_patched_blocks_are_under_their_target(dtype, rows, cols, seed, log_mse,
     rng, mse = np.random.default_rng(seed), 10.0**log_mse
     original = terrain(2, rows, cols, dtype, seed)
     decoded = terrain(2, rows, cols, dtype, seed + 1)
-    valid = rng.random(original.shape) < share
-    before = decoded.copy()
+    nodata = (None, float(original[1, 0, 0]) + 2)
+    valid = (rng.random(original.shape) < share) & (classify(original, nodata) == VALID)
+    restore(decoded, np.where(valid, VALID, MASKED), nodata)
+    before, again = decoded.copy(), decoded.copy()
     places = [(b, i, j) for b in range(2) for i in range(-(-rows // 16)) for j in range(-(-cols // 16))]
     patches = []
     for band, i, j in places[::2]:
         at = (band, slice(16 * i, 16 * i + 16), slice(16 * j, 16 * j + 16))
         if not valid[at].any():
             continue
-        patches.append(correct(original, decoded, valid, mse, (band, i, j), 16))
+        patches.append(correct(original, decoded, valid, nodata, mse, (band, i, j), 16))
         error = (decoded[at][valid[at]].astype(np.float64) - original[at][valid[at]]) ** 2
         assert error.mean() <= mse
         assert np.array_equal(decoded[at][~valid[at]], before[at][~valid[at]])
         before[at] = decoded[at]
     assert np.array_equal(before, decoded)  # other blocks are left alone
-    data, again = pack(patches, decoded.dtype), terrain(2, rows, cols, dtype, seed + 1)
+    data = pack(patches, decoded.dtype)
     assert unpack_onto(data, again, valid, 16) == len(patches)
+    restore(again, np.where(valid, VALID, MASKED), nodata)
     assert again.tobytes() == decoded.tobytes()
     assert (data == b"") == (not patches)
 
@@ -41,16 +45,26 @@ def test_a_narrow_miss_moves_only_the_worst_pixels():
     original = terrain(1, 32, 32, "uint16")
     decoded = original.copy()
     decoded[0, 3, 4] += 100
-    patch = correct(original, decoded.copy(), np.ones(original.shape, bool), 9.0, (0, 0, 0), 32)
+    patch = correct(original, decoded.copy(), np.ones(original.shape, bool), (None,), 9.0, (0, 0, 0), 32)
     assert np.flatnonzero(patch.values).size == 1
     assert patch.step % 2 == 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_pixel_that_would_land_on_nodata(dtype):
+    """It moves on to a neighbour of nodata, which may be worse."""
+    original, decoded = np.full((1, 16, 16), 99, dtype), np.full((1, 16, 16), 97, dtype)
+    nodata = (100.0,)  # a step of 3
+    correct(original, decoded, np.ones(original.shape, bool), nodata, 1.0, (0, 0, 0), 16)
+    restore(decoded, np.full(original.shape, VALID), nodata)
+    assert ((decoded.astype(np.float64) - original) ** 2).mean() <= 1
 
 
 def test_damaged_layers():
     original, decoded = terrain(1, 32, 32, "uint16"), terrain(1, 32, 32, "uint16", 1)
     valid = np.ones(original.shape, bool)
     start = decoded.copy()
-    data = pack([correct(original, decoded, valid, 4.0, (0, i, 0), 16) for i in range(2)], decoded.dtype)
+    data = pack([correct(original, decoded, valid, (None,), 4.0, (0, i, 0), 16) for i in range(2)], decoded.dtype)
     for cut in range(1, len(data)):
         with pytest.raises(DamagedFile):
             unpack_onto(data[:cut], start.copy(), valid, 16)

@@ -90,7 +90,7 @@ class Dataset:
         area = window_of(window, d, self.file.name)
         out = np.empty((len(numbers), area.height, area.width), d.dtype)
         needed = {int(number) - 1 for number in numbers}
-        for part, samples in self.file.pieces(self._model, area, Options().threads, needed):
+        for part, samples, _ in self.file.pieces(self._model, area, Options().threads, needed):
             for place, number in enumerate(numbers):
                 if 0 <= (band := int(number) - 1 - part.band) < part.bands:
                     out[place, part.row : part.row + part.rows, part.col : part.col + part.cols] = samples[band]

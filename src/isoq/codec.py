@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from . import __version__, masks
+from . import __version__
 from .container import Box, ContainerWriter, boxes, overhead
 from .control import Goal
 from .description import Description
 from .errors import BadInput
+from .files import provenance
+from .masks import Pixels
 from .model import STRIDE, Model
 from .parallel import ordered
 from .rate import RateSearch, code_at_rate
@@ -31,20 +34,26 @@ class Readable(Protocol):
     """What can be compressed: `raster.Source`, or an array in one's clothes."""
 
     description: Description
+    path: Path | None  # of the file, if it is one
 
     def read(self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)) -> np.ndarray: ...
+
+    def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None: ...
 
 
 class ArraySource:
     """An array (bands, rows, cols) as a source. Raises UnsupportedImage for other types than the codec's."""
 
     def __init__(self, array: np.ndarray, nodata: float | None = None):
-        self._array = array
+        self._array, self.path = array, None
         self.description = Description(*array.shape, array.dtype.name, (nodata,) * len(array))
 
     def read(self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)) -> np.ndarray:
         native = self._array.dtype.newbyteorder("=")
         return np.ascontiguousarray(self._array[bands, row : row + rows, col : col + cols], native)
+
+    def mask(self, row: int, col: int, rows: int, cols: int) -> None:
+        """None: an array has no mask of its own."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +93,15 @@ def _statistics(source: Readable, parts: list[Box]) -> BandStatistics:
     d = source.description
     total = BandStatistics.empty(d.bands)
     for box in parts:
-        samples = _read(source, box)
-        bands = slice(box.band, box.band + box.bands)
-        total.merge(BandStatistics.of(samples, masks.classify(samples, d.nodata[bands]) == masks.VALID), bands)
+        pixels = read_pixels(source, box)
+        total.merge(BandStatistics.of(pixels.samples, pixels.valid), slice(box.band, box.band + box.bands))
     return total
 
 
-def _read(source: Readable, box: Box) -> np.ndarray:
-    return source.read(box.row, box.col, box.rows, box.cols, slice(box.band, box.band + box.bands))
+def read_pixels(source: Readable, box: Box) -> Pixels:
+    """A tile of the source. Raises BadInput."""
+    window, bands = (box.row, box.col, box.rows, box.cols), slice(box.band, box.band + box.bands)
+    return Pixels(source.read(*window, bands), source.description.nodata[bands], source.mask(*window))
 
 
 def compress_to(
@@ -115,7 +125,7 @@ def compress_to(
     if len(parts) == 1 and options.threads > 1:
         model = model.with_threads(options.threads)
     mse = target_mse(source, parts, target) if target.is_error else None
-    header = file_header(d, target, model, options, depth, field is not None)
+    header = file_header(d, origin(source), target, model, options, depth, field is not None)
     start = stream.tell()
 
     def goal_of(box: Box) -> Goal:
@@ -126,11 +136,10 @@ def compress_to(
         per_block = asked[:, None, None] if field is None else field(box, asked)
         return Goal(per_block, None, options.predictor, not options.single_pass, options.per_band, field is not None)
 
-    def work(item: tuple[Box, np.ndarray, Goal]) -> tuple[Box, bytes, TileReport, BandStatistics]:
-        box, samples, goal = item
-        nodata = d.nodata[box.band : box.band + box.bands]
-        data, report = encode_tile(samples, nodata, goal, model, options.block, options.exact_in(box))
-        return box, data, report, BandStatistics.of(samples, masks.classify(samples, nodata) == masks.VALID)
+    def work(item: tuple[Box, Pixels, Goal]) -> tuple[Box, bytes, TileReport, BandStatistics]:
+        box, pixels, goal = item
+        data, report = encode_tile(pixels.samples, pixels.nodata, goal, model, options.block, options.exact_in(box), pixels.mask)
+        return box, data, report, BandStatistics.of(pixels.samples, pixels.valid)
 
     def write(goal_of: Callable[[Box], Goal]) -> tuple[dict, int, int]:
         """The summary, bytes of the tiles and bytes beside them."""
@@ -140,7 +149,7 @@ def compress_to(
             stream.truncate()
         writer, size = ContainerWriter(stream, header, d.metadata, len(parts)), 0
         summary = Summary(d.bands, mse if field is None else None)
-        for box, data, report, found in ordered(work, ((box, _read(source, box), goal_of(box)) for box in parts), options.threads):
+        for box, data, report, found in ordered(work, ((box, read_pixels(source, box), goal_of(box)) for box in parts), options.threads):
             writer.tile(data)
             size += len(data)
             summary.add(report, found, slice(box.band, box.band + box.bands))
@@ -151,10 +160,7 @@ def compress_to(
 
     if target.kind != "bitrate":
         return write(goal_of)[0]
-    pieces = [
-        (samples, d.nodata[box.band : box.band + box.bands], options.exact_in(box))
-        for box, samples in sample_tiles(source, parts, _SEARCH_TILES)
-    ]
+    pieces = [(pixels, options.exact_in(box)) for box, pixels in sample_tiles(source, parts, _SEARCH_TILES)]
     search = RateSearch(pieces, model, options.block, options.threads)
     rate, beside = float(np.array(target.value)), overhead(header, d.metadata, len(parts), {})
     return code_at_rate(rate, d.bands * d.rows * d.cols, beside, search, lambda lam: write(lambda box: Goal(lam=lam)))
@@ -173,16 +179,22 @@ def target_mse(source: Readable, parts: list[Box], target: Target) -> np.ndarray
     return target.mse_per_band(statistics, np.dtype(d.dtype), d.metadata.get("scales"))
 
 
-def sample_tiles(source: Readable, parts: list[Box], most: int) -> list[tuple[Box, np.ndarray]]:
-    """At most `most` tiles, evenly spread over the image, and their samples."""
+def sample_tiles(source: Readable, parts: list[Box], most: int) -> list[tuple[Box, Pixels]]:
+    """At most `most` tiles, evenly spread over the image, and what they hold."""
     chosen = np.unique(np.linspace(0, len(parts) - 1, most).astype(int))
-    return [(parts[i], _read(source, parts[i])) for i in chosen]
+    return [(parts[i], read_pixels(source, parts[i])) for i in chosen]
 
 
-def file_header(d: Description, target: Target, model: Model, options: Options, depth: int, varied: bool) -> dict:
+def origin(source: Readable) -> dict:
+    """Where the image came from, for `file_header`: reads a source's whole file for its digest. Raises BadInput."""
+    return {"source": provenance(source.path)} if source.path else {}
+
+
+def file_header(d: Description, origin: dict, target: Target, model: Model, options: Options, depth: int, varied: bool) -> dict:
     """The file's header, JSON. varied: the target differs between blocks."""
     return {
         "image": {k: v for k, v in d.to_dict().items() if k != "metadata"},
+        **origin,
         "tile": options.tile,
         "depth": depth,
         "block": options.block,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import operator
 import warnings
@@ -10,13 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from xml.sax.saxutils import escape, quoteattr
 
 import rasterio
 from rasterio._err import CPLE_BaseError  # GDAL's own errors, which rasterio lets through here and there
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.dtypes import in_dtype_range
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.rpc import RPC
@@ -28,8 +30,7 @@ from isoq.raw import TYPES
 DTYPES = tuple(TYPES.values())
 RGB = ["red", "green", "blue"]
 _FAULTS = (RasterioError, CPLE_BaseError, CRSError, OSError, ValueError, TypeError, KeyError, AttributeError)
-# Facts about the file rather than the image; an xml: or json: document would not survive rasterio's key=value interface.
-_TECHNICAL = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TILING_SCHEME", "xml:", "json:")
+_TECHNICAL = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TILING_SCHEME", "xml:VRT")  # of the file, not the image
 
 
 @contextmanager
@@ -51,9 +52,10 @@ class Description:
 
     `dtype` is one of DTYPES, `nodata` has one value or None per band. `metadata` is plain JSON without the keys that hold defaults:
     container (GDAL driver), crs ("EPSG:n" where that says it all, else WKT), transform (6 numbers), gcps, rpcs, tags ({namespace:
-    {key: value}}, "" being the default one), band_tags (the same per band), descriptions, scales, offsets, units, colorinterp,
-    colormaps; {"raw": {"endian", "rgb"}} for a raw file. Raises UnsupportedImage for another type or an impossible size, ValueError
-    if `nodata` does not have one entry per band.
+    {key: value}}, "" being the default one; "xml:..." and "json:..." hold a document, its key being the namespace), band_tags (the same per
+    band), descriptions, scales, offsets, units, colorinterp, colormaps, mask (true if there is one beside the bands); {"raw": {"endian",
+    "rgb"}} for a raw file. Raises UnsupportedImage for another type or an impossible size, ValueError if `nodata` does not have one entry
+    per band.
     """
 
     bands: int
@@ -113,7 +115,11 @@ def describe(path: str, dataset: DatasetReader) -> Description:
         raise UnsupportedImage(f"{path}: a collection without an image of its own; give one of its parts{inside}")
     if len(set(dataset.dtypes)) > 1:
         raise UnsupportedImage(f"{path}: bands of several types ({', '.join(sorted(set(dataset.dtypes)))}); convert them to one")
-    return described(path, dataset.count, dataset.height, dataset.width, dataset.dtypes[0], dataset.nodatavals, _read_metadata(dataset))
+    metadata, nodata = _read_metadata(dataset), list(dataset.nodatavals)
+    alpha = _alpha(metadata)
+    if alpha is not None:  # a GeoTIFF gives it the nodata of the colours
+        nodata[alpha] = None
+    return described(path, dataset.count, dataset.height, dataset.width, dataset.dtypes[0], nodata, metadata)
 
 
 def described(path: str | Path, *fields: Any) -> Description:
@@ -141,7 +147,8 @@ def _read_metadata(dataset: DatasetReader) -> dict[str, Any]:
         "scales": None if set(dataset.scales) == {1.0} else [_number(scale) for scale in dataset.scales],
         "offsets": None if set(dataset.offsets) == {0.0} else [_number(offset) for offset in dataset.offsets],
         "units": list(dataset.units) if any(dataset.units) else None,
-        "colorinterp": None if colours[0] in ("gray", "undefined") and set(colours[1:]) <= {"undefined"} else colours,
+        "colorinterp": None if is_default(colours) else colours,
+        "mask": all(flags == [MaskFlags.per_dataset] for flags in dataset.mask_flag_enums),
         "colormaps": {str(band): _colormap(dataset, band) for band, colour in enumerate(colours, 1) if colour == "palette"},
     }
     return {key: value for key, value in entries.items() if value}
@@ -162,9 +169,21 @@ def _crs_text(crs: CRS | None) -> str | None:
 def _tags(dataset: DatasetReader, band: int = 0) -> dict[str, dict[str, str]]:
     """{namespace: {key: value}} of the dataset, or of a band from 1, less what is a default or would be false after lossy coding."""
     spaces = ["", *(space for space in dataset.tag_namespaces(band) if not space.startswith(_TECHNICAL))]
-    tags = {space: dataset.tags(band, ns=space or None) for space in spaces}
+    tags = {space: _entries(space, dataset.tags(band, ns=space or None)) for space in spaces}
     tags[""] = {k: v for k, v in tags[""].items() if (k, v) != ("AREA_OR_POINT", "Area") and not k.startswith("STATISTICS_")}
     return {space: entries for space, entries in tags.items() if entries}
+
+
+def _entries(space: str, entries: dict[str, str]) -> dict[str, str]:
+    """A namespace's entries. rasterio takes a JSON document for one `key:value`, cut at its first colon: here it is whole again."""
+    if not space.startswith("json:"):
+        return entries
+    text = ":".join(next(iter(entries.items()), ()))
+    try:
+        json.loads(text)
+    except ValueError:
+        return {}
+    return {space: text}
 
 
 def _colormap(dataset: DatasetReader, band: int) -> list[list[int]]:
@@ -175,7 +194,11 @@ def _colormap(dataset: DatasetReader, band: int) -> list[list[int]]:
 
 def _put_tags(dataset: DatasetWriter, tags: dict[str, dict[str, str]], band: int = 0) -> None:
     for space, entries in tags.items():
-        dataset.update_tags(band, ns=space or None, **entries)
+        if space.startswith("xml:"):  # rasterio writes `key=value`: the document is handed over cut at its first "="
+            text = entries[space] if "=" in entries[space] else f'<?xml version="1.0"?>{entries[space]}'
+            entries = dict([text.split("=", 1)])
+        if not space.startswith("json:"):  # see `side_file`
+            dataset.update_tags(band, ns=space or None, **entries)
 
 
 def _put_gcps(dataset: DatasetWriter, gcps: dict[str, Any]) -> None:
@@ -234,14 +257,13 @@ def _gtiff_profile(description: Description, step: tuple[int, int]) -> dict[str,
     rows, cols = (max((side for side in range(64, 257, 16) if n % side == 0), default=256) for n in step)
     colours = colours_of(description)
     together = description.bands == 1 or (description.dtype == "uint8" and colours in (RGB, [*RGB, "alpha"]))
-    nodata = [value for value in description.nodata if value is not None and in_dtype_range(value, description.dtype)]
     return {
         "driver": "GTiff",
         "count": description.bands,
         "height": description.rows,
         "width": description.cols,
         "dtype": description.dtype,
-        "nodata": nodata[0] if nodata else None,  # a GTiff has one for all bands
+        "nodata": _gtiff_nodata(description)[0] if _shares_nodata(description) else None,
         "compress": "deflate",
         "predictor": 3 if description.dtype == "float32" else 2,
         "interleave": "pixel" if together else "band",
@@ -251,8 +273,61 @@ def _gtiff_profile(description: Description, step: tuple[int, int]) -> dict[str,
     }
 
 
+def _gtiff_nodata(description: Description) -> list[float | None]:
+    """Per band, without what the sample type cannot hold; an alpha band, which needs none, has that of the first band."""
+    values = [v if v is not None and in_dtype_range(v, description.dtype) else None for v in description.nodata]
+    alpha = alpha_band(description)
+    return [values[0] if band == alpha else value for band, value in enumerate(values)]
+
+
+def _shares_nodata(description: Description) -> bool:
+    return len(set(_gtiff_nodata(description))) == 1
+
+
+def in_namespaces(description: Description) -> bool:
+    """Whether the image or a band has tags in another namespace than the default one."""
+    metadata = description.metadata
+    return any(space for tags in (metadata.get("tags", {}), *metadata.get("band_tags", ())) for space in tags)
+
+
+def side_file(description: Description, band_tags: bool) -> str | None:
+    """What a GeoTIFF (or rasterio) cannot hold, as GDAL's .aux.xml beside it: JSON documents, nodata that differ between bands and, if
+    asked for, the plain tags of the bands."""
+    bands = []
+    for value, tags in zip(_gtiff_nodata(description), description.metadata.get("band_tags", [{}] * description.bands), strict=True):
+        nodata = "" if value is None or _shares_nodata(description) else f"<NoDataValue>{value!r}</NoDataValue>"
+        plain = "".join(f"<MDI key={quoteattr(k)}>{escape(v)}</MDI>" for k, v in tags.get("", {}).items()) if band_tags else ""
+        bands.append(nodata + (plain and f"<Metadata>{plain}</Metadata>") + _json_items(tags))
+    items = _json_items(description.metadata.get("tags", {}))
+    items += "".join(f'<PAMRasterBand band="{band}">{item}</PAMRasterBand>' for band, item in enumerate(bands, 1) if item)
+    return f"<PAMDataset>{items}</PAMDataset>\n" if items else None
+
+
+def _json_items(tags: dict[str, dict[str, str]]) -> str:
+    return "".join(
+        f'<Metadata domain={quoteattr(space)} format="json">{escape(entries[space])}</Metadata>'
+        for space, entries in tags.items()
+        if space.startswith("json:")
+    )
+
+
 def colours_of(description: Description) -> list[str]:
     """Colour interpretation by band, in GDAL's names; that of the GTiff driver where the description has none."""
     if description.metadata.get("raw", {}).get("rgb") and description.bands == 3:
         return RGB
     return description.metadata.get("colorinterp") or ["gray"] + ["undefined"] * (description.bands - 1)
+
+
+def alpha_band(description: Description) -> int | None:
+    """The band that holds opacity, from 0."""
+    return _alpha(description.metadata)
+
+
+def _alpha(metadata: dict[str, Any]) -> int | None:
+    colours = metadata.get("colorinterp", [])
+    return colours.index("alpha") if "alpha" in colours else None
+
+
+def is_default(colours: list[str]) -> bool:
+    """Whether a colour interpretation says no more than none would."""
+    return colours[0] in ("gray", "undefined") and set(colours[1:]) <= {"undefined"}

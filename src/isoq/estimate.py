@@ -7,11 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from . import masks
-from .codec import Options, Readable, Summary, file_header, sample_tiles, target_mse, tiling
+from .codec import Options, Readable, Summary, file_header, origin, sample_tiles, target_mse, tiling
 from .container import Box, overhead
 from .control import Goal
-from .description import Description
+from .masks import Pixels
 from .model import Model
 from .parallel import ordered
 from .target import BandStatistics, Target
@@ -41,16 +40,16 @@ def estimate(source: Readable, targets: list[Target], model: Model, options: Opt
     if len(parts) == 1 and options.threads > 1:
         model = model.with_threads(options.threads)
     sample, samples = sample_tiles(source, parts, _TILES), d.bands * d.rows * d.cols
-    share = sum(pixels.size for _, pixels in sample) / samples
-    results = []
+    share = sum(pixels.samples.size for _, pixels in sample) / samples
+    whence, results = origin(source), []
     for target in targets:
         mse = target_mse(source, parts, target) if target.is_error else None
         size, summary = 0, Summary(d.bands, mse)
-        for bands, length, report, found in ordered(partial(_coded, d, target, mse, model, options), sample, options.threads):
+        for bands, length, report, found in ordered(partial(_coded, target, mse, model, options), sample, options.threads):
             size += length
             summary.add(report, found, bands)
         result = summary.to_dict()
-        total = round(size / share) + overhead(file_header(d, target, model, options, depth, False), d.metadata, len(parts), result)
+        total = round(size / share) + overhead(file_header(d, whence, target, model, options, depth, False), d.metadata, len(parts), result)
         median = result["block_error"]["median"] if mse is not None and result["blocks"] else None
         beyond = result.get("beyond", 0) / max(result["blocks"], 1)
         results.append(Estimate(target, 8 * total / samples, total, result["mse"], median, beyond))
@@ -58,15 +57,14 @@ def estimate(source: Readable, targets: list[Target], model: Model, options: Opt
 
 
 def _coded(
-    d: Description, target: Target, mse: np.ndarray | None, model: Model, options: Options, item: tuple[Box, np.ndarray]
+    target: Target, mse: np.ndarray | None, model: Model, options: Options, item: tuple[Box, Pixels]
 ) -> tuple[slice, int, TileReport, BandStatistics]:
     """A tile's bands, bytes, report and statistics; mse: the target (bands,) in squared digital numbers."""
-    box, samples = item
+    box, pixels = item
     bands = slice(box.band, box.band + box.bands)
-    nodata = d.nodata[bands]
     if mse is None:
         goal = Goal(lam=np.asarray(target.value, np.float64))
     else:
         goal = Goal(mse[bands, None, None], predictor=options.predictor, closed=False, per_band=options.per_band)
-    data, report = encode_tile(samples, nodata, goal, model, options.block, options.exact_in(box))
-    return bands, len(data), report, BandStatistics.of(samples, masks.classify(samples, nodata) == masks.VALID)
+    data, report = encode_tile(pixels.samples, pixels.nodata, goal, model, options.block, options.exact_in(box), pixels.mask)
+    return bands, len(data), report, BandStatistics.of(pixels.samples, pixels.valid)

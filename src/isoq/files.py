@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -46,6 +47,17 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def provenance(path: Path) -> dict[str, str]:
+    """A file's name and the SHA-256 of its bytes, read in pieces; the name alone for what is no file, such as a part of a collection."""
+    if not path.is_file():
+        return {"name": path.name}
+    try:
+        with path.open("rb") as stream:
+            return {"name": path.name, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 
 
 def expand(patterns: list[str]) -> list[Path]:

@@ -1,18 +1,34 @@
-"""Pixels that carry no measurement: nodata, NaN, infinities. Kept losslessly, filled smoothly before the transform."""
+"""Pixels that carry no measurement: nodata, NaN, infinities, what a mask says. Kept losslessly, filled smoothly before the transform."""
 
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 
 from .errors import DamagedFile
 
-VALID, NODATA, NAN, PLUS_INF, MINUS_INF = range(5)
+VALID, NODATA, NAN, PLUS_INF, MINUS_INF, MASKED = range(6)
 
 
-def classify(samples: np.ndarray, nodata: tuple[float | None, ...]) -> np.ndarray:
-    """(bands, rows, cols) samples and nodata per band -> uint8 classes of the same shape; 0 is valid."""
+@dataclass(frozen=True)
+class Pixels:
+    """A piece of an image: samples (bands, rows, cols), nodata per band, and its mask (rows, cols), if it has one; see `classify`."""
+
+    samples: np.ndarray
+    nodata: tuple[float | None, ...]
+    mask: np.ndarray | None = None
+
+    @property
+    def valid(self) -> np.ndarray:
+        """(bands, rows, cols) bool: which samples are measurements."""
+        return classify(self.samples, self.nodata, self.mask) == VALID
+
+
+def classify(samples: np.ndarray, nodata: tuple[float | None, ...], mask: np.ndarray | None = None) -> np.ndarray:
+    """(bands, rows, cols) samples, nodata per band and (rows, cols) mask, False for no measurement in any band -> uint8 classes of the
+    same shape; 0 is valid."""
     classes = np.zeros(samples.shape, np.uint8)
     if samples.dtype.kind == "f":
         classes[np.isnan(samples)] = NAN
@@ -21,27 +37,34 @@ def classify(samples: np.ndarray, nodata: tuple[float | None, ...]) -> np.ndarra
     for band, value in enumerate(nodata):
         if value is not None and _holds(samples.dtype, value):
             classes[band][np.isnan(samples[band]) if np.isnan(value) else samples[band] == value] = NODATA
+    if mask is not None:
+        classes[:, ~mask] = MASKED
     return classes
 
 
 def restore(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...]) -> None:
-    """Put the special values back, in place. A valid pixel that came out as nodata moves to the nearest other value."""
-    nodata = tuple(value if _holds(samples.dtype, value) else None for value in nodata)
+    """Put the special values back, in place; what a mask excludes becomes nodata, or 0 without one. Valid pixels leave nodata."""
     for band, value in enumerate(nodata):
-        if value is None or np.isnan(value):
-            continue
-        wrong = (samples[band] == value) & (classes[band] == VALID)
-        if wrong.any():
-            kind = samples.dtype
-            up = np.nextafter(kind.type(value), kind.type(np.inf)) if kind.kind == "f" else min(int(value) + 1, np.iinfo(kind).max)
-            down = np.nextafter(kind.type(value), kind.type(-np.inf)) if kind.kind == "f" else max(int(value) - 1, np.iinfo(kind).min)
-            samples[band][wrong] = up if up != value and np.isfinite(up) else down
-    for band, value in enumerate(nodata):
+        leave_nodata(samples[band], classes[band] == VALID, value)
+        value = value if _holds(samples.dtype, value) else None
         if value is not None:
             samples[band][classes[band] == NODATA] = value
+        samples[band][classes[band] == MASKED] = value or 0
     if samples.dtype.kind == "f":
         for kind, value in ((NAN, np.nan), (PLUS_INF, np.inf), (MINUS_INF, -np.inf)):
             samples[classes == kind] = value
+
+
+def leave_nodata(samples: np.ndarray, valid: np.ndarray, nodata: float | None) -> None:
+    """Move the valid samples (rows, cols) of a band that came out as nodata to the nearest other value, in place."""
+    kind = samples.dtype
+    if not _holds(kind, nodata) or np.isnan(nodata):
+        return
+    wrong = (samples == nodata) & valid
+    if wrong.any():
+        up = np.nextafter(kind.type(nodata), kind.type(np.inf)) if kind.kind == "f" else min(int(nodata) + 1, np.iinfo(kind).max)
+        down = np.nextafter(kind.type(nodata), kind.type(-np.inf)) if kind.kind == "f" else max(int(nodata) - 1, np.iinfo(kind).min)
+        samples[wrong] = up if up != nodata and np.isfinite(up) else down
 
 
 def _holds(dtype: np.dtype, value: float | None) -> bool:
@@ -83,14 +106,18 @@ def _smooth_double(a: np.ndarray) -> np.ndarray:
 
 
 def pack(classes: np.ndarray) -> bytes:
-    """Classes (bands, rows, cols) -> bytes; empty if all pixels are valid. Bands with the mask of the band before cost a bit."""
+    """Classes (bands, rows, cols) -> bytes; empty if all pixels are valid. Bands with the mask of the band before cost a bit.
+
+    The first byte is the only class besides the valid one, whose bits follow, or 0 for several, whose numbers follow.
+    """
     if not classes.any():
         return b""
     change = classes.copy()
     change[1:] ^= classes[:-1]
     change[:, 1:] ^= change[:, :-1]
-    deep = int(classes.max() > 1)
-    return bytes([deep]) + zlib.compress(change.tobytes() if deep else np.packbits(change).tobytes(), 9)
+    kinds = np.flatnonzero(np.bincount(classes.ravel())[1:]) + 1
+    only = int(kinds[0]) if len(kinds) == 1 else 0
+    return bytes([only]) + zlib.compress(np.packbits(change > 0).tobytes() if only else change.tobytes(), 9)
 
 
 def unpack(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
@@ -98,8 +125,8 @@ def unpack(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
     if not data:
         return np.zeros(shape, np.uint8)
     size = int(np.prod(shape))
-    plain = data[0] == 1
-    expected = size if plain else -(-size // 8)
+    only = data[0]
+    expected = -(-size // 8) if only else size
     try:
         raw = zlib.decompressobj().decompress(data[1:], expected + 1)
     except zlib.error as error:
@@ -107,9 +134,9 @@ def unpack(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
     if len(raw) != expected:
         raise DamagedFile("the mask of a tile has the wrong size: the file is damaged")
     flat = np.frombuffer(raw, np.uint8)
-    classes = (flat if plain else np.unpackbits(flat, count=size)).reshape(shape).copy()
+    classes = (np.unpackbits(flat, count=size) * only if only else flat).reshape(shape).copy()
     classes[:] = np.bitwise_xor.accumulate(classes, 1)
     classes[:] = np.bitwise_xor.accumulate(classes, 0)
-    if classes.max() > MINUS_INF:
+    if classes.max() > MASKED:
         raise DamagedFile("the mask of a tile holds unknown classes: the file is damaged")
     return classes

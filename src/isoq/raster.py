@@ -18,12 +18,24 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window
 
-from isoq.description import RGB, Description, colours_of, create_gtiff, describe, described, guard, open_dataset
+from isoq.description import (
+    RGB,
+    Description,
+    alpha_band,
+    colours_of,
+    create_gtiff,
+    describe,
+    described,
+    guard,
+    in_namespaces,
+    open_dataset,
+    side_file,
+)
 from isoq.errors import BadInput, OutputExists
 from isoq.raw import CONVENTION, Geometry
 from isoq.window import check_window
 
-__all__ = ["Description", "Sink", "Source", "create_sink", "default_suffix", "open_source"]
+__all__ = ["Description", "Sink", "Source", "create_sink", "default_suffix", "open_source", "with_geometry"]
 
 _SIDECARS = (".aux.xml", ".ovr", ".msk")  # files that GDAL takes for a part of the image beside them
 _CREATION = {  # where a driver's defaults are lossy or wasteful
@@ -47,6 +59,11 @@ class Source(ABC):
         """
         check_window(self.path, self.description, row, col, rows, cols)
         return self._read(Window(col, row, cols, rows), bands)
+
+    def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
+        """Which pixels of the window are measurements by the file's own mask, else by its alpha band, where only 0 is none: (rows, cols)
+        bool. None if there is neither. Raises as `read`."""
+        return None
 
     @abstractmethod
     def _read(self, window: Window, bands: slice) -> np.ndarray: ...
@@ -77,6 +94,16 @@ class _RasterSource(Source):
     def _read(self, window: Window, bands: slice) -> np.ndarray:
         with guard(self.path, "samples cannot be read, damaged or cut off; get another copy of the file"):
             return self._dataset.read([band + 1 for band in range(self.description.bands)[bands]], window=window)
+
+    def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
+        if self.description.metadata.get("mask"):
+            check_window(self.path, self.description, row, col, rows, cols)
+            with guard(self.path, "mask cannot be read, damaged or cut off; get another copy of the file"):
+                return self._dataset.read_masks(1, window=Window(col, row, cols, rows)) != 0
+        alpha = alpha_band(self.description)
+        if alpha is None:
+            return None
+        return self.read(row, col, rows, cols, slice(alpha, alpha + 1))[0] != 0
 
     def close(self) -> None:
         self._dataset.close()
@@ -116,9 +143,11 @@ class Sink(ABC):
         self._overwrite = overwrite
         self._refuse_existing([path.with_name(path.name + suffix) for suffix in ("", *_SIDECARS)])
 
-    def write(self, row: int, col: int, samples: np.ndarray, band: int = 0) -> None:
+    def write(self, row: int, col: int, samples: np.ndarray, band: int = 0, mask: np.ndarray | None = None) -> None:
         """Store a window, (bands, rows, cols) of the description's type, with its upper left corner at (row, col), in the bands from `band`
         (0 is the first) on; each sample once.
+
+        mask: (rows, cols) bool, to be given once for each pixel if the description speaks of a mask; raw files cannot keep it.
 
         Raises BadInput if it does not lie in the image or cannot be stored (disk full), ValueError for another type or too many bands.
         """
@@ -127,13 +156,13 @@ class Sink(ABC):
             raise ValueError(f"{samples.dtype} {samples.shape} written to {d.bands} bands of {d.dtype} from band {band} on")
         check_window(self.path, d, row, col, *samples.shape[1:])
         with guard(self.path, "cannot be written; check the free space"):
-            self._write(Window(col, row, samples.shape[2], samples.shape[1]), samples, band)
+            self._write(Window(col, row, samples.shape[2], samples.shape[1]), samples, band, mask)
 
     @abstractmethod
     def _start(self, stage: Path) -> None: ...
 
     @abstractmethod
-    def _write(self, window: Window, samples: np.ndarray, band: int) -> None: ...
+    def _write(self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None) -> None: ...
 
     @abstractmethod
     def _close(self, complete: bool) -> None: ...
@@ -188,6 +217,7 @@ class _RasterSink(Sink):
             raise BadInput(f"{path}: no driver {driver!r} in this GDAL; use GTiff or COG")
         self._driver = names[driver.upper()]
         self._written: list[tuple[Window, list[int], int]] = []
+        self._masked: list[tuple[Window, int]] = []
 
     def _start(self, stage: Path) -> None:
         if self._driver != "GTiff":  # other drivers only copy a complete image
@@ -196,10 +226,14 @@ class _RasterSink(Sink):
         self._staged = stage / self.path.name
         self._dataset = create_gtiff(self._staged, self.description, self.path, self._step)
 
-    def _write(self, window: Window, samples: np.ndarray, band: int) -> None:
+    def _write(self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None) -> None:
         indexes = list(range(band + 1, band + 1 + len(samples)))
         self._dataset.write(samples, indexes, window=window)
-        self._written.append((window, indexes, zlib.crc32(np.ascontiguousarray(samples).data)))
+        self._written.append((window, indexes, _checksum(samples)))
+        if mask is not None:
+            with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+                self._dataset.write_mask(mask, window=window)
+            self._masked.append((window, _checksum(mask)))
 
     def _close(self, complete: bool) -> None:
         self._dataset.close()
@@ -207,14 +241,22 @@ class _RasterSink(Sink):
             self._complete(self._stage / self.path.name)
 
     def _complete(self, final: Path) -> None:
+        # Told to copy namespaces, GDAL forgets the plain tags of the bands.
+        spaced = self._driver == "COG" and in_namespaces(self.description)
+        side = side_file(self.description, band_tags=spaced)
+        if side:  # other drivers than those of TIFF take from it what they can
+            beside = final if self._driver in ("GTiff", "COG") else self._staged
+            beside.with_name(f"{beside.name}.aux.xml").write_text(side, "utf-8")
         if self._driver != "GTiff":
+            options = _CREATION.get(self._driver, {}) | ({"COPY_SRC_MDD": "YES"} if spaced else {})
             with guard(self.path, f"cannot be written with driver {self._driver}; use GTiff or COG"):
-                rasterio.shutil.copy(self._staged, final, driver=self._driver, **_CREATION.get(self._driver, {}))
+                rasterio.shutil.copy(self._staged, final, driver=self._driver, **options)
         # GDAL keeps back samples until the file is closed, and a full disk goes unreported then; other drivers may be lossy.
         with open_dataset(final) as dataset:
-            for window, indexes, checksum in self._written:
-                if zlib.crc32(dataset.read(indexes, window=window)) != checksum:
-                    raise BadInput(f"{self.path}: driver {self._driver} changed the samples; check the free space, or use GTiff")
+            intact = all(_checksum(dataset.read(indexes, window=window)) == checksum for window, indexes, checksum in self._written)
+            intact &= all(_checksum(dataset.read_masks(1, window=window) != 0) == checksum for window, checksum in self._masked)
+        if not intact:
+            raise BadInput(f"{self.path}: driver {self._driver} changed the pixels; check the free space, or use GTiff")
 
 
 class _RawSink(Sink):
@@ -230,7 +272,7 @@ class _RawSink(Sink):
     def _start(self, stage: Path) -> None:
         self._file = (stage / self.path.name).open("wb")
 
-    def _write(self, window: Window, samples: np.ndarray, band: int) -> None:
+    def _write(self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None) -> None:
         self._geometry.write(self._file, window.row_off, window.col_off, samples, band)
 
     def _close(self, complete: bool) -> None:
@@ -250,7 +292,8 @@ def create_sink(
 
     step: rows and columns that the places of all writes are multiples of (0: all begin at 0); a GTiff is laid out for it.
 
-    GTiff keeps all metadata, other drivers what they can (COG no tags in namespaces), but every driver the exact samples.
+    GTiff and COG keep all metadata (what TIFF has no place for in an .aux.xml beside it), other drivers what they can, but every driver
+    the exact samples.
     Raises OutputExists unless `overwrite`, and BadInput for an unknown driver or a raw name that tells another geometry.
     """
     path = Path(path)
@@ -265,8 +308,19 @@ def default_suffix(description: Description) -> str:
     return f".{_geometry(description)}.raw" if "raw" in description.metadata else ".tif"
 
 
+def with_geometry(path: Path, description: Description) -> Path:
+    """The path; a .raw name that does not tell the geometry gets it, for without it nobody could read the file."""
+    if path.suffix.lower() != ".raw" or Geometry.of_name(path):
+        return path
+    return path.with_suffix(f".{_geometry(description)}.raw")
+
+
 def _geometry(description: Description) -> Geometry:
     raw = description.metadata.get("raw", {})
     endian = raw.get("endian", int(sys.byteorder == "little"))
     rgb = raw.get("rgb", int(colours_of(description) == RGB))
     return Geometry(description.bands, description.cols, description.rows, description.dtype, endian, rgb)
+
+
+def _checksum(pixels: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(pixels).data)

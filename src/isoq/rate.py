@@ -6,10 +6,10 @@ from collections.abc import Callable, Container
 
 import numpy as np
 
-from . import masks
 from .control import Goal
 from .errors import BadInput
 from .levels import LAMBDA_MAX, LAMBDA_MIN, PER_OCTAVE
+from .masks import Pixels
 from .model import Model
 from .normalize import robust
 from .parallel import ordered
@@ -17,20 +17,20 @@ from .tile import encode_tile
 
 _ROUNDS, _NEAR = 16, 0.002
 _TOLERANCE, _HOPELESS = 0.01, 0.05
-Piece = tuple[np.ndarray, tuple[float | None, ...], Container[int]]
+Piece = tuple[Pixels, Container[int]]
 
 
 class RateSearch:
     """What some tiles of an image cost, by quality. A step is 1/PER_OCTAVE octave of lambda per squared digital number, as fine as the
     levels.
 
-    pieces: samples (bands, rows, cols), nodata per band and lossless bands of each tile; block: pixels.
+    pieces: what each tile holds, and its lossless bands; block: pixels.
     """
 
     def __init__(self, pieces: list[Piece], model: Model, block: int, threads: int):
         self._pieces, self._model, self._block, self._threads = pieces, model, block, threads
         self._costs: dict[int, int] = {}
-        self.samples = sum(samples.size for samples, _, _ in pieces)
+        self.samples = sum(pixels.samples.size for pixels, _ in pieces)
         scales = np.log2([scale for piece in pieces for scale in _scales(*piece)] or [1.0])
         self._low = int(PER_OCTAVE * (np.log2(LAMBDA_MIN) - 2 * scales.max() - 1))
         self._high = int(PER_OCTAVE * (np.log2(LAMBDA_MAX) - 2 * scales.min() + 1))
@@ -41,8 +41,8 @@ class RateSearch:
             goal = Goal(lam=lambda_of(step))
 
             def size(piece: Piece) -> int:
-                samples, nodata, exact = piece
-                return len(encode_tile(samples, nodata, goal, self._model, self._block, exact)[0])
+                pixels, exact = piece
+                return len(encode_tile(pixels.samples, pixels.nodata, goal, self._model, self._block, exact, pixels.mask)[0])
 
             self._costs[step] = sum(ordered(size, self._pieces, self._threads))
         return self._costs[step]
@@ -84,10 +84,10 @@ def lambda_of(step: int) -> float:
     return float(np.exp2(step / PER_OCTAVE))
 
 
-def _scales(samples: np.ndarray, nodata: tuple[float | None, ...], exact: Container[int]) -> list[float]:
+def _scales(pixels: Pixels, exact: Container[int]) -> list[float]:
     """Digital numbers per normalized unit of each lossy band that has valid pixels."""
-    valid = masks.classify(samples, nodata) == masks.VALID
-    return [robust(s[v]).scale for k, (s, v) in enumerate(zip(samples, valid, strict=True)) if v.any() and k not in exact]
+    bands = enumerate(zip(pixels.samples, pixels.valid, strict=True))
+    return [robust(s[v]).scale for k, (s, v) in bands if v.any() and k not in exact]
 
 
 def nearest_step(cost: Callable[[int], float], wanted: float, start: int, low: int, high: int) -> int:

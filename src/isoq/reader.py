@@ -68,9 +68,13 @@ class File:
 
     def pieces(
         self, model: Model, window: Window, threads: int = 1, bands: Collection[int] | None = None
-    ) -> Iterator[tuple[Box, np.ndarray]]:
-        """The samples of a window as they come, tile by tile: where they lie (rows and columns counted from the window's corner), and they,
-        (bands, rows, cols). bands: those needed, from 0; tiles without any of them are left out, others come with all of theirs."""
+    ) -> Iterator[tuple[Box, np.ndarray, np.ndarray | None]]:
+        """The samples of a window as they come, tile by tile: where they lie (rows and columns counted from the window's corner), they,
+        (bands, rows, cols), and, with the first band only, for it is that of all, the mask (rows, cols) of an image that has one.
+
+        bands: those needed, from 0; tiles without any of them are left out, others come with all of theirs.
+        """
+        masked = self.description.metadata.get("mask")
         parts = {
             box: part
             for box in self.boxes
@@ -79,7 +83,8 @@ class File:
         for box, tile in self.tiles(model, threads, parts.__contains__):
             part = parts[box]
             row, col = part.row + window.row_off - box.row, part.col + window.col_off - box.col
-            yield part, tile.samples[:, row : row + part.rows, col : col + part.cols]
+            area = slice(row, row + part.rows), slice(col, col + part.cols)
+            yield part, tile.samples[:, *area], tile.mask[area] if masked and part.band == 0 else None
 
     def step(self, window: Window) -> tuple[int, int]:
         """Rows and columns that the places of all pieces of a window are multiples of; 0 where all begin at 0."""

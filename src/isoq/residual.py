@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import DamagedFile
+from .masks import leave_nodata
 from .stream import Reader, Writer, pack_integers, unpack_integers
 
 _MOST_STEPS, _NARROWER, _WIDEST = 1 << 22, 0.85, 1e37
@@ -34,11 +35,19 @@ def area(row: int, col: int, block: int) -> tuple[slice, slice]:
     return slice(row * block, (row + 1) * block), slice(col * block, (col + 1) * block)
 
 
-def correct(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, mse: float, place: tuple[int, int, int], block: int) -> Patch:
+def correct(
+    original: np.ndarray,
+    decoded: np.ndarray,
+    valid: np.ndarray,
+    nodata: tuple[float | None, ...],
+    mse: float,
+    place: tuple[int, int, int],
+    block: int,
+) -> Patch:
     """The patch that brings block `place` = (band, row, col) of `decoded` under `mse`; `decoded` (bands, rows, cols) is changed in place.
 
     A block that misses by little needs only its worst pixels moved: the step starts at the largest error and shrinks until the target
-    holds.
+    holds, once those that land on nodata have left it again, as the decoder does behind the patches.
     """
     band, row, col = place
     at = (band, *area(row, col, block))
@@ -50,6 +59,7 @@ def correct(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, mse: f
     while step > 0 and np.abs(off).max() < _MOST_STEPS * step:
         values = np.rint(off / step).astype(np.int64)
         decoded[at] = apply(start, inside, values, step)
+        leave_nodata(decoded[at], inside, nodata[band])
         if np.mean((decoded[at][inside].astype(np.float64) - wanted) ** 2) <= mse:
             return Patch(band, row, col, step, values)
         step = (int(step * _NARROWER) - 1) // 2 * 2 + 1 if whole else float(np.float32(step * _NARROWER))

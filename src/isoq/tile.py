@@ -48,14 +48,16 @@ def encode_tile(
     model: Model,
     block: int = 64,
     exact: Container[int] = (),
+    mask: np.ndarray | None = None,
 ) -> tuple[bytes, TileReport]:
     """Code one tile.
 
     samples: (bands, rows, cols) of one of DTYPES, native byte order; nodata: per band. block: pixels, a multiple of 16. exact: the bands
     that are kept losslessly, of whose blocks the report says nothing. The others are taken `model.bands` at a time; if they do not divide
-    evenly, the last band is repeated. Masked pixels are coded losslessly and are in no error.
+    evenly, the last band is repeated. mask: (rows, cols), False for no measurement in any band. Masked pixels are coded losslessly and are
+    in no error; what lies under a mask becomes nodata, or 0 without one, in all bands but those of `exact`.
     """
-    classes = masks.classify(samples, nodata)
+    classes = masks.classify(samples, nodata, mask)
     valid = classes == masks.VALID
     bands, rows, cols = samples.shape
     out = Writer()
@@ -70,7 +72,9 @@ def encode_tile(
     groups = _groups(bands, model.bands, exact)
     for bunch in groups:
         size = bunch.stop - bunch.start
-        mode, constant = (LOSSLESS, None) if bunch.start in exact else _mode(samples[bunch], valid[bunch])
+        mode, constant = _mode(samples[bunch], valid[bunch])
+        if bunch.start in exact and not _restorable(samples[bunch], constant, classes[bunch], nodata[bunch]):
+            mode = LOSSLESS
         headers.varint(mode + MODES * size)
         if mode == LOSSLESS:
             headers.part(lossless.pack(samples[bunch.start]))
@@ -94,8 +98,7 @@ def encode_tile(
         sides.append(map_residuals(coded.levels).ravel())
         streams.append(coded.stream)
     masks.restore(decoded, classes, nodata)
-    patches = _patch(samples, decoded, valid, mse, goal.per_band, block, groups) if mse is not None and goal.closed else []
-    masks.restore(decoded, classes, nodata)
+    patches = _patch(samples, decoded, valid, nodata, mse, goal.per_band, block, groups) if mse is not None and goal.closed else []
     report = measure(samples, decoded, valid, block)
     layer = residual.pack(patches, samples.dtype)
     report.target = mse
@@ -135,7 +138,14 @@ def _targets(goal: Goal, grid: tuple[int, int, int]) -> tuple[np.ndarray | None,
 
 
 def _patch(
-    samples: np.ndarray, decoded: np.ndarray, valid: np.ndarray, mse: np.ndarray, per_band: bool, block: int, groups: list[slice]
+    samples: np.ndarray,
+    decoded: np.ndarray,
+    valid: np.ndarray,
+    nodata: tuple[float | None, ...],
+    mse: np.ndarray,
+    per_band: bool,
+    block: int,
+    groups: list[slice],
 ) -> list[residual.Patch]:
     """Patches for all blocks above their target; `decoded` is changed in place."""
     relative = measure(samples, decoded, valid, block).per_block / mse
@@ -144,7 +154,8 @@ def _patch(
         for row, col in np.argwhere(joint(relative[bunch], per_band) > 1):
             for band in range(bunch.start, bunch.stop):
                 if relative[band, row, col] > 1:
-                    patches.append(residual.correct(samples, decoded, valid, float(mse[band, row, col]), (band, int(row), int(col)), block))
+                    place, target = (band, int(row), int(col)), float(mse[band, row, col])
+                    patches.append(residual.correct(samples, decoded, valid, nodata, target, place, block))
     return patches
 
 
@@ -155,6 +166,13 @@ def _mode(samples: np.ndarray, valid: np.ndarray) -> tuple[int, np.ndarray]:
     firsts = np.array([s[v][0] if v.any() else 0 for s, v in zip(samples, valid, strict=True)], samples.dtype)
     same = all((s[v] == f).all() for s, v, f in zip(samples, valid, firsts, strict=True))
     return (CONSTANT if same else NEURAL), firsts
+
+
+def _restorable(samples: np.ndarray, constant: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...]) -> bool:
+    """Whether a constant per band and the classes of its pixels are all there is, as with an alpha band of nothing but 0 and 255."""
+    plain = np.broadcast_to(constant[:, None, None], samples.shape).copy()
+    masks.restore(plain, classes, nodata)
+    return plain.tobytes() == samples.tobytes()
 
 
 def measure(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block: int) -> TileReport:
@@ -190,11 +208,12 @@ def _recorded(worst: np.ndarray, below: np.ndarray, valid: np.ndarray, block: in
 
 @dataclass
 class Tile:
-    """A decoded tile: samples, validity, the quantized latents of each neural group, the groups of bands that were coded together, and the
-    report that the encoder recorded."""
+    """A decoded tile: samples, validity, the mask (rows, cols) that `encode_tile` was given (all True if none), the quantized latents of
+    each neural group, the groups of bands that were coded together, and the report that the encoder recorded."""
 
     samples: np.ndarray
     valid: np.ndarray
+    mask: np.ndarray
     latents: list[np.ndarray]
     groups: list[slice]
     report: TileReport
@@ -216,6 +235,7 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     grid = (blocks.count(rows, block), blocks.count(cols, block))
     little = samples.dtype.newbyteorder("<")
     neural: list[tuple[slice, list[Affine]]] = []
+    exact: dict[int, np.ndarray] = {}
     groups: list[slice] = []
     first = 0
     while first < bands:
@@ -226,7 +246,7 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
         if mode == CONSTANT:
             samples[bunch] = np.frombuffer(reader.take(together * little.itemsize), little)[:, None, None]
         elif mode == LOSSLESS and together == 1:
-            samples[first] = lossless.unpack(reader.part(), (rows, cols), samples.dtype)
+            exact[first] = lossless.unpack(reader.part(), (rows, cols), samples.dtype)
         elif mode == NEURAL:
             neural.append((bunch, [affine_of(reader.signed(), reader.signed()) for _ in range(model.bands)]))
         elif mode != EMPTY:
@@ -254,5 +274,7 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     masks.restore(samples, classes, nodata)
     report.patched = residual.unpack_onto(reader.part(), samples, valid, block)
     masks.restore(samples, classes, nodata)
+    for band, plane in exact.items():  # last, for they are kept under a mask too
+        samples[band] = plane
     reader.end()
-    return Tile(samples, valid, latents, groups, report)
+    return Tile(samples, valid, classes[0] != masks.MASKED, latents, groups, report)

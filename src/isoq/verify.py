@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from . import masks
-from .codec import Progress, Readable
+from .codec import Progress, Readable, read_pixels
 from .control import joint
 from .errors import BadInput
 from .model import Model
@@ -27,15 +28,14 @@ def verify_against(file: File, source: Readable, model: Model, threads: int, pro
     if source.description.dtype != d.dtype:
         raise BadInput(f"{file.name}: the image to compare with is {source.description.dtype}, not {d.dtype}; give the original")
     for box, tile in file.tiles(model, threads):
-        original = source.read(box.row, box.col, box.rows, box.cols, slice(box.band, box.band + box.bands))
-        nodata = d.nodata[box.band : box.band + box.bands]
-        if not np.array_equal(masks.classify(original, nodata) == masks.VALID, tile.valid):
+        original = replace(read_pixels(source, box), nodata=d.nodata[box.band : box.band + box.bands])
+        if not np.array_equal(original.valid, tile.valid):
             problems.append(f"tile at row {box.row}, column {box.col}: other pixels are masked than in the original")
             continue
         for band in (b - 1 - box.band for b in file.header.get("lossless", ()) if box.band < b <= box.band + box.bands):
-            if not np.array_equal(original[band], tile.samples[band], equal_nan=True):
+            if not np.array_equal(original.samples[band], tile.samples[band], equal_nan=True):
                 problems.append(f"tile at row {box.row}, column {box.col}: lossless band {box.band + band + 1} is not the original")
-        found = measure(original, tile.samples, tile.valid, file.header["block"])
+        found = measure(original.samples, tile.samples, tile.valid, file.header["block"])
         recorded = tile.report.per_block
         false = (found.per_block > recorded * allowance + least) | (found.per_block < recorded / allowance - least)
         if false.any():

@@ -20,6 +20,8 @@ COMMANDS = {
     "models": ("inspect", "the models there are"),
     "calibrate": ("training", "refit the quality control of a model to images"),
     "train": ("training", "train a model on images"),
+    "bands": ("bands", "a cube into files of some bands each, and back"),
+    "tile": ("tiles", "an image into tiles, and back"),
     "latents": ("latents", "the transforms alone: image to latents and back, gains of a quality"),
 }
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
-from ..description import Description
+from ..description import Description, alpha_band
 from ..errors import BadInput
 from ..lossless import categorical
+from ..parts import Part, extract
+from ..raster import Source, create_sink, default_suffix, open_source
 from ..remote import Url
 
 TARGET_HELP = {
@@ -62,7 +64,7 @@ def add_coding(parser: argparse.ArgumentParser) -> None:
         default="auto",
         metavar="LIST",
         help="bands of codes and flags, kept as they are: numbers such as 4,7-9, or none, or auto: palettes, alpha, and names such as "
-        "QA_PIXEL or SCL (default: %(default)s)",
+        "QA_PIXEL or SCL; an alpha band always is (default: %(default)s)",
     )
     parser.add_argument(
         "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of raw files without the naming convention"
@@ -71,11 +73,13 @@ def add_coding(parser: argparse.ArgumentParser) -> None:
 
 
 def exact_bands(text: str, description: Description, name: str) -> tuple[int, ...]:
-    """What --lossless-bands stands for: bands counted from 0. name: of the image file. Raises BadInput."""
-    if text in ("auto", "none"):
-        return categorical(description, name) if text == "auto" else ()
-    found: set[int] = set()
-    for part in text.split(","):
+    """What --lossless-bands stands for: bands counted from 0, in any case that which is the mask. name: of the image file. Raises
+    BadInput."""
+    alpha = None if description.metadata.get("mask") else alpha_band(description)
+    found = set() if alpha is None else {alpha}
+    if text == "auto":
+        found.update(categorical(description, name))
+    for part in text.split(",") if text not in ("auto", "none") else ():
         first, _, last = part.partition("-")
         try:
             span = range(int(first), int(last or first) + 1)
@@ -97,6 +101,41 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+
+
+def add_taken_apart(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a command that makes several images of one; `take_apart` does it."""
+    parser.add_argument("image", metavar="SRC", help="the image")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("folder", nargs="?", metavar="DST_DIR", help="folder for the files (default: beside the image)")
+    where.add_argument("--out", metavar="DIR", help="the same")
+    parser.add_argument(
+        "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of a raw file without the naming convention"
+    )
+
+
+def take_apart(options: argparse.Namespace, parts: Callable[[Source], Iterable[Part]]) -> None:
+    """Write the parts of an image, each to a file of its own: raw for a raw image, else GeoTIFF."""
+    images = []
+    with open_source(options.image, options.geometry) as source:
+        folder, d = folder_for(options.folder or options.out, source.path), source.description
+        with bar(d.bands * d.rows * d.cols, source.path.name, options) as progress:
+            for part in parts(source):
+                path = folder / (part.name + default_suffix(part.description))
+                with create_sink(path, part.description, overwrite=options.overwrite) as sink:
+                    extract(source, part, sink, progress.update)
+                images.append((path, part.description))
+    show_images(images, options)
+
+
+def show_images(images: list[tuple[Path, Description]], options: argparse.Namespace) -> None:
+    """Tell which images were written."""
+    if options.json:
+        facts = [{"image": str(path), "bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.dtype} for path, d in images]
+        print_json({"images": facts})
+    elif not options.quiet:
+        for path, d in images:
+            print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}")
 
 
 def pair_up(paths: list[str], folder: str | None, is_target, what: str) -> tuple[list[str], Path | None]:

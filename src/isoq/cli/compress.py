@@ -13,8 +13,8 @@ from ..errors import BadInput
 from ..fields import Places, open_field
 from ..files import atomic, expand
 from ..model import Model, load_model
+from ..parts import stem_of
 from ..raster import open_source
-from ..raw import Geometry
 from ..target import ERRORS, KINDS, Target
 from .common import (
     TARGET_HELP,
@@ -84,17 +84,11 @@ def run(options: argparse.Namespace) -> None:
     how = Options(options.block, options.tile, options.predictor, options.single_pass, options.per_band, options.threads)
     patterns, destination = pair_up(options.paths, options.out, lambda p: p.endswith(".isoq"), "DST.isoq")
     sources, model = expand(patterns), load_model(options.model)
-    paths = [destination or folder_for(options.out, source) / f"{_stem(source)}.isoq" for source in sources]
+    paths = [destination or folder_for(options.out, source) / f"{stem_of(source)}.isoq" for source in sources]
     refuse_duplicates(paths)
     results = [_one(source, path, target, places, model, how, options) for source, path in zip(sources, paths, strict=True)]
     if options.json:
         print_json({"files": results})
-
-
-def _stem(source: Path) -> str:
-    """The name without its suffix; of a raw file, without the geometry too."""
-    stem = source.stem
-    return stem.rpartition(".")[0] if Geometry.of_name(source) else stem
 
 
 def _one(source: Path, path: Path, target: Target, places: Places, model: Model, how: Options, options: argparse.Namespace) -> dict:

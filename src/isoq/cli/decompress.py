@@ -65,8 +65,8 @@ def _one(source: Path | Url, destination: Path | None, options: argparse.Namespa
             create_sink(path, d, options.driver, options.overwrite, file.step(window)) as sink,
             bar(d.bands * d.rows * d.cols, source.name, options) as progress,
         ):
-            for part, samples in file.pieces(model, window, options.threads):
-                sink.write(part.row, part.col, samples, part.band)
+            for part, samples, mask in file.pieces(model, window, options.threads):
+                sink.write(part.row, part.col, samples, part.band, mask)
                 progress.update(samples.size)
     if not (options.json or options.quiet):
         print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}")

@@ -50,8 +50,7 @@ def info(options: argparse.Namespace) -> None:
         "bits_per_sample": round(8 * size / samples, 4),
         "ratio": round(samples * np.dtype(d.dtype).itemsize / size, 2),
         **{k: v for k, v in d.to_dict().items() if k != "metadata"},
-        **{k: header[k] for k in ("model", "target", "loop", "software", "tile", "block")},
-        **({"lossless": header["lossless"]} if "lossless" in header else {}),
+        **{k: header[k] for k in ("model", "target", "loop", "software", "tile", "block", "source", "lossless") if k in header},
         **statistics,
         "snr": [round(float(v), 2) if np.isfinite(v) else None for v in snr],
         "metadata": d.metadata,
@@ -63,6 +62,8 @@ def info(options: argparse.Namespace) -> None:
         f"written by {header['software']} with model {header['model'][0]} ({header['model'][1]}), "
         f"tiles of {header['tile']}, blocks of {header['block']}"
     )
+    if "source" in header:
+        print(f"source: {header['source']['name']}, SHA-256 {header['source'].get('sha256', 'unknown')}")
     promise = "" if "above" in statistics else " (no promise)"
     print(f"target: {_asked(header['target'])}{promise}; errors below are those the encoder measured")
     if statistics["blocks"]:
