@@ -9,7 +9,7 @@ from ..errors import BadInput
 from ..files import expand
 from ..raster import create_sink, default_suffix
 from ..reader import File, windows
-from .common import add_output, add_threads, bar, folder_for, pair_up, print_json, refuse_duplicates
+from .common import add_machine, add_output, bar, folder_for, pair_up, print_json, refuse_duplicates
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="folder for the images (default: beside each file)")
     parser.add_argument("--model", metavar="DIR", help="folder of the model, if it is not a shipped one")
     parser.add_argument("--driver", help="GDAL driver of the image, such as GTiff or COG (default: GTiff; raw for raw sources)")
-    add_threads(parser)
+    add_machine(parser)
     add_output(parser)
     parser.set_defaults(run=run)
 
@@ -45,7 +45,7 @@ def _one(source: Path, destination: Path | None, options: argparse.Namespace) ->
         file = File(stream, str(source))
         d = file.description
         path = destination or folder_for(options.out, source) / (source.stem + default_suffix(d))
-        model = file.model(options.model)
+        model = file.model(options.model).on(options.device)
         with (
             create_sink(path, d, options.driver, options.overwrite) as sink,
             bar(d.bands * d.rows * d.cols, source.name, options) as progress,
