@@ -1,6 +1,7 @@
 """Bad input: one line that names the culprit, status 2, and nothing left behind."""
 
 import json
+import sys
 import warnings
 
 import numpy as np
@@ -76,6 +77,7 @@ COMPRESS = {
     "raw without geometry": (("plain.raw", NEW, *MSE), "--geometry"),
     "wrong geometry": (("plain.raw", NEW, *MSE, "--geometry", "1_30_21_2_0_0"), "needs 1260"),
     "no geometry": (("plain.raw", NEW, *MSE, "--geometry", "1_30"), "geometry"),
+    "unknown device": (("scene.tif", NEW, *MSE, "--device", "gpu"), "--device gpu"),
     "negative mse": (("scene.tif", NEW, "--mse", "-1"), "--mse -1"),
     "zero quality": (("scene.tif", NEW, "--quality", "0"), "--quality 0"),
     "infinite snr": (("scene.tif", NEW, "--snr", "inf"), "--snr inf"),
@@ -192,6 +194,12 @@ def test_memory_and_interrupts(capsys, files, monkeypatch):
         assert main(["compress", "scene.tif", NEW, "--mse", "9"]) == status
         assert len(capsys.readouterr().err.splitlines()) == lines
         assert not (files / NEW).exists()
+
+
+def test_packages_for_the_gpu_are_missing(capsys, files, monkeypatch):
+    monkeypatch.chdir(files)
+    monkeypatch.setitem(sys.modules, "isoq.torch_transforms", None)
+    assert "pip install 'isoq[gpu]'" in fails(capsys, files, "compress", "scene.tif", NEW, *MSE, "--device", "cuda")
 
 
 def test_failure_among_several_keeps_what_is_done(capsys, files, tmp_path):

@@ -11,8 +11,9 @@ from cases import CROPS, DATA, crop, model, terrain
 from images import make, whole
 
 import isoq
-from isoq.codec import Options, compress_to
+from isoq.codec import ArraySource, Options, compress_to
 from isoq.errors import BadInput, DamagedFile
+from isoq.model import Model
 from isoq.raster import create_sink, open_source
 from isoq.reader import File
 from isoq.target import Target
@@ -46,6 +47,22 @@ def test_verify_against(tmp_path, name):
             problems = verify_against(file, wrong, model(), 2)
     assert sum("not true" in problem for problem in problems) == len(file.boxes)
     assert all("not true" in problem or "above their target" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("mse", [0.3, 3, 1e4])
+def test_verify_on_another_device(dtype, mse):
+    """Transforms that differ in the last digits make no record false: at full range they move pixels that are patched to be exact."""
+    image, rng = (80 * terrain(1, 70, 135, "float32")).astype(dtype), np.random.default_rng(0)
+    other = Model(model().folder)
+    synthesis = other.synthesis
+    other.synthesis = lambda y: synthesis(y) + rng.uniform(-2e-6, 2e-6, (1, 1, 16 * y.shape[2], 16 * y.shape[3])).astype(np.float32)
+    out, source = io.BytesIO(), ArraySource(image)
+    compress_to(out, source, Target("mse", mse), model(), Options())
+    file = reopened(out)
+    assert verify_against(file, source, other, 1) == []
+    image[0, 40, :30] += np.sqrt(2 * 64 * mse).astype(dtype) + 1
+    assert verify_against(file, source, other, 1) != []
 
 
 def test_open(tmp_path):

@@ -1,5 +1,7 @@
 """The integers in a file are the same whatever runs the transforms: PyTorch in training, ONNX Runtime in use."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import slow_context
@@ -51,11 +53,9 @@ def forms(channels: int) -> dict[str, np.ndarray]:
     return arrays
 
 
-@pytest.fixture(scope="module", params=CONFIGS)
-def pair(request, tmp_path_factory):
-    """A network of random weights, and the folder it makes."""
+def random_network(config: NetworkConfig, folder: Path) -> Network:
+    """A network of random weights, and the model folder it makes."""
     torch.manual_seed(3)
-    config = CONFIGS[request.param]
     network = Network(config)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -64,9 +64,15 @@ def pair(request, tmp_path_factory):
     prior = _first_tables(int(group.max()) + 1)
     tables = {"group": group, "cdf": quantize_tables(prior), "offset": np.zeros(prior.shape, np.int8)}
     entropy = ContextModel({**forms(config.latents), **tables})
-    folder = tmp_path_factory.mktemp("models") / "test-1"
     write_model(folder, network, {f"context_{k}": v for k, v in entropy.arrays.items()}, {"name": "test-1", "calibration": CALIBRATION})
-    return network, Model(folder)
+    return network
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def pair(request, tmp_path_factory):
+    """A network and the model of it."""
+    folder = tmp_path_factory.mktemp("models") / "test-1"
+    return random_network(CONFIGS[request.param], folder), Model(folder)
 
 
 def image(bands: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from functools import cached_property, lru_cache
 from pathlib import Path
 from zipfile import BadZipFile
@@ -18,6 +19,7 @@ from .transforms import Transform
 SHIPPED = Path(__file__).parent / "models"
 LEAST_SIDE = 4 * STRIDE  # pixels: the last stage needs four samples to extrapolate its border
 FORMAT = 1
+DEVICES = ("cpu", "cuda")
 
 
 class Model:
@@ -27,9 +29,10 @@ class Model:
     Its identity hashes what the decoder uses, so that a new calibration does not change it.
     """
 
-    def __init__(self, folder: Path, optimize: bool = True, threads: int = 1):
-        """optimize: the runtime's graph optimizations; threads: cores per transform. Raises WrongModel."""
-        self.folder, self._optimize = Path(folder), optimize
+    def __init__(self, folder: Path, optimize: bool = True, threads: int = 1, device: str = "cpu"):
+        """optimize: the runtime's graph optimizations; threads: cores per transform; both mean the CPU. device: one of DEVICES, where the
+        transforms run. Raises WrongModel, and BadInput if the device cannot be used."""
+        self.folder, self.device, self._optimize = Path(folder), device, optimize
         try:
             self.info = json.loads((self.folder / "model.json").read_text())
             with np.load(self.folder / "decoder.npz", allow_pickle=False) as arrays:
@@ -48,14 +51,17 @@ class Model:
                 raise ValueError(f"decoder.npz lacks {', '.join(sorted(missing))}")
         except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise WrongModel(f"{self.folder}: not a model folder ({error}); see 'isoq models'") from error
-        self.analysis = Transform(graphs["analysis"], optimize, threads)
-        self.synthesis = Transform(graphs["synthesis"], optimize, threads)
+        self.analysis, self.synthesis = (_transform(graphs[name], optimize, threads, device) for name in ("analysis", "synthesis"))
         self.identity = self._hash(graphs["synthesis"])
 
     @lru_cache(maxsize=4)  # noqa: B019 - a model lives as long as the program
     def with_threads(self, threads: int) -> Model:
-        """The same model, its transforms spread over several cores; always the same one for the same number."""
-        return Model(self.folder, self._optimize, threads)
+        """The same model, its transforms spread over several cores, if they run on such; always the same one for the same number."""
+        return Model(self.folder, self._optimize, threads) if self.device == "cpu" else self
+
+    def on(self, device: str) -> Model:
+        """The same model, its transforms on `device`; see `load_model`."""
+        return self if device == self.device else load_model(self.folder, device)
 
     def _hash(self, synthesis: bytes) -> str:
         digest = hashlib.sha256(
@@ -106,14 +112,31 @@ class Model:
         return a["modulation_out"].astype(np.float64) @ hidden + a["modulation_out_bias"]
 
 
+def _transform(graph: bytes, optimize: bool, threads: int, device: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Whatever computes a graph on a device: (n, channels, h, w) float32 in and out."""
+    if device not in DEVICES:
+        raise BadInput(f"--device {device}: must be {' or '.join(DEVICES)}")
+    if device == "cpu":
+        return Transform(graph, optimize, threads)
+    try:
+        from .torch_transforms import TorchTransform
+    except (ImportError, OSError) as error:  # OSError: a library of CUDA does not load
+        raise BadInput(f"--device {device}: needs more packages ({error}); pip install 'isoq[gpu]', or leave --device out") from error
+    return TorchTransform(graph, device)
+
+
 @lru_cache(maxsize=8)
-def load_model(name: str | Path) -> Model:
-    """A shipped model by name or full id (`eo16`, `eo16-1`; a bare name is its newest release) or a model folder. Raises WrongModel."""
+def load_model(name: str | Path, device: str = "cpu") -> Model:
+    """A shipped model by name or full id (`eo16`, `eo16-1`; a bare name is its newest release) or a model folder.
+
+    device: "cpu", or "cuda" for transforms on an NVIDIA GPU. What one of them wrote decodes on the other to the same latents, and to the
+    same pixels but for single ones that round otherwise. Raises WrongModel, and BadInput if the device cannot be used.
+    """
     if Path(name).is_dir():
-        return Model(Path(name))
+        return Model(Path(name), device=device)
     for folder in reversed(shipped_models()):
         if str(name) in (folder.name, folder.name.rpartition("-")[0]):
-            return Model(folder)
+            return Model(folder, device=device)
     known = ", ".join(folder.name for folder in shipped_models())
     raise WrongModel(f"no model '{name}': neither a folder nor one of the shipped models ({known}); give --model")
 

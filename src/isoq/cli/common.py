@@ -69,7 +69,7 @@ def add_coding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of raw files without the naming convention"
     )
-    add_threads(parser)
+    add_machine(parser)
 
 
 def exact_bands(text: str, description: Description, name: str) -> tuple[int, ...]:
@@ -91,9 +91,13 @@ def exact_bands(text: str, description: Description, name: str) -> tuple[int, ..
     return tuple(sorted(found))
 
 
-def add_threads(parser: argparse.ArgumentParser) -> None:
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """The options that say what to run on."""
     from ..codec import Options
 
+    parser.add_argument(
+        "--device", default="cpu", metavar="cpu|cuda", help="what the transforms run on; cuda: an NVIDIA GPU, by PyTorch (default: cpu)"
+    )
     parser.add_argument("--threads", type=int, default=Options().threads, help="cores to use (default: all, %(default)s here)")
 
 

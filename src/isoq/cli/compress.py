@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> None:
     places = Places(options.target_map, options.roi, options.roi_mse, options.quality_map)
     how = Options(options.block, options.tile, options.predictor, options.single_pass, options.per_band, options.threads)
     patterns, destination = pair_up(options.paths, options.out, lambda p: p.endswith(".isoq"), "DST.isoq")
-    sources, model = expand(patterns), load_model(options.model)
+    sources, model = expand(patterns), load_model(options.model, options.device)
     paths = [destination or folder_for(options.out, source) / f"{stem_of(source)}.isoq" for source in sources]
     refuse_duplicates(paths)
     results = [_one(source, path, target, places, model, how, options) for source, path in zip(sources, paths, strict=True)]

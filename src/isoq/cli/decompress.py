@@ -11,7 +11,7 @@ from ..raster import create_sink, default_suffix
 from ..reader import File
 from ..remote import Url, locate, open_stream
 from ..window import cut, window_of
-from .common import add_output, add_threads, bar, folder_for, pair_up, print_json, refuse_duplicates
+from .common import add_machine, add_output, bar, folder_for, pair_up, print_json, refuse_duplicates
 
 _CACHE = 64 << 20  # bytes that GDAL may hold; it would take a twentieth of the memory, to keep what is written once and checked once
 _EXAMPLES = """examples:
@@ -35,7 +35,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", metavar="DIR", help="folder of the model, if it is not a shipped one")
     parser.add_argument("--driver", help="GDAL driver of the image, such as GTiff or COG (default: GTiff; raw for raw sources)")
-    add_threads(parser)
+    add_machine(parser)
     add_output(parser)
     parser.set_defaults(run=run)
 
@@ -59,7 +59,7 @@ def _one(source: Path | Url, destination: Path | None, options: argparse.Namespa
         window = window_of(options.window and _rows_and_cols(*options.window), file.description, file.name)
         d = cut(file.description, window)
         path = destination or folder_for(options.out, source) / (source.stem + default_suffix(d))
-        model = file.model(options.model)
+        model = file.model(options.model).on(options.device)
         with (
             rasterio.Env(GDAL_CACHEMAX=_CACHE),
             create_sink(path, d, options.driver, options.overwrite, file.step(window)) as sink,

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     path: Path = expand([options.path])[0]
     with open_source(path, options.geometry) as image, about(path):
         how = replace(how, exact=exact_bands(options.lossless_bands, image.description, path.name))
-        results = estimate(image, targets, load_model(options.model), how)
+        results = estimate(image, targets, load_model(options.model, options.device), how)
     if options.json:
         return print_json({"file": str(path), "estimates": [_facts(result) for result in results]})
     print(f"{'target':>20} {'bit/sample':>11} {'bytes':>12} {'MSE':>10} {'median MSE / target':>20}")

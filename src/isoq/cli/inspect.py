@@ -13,7 +13,7 @@ from ..reader import File
 from ..remote import locate, located, open_stream
 from ..tile import ERROR_STEPS
 from ..verify import verify_against
-from .common import add_threads, bar, print_json
+from .common import add_machine, bar, print_json
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of a raw original")
         parser.add_argument("--model", metavar="DIR", help="folder of the model, if it is not a shipped one")
         parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
-        add_threads(parser)
+        add_machine(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.set_defaults(run={"info": info, "verify": verify, "models": models}[name])
 
@@ -111,7 +111,7 @@ def verify(options: argparse.Namespace) -> None:
     path = locate([options.path])[0]
     with open_stream(path) as stream:
         file = File(stream, str(path))
-        model = file.model(options.model)
+        model = file.model(options.model).on(options.device)
         statistics, d = file.statistics(), file.description
         with bar(d.bands * d.rows * d.cols, path.name, options) as progress:
             if options.against is None:
