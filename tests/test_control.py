@@ -103,7 +103,7 @@ def test_a_patch_reaches_any_target_and_survives_packing(mse, dtype, seed):
     decoded = np.clip(original + rng.normal(0, 30, original.shape), 0, 255).astype(dtype)
     valid = rng.random(original.shape) < 0.8
     plain = decoded.copy()
-    patches = [residual.correct(original, decoded, valid, mse, (1, 0, c), 32) for c in range(2)]
+    patches = [residual.correct(original, decoded, valid, (None, None), mse, (1, 0, c), 32) for c in range(2)]
     for c in range(2):
         at = (1, *residual.area(0, c, 32))
         assert np.mean((decoded[at][valid[at]].astype(float) - original[at][valid[at]]) ** 2) <= mse
