@@ -12,6 +12,8 @@ from .model import STRIDE
 # A latent is at most this much coarser than the finest around it: an octave of lambda. Basis functions reach into neighbouring blocks,
 # and a much coarser neighbour would spoil the border of a fine block (bench/checkerboard.py).
 RAMP = 64
+# Latents along the border of a tile are so much finer: mirrored basis functions add up there, and a seam would show (bench/seams.py).
+EDGE = 8
 
 
 def latent_levels(levels: np.ndarray, block: int, rows: int, cols: int) -> np.ndarray:
@@ -19,7 +21,10 @@ def latent_levels(levels: np.ndarray, block: int, rows: int, cols: int) -> np.nd
     own = blocks.spread(levels, block // STRIDE, rows, cols)
     padded = np.pad(own, 1, mode="edge")
     around = [padded[i : i + rows, j : j + cols] for i in range(3) for j in range(3)]
-    return np.maximum(own, np.max(around, axis=0) - RAMP)
+    smooth = np.maximum(own, np.max(around, axis=0) - RAMP)
+    edge = np.ones((rows, cols), bool)
+    edge[1:-1, 1:-1] = False
+    return np.minimum(smooth + EDGE * edge, COUNT - 1)
 
 
 def map_residuals(levels: np.ndarray) -> np.ndarray:
