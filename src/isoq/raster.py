@@ -203,7 +203,7 @@ class _RasterSink(Sink):
 
     def _complete(self, final: Path) -> None:
         if self._driver != "GTiff":
-            with guard(self.path, f"cannot be written with driver {self._driver}; use GTiff or COG"):
+            with guard(self.path, f"cannot be written with driver {self._driver}; check the free space, or use GTiff or COG"):
                 rasterio.shutil.copy(self._staged, final, driver=self._driver, **_CREATION.get(self._driver, {}))
         # GDAL keeps back samples until the file is closed, and a full disk goes unreported then; other drivers may be lossy.
         with open_dataset(final) as dataset:

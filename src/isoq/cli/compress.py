@@ -90,9 +90,9 @@ def _one(source: Path, path: Path, target: Target, places: Places, model: Model,
         d = image.description
         samples = d.bands * d.rows * d.cols
         with (
+            atomic(path, options.overwrite) as stream,
             about(source),
             open_field(places, target, d, how.block) as field,
-            atomic(path, options.overwrite) as stream,
             bar(samples, source.name, options) as progress,
         ):
             summary = compress_to(stream, image, target, model, how, progress.update, field)
