@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -90,13 +91,13 @@ def stages(part: Path, side: int, snr: float, model: Model) -> list[Row]:
     """Nanoseconds per pixel and share of every stage."""
     found = stages_of(part, snr, model)
     order = [*dict.fromkeys(stage for spent in found.values() for stage in spent if stage != REST), REST, "all"]
+    for spent in found.values():
+        spent["all"] = spent.total()
     rows = []
-    for how, spent in found.items():
-        spent["all"] = total = spent.total()
-        for stage in order:
-            if stage in spent:
-                rows.append(row("stages", stage, f"{how}: ns/pixel", 1e9 * spent[stage] / side**2))
-                rows.append(row("stages", stage, f"{how}: %", 100 * spent[stage] / total))
+    for stage, (how, spent) in product(order, found.items()):
+        if stage in spent:
+            rows.append(row("stages", stage, f"{how}: ns/pixel", 1e9 * spent[stage] / side**2))
+            rows.append(row("stages", stage, f"{how}: %", 100 * spent[stage] / spent["all"]))
     return rows
 
 
