@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -150,6 +151,17 @@ def column(rows: Iterable[Row], name: str) -> np.ndarray:
 
 def geometric_mean(values: np.ndarray) -> float:
     return float(np.exp(np.log(values).mean()))
+
+
+def seconds(work: Callable[[], object], rounds: int) -> float:
+    """The shortest of `rounds` runs after one to warm up."""
+    work()
+    taken = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+    return min(taken)
 
 
 def print_table(head: tuple[str, ...], lines: Sequence[Cells]) -> None:

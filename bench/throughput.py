@@ -12,31 +12,19 @@ import io
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from common import DATA, Row, print_table, save
+from common import DATA, Row, print_table, save, seconds
 
 import isoq
 from isoq import File, Target
 from isoq.codec import ArraySource, Options, compress_to, ordered
 from isoq.normalize import robust
 from isoq.raster import open_source
-
-
-def seconds(work: Callable[[], object], rounds: int) -> float:
-    """The shortest of `rounds` runs after one to warm up."""
-    work()
-    taken = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - began)
-    return min(taken)
 
 
 def mosaic(path: Path, side: int) -> np.ndarray:

@@ -249,7 +249,7 @@ class _RasterSink(Sink):
             beside.with_name(f"{beside.name}.aux.xml").write_text(side, "utf-8")
         if self._driver != "GTiff":
             options = _CREATION.get(self._driver, {}) | ({"COPY_SRC_MDD": "YES"} if spaced else {})
-            with guard(self.path, f"cannot be written with driver {self._driver}; use GTiff or COG"):
+            with guard(self.path, f"cannot be written with driver {self._driver}; check the free space, or use GTiff or COG"):
                 rasterio.shutil.copy(self._staged, final, driver=self._driver, **options)
         # GDAL keeps back samples until the file is closed, and a full disk goes unreported then; other drivers may be lossy.
         with open_dataset(final) as dataset:

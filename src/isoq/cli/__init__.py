@@ -47,7 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
             import_module(f".{module}", __name__).add_arguments(name, sub)
     options = parser.parse_args(arguments)
     try:
-        return options.run(options) or 0
+        status = options.run(options) or 0
+        sys.stdout.flush()  # what cannot be printed is an error like any other
+        return status
     except BrokenPromise as error:
         return _report(error, options, 1)
     except IsoqError as error:
@@ -58,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except MemoryError as error:
         return _report(error, options, 2, "not enough memory; use a smaller --tile or fewer --threads")
+    except OSError as error:
+        return _report(error, options, 2, f"{error}; check the free space and the permissions")
     except Exception as error:  # never a traceback; --debug shows it
         return _report(error, options, 2, f"internal error ({type(error).__name__}: {error}); please report it, with --debug")
 

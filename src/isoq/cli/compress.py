@@ -8,6 +8,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import rasterio
+
 from ..codec import Options, compress_to
 from ..errors import BadInput
 from ..fields import Places, open_field
@@ -30,6 +32,9 @@ from .common import (
     refuse_duplicates,
 )
 
+_CACHE = (
+    256 << 20
+)  # bytes that GDAL may hold: a row of tiles, so that blocks on their borders are not decoded twice; its default is a share of all memory
 _EXAMPLES = """examples:
   isoq compress scene.tif --mse 25
   isoq compress 'scenes/*.tif' --snr 35 --out archive
@@ -93,15 +98,15 @@ def run(options: argparse.Namespace) -> None:
 
 def _one(source: Path, path: Path, target: Target, places: Places, model: Model, how: Options, options: argparse.Namespace) -> dict:
     began = time.monotonic()
-    with open_source(source, options.geometry) as image:
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE), open_source(source, options.geometry) as image:
         d = image.description
         samples = d.bands * d.rows * d.cols
         with about(source):
             how = replace(how, exact=exact_bands(options.lossless_bands, d, source.name))
         with (
+            atomic(path, options.overwrite) as stream,
             about(source),
             open_field(places, target, d, how.block) as field,
-            atomic(path, options.overwrite) as stream,
             bar(samples, source.name, options) as progress,
         ):
             summary = compress_to(stream, image, target, model, how, progress.update, field)
