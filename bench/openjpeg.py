@@ -46,7 +46,7 @@ def decompress(source: Path, destination: Path, threads: int) -> None:
 def psnr_for(path: Path, mse: float) -> float:
     """What to ask OpenJPEG for, in dB, so that some tiles of the image have the mean squared error `mse` (within 0.3 % if it can)."""
     with open_source(path) as image:
-        tiles = [samples for _, samples in sample_tiles(image, _boxes(image), _SAMPLES)]
+        tiles = [pixels.samples for _, pixels in sample_tiles(image, _boxes(image), _SAMPLES)]
     asked = mse
     for _ in range(_TRIES):
         reached = sum(map(partial(_squared, psnr=_psnr(asked)), tiles)) / sum(samples.size for samples in tiles)

@@ -9,14 +9,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from isoq import File, Target, codec, control, quality, reader, residual, tile
+from isoq import File, Target, codec, control, group, quality, reader, residual, tile
 from isoq.codec import Options, compress_to
 from isoq.container import ContainerWriter
 from isoq.group import BandGroup
 from isoq.model import Model
 from isoq.raster import Sink, Source, create_sink, open_source
-from isoq.reader import windows
 from isoq.target import BandStatistics
+from isoq.window import window_of
 
 REST = "the rest"
 
@@ -52,6 +52,7 @@ def _places(model: Model) -> dict[str, list[tuple[object, str]]]:
     """The functions that make up a stage."""
     return {
         "reading": [(Source, "read")],
+        "normalization, filling, padding": [(BandGroup, "__init__")],
         "analysis": [(model, "analysis")],
         "prediction": [
             (BandGroup, "plain_error"),
@@ -62,6 +63,7 @@ def _places(model: Model) -> dict[str, list[tuple[object, str]]]:
         "quantization and entropy coding": [(model.entropy, "encode")],
         "entropy decoding": [(model.entropy, "decode")],
         "synthesis": [(model, "synthesis")],
+        "gains, denormalization, rounding": [(BandGroup, "encode"), (group, "reconstruct"), (tile, "reconstruct"), (type(model), "gains")],
         "measuring": [(control, "ratio"), (tile, "measure")],
         "residual layer": [(residual, "correct"), (residual, "pack"), (residual, "unpack_onto")],
         "statistics": [(BandStatistics, "of")],
@@ -98,6 +100,6 @@ def stages_of(image: Path, snr: float, model: Model) -> dict[str, Counter[str]]:
     with packed.open("rb") as stream, _watched(model) as found["decompress"]:
         file = File(stream)
         with create_sink(back, file.description) as sink:
-            for box, samples in windows(file.tiles(model), file.description.bands):
-                sink.write(box.row, box.col, samples)
+            for part, samples, _ in file.pieces(model, window_of(None, file.description, file.name)):
+                sink.write(part.row, part.col, samples, part.band)
     return found
