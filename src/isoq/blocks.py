@@ -22,11 +22,29 @@ def minima(a: np.ndarray, block: int) -> np.ndarray:
     return np.minimum.reduceat(np.minimum.reduceat(a, cols, axis=-1), rows, axis=-2)
 
 
+def square_sums(a: np.ndarray, block: int) -> np.ndarray:
+    """(bands, rows, cols) float64 -> sum of squares per block (bands, block rows, block cols)."""
+    rows, cols = (count(n, block) for n in a.shape[1:])
+    missing = rows * block - a.shape[1], cols * block - a.shape[2]
+    whole = np.pad(a, ((0, 0), (0, missing[0]), (0, missing[1]))) if any(missing) else a
+    cells = whole.reshape(len(a), rows, block, cols, block)
+    return np.einsum("bikjl,bikjl->bij", cells, cells)
+
+
 def mean_square(error: np.ndarray, valid: np.ndarray, block: int) -> np.ndarray:
-    """error and valid (bool), both (..., rows, cols) -> mean squared error over the valid pixels of each block, NaN where there is none."""
-    square = np.square(error, dtype=np.float64)
-    total, number = sums(square if valid.all() else np.where(valid, square, 0), block), sums(valid, block)
+    """error and valid (bool), both (bands, rows, cols) -> mean squared error of the valid pixels of each block, NaN where there is none."""
+    total = square_sums(np.where(valid, error, 0).astype(np.float64, copy=False), block)
+    number = sums(valid, block)
     return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
+
+
+def difference(decoded: np.ndarray, original: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """decoded - original of the valid pixels, float64, 0 elsewhere; all of one shape."""
+    with np.errstate(invalid="ignore"):  # infinities, which are not valid
+        error = np.subtract(decoded, original, dtype=np.float64)
+    if not valid.all():
+        error[~valid] = 0
+    return error
 
 
 def spread(per_block: np.ndarray, block: int, rows: int, cols: int) -> np.ndarray:

@@ -90,8 +90,9 @@ def normalized_target(group: BandGroup, mse: np.ndarray, block: int, per_band: b
 def ratio(group: BandGroup, decoded: np.ndarray, mse: np.ndarray, block: int, per_band: bool) -> np.ndarray:
     """Measured error over target per block: mean over the bands with valid pixels there, or the largest of them; NaN where there are
     none."""
-    error = decoded.astype(np.float64) - np.where(group.valid, group.samples, 0)
-    return joint(blocks.mean_square(error, group.valid, block) / mse, per_band)
+    squared = blocks.square_sums(blocks.difference(decoded, group.samples, group.valid), block)
+    number = group.pixels
+    return joint(np.divide(squared, number * mse, out=np.full(squared.shape, np.nan), where=number > 0), per_band)
 
 
 def joint(relative: np.ndarray, per_band: bool) -> np.ndarray:

@@ -36,19 +36,19 @@ def affine_of(exponent: int, offset: int) -> Affine:
 
 
 def to_type(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """float64 digital numbers -> `dtype`, rounded and limited to its range."""
-    if dtype.kind == "f":
-        limit = np.finfo(dtype).max
-        return np.clip(x, -limit, limit).astype(dtype)
-    limits = np.iinfo(dtype)
-    return np.clip(np.rint(x), limits.min, limits.max).astype(dtype)
+    """float64 digital numbers, which are overwritten -> `dtype`, rounded and limited to its range."""
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    if dtype.kind != "f":
+        np.rint(x, out=x)
+    return np.clip(x, limits.min, limits.max, out=x).astype(dtype)
 
 
 class BandGroup:
     """The bands that the network takes at once, in the encoder.
 
     samples and valid: (bands, rows, cols); x: (1, bands, h, w) normalized and padded; y: latents (M, h / 16, w / 16), gains not
-    applied; block: pixels per side. All errors are mean squares per valid pixel, in squared normalized units.
+    applied; block: pixels per side; pixels: valid ones per band and block. All errors are mean squares per valid pixel, in squared
+    normalized units.
     """
 
     def __init__(self, samples: np.ndarray, valid: np.ndarray, model: Model, block: int):
@@ -61,7 +61,7 @@ class BandGroup:
         self.x = np.stack([np.pad(p, pad, mode="edge") for p in planes])[None]
         self.y = model.analysis(self.x)[0]
         there = valid.any(0)
-        self._pixels = blocks.sums(there, block)
+        self.pixels, self._any_pixels = blocks.sums(valid, block), blocks.sums(there, block)
         self._pixel_error = PixelError(model.footprints, there, *self.y.shape[1:])
 
     def units(self) -> np.ndarray:
@@ -97,14 +97,14 @@ class BandGroup:
 
     def landed(self, squares: np.ndarray) -> np.ndarray:
         """Squared errors of the latents (M, h, w) -> error of the pixels per block that the footprints make of them."""
-        return PixelError.per_block(self._pixel_error(squares), self._pixels, self.block)
+        return PixelError.per_block(self._pixel_error(squares), self._any_pixels, self.block)
 
     def quantize(self, levels: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
         """Levels per block -> stream, quantized latents and dequantized latents (both (M, h, w), the latter without gains)."""
         spread = self._spread(levels)
         gains = self.model.gains(spread)
         data, q, near = self.model.entropy.encode(self.y * gains, spread, TRADE)
-        return data, q, (near / gains).astype(np.float32)
+        return data, q, np.divide(near, gains, out=near)
 
     def encode(self, levels: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
         """Levels per block -> stream, quantized latents (M, h, w), decoded samples (bands, rows, cols)."""
@@ -121,5 +121,5 @@ class BandGroup:
 def reconstruct(y: np.ndarray, affine: list[Affine], shape: tuple[int, ...], dtype: np.dtype, model: Model) -> np.ndarray:
     """Dequantized latents (M, h, w) -> samples of `shape` (bands, rows, cols) and `dtype`: the decoder's last steps, which the encoder
     shares."""
-    x = model.synthesis(y[None].astype(np.float32))[0, :, : shape[1], : shape[2]]
+    x = model.synthesis(y[None].astype(np.float32, copy=False))[0, :, : shape[1], : shape[2]]
     return np.stack([to_type(a.inverse(band), dtype) for a, band in zip(affine, x, strict=True)])

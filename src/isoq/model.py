@@ -96,7 +96,7 @@ class Model:
         formulas."""
         distinct, where = np.unique(levels, return_inverse=True)
         table = np.stack([self._gain(int(level)) for level in distinct], 1)
-        return table[:, where.reshape(np.shape(levels))]
+        return table.take(where.reshape(np.shape(levels)), axis=1)  # contiguous, unlike table[:, where]
 
     @lru_cache(maxsize=4096)  # noqa: B019 - a model lives as long as the program
     def _gain(self, level: int) -> np.ndarray:

@@ -19,11 +19,15 @@ class Affine:
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Digital numbers (any type and shape) -> float32 of the same shape, outliers limited."""
-        return ((x.astype(np.float64) - self.offset) / self.scale).clip(-LIMIT, LIMIT).astype(np.float32)
+        normalized = np.subtract(x, self.offset, dtype=np.float64)
+        normalized /= self.scale
+        return normalized.clip(-LIMIT, LIMIT, out=normalized).astype(np.float32)
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
         """Normalized values (any shape) -> digital numbers, float64, not rounded."""
-        return x.astype(np.float64) * self.scale + self.offset
+        numbers = np.multiply(x, self.scale, dtype=np.float64)
+        numbers += self.offset
+        return numbers
 
 
 def robust(values: np.ndarray) -> Affine:

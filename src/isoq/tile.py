@@ -177,11 +177,10 @@ def _restorable(samples: np.ndarray, constant: np.ndarray, classes: np.ndarray, 
 
 def measure(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block: int) -> TileReport:
     """The report on `decoded` against `original`, all (bands, rows, cols)."""
-    if valid.all():
-        error = np.subtract(decoded, original, dtype=np.float64)
-    else:
-        error = np.where(valid, decoded.astype(np.float64) - np.where(valid, original, 0), 0)
-    return TileReport((error**2).sum((1, 2)), valid.sum((1, 2)), blocks.mean_square(error, valid, block))
+    squared = blocks.square_sums(blocks.difference(decoded, original, valid), block)
+    number = blocks.sums(valid, block)
+    per_block = np.divide(squared, number, out=np.full(squared.shape, np.nan), where=number > 0)
+    return TileReport(squared.sum((1, 2)), number.sum((1, 2)).astype(np.int64), per_block)
 
 
 def _error_codes(per_block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
