@@ -17,8 +17,8 @@ from ..parts import Part, extract
 from ..raster import Source, create_sink, default_suffix, open_source
 from ..remote import Url
 
-# Bytes that GDAL may hold; it would take a twentieth of the memory. Two rows of tiles of a Sentinel-2 band fit, so that blocks on the borders
-# of tiles are decoded once.
+# Bytes that GDAL may hold; it would take a twentieth of the memory. Two rows of tiles of a Sentinel-2 band fit, so that blocks on the
+# borders of tiles are decoded once.
 GDAL_CACHE = 64 << 20
 TARGET_HELP = {
     "mse": ("X", "mean squared error of every block, in squared digital numbers"),
