@@ -50,7 +50,7 @@ def by_tile(image: np.ndarray, target: Target, model: Model, rounds: int) -> lis
             compress_to(out, ArraySource(image), target, model, how)
 
         there = seconds(compressed, rounds)
-        file = File(out)
+        file = File(io.BytesIO(out.getvalue()))
         back = seconds(lambda file=file: list(file.tiles(model, Options().threads)), rounds)
         rows.append({"what": f"tiles of {tile}: compress, single pass", "unit": "Mpixel/s", "value": image.size / 1e6 / there})
         rows.append({"what": f"tiles of {tile}: decompress", "unit": "Mpixel/s", "value": image.size / 1e6 / back})
