@@ -23,16 +23,16 @@ def minima(a: np.ndarray, block: int) -> np.ndarray:
 
 
 def square_sums(a: np.ndarray, block: int) -> np.ndarray:
-    """(bands, rows, cols) float64 -> sum of squares per block (bands, block rows, block cols)."""
-    rows, cols = (count(n, block) for n in a.shape[1:])
-    missing = rows * block - a.shape[1], cols * block - a.shape[2]
-    whole = np.pad(a, ((0, 0), (0, missing[0]), (0, missing[1]))) if any(missing) else a
-    cells = whole.reshape(len(a), rows, block, cols, block)
-    return np.einsum("bikjl,bikjl->bij", cells, cells)
+    """(..., rows, cols) float64 -> sum of squares per block (..., block rows, block cols)."""
+    rows, cols = (count(n, block) for n in a.shape[-2:])
+    missing = rows * block - a.shape[-2], cols * block - a.shape[-1]
+    whole = np.pad(a, [(0, 0)] * (a.ndim - 2) + [(0, n) for n in missing]) if any(missing) else a
+    cells = whole.reshape(*a.shape[:-2], rows, block, cols, block)
+    return np.einsum("...ikjl,...ikjl->...ij", cells, cells)
 
 
 def mean_square(error: np.ndarray, valid: np.ndarray, block: int) -> np.ndarray:
-    """error and valid (bool), both (bands, rows, cols) -> mean squared error of the valid pixels of each block, NaN where there is none."""
+    """error and valid (bool), both (..., rows, cols) -> mean squared error over the valid pixels of each block, NaN where there is none."""
     total = square_sums(np.where(valid, error, 0).astype(np.float64, copy=False), block)
     number = sums(valid, block)
     return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
