@@ -56,7 +56,8 @@ class Patch:
 
 @dataclass
 class Tile:
-    """Fields of a tile in their order, and what they decode to."""
+    """Fields of a tile in their order, and what they decode to; errors and goals (mean squared errors): (bands, *grid), the former NaN
+    without valid samples."""
 
     shape: tuple[int, int, int]
     block: int
@@ -70,7 +71,9 @@ class Tile:
     layer: bytes
     patches: list[Patch]
     samples: np.ndarray
+    errors: np.ndarray
     steps: np.ndarray
+    goals: np.ndarray
 
 
 @dataclass
@@ -209,8 +212,13 @@ def decode_tile(data: bytes, expected: tuple, nodata: list[float | None], model:
         if group.mode == LOSSLESS:
             samples[group.bands] = group.plane
     require(fields.at == len(data))
+    errors = np.full((bands, *grid), np.nan)
+    for at, less in zip(inside, below.tolist(), strict=True):
+        s = int(np.cumsum(worst)[at[0]]) - less
+        errors[at] = 2.0 ** (s / 64) if s > -25600 else 0
     steps = np.cumsum(integers(targets, bands * grid[0] * grid[1])[0])
-    return Tile(shape, block, mask, classes, targets, groups, side, worst, below, layer, patches, samples, steps)
+    goals = 2.0 ** (steps.reshape(errors.shape) / 64)
+    return Tile(shape, block, mask, classes, targets, groups, side, worst, below, layer, patches, samples, errors, steps, goals)
 
 
 def area(band: int, row: int, col: int, block: int) -> tuple:
