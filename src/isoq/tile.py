@@ -224,7 +224,7 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     code = reader.unpack("B")[0]
     own = tuple(reader.varint() for _ in range(3))
     block = reader.varint() * STRIDE
-    if own != tuple(shape) or code >= len(DTYPES) or DTYPES[code] != dtype or not block:
+    if own != tuple(shape) or code >= len(DTYPES) or DTYPES[code] != dtype or not 0 < block < 1 << 31:
         raise DamagedFile("a tile does not fit its file: the file is damaged")
     bands, rows, cols = shape
     classes = masks.unpack(reader.part(), shape)
