@@ -115,7 +115,7 @@ class ContainerReader:
                 self.sizes = np.frombuffer(payload, "<u4").astype(np.int64)
                 break
             elif kind[:1].isupper():
-                raise DamagedFile(f"holds a part '{kind.decode('ascii', 'replace')}' that this isoq does not know; upgrade isoq")
+                raise DamagedFile(f"holds a part '{_text(kind)}' that this isoq does not know; upgrade isoq")
         if not hasattr(self, "header"):
             raise DamagedFile("the header is missing: the file is damaged")
         starts = stream.tell() + np.concatenate([[0], np.cumsum(self.sizes + _FRAME.size + 4)])
@@ -142,7 +142,7 @@ class ContainerReader:
             if kind == b"stat":
                 found = _unpack_json(payload)
             elif kind[:1].isupper():
-                raise DamagedFile(f"holds a part '{kind.decode('ascii', 'replace')}' that this isoq does not know; upgrade isoq")
+                raise DamagedFile(f"holds a part '{_text(kind)}' that this isoq does not know; upgrade isoq")
         return found
 
 
@@ -159,8 +159,12 @@ def _next(stream: BinaryIO, expected: int | None = None) -> tuple[bytes, bytes]:
     if len(payload) != size or len(check) != 4:
         raise DamagedFile("the file ends too early: it is truncated")
     if struct.unpack("<I", check)[0] != zlib.crc32(kind + payload):
-        raise DamagedFile(f"a checksum is wrong (part '{kind.decode('ascii', 'replace')}'): the file is damaged")
+        raise DamagedFile(f"a checksum is wrong (part '{_text(kind)}'): the file is damaged")
     return kind, payload
+
+
+def _text(kind: bytes) -> str:
+    return ascii(kind.decode("latin-1"))[1:-1]
 
 
 def _pack_json(value: dict) -> bytes:
