@@ -25,7 +25,7 @@ from isoq.tile import decode_tile
 from isoq.window import cut
 
 reader.ordered = lambda function, items, threads: map(function, items)  # starting threads takes longer than these tiles
-warnings.simplefilter("error")  # such as of numpy, for a NaN made an integer
+warnings.simplefilter("error", RuntimeWarning)  # of numpy, such as for a NaN made an integer
 _LARGEST = 1 << 18  # padded samples: larger images are opened, but not decoded: that takes as long as they are large
 _SLOW = 10  # seconds
 _CORPUS = Path(__file__).parent / "corpus"
