@@ -320,6 +320,9 @@ def main() -> None:
     tasks = [(image, snr) for image in images for snr in options.snr]
     found = over(partial(results, model=options.model, methods=methods), tasks, "file")
     save("quality", [r.row for r in found], model)
+    for method in methods:
+        of = [r for r in found if r.row["method"] == method]
+        print(f"{method}: {100 * total(of, 'violations') / total(of, 'blocks'):.1f} % of the blocks above their target")
     print(f"\nAt most {options.bands} bands of a file, {CUBE_BANDS * options.bands} of a cube of more than {CUBE}.")
     peers = methods[1:]
     head = ("", *[f"{method}: {what}" for method in peers for what in ("bands", "blocks")])

@@ -23,8 +23,11 @@ from common import DATA, Row, print_table, save, seconds
 import isoq
 from isoq import File, Target
 from isoq.codec import ArraySource, Options, compress_to, ordered
+from isoq.model import Model
 from isoq.normalize import robust
 from isoq.raster import open_source
+
+TILES = (256, 512, 1024, 2048)  # pixels; the last is the whole image, whose transforms are spread over the threads
 
 
 def mosaic(path: Path, side: int) -> np.ndarray:
@@ -33,6 +36,26 @@ def mosaic(path: Path, side: int) -> np.ndarray:
         d = source.description
         band = source.read(0, 0, d.rows, d.cols, slice(0, 1))
     return np.pad(band, ((0, 0), *[(0, max(0, side - n)) for n in (d.rows, d.cols)]), mode="symmetric")[:, :side, :side]
+
+
+def by_tile(image: np.ndarray, target: Target, model: Model, rounds: int) -> list[Row]:
+    """What the side of a tile changes: speed of one pass and of decompression, and rate."""
+    rows: list[Row] = []
+    for tile in TILES:
+        out, how = io.BytesIO(), Options(tile=tile, single_pass=True)
+
+        def compressed(out: io.BytesIO = out, how: Options = how) -> None:
+            out.seek(0)
+            out.truncate()
+            compress_to(out, ArraySource(image), target, model, how)
+
+        there = seconds(compressed, rounds)
+        file = File(io.BytesIO(out.getvalue()))
+        back = seconds(lambda file=file: list(file.tiles(model, Options().threads)), rounds)
+        rows.append({"what": f"tiles of {tile}: compress, single pass", "unit": "Mpixel/s", "value": image.size / 1e6 / there})
+        rows.append({"what": f"tiles of {tile}: decompress", "unit": "Mpixel/s", "value": image.size / 1e6 / back})
+        rows.append({"what": f"tiles of {tile}: size", "unit": "bit/sample", "value": 8 * len(out.getvalue()) / image.size})
+    return rows
 
 
 def main() -> None:
@@ -76,6 +99,7 @@ def main() -> None:
         rows.append({"what": f"{name} / {bare}", "unit": "1", "value": speeds[name] / speeds[bare]})
     rows.append({"what": "compress, closed loop", "unit": "Mpixel/s", "value": closed})
     rows.append({"what": "size", "unit": "bit/sample", "value": bits})
+    rows += by_tile(image, Target("snr", options.snr), model, options.rounds)
 
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small.isoq"

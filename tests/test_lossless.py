@@ -91,6 +91,7 @@ def test_names_palettes_and_alpha_are_recognized():
     assert categorical(single, "T31TCJ_20240101_SCL_20m.jp2") == (0,)
     assert categorical(single, "LC08_L2SP_197030_20200101_02_T1_QA_PIXEL.TIF") == (0,)
     assert categorical(single, "T31TCJ_20240101_B04_10m.jp2") == ()
+    assert categorical(single, "solaris__road_mask_input.jp2") == ()
 
 
 def test_lists_of_bands():

@@ -16,6 +16,8 @@ _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 22}]
 # Names that the providers of Landsat, Sentinel-2, MODIS and their like give to bands of codes and flags.
 _WORDS = "qa|bqa|qc|scl|msk|fmask|mask|cloud ?mask|class|classes|classification|landcover|land cover|flag|flags"
 _NAMES = re.compile(rf"(?:^|[^a-z])(?:{_WORDS})(?:$|[^a-z])", re.IGNORECASE)
+# Of files only the products' own: "road_mask_input.tif" may well be the image that a mask belongs to.
+_FILES = re.compile(r"(?:^|_)(?:QA_[A-Z]+|BQA|SCL|FMASK)(?:_|\.|$)")
 
 
 def categorical(description: Description, name: str) -> tuple[int, ...]:
@@ -27,9 +29,7 @@ def categorical(description: Description, name: str) -> tuple[int, ...]:
         return ()
     texts = description.metadata.get("descriptions") or [None] * description.bands
     colours = description.metadata.get("colorinterp") or [None] * description.bands
-    if texts == [None]:
-        texts = [name]
-    named = [bool(_NAMES.search(text or "")) for text in texts]
+    named = [bool(_FILES.search(name))] if texts == [None] else [bool(_NAMES.search(text or "")) for text in texts]
     return tuple(k for k, colour in enumerate(colours) if named[k] or colour in ("palette", "alpha"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from tqdm import tqdm
 from ..description import Description, alpha_band
 from ..errors import BadInput
 from ..lossless import categorical
-from ..parts import Part, extract
-from ..raster import Source, create_sink, default_suffix, open_source
 from ..remote import Url
 
+# Bytes that GDAL may hold; it would take a twentieth of the memory. Two rows of tiles of a Sentinel-2 band fit, so that blocks on the
+# borders of tiles are decoded once.
+GDAL_CACHE = 64 << 20
 TARGET_HELP = {
     "mse": ("X", "mean squared error of every block, in squared digital numbers"),
     "rmse": ("X", "root of it, in digital numbers"),
@@ -105,41 +106,6 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-
-
-def add_taken_apart(parser: argparse.ArgumentParser) -> None:
-    """The arguments of a command that makes several images of one; `take_apart` does it."""
-    parser.add_argument("image", metavar="SRC", help="the image")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("folder", nargs="?", metavar="DST_DIR", help="folder for the files (default: beside the image)")
-    where.add_argument("--out", metavar="DIR", help="the same")
-    parser.add_argument(
-        "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of a raw file without the naming convention"
-    )
-
-
-def take_apart(options: argparse.Namespace, parts: Callable[[Source], Iterable[Part]]) -> None:
-    """Write the parts of an image, each to a file of its own: raw for a raw image, else GeoTIFF."""
-    images = []
-    with open_source(options.image, options.geometry) as source:
-        folder, d = folder_for(options.folder or options.out, source.path), source.description
-        with bar(d.bands * d.rows * d.cols, source.path.name, options) as progress:
-            for part in parts(source):
-                path = folder / (part.name + default_suffix(part.description))
-                with create_sink(path, part.description, overwrite=options.overwrite) as sink:
-                    extract(source, part, sink, progress.update)
-                images.append((path, part.description))
-    show_images(images, options)
-
-
-def show_images(images: list[tuple[Path, Description]], options: argparse.Namespace) -> None:
-    """Tell which images were written."""
-    if options.json:
-        facts = [{"image": str(path), "bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.dtype} for path, d in images]
-        print_json({"images": facts})
-    elif not options.quiet:
-        for path, d in images:
-            print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}")
 
 
 def pair_up(paths: list[str], folder: str | None, is_target, what: str) -> tuple[list[str], Path | None]:

@@ -19,6 +19,7 @@ from ..parts import stem_of
 from ..raster import open_source
 from ..target import ERRORS, KINDS, Target
 from .common import (
+    GDAL_CACHE,
     TARGET_HELP,
     about,
     add_coding,
@@ -98,7 +99,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _one(source: Path, path: Path, target: Target, places: Places, model: Model, how: Options, options: argparse.Namespace) -> dict:
     began = time.monotonic()
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE), open_source(source, options.geometry) as image:
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), open_source(source, options.geometry) as image:
         d = image.description
         samples = d.bands * d.rows * d.cols
         with about(source):

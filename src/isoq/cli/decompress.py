@@ -11,9 +11,8 @@ from ..raster import create_sink, default_suffix
 from ..reader import File
 from ..remote import Url, locate, open_stream
 from ..window import cut, window_of
-from .common import add_machine, add_output, bar, folder_for, pair_up, print_json, refuse_duplicates
+from .common import GDAL_CACHE, add_machine, add_output, bar, folder_for, pair_up, print_json, refuse_duplicates
 
-_CACHE = 64 << 20  # bytes that GDAL may hold; it would take a twentieth of the memory, to keep what is written once and checked once
 _EXAMPLES = """examples:
   isoq decompress scene.isoq scene.tif
   isoq decompress scene.isoq corner.tif --window 0 0 512 512
@@ -61,7 +60,7 @@ def _one(source: Path | Url, destination: Path | None, options: argparse.Namespa
         path = destination or folder_for(options.out, source) / (source.stem + default_suffix(d))
         model = file.model(options.model).on(options.device)
         with (
-            rasterio.Env(GDAL_CACHEMAX=_CACHE),
+            rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
             create_sink(path, d, options.driver, options.overwrite, file.step(window)) as sink,
             bar(d.bands * d.rows * d.cols, source.name, options) as progress,
         ):

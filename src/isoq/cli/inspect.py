@@ -12,7 +12,6 @@ from ..model import load_model, shipped_models
 from ..reader import File
 from ..remote import locate, located, open_stream
 from ..tile import ERROR_STEPS
-from ..verify import verify_against
 from .common import add_machine, bar, print_json
 
 
@@ -128,6 +127,7 @@ def verify(options: argparse.Namespace) -> None:
                 )
             else:
                 from ..raster import open_source
+                from ..verify import verify_against
 
                 with open_source(options.against, options.geometry) as source:
                     problems = verify_against(file, source, model, options.threads, progress.update)

@@ -8,7 +8,8 @@ from pathlib import Path
 from ..files import expand
 from ..parts import join, joined_description, tile_parts
 from ..raster import create_sink, open_source, with_geometry
-from .common import add_output, add_taken_apart, bar, show_images, take_apart
+from .apart import add_taken_apart, show_images, take_apart
+from .common import add_output, bar
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
