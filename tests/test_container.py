@@ -84,6 +84,15 @@ def test_unknown_critical_chunks_are_refused():
                 read(data[:start] + chunk(b"XTRA", b"later") + data[start:])
 
 
+@pytest.mark.parametrize("kind", [b"A\n\r\t", b"A\x1b[2", b"\xc0\xff\0'"])
+def test_parts_that_are_no_text(kind):
+    data = written()
+    for part in (chunk(kind, b""), chunk(kind, b"")[:-1] + b"\0"):
+        with pytest.raises(DamagedFile) as caught:
+            read(data[:8] + part + data[8:])
+        assert str(caught.value).isprintable()
+
+
 def test_other_version():
     data = written()
     payload = bytearray(data[chunks(data)[0][1] + 8 : chunks(data)[0][2] - 4])

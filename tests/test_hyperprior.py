@@ -62,7 +62,7 @@ def _known_scales() -> HyperpriorModel:
 @pytest.mark.parametrize("outliers", [False, True])
 def test_round_trip(model, grid, outliers):
     rng = np.random.default_rng(3)
-    y, levels = _latents(rng, model.latents, grid), np.zeros(grid, np.int64)
+    y, levels = _latents(rng, model.channels, grid), np.zeros(grid, np.int64)
     if outliers:
         y[rng.random(y.shape) < 0.05] = 1e6
         y[0, 0, 0], y[1, -1, -1] = -1e6, 1e30
@@ -77,7 +77,7 @@ def test_round_trip(model, grid, outliers):
 
 def test_arrays_round_trip(model):
     same = HyperpriorModel.from_arrays(model.arrays() | {"something_else": np.zeros(3)})
-    y = _latents(np.random.default_rng(4), model.latents, (8, 8))
+    y = _latents(np.random.default_rng(4), model.channels, (8, 8))
     assert same.encode(y, np.zeros((8, 8)))[0] == model.encode(y, np.zeros((8, 8)))[0]
 
 
@@ -134,7 +134,7 @@ def test_code_length_is_the_entropy():
 def test_damage_is_noticed(model):
     rng = np.random.default_rng(8)
     levels, noticed = np.zeros((8, 8)), 0
-    data, q, _ = model.encode(_latents(rng, model.latents, (8, 8)), levels)
+    data, q, _ = model.encode(_latents(rng, model.channels, (8, 8)), levels)
     for size in [*range(24), *rng.integers(24, len(data), 20), len(data) - 1]:
         with pytest.raises(DamagedFile):
             model.decode(data[:size], levels)
@@ -151,7 +151,7 @@ def test_damage_is_noticed(model):
 
 
 def test_bad_latents_are_refused(model):
-    y = np.zeros((model.latents, 4, 4), np.float32)
+    y = np.zeros((model.channels, 4, 4), np.float32)
     with pytest.raises(ValueError, match="shape"):
         model.encode(y, np.zeros((4, 5)))
     y[0, 0, 0] = np.nan

@@ -73,6 +73,20 @@ def test_damaged_layers():
     for wrong in ((1, 0, 0), (0, 2, 0), (0, 0, 2)):
         with pytest.raises(DamagedFile, match="outside"):
             unpack_onto(bytes([1, *wrong, 1, 0]), start.copy(), valid, 16)
+    with pytest.raises(DamagedFile, match="two residuals"):
+        unpack_onto(bytes([2, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0]), start.copy(), valid, 16)
+
+
+@pytest.mark.parametrize("mse", [1e17, 1e12, 0.1])
+def test_corrections_as_wide_as_the_type(mse):
+    """Steps, and products of steps and their number, beyond 32 bits."""
+    original, decoded = np.full((1, 16, 16), 2**31 - 1, np.int32), np.full((1, 16, 16), -(2**31), np.int32)
+    original[0, ::2] = 5
+    again, valid = decoded.copy(), np.ones(original.shape, bool)
+    patch = correct(original, decoded, valid, (None,), mse, (0, 0, 0), 16)
+    unpack_onto(pack([patch], decoded.dtype), again, valid, 16)
+    assert (again == decoded).all()
+    assert ((again.astype(np.float64) - original) ** 2).mean() <= mse
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])

@@ -89,11 +89,13 @@ class Dataset:
                 raise BadInput(f"{self.file.name}: has no band {number}; give numbers from 1 to {d.bands}")
         area = window_of(window, d, self.file.name)
         out = np.empty((len(numbers), area.height, area.width), d.dtype)
-        needed = {int(number) - 1 for number in numbers}
-        for part, samples, _ in self.file.pieces(self._model, area, Options().threads, needed):
-            for place, number in enumerate(numbers):
-                if 0 <= (band := int(number) - 1 - part.band) < part.bands:
-                    out[place, part.row : part.row + part.rows, part.col : part.col + part.cols] = samples[band]
+        places: dict[int, list[int]] = {}  # of each band needed
+        for place, number in enumerate(numbers):
+            places.setdefault(int(number) - 1, []).append(place)
+        for part, samples, _ in self.file.pieces(self._model, area, Options().threads, places):
+            for band, plane in enumerate(samples, part.band):
+                for place in places.get(band, ()):
+                    out[place, part.row : part.row + part.rows, part.col : part.col + part.cols] = plane
         return out if bands is None or isinstance(bands, Iterable) else out[0]
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from .control import Goal
 from .description import Description
 from .errors import BadInput
 from .files import provenance
+from .limits import padded_samples
 from .masks import Pixels
 from .model import STRIDE, Model
 from .parallel import ordered
@@ -85,8 +86,8 @@ class Options:
 
 
 def _depth(description: Description, options: Options, model: Model) -> int:
-    area = min(description.rows, options.tile) * min(description.cols, options.tile)
-    return max(1, _SAMPLES_PER_TILE // area // model.bands) * model.bands
+    together = padded_samples(model.bands, min(description.rows, options.tile), min(description.cols, options.tile))
+    return max(1, _SAMPLES_PER_TILE // together) * model.bands
 
 
 def _statistics(source: Readable, parts: list[Box]) -> BandStatistics:
@@ -167,9 +168,12 @@ def compress_to(
 
 
 def tiling(d: Description, options: Options, model: Model) -> tuple[int, list[Box]]:
-    """Bands per tile, and the tiles in file order."""
+    """Bands per tile, and the tiles in file order. Raises BadInput."""
     depth = _depth(d, options, model)
-    return depth, boxes(d.bands, d.rows, d.cols, options.tile, options.block, depth)
+    try:
+        return depth, boxes(d.bands, d.rows, d.cols, options.tile, options.block, depth)
+    except ValueError as error:
+        raise BadInput(f"--tile {options.tile}: {error}; give a smaller one") from error
 
 
 def target_mse(source: Readable, parts: list[Box], target: Target) -> np.ndarray:

@@ -17,7 +17,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .errors import DamagedFile
+from .errors import BadInput, DamagedFile
+from .limits import LARGEST_TEXT, check_tiling
 
 SIGNATURE = b"\x89ISQ\r\n\x1a\n"
 VERSION = 1
@@ -26,7 +27,7 @@ _LARGEST_HEADER = 1 << 28
 _FRAME = struct.Struct("<4sI")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Box:
     """One tile: where it lies in the image."""
 
@@ -47,7 +48,8 @@ def _cuts(side: int, tile: int, block: int) -> list[tuple[int, int]]:
 
 
 def boxes(bands: int, rows: int, cols: int, tile: int, block: int, depth: int) -> list[Box]:
-    """The tiles of an image in file order: rows, then columns, then groups of `depth` bands."""
+    """The tiles of an image in file order: rows, then columns, then groups of `depth` bands. Raises ValueError, see `limits`."""
+    check_tiling(bands, rows, cols, tile, block, depth)
     deep = [(b, min(depth, bands - b)) for b in range(0, bands, depth)]
     return [Box(r, c, h, w, b, n) for r, h in _cuts(rows, tile, block) for c, w in _cuts(cols, tile, block) for b, n in deep]
 
@@ -113,16 +115,19 @@ class ContainerReader:
                 self.sizes = np.frombuffer(payload, "<u4").astype(np.int64)
                 break
             elif kind[:1].isupper():
-                raise DamagedFile(f"holds a part '{kind.decode('ascii', 'replace')}' that this isoq does not know; upgrade isoq")
+                raise DamagedFile(f"holds a part '{_text(kind)}' that this isoq does not know; upgrade isoq")
         if not hasattr(self, "header"):
             raise DamagedFile("the header is missing: the file is damaged")
         starts = stream.tell() + np.concatenate([[0], np.cumsum(self.sizes + _FRAME.size + 4)])
         self._starts, self._end = starts[:-1], int(starts[-1])
+        self._size = stream.seek(0, os.SEEK_END)
 
     def tile(self, number: int) -> bytes:
         """The payload of one tile, read at one go: a remote stream makes each read a request."""
-        self._stream.seek(int(self._starts[number]))
-        size = int(self.sizes[number])
+        start, size = int(self._starts[number]), int(self.sizes[number])
+        if start + _FRAME.size + size + 4 > self._size:  # no memory for what is not there
+            raise DamagedFile("the file ends too early: it is truncated")
+        self._stream.seek(start)
         kind, payload = _next(io.BytesIO(self._stream.read(_FRAME.size + size + 4)), size)
         if kind != b"TILE":
             raise DamagedFile(f"tile {number} is not where the index says: the file is damaged")
@@ -137,7 +142,7 @@ class ContainerReader:
             if kind == b"stat":
                 found = _unpack_json(payload)
             elif kind[:1].isupper():
-                raise DamagedFile(f"holds a part '{kind.decode('ascii', 'replace')}' that this isoq does not know; upgrade isoq")
+                raise DamagedFile(f"holds a part '{_text(kind)}' that this isoq does not know; upgrade isoq")
         return found
 
 
@@ -154,21 +159,30 @@ def _next(stream: BinaryIO, expected: int | None = None) -> tuple[bytes, bytes]:
     if len(payload) != size or len(check) != 4:
         raise DamagedFile("the file ends too early: it is truncated")
     if struct.unpack("<I", check)[0] != zlib.crc32(kind + payload):
-        raise DamagedFile(f"a checksum is wrong (part '{kind.decode('ascii', 'replace')}'): the file is damaged")
+        raise DamagedFile(f"a checksum is wrong (part '{_text(kind)}'): the file is damaged")
     return kind, payload
 
 
+def _text(kind: bytes) -> str:
+    return ascii(kind.decode("latin-1"))[1:-1]
+
+
 def _pack_json(value: dict) -> bytes:
-    return zlib.compress(json.dumps(value, separators=(",", ":"), allow_nan=False).encode(), 9)
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    if len(text) > LARGEST_TEXT:
+        raise BadInput(f"metadata of {len(text)} bytes are too large; leave some out, at most {LARGEST_TEXT} bytes can be kept")
+    return zlib.compress(text, 9)
 
 
 def _unpack_json(data: bytes) -> dict:
     try:
-        inflate = zlib.decompressobj()
-        text = inflate.decompress(data, _LARGEST_HEADER)
-        value = json.loads(text)
+        value = json.loads(zlib.decompressobj().decompress(data, LARGEST_TEXT), parse_constant=_no_number)
     except (zlib.error, ValueError, RecursionError) as error:
         raise DamagedFile("the header does not decode: the file is damaged") from error
     if not isinstance(value, dict):
         raise DamagedFile("the header is not what it should be: the file is damaged")
     return value
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is not JSON")

@@ -24,6 +24,7 @@ from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
+from isoq import schema
 from isoq.errors import BadInput, DamagedFile, UnsupportedImage
 from isoq.raw import TYPES
 
@@ -91,9 +92,11 @@ class Description:
             nodata = data.get("nodata")
             values = nodata if isinstance(nodata, list) else [nodata] * min(bands, 65536)
             per_band = tuple(None if value is None else float(value) for value in values)
-            return cls(bands, rows, cols, data["dtype"], per_band, dict(data.get("metadata", {})))
-        except (UnsupportedImage, AttributeError, *_FAULTS) as fault:
+            description = cls(bands, rows, cols, data["dtype"], per_band, dict(data.get("metadata", {})))
+        except (UnsupportedImage, OverflowError, *_FAULTS) as fault:
             raise DamagedFile(f"image description: damaged ({_one_line(fault)}); get another copy of the file") from fault
+        schema.check(description.metadata, schema.metadata(bands), "image description")
+        return description
 
 
 def _number(value: float | None) -> float | str | None:

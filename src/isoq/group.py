@@ -6,7 +6,7 @@ import numpy as np
 
 from . import blocks, masks, quality
 from .entropy.quantize import TRADE, deadzone_squares
-from .errors import DamagedFile
+from .errors import DamagedFile, WrongModel
 from .footprint import PixelError
 from .model import LEAST_SIDE, STRIDE, Model
 from .normalize import Affine, robust
@@ -121,5 +121,7 @@ class BandGroup:
 def reconstruct(y: np.ndarray, affine: list[Affine], shape: tuple[int, ...], dtype: np.dtype, model: Model) -> np.ndarray:
     """Dequantized latents (M, h, w) -> samples of `shape` (bands, rows, cols) and `dtype`: the decoder's last steps, which the encoder
     shares."""
-    x = model.synthesis(y[None].astype(np.float32, copy=False))[0, :, : shape[1], : shape[2]]
-    return np.stack([to_type(a.inverse(band), dtype) for a, band in zip(affine, x, strict=True)])
+    x = model.synthesis(y[None].astype(np.float32, copy=False))
+    if x.shape != (1, model.bands, STRIDE * y.shape[1], STRIDE * y.shape[2]):
+        raise WrongModel(f"the synthesis of model {model.name} makes {x.shape} of {y.shape}; get another copy of its folder")
+    return np.stack([to_type(a.inverse(band), dtype) for a, band in zip(affine, x[0, :, : shape[1], : shape[2]], strict=True)])

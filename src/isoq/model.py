@@ -7,10 +7,10 @@ import json
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from .arrays import load_arrays
 from .errors import BadInput, WrongModel
 from .footprint import STRIDE, footprints
 from .levels import GAIN, lambda_to_level, level_to_lambda
@@ -35,8 +35,7 @@ class Model:
         self.folder, self.device, self._optimize = Path(folder), device, optimize
         try:
             self.info = json.loads((self.folder / "model.json").read_text())
-            with np.load(self.folder / "decoder.npz", allow_pickle=False) as arrays:
-                self.arrays = {name: arrays[name] for name in arrays.files}
+            self.arrays = load_arrays(self.folder / "decoder.npz")
             graphs = {name: (self.folder / f"{name}.onnx").read_bytes() for name in ("analysis", "synthesis")}
             if self.info["format"] != FORMAT:
                 raise WrongModel(f"{self.folder}: model format {self.info['format']} is not known to this version of isoq; upgrade isoq")
@@ -49,7 +48,7 @@ class Model:
             missing = {"modulation_in", "modulation_in_bias", "modulation_out", "modulation_out_bias"} - set(self.arrays)
             if missing:
                 raise ValueError(f"decoder.npz lacks {', '.join(sorted(missing))}")
-        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise WrongModel(f"{self.folder}: not a model folder ({error}); see 'isoq models'") from error
         self.analysis, self.synthesis = (_transform(graphs[name], optimize, threads, device) for name in ("analysis", "synthesis"))
         self.identity = self._hash(graphs["synthesis"])
@@ -82,7 +81,10 @@ class Model:
                 from .entropy.context import ContextModel as Kind
             else:
                 from .entropy.hyperprior import HyperpriorModel as Kind
-            return Kind.from_arrays(self.arrays)
+            entropy = Kind.from_arrays(self.arrays)
+            if entropy.channels != self.latents:
+                raise ValueError(f"tables for {entropy.channels} latent channels, not {self.latents}")
+            return entropy
         except ValueError as error:
             raise WrongModel(f"{self.folder}: {error}") from error
 
@@ -132,13 +134,15 @@ def load_model(name: str | Path, device: str = "cpu") -> Model:
     device: "cpu", or "cuda" for transforms on an NVIDIA GPU. What one of them wrote decodes on the other to the same latents, and to the
     same pixels but for single ones that round otherwise. Raises WrongModel, and BadInput if the device cannot be used.
     """
-    if Path(name).is_dir():
-        return Model(Path(name), device=device)
+    return Model(Path(name), device=device) if Path(name).is_dir() else _shipped(str(name), device)
+
+
+def _shipped(name: str, device: str = "cpu") -> Model:
     for folder in reversed(shipped_models()):
-        if str(name) in (folder.name, folder.name.rpartition("-")[0]):
-            return Model(folder, device=device)
+        if name in (folder.name, folder.name.rpartition("-")[0]):
+            return load_model(folder, device)
     known = ", ".join(folder.name for folder in shipped_models())
-    raise WrongModel(f"no model '{name}': neither a folder nor one of the shipped models ({known}); give --model")
+    raise WrongModel(f"no model {name!r}: neither a folder nor one of the shipped models ({known}); give --model")
 
 
 def shipped_models() -> list[Path]:
@@ -150,11 +154,14 @@ def shipped_models() -> list[Path]:
 
 
 def model_for_file(name: str, identity: str, given: str | Path | Model | None = None) -> Model:
-    """The model that a file was written with: the one given, else a shipped one. Raises WrongModel if it is not the very same."""
-    model = given if isinstance(given, Model) else load_model(given if given is not None else name)
+    """The model that a file was written with: the one given, else a shipped one. Raises WrongModel if it is not the very same.
+
+    name is what the file says: never a folder, or a file could pick any that lies about."""
+    model = given if isinstance(given, Model) else _shipped(name) if given is None else load_model(given)
     if model.identity != identity:
         raise WrongModel(
-            f"written with model {name} ({identity}), but {model.folder} is {model.name} ({model.identity}); give its folder with --model"
+            f"written with model {name!r} ({identity!r}), but {model.folder} is {model.name} ({model.identity}); "
+            "give its folder with --model"
         )
     return model
 

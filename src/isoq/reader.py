@@ -11,9 +11,11 @@ from typing import BinaryIO
 import numpy as np
 from rasterio.windows import Window
 
+from . import schema
 from .container import Box, ContainerReader, boxes
 from .description import Description
 from .errors import BadInput, DamagedFile, WrongModel
+from .limits import check_tiling
 from .model import Model, model_for_file
 from .parallel import ordered
 from .tile import Tile, decode_tile
@@ -32,25 +34,25 @@ class File:
         with self._naming():
             self._container = ContainerReader(stream)
             self.header = self._container.header
+            schema.check(self.header, schema.HEADER, "header")
             try:
                 self.description = Description.from_dict({**self.header["image"], "metadata": self._container.metadata})
-                tile, block, depth = (int(self.header[k]) for k in ("tile", "block", "depth"))
-                if min(tile, block, depth) < 1:
-                    raise ValueError("impossible tiling")
                 self.model_name, self.model_identity = self.header["model"]
                 d = self.description
-                if d.rows / tile * d.cols / tile * d.bands / depth > 4 * len(self._container.sizes) + 4:
-                    raise ValueError("impossible tiling")
-                self.boxes = boxes(d.bands, d.rows, d.cols, tile, block, depth)
-            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                tiling = (d.bands, d.rows, d.cols, *(self.header[k] for k in ("tile", "block", "depth")))
+                number = check_tiling(*tiling)
+            except ValueError as error:
                 raise DamagedFile(f"the header is not what it should be ({error}): the file is damaged") from error
-            if len(self.boxes) != len(self._container.sizes):
+            if number != len(self._container.sizes):
                 raise DamagedFile("the index does not fit the image: the file is damaged")
+            self.boxes = boxes(*tiling)
 
     def statistics(self) -> dict:
         """The summary that the encoder wrote."""
         with self._naming():
-            return self._container.statistics()
+            found = self._container.statistics()
+            schema.check(found, schema.statistics(self.description.bands), "summary")
+            return found
 
     def model(self, given: str | os.PathLike | Model | None = None) -> Model:
         """The model that the file needs: `given`, else the shipped one of its name."""
@@ -74,11 +76,11 @@ class File:
 
         bands: those needed, from 0; tiles without any of them are left out, others come with all of theirs.
         """
-        masked = self.description.metadata.get("mask")
+        masked, needed = self.description.metadata.get("mask"), None if bands is None else set(bands)
         parts = {
             box: part
             for box in self.boxes
-            if (part := _common(box, window)) and (bands is None or any(box.band <= band < box.band + box.bands for band in bands))
+            if (part := _common(box, window)) and (needed is None or not needed.isdisjoint(range(box.band, box.band + box.bands)))
         }
         for box, tile in self.tiles(model, threads, parts.__contains__):
             part = parts[box]

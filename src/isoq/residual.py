@@ -74,7 +74,7 @@ def apply(block: np.ndarray, valid: np.ndarray, values: np.ndarray, step: float)
     if step == 0:
         out[valid] = values
         return out
-    moved = out[valid].astype(np.float64) + values * float(step)
+    moved = out[valid].astype(np.float64) + np.multiply(values, step, dtype=np.float64)
     limits = np.finfo(out.dtype) if out.dtype.kind == "f" else np.iinfo(out.dtype)
     moved = np.clip(moved if out.dtype.kind == "f" else np.rint(moved), limits.min, limits.max)
     out[valid] = moved.astype(out.dtype)
@@ -100,11 +100,14 @@ def unpack_onto(data: bytes, samples: np.ndarray, valid: np.ndarray, block: int)
     if not data:
         return 0
     reader = Reader(data)
-    patches = reader.varint()
+    patches, seen = reader.varint(), set()
     for _ in range(patches):
-        band, row, col = (reader.varint() for _ in range(3))
+        band, row, col = place = tuple(reader.varint() for _ in range(3))
         if band >= len(samples) or row * block >= samples.shape[1] or col * block >= samples.shape[2]:
             raise DamagedFile("a residual lies outside its tile: the file is damaged")
+        if place in seen:  # five bytes would cost a block of work each time
+            raise DamagedFile("a block has two residuals: the file is damaged")
+        seen.add(place)
         step = reader.unpack("f")[0] if samples.dtype.kind == "f" else reader.varint()
         if not 0 <= step <= max(_WIDEST, 1 << 33):
             raise DamagedFile("a residual has an impossible step: the file is damaged")

@@ -12,6 +12,7 @@ from . import blocks, lossless, masks, residual
 from .control import Goal, code, joint
 from .errors import DamagedFile
 from .group import BandGroup, affine_of, padded_side, reconstruct
+from .limits import LARGEST_SIDE
 from .model import STRIDE, Model
 from .normalize import Affine
 from .qualitymap import latent_levels, map_from_residuals, map_residuals
@@ -224,7 +225,7 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     code = reader.unpack("B")[0]
     own = tuple(reader.varint() for _ in range(3))
     block = reader.varint() * STRIDE
-    if own != tuple(shape) or code >= len(DTYPES) or DTYPES[code] != dtype or not 0 < block < 1 << 31:
+    if own != tuple(shape) or code >= len(DTYPES) or DTYPES[code] != dtype or not 0 < block <= LARGEST_SIDE:
         raise DamagedFile("a tile does not fit its file: the file is damaged")
     bands, rows, cols = shape
     classes = masks.unpack(reader.part(), shape)

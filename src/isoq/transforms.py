@@ -25,7 +25,10 @@ class Transform:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         session = self._session or self._start()
-        return session.run(None, {"x": x})[0]
+        try:
+            return session.run(None, {"x": x})[0]
+        except Exception as error:  # the runtime has errors of its own, for memory too
+            raise WrongModel(f"the model's transform does not run: {str(error).splitlines()[0]}") from error
 
     def _start(self):
         import onnxruntime as ort

@@ -122,7 +122,7 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     load = {"magnitude": np.abs(a["own"].astype(float)).sum(1), "value": np.abs(a["own_value"].astype(float)).sum(1)}
     for term in _TERMS:
         start, channel, place, weight = (a[f"{term}_{part}"] for part in ("start", "channel", "place", "weight"))
-        ordered = start.shape == (channels + 1,) and start[0] == 0 and start[-1] == channel.size and (np.diff(start) >= 0).all()
+        ordered = start.shape == (channels + 1,) and start[0] == 0 and start[-1] == channel.size and (start[1:] >= start[:-1]).all()
         if not ordered or channel.ndim != 1 or not channel.shape == place.shape == weight.shape:
             raise ValueError(f"context model: {term} is not a list of entries by channel")
         owner = np.repeat(np.arange(channels), np.diff(start))

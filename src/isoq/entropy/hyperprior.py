@@ -76,7 +76,7 @@ class HyperpriorModel:
         take = lambda name, kind: [np.ascontiguousarray(arrays[f"hyper_{name}_{k}"], kind) for k in range(3)]  # noqa: E731
         self._synthesis = list(zip(take("weight", np.float64), take("bias", np.float64), map(int, arrays["hyper_shift"]), strict=True))
         self._analysis = list(zip(take("analysis_weight", np.float32), take("analysis_bias", np.float32), (1, 2, 2), strict=True))
-        self.latents, self.hidden = self._synthesis[2][0].shape[:2]
+        self.channels, self.hidden = self._synthesis[2][0].shape[:2]
         flat = lambda name: np.ascontiguousarray(arrays[f"hyper_{name}"])  # noqa: E731
         self._tables, self._side_tables = (flat("cdf"), flat("low_bits")), (flat("z_cdf"), flat("z_low_bits"))
         self._center = flat("z_center")[:, None, None]
@@ -141,7 +141,7 @@ class HyperpriorModel:
 
         The stream is the length of the first part (uint32, little-endian), z, latents. ValueError if y does not fit or is not finite.
         """
-        if y.shape != (self.latents, *levels.shape) or not np.isfinite(y).all():
+        if y.shape != (self.channels, *levels.shape) or not np.isfinite(y).all():
             raise ValueError("latents of the wrong shape, or not finite")
         rows, cols = levels.shape
         y = np.clip(y, -CONSTANTS["max_latent"], CONSTANTS["max_latent"])
@@ -170,5 +170,5 @@ class HyperpriorModel:
         main = decode_symbols(data[end:], self.table_indices(z, rows, cols).ravel(), *self._tables)
         if main is None or np.abs(main).max() > CONSTANTS["max_latent"]:
             raise DamagedFile("the latents are damaged")
-        q = main.reshape(self.latents, rows, cols)
+        q = main.reshape(self.channels, rows, cols)
         return q, q.astype(np.float32)

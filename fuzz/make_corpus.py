@@ -1,0 +1,92 @@
+"""Writes the seeds: python fuzz/make_corpus.py. Small files of every mode of tile, coded with the tiny model."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from tiny import Tiny
+
+from isoq.codec import ArraySource, Options, compress_to
+from isoq.description import Description
+from isoq.raster import open_source
+from isoq.target import Target
+
+_HERE = Path(__file__).parent
+_DATA = _HERE.parent / "tests" / "data"
+
+
+class _Masked(ArraySource):
+    """With a mask beside the bands, and metadata of every kind."""
+
+    def __init__(self, array: np.ndarray):
+        super().__init__(array)
+        with open_source(_DATA / "sentinel2.tif") as source:
+            of_a_file = source.description.metadata
+        points = [[0, 0, 1.5, 2.5, 0, "1", ""], [9, 9, 3.5, 4.5, 0, "2", ""]]
+        metadata = {
+            "transform": of_a_file["transform"],
+            "crs": of_a_file["crs"],
+            "mask": True,
+            "gcps": {"crs": "EPSG:4326", "points": points},
+        }
+        metadata |= {"tags": {"": {"A": "B"}, "json:J": {"json:J": "{}"}}, "colorinterp": ["gray"] + ["undefined"] * (len(array) - 1)}
+        self.description = Description(*array.shape, array.dtype.name, (None,) * len(array), metadata)
+
+    def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray:
+        return np.add.outer(np.arange(row, row + rows), np.arange(col, col + cols)) % 11 > 2
+
+
+def _crop(name: str, bands: int, side: int) -> np.ndarray:
+    with rasterio.open(_DATA / name) as dataset:
+        return dataset.read()[:bands, :side, :side]
+
+
+def images() -> dict[str, tuple]:
+    """Name -> source, target, options."""
+    rng, plain = np.random.default_rng(0), Options(block=16, tile=64, threads=1)
+    optical, landsat, radar = _crop("sentinel2.tif", 3, 90), _crop("landsat.tif", 1, 40), _crop("sentinel1.tif", 1, 48)
+    landsat = np.concatenate([landsat, landsat[:, ::-1], landsat // 3 + landsat.transpose(0, 2, 1) // 3])
+    holes = landsat.astype("float32")
+    holes[0, 3:9], holes[1, :, 4:6], holes[2, 7, 7] = np.nan, np.inf, -np.inf
+    codes = rng.integers(0, 5, (2, 20, 33)).astype("uint8")
+    wide = rng.integers(-(2**31), 2**31, (1, 18, 18)).astype("int32")
+    return {
+        "quality": (ArraySource(landsat), Target("quality", 0.01), plain),
+        "promise": (ArraySource(landsat), Target("mse", 2e4), plain),
+        "patched": (ArraySource(landsat[:1]), Target("mse", 9.0), plain),
+        "radar": (ArraySource(radar), Target("snr", 12.0), plain),
+        "nodata": (ArraySource(landsat, float(landsat[0, 0, 0])), Target("rmse", 200.0), plain),
+        "holes": (ArraySource(holes, float("nan")), Target("mse", 1e4), plain),
+        "masked": (_Masked(landsat), Target("mse", 1e4), plain),
+        "lossless": (ArraySource(codes), Target("mse", 1.0), Options(block=16, tile=64, threads=1, exact=(0, 1))),
+        "planes": (ArraySource(wide), Target("mse", 1.0), Options(block=16, tile=64, threads=1, exact=(0,))),
+        "wide": (ArraySource(wide), Target("mse", 1e15), plain),
+        "constant": (ArraySource(np.full((5, 1, 1), -3, "int16")), Target("mse", 1.0), plain),
+        "empty": (ArraySource(np.zeros((2, 17, 3), "uint8"), 0.0), Target("mse", 1.0), plain),
+        "targets": (ArraySource(landsat), Target("mse", 1e4), plain, lambda box, mse: _checkered(mse, box)),
+        "hyper": (ArraySource(landsat), Target("quality", 0.01), plain),
+        "hyper_radar": (ArraySource(radar), Target("snr", 12.0), plain),
+        "tiles": (ArraySource(optical), Target("psnr", 30.0), Options(block=32, tile=32, threads=1, single_pass=True)),
+    }
+
+
+def _checkered(mse: np.ndarray, box) -> np.ndarray:
+    grid = np.add.outer(np.arange(-(-box.rows // 16)), np.arange(-(-box.cols // 16))) % 2
+    return mse[:, None, None] * (1 + 3 * grid)
+
+
+def main() -> None:
+    """Write corpus/*.isoq."""
+    (_HERE / "corpus").mkdir(exist_ok=True)
+    for name, (source, target, options, *field) in images().items():
+        out = io.BytesIO()
+        compress_to(out, source, target, Tiny("hyperprior" if name.startswith("hyper") else "context"), options, lambda n: None, *field)
+        (_HERE / "corpus" / f"{name}.isoq").write_bytes(out.getvalue())
+        print(f"{name}: {len(out.getvalue())} bytes")
+
+
+if __name__ == "__main__":
+    main()

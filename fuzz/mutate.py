@@ -1,0 +1,239 @@
+"""Changes that reach the inner layers: fields are taken apart, changed and coded again, every length and checksum around them right."""
+
+from __future__ import annotations
+
+import lzma
+import random
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from structure import Chunk, Group, Tile, chunks_of, file_of
+from tiny import Tiny
+
+from isoq.errors import DamagedFile
+from isoq.group import padded_side
+from isoq.limits import padded_samples
+from isoq.lossless import _FILTERS
+from isoq.qualitymap import latent_levels, map_from_residuals
+from isoq.stream import Reader, Writer, pack_integers, unpack_integers
+from isoq.tile import DTYPES, LOSSLESS, NEURAL
+
+_INTEGERS = (
+    *range(4),
+    5,
+    8,
+    *(1 << k for k in (4, 6, 7, 8, 12, 16, 20, 26, 31, 33, 60, 63)),
+    *((1 << k) - 1 for k in (4, 7, 8, 16, 26, 32, 69)),
+)
+_NUMBERS = (-1, 0, 1, 2, 16, 64, 1.5, 2**31, 2**63, 10**400, 1e308, -1e308, 1e-320, float("nan"))
+_VALUES = (*_NUMBERS, None, True, False, "", "nan", "EPSG:1", "x" * 999, [], {}, [[]], [1, "a"], {"a": 1})
+_LARGEST_CHANGE, _LARGEST = (1 << 26) - 1, 1 << 18
+_BROKEN = (DamagedFile, ValueError, IndexError, TypeError, KeyError, OverflowError, ZeroDivisionError, zlib.error, lzma.LZMAError)
+
+
+def mutate_bytes(data: bytes, rng: random.Random) -> bytes:
+    """Flipped bits, other bytes, pieces dropped, doubled or moved."""
+    changed = bytearray(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 4, 16))):
+        at, size = rng.randrange(len(changed) + 1), rng.choice((1, 1, 2, 4, 4, 8, 40))
+        kind = rng.randrange(6)
+        if kind == 0 and at < len(changed):
+            changed[at] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            changed[at : at + size] = rng.randbytes(min(size, len(changed) - at))
+        elif kind == 2:
+            del changed[at : at + size]
+        elif kind == 3:
+            changed[at:at] = changed[at : at + size]
+        elif kind == 4:
+            changed[at:at] = rng.randbytes(size)
+        elif at < len(changed):
+            changed[at] = rng.choice((0, 1, 127, 128, 255))
+    return bytes(changed)
+
+
+def _integers(values: np.ndarray, rng: random.Random) -> np.ndarray:
+    """A few of them changed, mostly by little."""
+    changed = values.copy()
+    for _ in range(rng.choice((1, 1, 2, 8)) if len(changed) else 0):
+        by = rng.choice((1, -1, 3, -16, 64, -640, 1280, 30_000, -30_000, _LARGEST_CHANGE, -_LARGEST_CHANGE))
+        changed[rng.randrange(len(changed))] += by
+    return changed.clip(-_LARGEST_CHANGE, _LARGEST_CHANGE).astype(np.int32)
+
+
+def _recoded(data: bytes, sizes: tuple[int, ...], rng: random.Random) -> bytes:
+    """Entropy-coded integers, some changed."""
+    sequences = unpack_integers(data, *sizes)
+    at = rng.randrange(len(sequences))
+    sequences[at] = _integers(sequences[at], rng)
+    return pack_integers(*sequences)
+
+
+def _number(rng: random.Random, old: int) -> int:
+    return rng.choice(_INTEGERS) if rng.random() < 0.5 else max(0, old + rng.choice((-16, -1, 1, 7, 16)))
+
+
+def _shape(tile: Tile, model: Tiny, rng: random.Random) -> None:
+    name = rng.choice(("code", "bands", "rows", "cols", "block", "block"))
+    setattr(tile, name, _number(rng, getattr(tile, name)))
+
+
+def _mask(tile: Tile, model: Tiny, rng: random.Random) -> None:
+    if not tile.mask or rng.random() < 0.2:
+        classes = np.zeros(min(tile.bands * tile.rows * tile.cols, 1 << 16), np.uint8)
+        classes[: rng.randrange(len(classes) + 1)] = rng.randrange(7)
+        tile.mask = bytes([0]) + zlib.compress(classes.tobytes(), 1)
+    elif rng.random() < 0.3:
+        tile.mask = bytes([_number(rng, tile.mask[0]) & 255]) + tile.mask[1:]
+    else:
+        tile.mask = tile.mask[:1] + zlib.compress(mutate_bytes(zlib.decompress(tile.mask[1:]), rng), 1)
+
+
+def _targets(tile: Tile, model: Tiny, rng: random.Random) -> None:
+    tile.targets = _recoded(tile.targets, (tile.bands * tile.grid[0] * tile.grid[1],), rng)
+
+
+def _side(tile: Tile, model: Tiny, rng: random.Random) -> None:
+    tile.side = _recoded(tile.side, tile.sizes(), rng)
+
+
+def _groups(tile: Tile, model: Tiny, rng: random.Random) -> None:
+    at = rng.randrange(len(tile.groups))
+    group = tile.groups[at]
+    kind = rng.randrange(6)
+    if kind == 0:
+        group.together = _number(rng, group.together)
+    elif kind == 1:
+        group.mode = rng.randrange(8)
+    elif kind == 2:
+        tile.groups.insert(at, Group(group.together, group.mode, group.data, group.numbers[:]))
+    elif kind == 3 and len(tile.groups) > 1:
+        del tile.groups[at]
+    elif group.mode == NEURAL:
+        place = rng.randrange(len(group.numbers))
+        group.numbers[place] = rng.choice((-1, 1)) * _number(rng, abs(group.numbers[place]))
+    elif group.mode == LOSSLESS:
+        group.data = _lossless(group.data, np.dtype(DTYPES[tile.code]).itemsize, rng)
+    else:
+        group.data = mutate_bytes(group.data, rng)
+
+
+def _lossless(data: bytes, itemsize: int, rng: random.Random) -> bytes:
+    """A lossless band: its palette or its indices and planes changed, then compressed again."""
+    reader = Reader(data)
+    if not reader.unpack("B")[0]:
+        reader.take(reader.varint() * itemsize)
+    packed = reader.rest()
+    head, plain = data[: len(data) - len(packed)], lzma.decompress(packed, lzma.FORMAT_RAW, filters=_FILTERS)
+    if rng.random() < 0.3:
+        head = mutate_bytes(head, rng)
+    return head + lzma.compress(mutate_bytes(plain, rng), lzma.FORMAT_RAW, filters=_FILTERS)
+
+
+def _latents(tile: Tile, model: Tiny, rng: random.Random) -> None:
+    """Others, truly coded: a changed stream never ends as it should."""
+    which = rng.randrange(len(tile.latents))
+    size = tile.grid[0] * tile.grid[1]
+    own = unpack_integers(tile.side, *tile.sizes())[0][which * size : (which + 1) * size]
+    h, w = padded_side(tile.rows) // 16, padded_side(tile.cols) // 16
+    levels = latent_levels(map_from_residuals(own, tile.grid), 16 * tile.block, h, w)
+    draw = np.random.default_rng(rng.getrandbits(32))
+    y = draw.laplace(0, rng.choice((0.1, 1, 30, 1e3, 1e6)), (model.latents, h, w))
+    y[draw.random(y.shape) < rng.choice((0, 0.01, 0.5))] = rng.choice((1e7, -1e7, 8388608, -300))
+    tile.latents[which] = model.entropy.encode(y, levels)[0]
+
+
+def _stream(tile: Tile, model: Tiny, rng: random.Random) -> None:
+    """The stream itself, to words behind its end and other states."""
+    which = rng.randrange(len(tile.latents))
+    tile.latents[which] = mutate_bytes(tile.latents[which], rng)
+
+
+def _patches(tile: Tile, model: Tiny, rng: random.Random) -> None:
+    number, whole = 1 + rng.randrange(4), tile.code != 4
+    reader = Reader(tile.patches or b"\0")
+    out, count = Writer(), reader.varint()
+    out.varint(count + (number if rng.random() < 0.8 else _number(rng, number)))
+    out.data += reader.rest()
+    for _ in range(number):
+        for n in (tile.bands, *tile.grid):
+            out.varint(rng.randrange(n + 1) if rng.random() < 0.9 else _number(rng, n))
+        step = rng.choice((0, 1, 1, 3, 255, 1 << 31, (1 << 33) - 1, 1 << 33, 1 << 40, 1 << 69))
+        out.varint(step) if whole else out.pack("f", rng.choice((0.0, 1e-40, 0.5, 3.0, 1e37, float("inf"), float("nan"))))
+        values = _integers(np.zeros((16 * min(tile.block, 4)) ** 2, np.int32), rng)
+        out.part(rng.choice((b"", pack_integers(values), rng.randbytes(rng.choice((4, 512, 1024))))))
+    tile.patches = bytes(out.data)
+
+
+def _field(tile: Tile, model: Tiny, rng: random.Random) -> None:
+    """The bytes of a part, whatever they mean."""
+    name = rng.choice(("mask", "targets", "side", "patches", "tail"))
+    setattr(tile, name, mutate_bytes(getattr(tile, name), rng))
+
+
+_CHANGES: tuple[Callable[[Tile, Tiny, random.Random], None], ...] = (
+    _shape, _mask, _targets, _side, _side, _groups, _groups, _latents, _latents, _stream, _patches, _patches, _field,
+)  # fmt: skip
+
+
+def mutate_tile(data: bytes, model: Tiny, rng: random.Random) -> bytes:
+    """One to three fields changed; bytes that are no tile are changed as bytes."""
+    try:
+        tile = Tile.of(data, model.bands)
+    except _BROKEN:
+        return mutate_bytes(data, rng)
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        if not 0 < padded_samples(*tile.shape) <= _LARGEST:  # by an earlier change, and refused for that
+            break
+        try:
+            rng.choice(_CHANGES)(tile, model, rng)
+        except _BROKEN:  # what an earlier change left cannot be read, or there is no such field
+            continue
+    return tile.to_bytes()
+
+
+def _mutate_json(value: Any, rng: random.Random) -> Any:
+    """One place in it changed."""
+    if isinstance(value, dict | list) and value and rng.random() < 0.9:
+        key = rng.choice(list(value) if isinstance(value, dict) else range(len(value)))
+        kind, changed = rng.random(), value.copy()
+        if kind < 0.1:
+            del changed[key]
+        elif kind < 0.15 and isinstance(changed, list):
+            changed.append(changed[key])
+        else:
+            changed[key] = _mutate_json(value[key], rng)
+        return changed
+    if type(value) is int and rng.random() < 0.5:
+        return _number(rng, abs(value))
+    return rng.choice(_VALUES)
+
+
+def mutate_file(data: bytes, model: Tiny, rng: random.Random) -> bytes:
+    """One to three chunks changed, or the bytes of the file."""
+    chunks = chunks_of(data)
+    if not chunks or rng.random() < 0.05:
+        return mutate_bytes(data, rng)
+    indexed = rng.random() < 0.9
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        at = rng.randrange(len(chunks))
+        chunk = chunks[at]
+        kind = rng.random()
+        try:
+            if kind < 0.05:
+                chunks.insert(rng.randrange(len(chunks) + 1), Chunk(chunk.kind, chunk.payload))
+            elif kind < 0.1 and len(chunks) > 1:
+                del chunks[at]
+            elif kind < 0.15:
+                chunk.kind = mutate_bytes(chunk.kind, rng)[:4].ljust(4)
+            elif chunk.kind in (b"HEAD", b"meta", b"stat") and kind < 0.9:
+                chunk.set_json(_mutate_json(chunk.json(), rng))
+            elif chunk.kind == b"TILE":
+                chunk.payload = mutate_tile(chunk.payload, model, rng)
+            else:
+                chunk.payload = mutate_bytes(chunk.payload, rng)
+        except _BROKEN:
+            continue
+    return file_of(chunks, indexed)

@@ -1,0 +1,139 @@
+"""A file and a tile as their fields, to be changed and put together again, with all checksums and lengths right."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from isoq import blocks, masks
+from isoq.container import SIGNATURE
+from isoq.stream import Reader, Writer
+from isoq.tile import CONSTANT, DTYPES, LOSSLESS, MODES, NEURAL
+
+_FRAME = struct.Struct("<4sI")
+
+
+@dataclass
+class Group:
+    """Some bands of a tile: how many, mode, what follows: bytes (constants, a lossless band) or numbers (normalizations)."""
+
+    together: int
+    mode: int
+    data: bytes = b""
+    numbers: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Tile:
+    """The fields of a tile. tail: what stands behind them."""
+
+    code: int
+    bands: int
+    rows: int
+    cols: int
+    block: int
+    mask: bytes
+    targets: bytes
+    groups: list[Group]
+    side: bytes
+    latents: list[bytes]
+    check: int
+    patches: bytes
+    tail: bytes = b""
+
+    @classmethod
+    def of(cls, data: bytes, model_bands: int) -> Tile:
+        """Raises DamagedFile, IndexError where the bytes are no tile."""
+        reader = Reader(data)
+        code, sizes = reader.unpack("B")[0], [reader.varint() for _ in range(4)]
+        mask, targets, groups = reader.part(), reader.part(), []
+        while sum(group.together for group in groups) < sizes[0]:
+            group = Group(*divmod(reader.varint(), MODES))
+            if group.mode == CONSTANT:
+                group.data = reader.take(group.together * np.dtype(DTYPES[code]).itemsize)
+            elif group.mode == LOSSLESS:
+                group.data = reader.part()
+            elif group.mode == NEURAL:
+                group.numbers = [reader.signed() for _ in range(2 * model_bands)]
+            groups.append(group)
+        side = reader.part()
+        latents = [reader.part() for group in groups if group.mode == NEURAL]
+        return cls(code, *sizes, mask, targets, groups, side, latents, reader.unpack("I")[0], reader.part(), reader.rest())
+
+    def to_bytes(self) -> bytes:
+        out = Writer()
+        out.pack("B", self.code & 255)
+        for n in (self.bands, self.rows, self.cols, self.block):
+            out.varint(n)
+        out.part(self.mask)
+        out.part(self.targets)
+        for group in self.groups:
+            out.varint(group.together * MODES + group.mode)
+            if group.mode == LOSSLESS:
+                out.part(group.data)
+            else:
+                out.data += group.data
+            for n in group.numbers:
+                out.signed(n)
+        out.part(self.side)
+        for data in self.latents:
+            out.part(data)
+        out.pack("I", self.check & 0xFFFFFFFF)
+        out.part(self.patches)
+        return bytes(out.data) + self.tail
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.bands, self.rows, self.cols
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Block rows and columns."""
+        return blocks.count(self.rows, 16 * self.block), blocks.count(self.cols, 16 * self.block)
+
+    def sizes(self) -> tuple[int, int, int]:
+        """Lengths of the three sequences in `side`."""
+        valid = masks.unpack(self.mask, self.shape) == masks.VALID
+        neural = sum(group.mode == NEURAL for group in self.groups)
+        return neural * self.grid[0] * self.grid[1], self.bands, int((blocks.sums(valid, 16 * self.block) > 0).sum())
+
+
+@dataclass
+class Chunk:
+    kind: bytes
+    payload: bytes
+
+    def to_bytes(self) -> bytes:
+        return _FRAME.pack(self.kind, len(self.payload)) + self.payload + struct.pack("<I", zlib.crc32(self.kind + self.payload))
+
+    def json(self) -> dict:
+        return json.loads(zlib.decompress(self.payload[self.kind == b"HEAD" :]))
+
+    def set_json(self, value) -> None:
+        self.payload = self.payload[: self.kind == b"HEAD"] + zlib.compress(json.dumps(value).encode(), 1)
+
+
+def chunks_of(data: bytes) -> list[Chunk]:
+    """The chunks of a file, as far as they are whole."""
+    found, at = [], len(SIGNATURE)
+    while at + _FRAME.size <= len(data):
+        kind, size = _FRAME.unpack_from(data, at)
+        if at + _FRAME.size + size + 4 > len(data):
+            break
+        found.append(Chunk(kind, data[at + _FRAME.size : at + _FRAME.size + size]))
+        at += _FRAME.size + size + 4
+    return found
+
+
+def file_of(chunks: list[Chunk], indexed: bool = True) -> bytes:
+    """The file; with the index that belongs to its tiles, or as it is."""
+    if indexed:
+        sizes = [len(chunk.payload) for chunk in chunks if chunk.kind == b"TILE"]
+        for chunk in chunks:
+            if chunk.kind == b"INDX":
+                chunk.payload = np.array(sizes, "<u4").tobytes()
+    return SIGNATURE + b"".join(chunk.to_bytes() for chunk in chunks)

@@ -1,0 +1,123 @@
+"""What is run on every input: a tile decoded, and a file opened, read whole and described. Anything but an IsoqError is a finding."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rasterio.windows import Window
+from structure import Tile
+from tiny import Tiny
+
+from isoq import reader
+from isoq.api import Dataset
+from isoq.description import colours_of, in_namespaces, side_file
+from isoq.errors import DamagedFile, IsoqError
+from isoq.limits import padded_samples
+from isoq.reader import File
+from isoq.tile import decode_tile
+from isoq.window import cut
+
+reader.ordered = lambda function, items, threads: map(function, items)  # starting threads takes longer than these tiles
+warnings.simplefilter("error", RuntimeWarning)  # of numpy, such as for a NaN made an integer
+_LARGEST = 1 << 18  # padded samples: larger images are opened, but not decoded: that takes as long as they are large
+_SLOW = 10  # seconds
+_CORPUS = Path(__file__).parent / "corpus"
+
+
+@dataclass
+class Counts:
+    """Of the executions: how many reached entropy decoding, how many were decoded to the end."""
+
+    executions: int = 0
+    reached: int = 0
+    decoded: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A file of the corpus, and the first of its tiles, with what decoding it needs besides."""
+
+    model: Tiny
+    file: bytes
+    tile: bytes
+    nodata: tuple[float | None, ...]
+    shape: tuple[int, int, int]
+    dtype: str
+
+    @classmethod
+    def of(cls, data: bytes, models: dict[str, Tiny]) -> Seed:
+        opened = File(io.BytesIO(data))
+        box, d = opened.boxes[0], opened.description
+        nodata = d.nodata[box.band : box.band + box.bands]
+        return cls(models[opened.model_name], data, opened._container.tile(0), nodata, (box.bands, box.rows, box.cols), d.dtype)
+
+
+class Slow(Exception):
+    """An input that took too long."""
+
+
+class Targets:
+    """Runs inputs and counts. Raises what is a finding."""
+
+    def __init__(self) -> None:
+        models = {kind: Tiny(kind) for kind in ("context", "hyperprior")}
+        self.seeds = [Seed.of(path.read_bytes(), models) for path in sorted(_CORPUS.glob("*.isoq"))]
+        self.counts = Counts()
+
+    def tile(self, data: bytes, seed: Seed) -> str:
+        """Decode a tile; if only the checksum of its latents is wrong, with that set right."""
+        return self._counted(self._tile, data, seed)
+
+    def file(self, data: bytes, seed: Seed) -> str:
+        """What `decompress`, `info` and `decompress --window` do with a file."""
+        return self._counted(self._file, data, seed)
+
+    def _counted(self, run: Callable[[bytes, Seed], None], data: bytes, seed: Seed) -> str:
+        """What came of it: a message without numbers, empty if all was decoded."""
+        self.counts.executions += 1
+        reached, start = seed.model.entropy.reached, time.monotonic()
+        try:
+            run(data, seed)
+            self.counts.decoded += 1
+            outcome = ""
+        except IsoqError as error:
+            if "\n" in str(error):
+                raise ValueError("a message of several lines") from error
+            outcome = re.sub(r"'.*'|\(.*\)|\d", "", str(error))
+        finally:
+            self.counts.reached += seed.model.entropy.reached > reached
+        if time.monotonic() - start > _SLOW:
+            raise Slow(f"{time.monotonic() - start:.0f} s")
+        self.counts.outcomes[outcome] = self.counts.outcomes.get(outcome, 0) + 1
+        return outcome
+
+    def _tile(self, data: bytes, seed: Seed) -> None:
+        seed.model.entropy.check = 0
+        try:
+            tile = decode_tile(data, seed.nodata, seed.model, seed.shape, seed.dtype)
+        except DamagedFile as error:
+            if "checksum" not in str(error):
+                raise
+            parsed = Tile.of(data, seed.model.bands)
+            parsed.check = seed.model.entropy.check
+            tile = decode_tile(parsed.to_bytes(), seed.nodata, seed.model, seed.shape, seed.dtype)
+        if tile.samples.shape != seed.shape or tile.samples.dtype != np.dtype(seed.dtype):
+            raise ValueError("samples of another shape")
+
+    def _file(self, data: bytes, seed: Seed) -> None:
+        with Dataset(io.BytesIO(data), "data", seed.model) as dataset:
+            d = dataset.description
+            cut(d, Window(0, 0, 1, 1))
+            side_file(d, band_tags=True), in_namespaces(d), colours_of(d), dataset.transform, dataset.bounds
+            if padded_samples(d.bands, d.rows, d.cols) <= _LARGEST:
+                dataset.read()
+                dataset.read(1, ((0, 1), (0, 1)))
+            dataset.file.statistics()
