@@ -190,7 +190,9 @@ def decode_tile(data: bytes, expected: tuple, nodata: list[float | None], model:
     grid = -(-rows // block), -(-cols // block)
     inside = [(b, i, j) for b in range(bands) for i, j in np.ndindex(grid) if (classes[area(b, i, j, block)] == VALID).any()]
     side = fields.part()
-    maps, worst, below = integers(side, len(neural) * grid[0] * grid[1], bands, len(inside))
+    lossy = [band for group in neural for band in range(group.bands.start, group.bands.stop)]
+    inside = [at for at in inside if at[0] in lossy]
+    maps, worst, below = integers(side, len(neural) * grid[0] * grid[1], len(lossy), len(inside))
     h, w = (max(64, -(-n // 16) * 16) // 16 for n in (rows, cols))
     samples, check = np.zeros(shape, dtype), 0
     for group, own in zip(neural, maps.reshape(-1, *grid), strict=True):
@@ -213,10 +215,14 @@ def decode_tile(data: bytes, expected: tuple, nodata: list[float | None], model:
             samples[group.bands] = group.plane
     require(fields.at == len(data))
     errors = np.full((bands, *grid), np.nan)
+    for at in np.ndindex(errors.shape):
+        if (classes[area(*at, block)] == VALID).any():
+            errors[at] = 0
     for at, less in zip(inside, below.tolist(), strict=True):
-        s = int(np.cumsum(worst)[at[0]]) - less
+        s = int(np.cumsum(worst)[lossy.index(at[0])]) - less
         errors[at] = 2.0 ** (s / 64) if s > -25600 else 0
-    steps = np.cumsum(integers(targets, bands * grid[0] * grid[1])[0])
+    require(targets[:1] in (b"", b"\1"))
+    steps = np.cumsum(integers(targets[1:], bands * grid[0] * grid[1])[0])
     goals = 2.0 ** (steps.reshape(errors.shape) / 64)
     return Tile(shape, block, mask, classes, targets, groups, side, worst, below, layer, patches, samples, errors, steps, goals)
 
@@ -343,19 +349,24 @@ def limited(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def apply_patches(data: bytes, samples: np.ndarray, valid: np.ndarray, block: int) -> list[Patch]:
     """6.8"""
     fields, dtype, patches = Bytes(data), samples.dtype, []
-    for _ in range(fields.varint() if data else 0):
+    if not data:
+        return patches
+    for _ in range(fields.varint()):
         band, row, col = (fields.varint() for _ in range(3))
         step = fields.unpack("f") if dtype.kind == "f" else fields.varint()
-        at, values = area(band, row, col, block), fields.part()
-        inside, piece = valid[at], samples[at]
-        if step:
-            values = integers(values, int(inside.sum()))[0]
-            piece[inside] = limited(piece[inside].astype(np.float64) + values * float(step), dtype)
-        else:
-            values = np.frombuffer(values, dtype.newbyteorder("<"))
-            piece[inside] = values
+        number = int(valid[area(band, row, col, block)].sum())
+        values = np.frombuffer(fields.take(number * dtype.itemsize), dtype.newbyteorder("<")) if step == 0 else np.zeros(number, int)
         patches.append(Patch(band, row, col, step, values))
+    moved = integers(fields.part(), sum(len(patch.values) for patch in patches if patch.step))[0]
     require(fields.at == len(data))
+    for patch in patches:
+        at = area(patch.band, patch.row, patch.col, block)
+        inside, piece = valid[at], samples[at]
+        if patch.step:
+            patch.values, moved = moved[: len(patch.values)], moved[len(patch.values) :]
+            piece[inside] = limited(piece[inside].astype(np.float64) + patch.values * float(patch.step), dtype)
+        else:
+            piece[inside] = patch.values
     return patches
 
 

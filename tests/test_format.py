@@ -111,7 +111,7 @@ def test_coding_again_gives_the_same_bytes(path, monkeypatch):
         for number in (*tile.shape, tile.block // 16):
             out.varint(number)
         out.part(tile.mask)
-        out.part(pack_integers(np.diff(tile.steps, prepend=0)))
+        out.part(tile.targets[:1] + pack_integers(np.diff(tile.steps, prepend=0)))
         for group in tile.groups:
             out.varint(8 * (group.bands.stop - group.bands.start) + group.mode)
             for number in (number for pair in group.normalization for number in pair):

@@ -91,7 +91,9 @@ def pack(patches: list[Patch], dtype: np.dtype) -> bytes:
         for n in (p.band, p.row, p.col):
             out.varint(n)
         out.pack("f", p.step) if dtype.kind == "f" else out.varint(int(p.step))
-        out.part(pack_integers(p.values) if p.step else p.values.astype(dtype.newbyteorder("<")).tobytes())
+        if not p.step:
+            out.data += p.values.astype(dtype.newbyteorder("<")).tobytes()
+    out.part(pack_integers(np.concatenate([np.zeros(0, np.int64), *(p.values for p in patches if p.step)])))
     return bytes(out.data)
 
 
@@ -100,8 +102,9 @@ def unpack_onto(data: bytes, samples: np.ndarray, valid: np.ndarray, block: int)
     if not data:
         return 0
     reader = Reader(data)
-    patches, seen = reader.varint(), set()
-    for _ in range(patches):
+    stepped: list[tuple[tuple, float, int]] = []
+    seen = set()
+    for _ in range(reader.varint()):
         band, row, col = place = tuple(reader.varint() for _ in range(3))
         if band >= len(samples) or row * block >= samples.shape[1] or col * block >= samples.shape[2]:
             raise DamagedFile("a residual lies outside its tile: the file is damaged")
@@ -112,10 +115,15 @@ def unpack_onto(data: bytes, samples: np.ndarray, valid: np.ndarray, block: int)
         if not 0 <= step <= max(_WIDEST, 1 << 33):
             raise DamagedFile("a residual has an impossible step: the file is damaged")
         at = (band, *area(row, col, block))
-        data, number = reader.part(), int(valid[at].sum())
-        if step == 0 and len(data) != number * samples.itemsize:
-            raise DamagedFile("a residual has the wrong size: the file is damaged")
-        values = unpack_integers(data, number)[0] if step else np.frombuffer(data, samples.dtype.newbyteorder("<"))
-        samples[at] = apply(samples[at], valid[at], values, step)
+        number = int(valid[at].sum())
+        if step:
+            stepped.append((at, step, number))
+        else:
+            values = np.frombuffer(reader.take(number * samples.itemsize), samples.dtype.newbyteorder("<"))
+            samples[at] = apply(samples[at], valid[at], values, 0)
+    values = unpack_integers(reader.part(), sum(number for _, _, number in stepped))[0]
     reader.end()
-    return patches
+    for at, step, number in stepped:
+        samples[at] = apply(samples[at], valid[at], values[:number], step)
+        values = values[number:]
+    return len(seen)

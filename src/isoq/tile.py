@@ -70,6 +70,7 @@ def encode_tile(
     out.part(targets)
     decoded = np.zeros_like(samples)
     sides, streams, headers, check, beyond, calm = [], [], Writer(), 0, 0, 0
+    lossy = np.zeros(bands, bool)
     groups = _groups(bands, model.bands, exact)
     for bunch in groups:
         size = bunch.stop - bunch.start
@@ -85,6 +86,7 @@ def encode_tile(
             decoded[bunch] = constant[:, None, None]
         if mode != NEURAL:
             continue
+        lossy[bunch] = True
         index = np.minimum(np.arange(bunch.start, bunch.start + model.bands), bunch.stop - 1)
         group = BandGroup(samples[index], valid[index], model, block)
         coded = code(group, goal, None if mse is None else mse[index])
@@ -106,7 +108,7 @@ def encode_tile(
     report.beyond, report.calm, report.patched, report.patch_bytes = beyond, calm, len(patches), len(layer)
     out.data += headers.data
     levels = np.concatenate(sides) if sides else np.zeros(0, np.int32)
-    out.part(pack_integers(levels, *_error_codes(report.per_block)))
+    out.part(pack_integers(levels, *_error_codes(report.per_block[lossy])))
     for data in streams:
         out.part(data)
     out.pack("I", check)
@@ -129,13 +131,13 @@ def _groups(bands: int, together: int, exact: Container[int]) -> list[slice]:
 
 def _targets(goal: Goal, grid: tuple[int, int, int]) -> tuple[np.ndarray | None, bytes]:
     """Targets per band and block, and how the tile keeps them: not at all where all blocks of a band have the same, which the file's header
-    tells; else rounded down to 1/ERROR_STEPS octave, each as the difference to the block before."""
+    tells; else a 1, and they, rounded down to 1/ERROR_STEPS octave, each as the difference to the block before."""
     if goal.mse is None:
         return None, b""
     if goal.mse.shape[1:] == (1, 1) and not goal.varied:
         return np.broadcast_to(goal.mse, grid), b""
     steps = np.floor(ERROR_STEPS * np.log2(goal.mse) + 1e-9).astype(np.int64)
-    return np.exp2(steps / ERROR_STEPS), pack_integers(np.diff(steps.ravel(), prepend=0))
+    return np.exp2(steps / ERROR_STEPS), b"\1" + pack_integers(np.diff(steps.ravel(), prepend=0))
 
 
 def _patch(
@@ -185,24 +187,26 @@ def measure(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block:
 
 
 def _error_codes(per_block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Errors of blocks (bands, block rows, block cols) as integers, log2 in 1/ERROR_STEPS octave: the worst block of each band, as the
-    difference to the band before, and how far below it each block with valid pixels is."""
-    worst, below = [], []
+    """Errors of the blocks of lossy bands (bands, block rows, block cols) as integers, log2 in 1/ERROR_STEPS octave: the worst block of
+    each band, as the difference to the band before, and how far below it each block with valid pixels is."""
+    worst, below = [], [np.zeros(0, np.int64)]
     for errors in (band[~np.isnan(band)] for band in per_block):
         with np.errstate(divide="ignore"):
             steps = np.rint(ERROR_STEPS * np.log2(errors)).clip(_NO_ERROR, None).astype(np.int64)
-        worst.append(steps.max(initial=_NO_ERROR))
+        worst.append(int(steps.max(initial=_NO_ERROR)))
         below.append(worst[-1] - steps)
-    return np.diff(worst, prepend=0), np.concatenate(below)
+    return np.diff(np.array(worst, np.int64), prepend=0), np.concatenate(below)
 
 
-def _recorded(worst: np.ndarray, below: np.ndarray, valid: np.ndarray, block: int) -> TileReport:
-    """The report as `_error_codes` keeps it: block errors within half of 1/ERROR_STEPS octave of what was measured, the error of a band as
-    their mean."""
-    number = blocks.sums(valid, block)
-    steps = np.broadcast_to(np.cumsum(worst, dtype=np.int64)[:, None, None], number.shape)[number > 0] - below
-    per_block = np.full(number.shape, np.nan)
-    per_block[number > 0] = np.where(steps <= _NO_ERROR, 0.0, np.exp2(np.clip(steps, _NO_ERROR, -_NO_ERROR) / ERROR_STEPS))
+def _recorded(worst: np.ndarray, below: np.ndarray, lossy: np.ndarray, number: np.ndarray) -> TileReport:
+    """The report as `_error_codes` keeps it: block errors within half of 1/ERROR_STEPS octave of what was measured, none in bands that are
+    not lossy (bands,), the error of a band as their mean. number: valid pixels (bands, block rows, block cols)."""
+    there = (number > 0) & lossy[:, None, None]
+    of_band = np.zeros(len(lossy), np.int64)
+    of_band[lossy] = np.cumsum(worst, dtype=np.int64)
+    steps = np.broadcast_to(of_band[:, None, None], number.shape)[there] - below
+    per_block = np.where(number > 0, 0.0, np.nan)
+    per_block[there] = np.where(steps <= _NO_ERROR, 0.0, np.exp2(np.clip(steps, _NO_ERROR, -_NO_ERROR) / ERROR_STEPS))
     return TileReport(np.nansum(per_block * number, (1, 2)), number.sum((1, 2)), per_block)
 
 
@@ -254,15 +258,16 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
         groups.append(bunch)
         first = bunch.stop
     size = grid[0] * grid[1]
-    there = int((blocks.sums(valid, block) > 0).sum())
-    residuals, worst, below = unpack_integers(reader.part(), len(neural) * size, bands, there)
-    report = _recorded(worst, below, valid, block)
+    number, lossy = blocks.sums(valid, block), np.zeros(bands, bool)
+    for bunch, _ in neural:
+        lossy[bunch] = True
+    residuals, worst, below = unpack_integers(reader.part(), len(neural) * size, int(lossy.sum()), int((number[lossy] > 0).sum()))
+    report = _recorded(worst, below, lossy, number)
     if targets:
-        steps = np.cumsum(unpack_integers(targets, bands * size)[0], dtype=np.int64).reshape(bands, *grid)
+        steps = np.cumsum(unpack_integers(targets[1:], bands * size)[0], dtype=np.int64).reshape(bands, *grid)
         report.target = np.exp2(steps.clip(-(1 << 14), 1 << 14) / ERROR_STEPS)
     latents, check = [], 0
-    for number, (bunch, affine) in enumerate(neural):
-        own = residuals[number * size : (number + 1) * size]
+    for own, (bunch, affine) in zip(residuals.reshape(len(neural), size), neural, strict=True):
         levels = latent_levels(map_from_residuals(own, grid), block, padded_side(rows) // STRIDE, padded_side(cols) // STRIDE)
         q, near = model.entropy.decode(reader.part(), levels)
         check = zlib.crc32(q.astype("<i4", copy=False), check)

@@ -85,7 +85,7 @@ def described() -> Case:
         "crs": "EPSG:32633",
         "transform": [30.0, 0.0, 500_000.0, 0.0, -30.0, 5_000_000.0],
         "gcps": {"crs": "EPSG:4326", "points": [[0.0, 0.0, 15.0, 45.0, 0.0, "1", ""]]},
-        "rpcs": {"height_off": 100.0},
+        "rpcs": {"height_off": 100.0, "line_off": 32.0, "samp_off": 40.0},
         "tags": {"": {"AREA_OR_POINT": "Point"}, "json:note": {"json:note": "{}"}},
         "band_tags": [{"": {"wavelength": "865"}}],
         "descriptions": ["B5"],
