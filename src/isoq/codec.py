@@ -228,15 +228,14 @@ class Summary:
         self._statistics.merge(statistics, bands)
         for name in self._counts:
             self._counts[name] += getattr(report, name)
-        relative = report.per_block if report.target is None else report.per_block / report.target
-        self._promised |= report.target is not None
+        relative = report.per_block if report.relative is None else report.relative
+        self._promised |= report.relative is not None
         self._blocks.append(relative[~np.isnan(relative)].astype(np.float32))
 
     def to_dict(self) -> dict:
-        """JSON: mse, variance and valid pixels per band; of the blocks their number and percentiles of MSE / target (of MSE without a
-        target), how many lie above their target, for how many the model's best
-        quality was not enough and for how many its lowest was too good, and how many bytes patch how
-        many of them."""
+        """JSON: mse, variance and valid pixels per band; of the blocks (of bands coded jointly, one for all of them) their number and
+        percentiles of MSE / target, or of MSE without a target; how many lie above their target, for how many the model's best quality was
+        not enough and for how many its lowest too good, how many are patched and the bytes of that."""
         per_block = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
         result = {
             "mse": _significant(self._squared / np.maximum(self._pixels, 1)),

@@ -15,7 +15,7 @@ CORRECTIONS = 3
 # Below this many times the error of the unquantized autoencoder, that error is worth removing: it costs rate long before it is the target.
 REFINE = 150
 # The controller aims between 0.98 and 1.00 of the target: at the middle, less where this was its last chance.
-_AIM, _LAST_AIM, _LEAST = 0.995, 0.98, 0.975
+_AIM, _LAST_AIM, LEAST = 0.995, 0.98, 0.975
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _corrected(levels: np.ndarray, reached: np.ndarray, slope: np.ndarray, group
     """New levels for the blocks whose error over target is not where it should be. The last time, only blocks above their target move, so
     that no neighbour suffers."""
     above = reached > 1
-    wrong = above if last else above | (reached < _LEAST)
+    wrong = above if last else above | (reached < LEAST)
     aim = np.log2(_LAST_AIM if last else _AIM)
     with np.errstate(divide="ignore", invalid="ignore"):
         step = (aim - np.log2(np.maximum(reached, 1e-9))) / slope

@@ -38,6 +38,7 @@ def affine_of(exponent: int, offset: int) -> Affine:
 def to_type(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """float64 digital numbers, which are overwritten -> `dtype`, rounded and limited to its range."""
     limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    np.copyto(x, 0, where=np.isnan(x))  # a trained synthesis may overflow; the residual layer puts right what is wrong then
     if dtype.kind != "f":
         np.rint(x, out=x)
     return np.clip(x, limits.min, limits.max, out=x).astype(dtype)

@@ -10,6 +10,7 @@ import numpy as np
 from .errors import BadInput
 
 ERRORS = ("mse", "rmse", "psnr", "snr")
+_LEAST = 1e-300  # squared digital numbers, below which quotients of errors are none
 KINDS = (*ERRORS, "quality", "bitrate")
 
 
@@ -89,6 +90,8 @@ class Target:
                 raise ValueError(f"{self.kind} is not an error")
         if not np.isfinite(mse).all():
             raise BadInput(f"--{self.kind} {_text(value)}: an error too large for any image; check the value")
+        if (mse < _LEAST).any():
+            raise BadInput(f"--{self.kind} {_text(value)}: an error too small for any image; check the value")
         return mse
 
 

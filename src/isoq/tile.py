@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import blocks, lossless, masks, residual
-from .control import Goal, code, joint
+from .control import LEAST, Goal, code, joint, ratio
 from .errors import DamagedFile
 from .group import BandGroup, affine_of, padded_side, reconstruct
 from .limits import LARGEST_SIDE
@@ -29,13 +29,15 @@ _NO_ERROR = -400 * ERROR_STEPS  # stands for none at all; squared errors of floa
 class TileReport:
     """What the encoder measured, after rounding to the image's type: squared error and valid pixels per band (bands,), mean squared
     error per block (bands, block rows, block cols; NaN without valid pixels), the targets of the blocks (same shape; None where all of
-    a band have the same, or there are none). Of the blocks: how many the network's best quality was not enough for, for how many
+    a band have the same, or there are none), and error / target as it is promised, of every group of bands that is not lossless
+    (groups, block rows, block cols; the encoder only). Of the blocks: how many the network's best quality was not enough for, for how many
     its lowest was too good, how many were patched by the residual layer, and the bytes that took."""
 
     squared: np.ndarray
     pixels: np.ndarray
     per_block: np.ndarray
     target: np.ndarray | None = None
+    relative: np.ndarray | None = None
     beyond: int = 0
     calm: int = 0
     patched: int = 0
@@ -93,8 +95,9 @@ def encode_tile(
         check = zlib.crc32(coded.latents.astype("<i4", copy=False), check)
         decoded[bunch] = coded.decoded[:size]
         if mse is not None:
-            beyond += int((coded.levels == model.highest).sum())
-            calm += int((coded.levels == model.lowest).sum())
+            reached = ratio(group, coded.decoded, mse[index], block, goal.per_band)
+            beyond += int(((coded.levels == model.highest) & (reached > 1)).sum())
+            calm += int(((coded.levels == model.lowest) & (reached < LEAST)).sum())
         for numbers in group.codes:
             headers.signed(numbers[0])
             headers.signed(numbers[1])
@@ -114,6 +117,9 @@ def encode_tile(
     out.pack("I", check)
     out.part(layer)
     report.per_block[[band in exact for band in range(bands)]] = np.nan
+    if mse is not None:
+        held = [joint(report.per_block[bunch] / mse[bunch], goal.per_band) for bunch in groups if bunch.start not in exact]
+        report.relative = np.array(held).reshape(-1, *report.per_block.shape[1:])
     return bytes(out.data), report
 
 

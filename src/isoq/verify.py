@@ -7,13 +7,13 @@ from functools import partial
 
 import numpy as np
 
-from . import blocks
+from . import blocks, masks
 from .codec import Progress, Readable, read_pixels
 from .control import joint
 from .errors import BadInput
 from .model import Model
 from .reader import File
-from .target import BandStatistics
+from .target import BandStatistics, Target
 from .tile import ERROR_STEPS, measure
 
 _NOISE = 2e-6  # how far decoded pixels differ between two devices, in standard deviations of the band; ten times what was seen
@@ -32,16 +32,24 @@ def verify_against(file: File, source: Readable, model: Model, threads: int, pro
         raise BadInput(f"{file.name}: the image to compare with has another size or number of bands; give the original")
     if source.description.dtype != d.dtype:
         raise BadInput(f"{file.name}: the image to compare with is {source.description.dtype}, not {d.dtype}; give the original")
+    squared, signal = np.zeros(d.bands), BandStatistics.empty(d.bands)
     for box, tile in file.tiles(model, threads):
-        original = replace(read_pixels(source, box), nodata=d.nodata[box.band : box.band + box.bands])
+        bands = slice(box.band, box.band + box.bands)
+        original = replace(read_pixels(source, box), nodata=d.nodata[bands])
         if not np.array_equal(original.valid, tile.valid):
             problems.append(f"tile at row {box.row}, column {box.col}: other pixels are masked than in the original")
             continue
+        special = [masks.classify(samples, original.nodata, tile.mask) for samples in (original.samples, tile.samples)]
+        if not np.array_equal(*special):
+            problems.append(f"tile at row {box.row}, column {box.col}: infinities, NaN or nodata are not those of the original")
         for band in (b - 1 - box.band for b in file.header.get("lossless", ()) if box.band < b <= box.band + box.bands):
             if not np.array_equal(original.samples[band], tile.samples[band], equal_nan=True):
                 problems.append(f"tile at row {box.row}, column {box.col}: lossless band {box.band + band + 1} is not the original")
         found = measure(original.samples, tile.samples, tile.valid, file.header["block"])
-        noise = _NOISE * np.sqrt(BandStatistics.of(original.samples, tile.valid).variance)[:, None, None]
+        squared[bands] += found.squared
+        statistics = BandStatistics.of(original.samples, tile.valid)
+        signal.merge(statistics, bands)
+        noise = _NOISE * np.sqrt(statistics.variance)[:, None, None]
         elsewhere = partial(_elsewhere, pixels=blocks.sums(tile.valid, file.header["block"]), noise=noise, unit=unit)
         recorded = tile.report.per_block
         slack = elsewhere(recorded)
@@ -49,12 +57,27 @@ def verify_against(file: File, source: Readable, model: Model, threads: int, pro
         if false.any():
             problems.append(f"tile at row {box.row}, column {box.col}: the recorded error of {int(false.sum())} blocks is not true")
         if closed:
-            limits = shared[box.band : box.band + box.bands, None, None] if tile.report.target is None else tile.report.target
+            limits = shared[bands, None, None] if tile.report.target is None else tile.report.target
             relative = found.per_block / (limits + elsewhere(limits))
             broken = np.array([joint(relative[bunch], file.header.get("per_band", False)) for bunch in tile.groups]) > 1
             if broken.any():
                 problems.append(f"tile at row {box.row}, column {box.col}: {int(broken.sum())} blocks are above their target")
         progress(box.bands * box.rows * box.cols)
+    return problems + ([] if problems else _of_summary(file, squared / np.maximum(signal.pixels, 1), signal))
+
+
+def _of_summary(file: File, mse: np.ndarray, signal: BandStatistics) -> list[str]:
+    """What is not true in the summary: the error of a band, or the target that follows from what was asked for."""
+    said, d, problems = file.statistics(), file.description, []
+    slack = _elsewhere(mse, signal.pixels, _NOISE * np.sqrt(signal.variance), 0 if np.dtype(d.dtype).kind == "f" else 1)
+    if (np.abs(np.array(said["mse"]) - mse) > slack).any():
+        problems.append("the recorded error of a band is not true")
+    asked = file.header["target"]
+    if "target_mse" in said and not asked.get("varied"):
+        target = Target(asked["kind"], asked["value"], asked.get("peak"), asked.get("physical", False))
+        wanted = target.mse_per_band(signal, np.dtype(d.dtype), d.metadata.get("scales"))
+        if not np.allclose(said["target_mse"], wanted, rtol=1e-5):
+            problems.append("the recorded target is not what was asked for")
     return problems
 
 

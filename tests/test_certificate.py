@@ -1,0 +1,112 @@
+"""What a file says of itself has to be true, and is looked at again."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from cases import crop, model, terrain
+
+from isoq.codec import ArraySource, Options, compress_to
+from isoq.container import ContainerReader, ContainerWriter
+from isoq.control import joint
+from isoq.errors import BadInput
+from isoq.group import to_type
+from isoq.reader import File
+from isoq.target import Target
+from isoq.tile import TileReport
+from isoq.verify import verify_against
+
+
+def coded(image: np.ndarray, target: Target, nodata: float | None = None, **options) -> tuple[dict, bytes]:
+    out = io.BytesIO()
+    summary = compress_to(out, ArraySource(image, nodata), target, model(), Options(**options))
+    return summary, out.getvalue()
+
+
+def rewritten(data: bytes, edit) -> File:
+    """The file with another header and summary, its checksums right; edit(header, summary) changes them."""
+    old, out = ContainerReader(io.BytesIO(data)), io.BytesIO()
+    header, summary = dict(old.header), dict(old.statistics())
+    edit(header, summary)
+    writer = ContainerWriter(out, header, old.metadata, len(old.sizes))
+    for number in range(len(old.sizes)):
+        writer.tile(old.tile(number))
+    writer.finish(summary)
+    return File(io.BytesIO(out.getvalue()))
+
+
+def lower_error(header, summary):
+    summary["mse"] = [value / 10 for value in summary["mse"]]
+
+
+def easier_target(header, summary):
+    summary["target_mse"] = [100 * value for value in summary["target_mse"]]
+
+
+def closed(header, summary):
+    header["loop"] = "closed"
+
+
+@pytest.mark.parametrize(("edit", "words"), [(lower_error, "error of a band"), (easier_target, "target"), (closed, "above their target")])
+def test_a_forged_summary_is_found_out(edit, words):
+    image = crop("landsat.tif")
+    _, data = coded(image, Target("snr", 30), single_pass=True)
+    assert verify_against(File(io.BytesIO(data)), ArraySource(image), model(), 1) == []
+    problems = verify_against(rewritten(data, edit), ArraySource(image), model(), 1)
+    assert any(words in problem for problem in problems)
+
+
+def test_infinities_are_compared_too():
+    image = terrain(1, 70, 80, "float32")
+    image[0, 3, 4] = np.inf
+    _, data = coded(image, Target("mse", 20.0))
+    other = image.copy()
+    other[0, 3, 4] = -np.inf
+    file = File(io.BytesIO(data))
+    assert verify_against(file, ArraySource(image), model(), 1) == []
+    assert any("infinities" in problem for problem in verify_against(file, ArraySource(other), model(), 1))
+
+
+def test_masked_blocks_are_not_called_better_than_asked():
+    image = terrain(1, 256, 256, "uint16")
+    image[0, :, :128] = 0
+    summary, _ = coded(image, Target("mse", 400.0), 0)
+    assert summary["blocks"] == 8
+    assert summary["calm"] == 0
+
+
+def test_flat_blocks_are():
+    image = terrain(1, 128, 128, "uint16")
+    image[0, :, :64] = 500 + np.arange(128)[:, None] % 2
+    summary, _ = coded(image, Target("mse", 400.0))
+    assert summary["calm"] == 2
+
+
+def test_bands_coded_jointly_are_held_to_their_mean():
+    relative = np.array([[[1.2]], [[0.6]]])
+    assert joint(relative, per_band=False).tolist() == [[pytest.approx(0.9)]]
+    assert joint(relative, per_band=True).tolist() == [[1.2]]
+    from isoq.codec import Summary
+    from isoq.target import BandStatistics
+
+    summary = Summary(2, np.ones(2))
+    report = TileReport(np.ones(2), np.ones(2), relative, relative=joint(relative, per_band=False)[None])
+    summary.add(report, BandStatistics.empty(2), slice(0, 2))
+    assert summary.to_dict()["above"] == 0
+    assert summary.to_dict()["blocks"] == 1
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float32"])
+def test_what_overflowed_in_a_synthesis_becomes_a_number(dtype):
+    values = to_type(np.array([np.nan, np.inf, -np.inf, 3.0]), np.dtype(dtype))
+    assert np.isfinite(values.astype(float)).all()
+    assert values[0] == 0
+    assert values[3] == 3
+
+
+@pytest.mark.parametrize("target", [Target("rmse", 1e-170), Target("snr", 4000)])
+def test_a_target_below_all_numbers_is_refused(target):
+    with pytest.raises(BadInput, match="too small"):
+        coded(terrain(1, 64, 64, "uint16"), target)
