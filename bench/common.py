@@ -181,10 +181,13 @@ def save(name: str, rows: list[Row], model: Model) -> None:
         writer.writeheader()
         writer.writerows({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()} for row in rows)
     packages = ("isoq", "numpy", "onnxruntime", "rasterio", "imagecodecs")
-    commit = subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    git = ["git", "-C", HERE.parent]
+    commit = subprocess.run([*git, "describe", "--always"], capture_output=True, text=True).stdout.strip()
+    code = [*git, "status", "--porcelain", "--", "src", "bench/*.py", "pyproject.toml"]  # results and texts may differ
+    dirty = bool(subprocess.run(code, capture_output=True, text=True).stdout)
     facts = {
         "command": " ".join(["python", f"bench/{name}.py", *sys.argv[1:]]),
-        "commit": commit.stdout.strip(),
+        "commit": commit + ("-dirty" if dirty else ""),
         "model": [model.name, model.identity],
         "machine": {"cpu": _cpu(), "cores": os.cpu_count()},
         "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},

@@ -22,7 +22,6 @@ from .limits import LARGEST_TEXT, check_tiling
 
 SIGNATURE = b"\x89ISQ\r\n\x1a\n"
 VERSION = 1
-MEDIA_TYPE = "application/x-isoq"
 _LARGEST_HEADER = 1 << 28
 _FRAME = struct.Struct("<4sI")
 

@@ -33,9 +33,6 @@ from .common import (
     refuse_duplicates,
 )
 
-_CACHE = (
-    256 << 20
-)  # bytes that GDAL may hold: a row of tiles, so that blocks on their borders are not decoded twice; its default is a share of all memory
 _EXAMPLES = """examples:
   isoq compress scene.tif --mse 25
   isoq compress 'scenes/*.tif' --snr 35 --out archive
