@@ -11,6 +11,7 @@ import json
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import BinaryIO
@@ -24,6 +25,7 @@ VERSION = 1
 MEDIA_TYPE = "application/x-isoq"
 _LARGEST_HEADER = 1 << 28
 _FRAME = struct.Struct("<4sI")
+_NAMES = {b"meta": "metadata"}
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,21 @@ def overhead(header: dict, metadata: dict, tiles: int, statistics: dict) -> int:
 class ContainerReader:
     """Reads header and index at once, tiles on demand. Raises DamagedFile, its message without the file's name."""
 
-    def __init__(self, stream: BinaryIO):
+    def __init__(self, stream: BinaryIO, on_damage: Callable[[str, DamagedFile], None] | None = None):
+        """on_damage: called with the name of a part in front of the index that can be done without and has a wrong checksum, and the error;
+        without it the error is raised."""
         self._stream = stream
         if stream.read(len(SIGNATURE)) != SIGNATURE:
-            raise DamagedFile("not an .isoq file")
+            raise DamagedFile("not an .isoq file; check the name")
         self.metadata: dict = {}
         while True:
-            kind, payload = _next(stream)
+            try:
+                kind, payload = _next(stream)
+            except _WrongChecksum as error:
+                if error.kind[:1].isupper() or on_damage is None:
+                    raise
+                on_damage(_NAMES.get(error.kind, f"part '{_text(error.kind)}'"), error)
+                continue
             if kind == b"HEAD":
                 if payload[:1] != bytes([VERSION]):
                     raise DamagedFile(
@@ -112,8 +122,10 @@ class ContainerReader:
                     raise DamagedFile("the index has an impossible size: the file is damaged")
                 self.sizes = np.frombuffer(payload, "<u4").astype(np.int64)
                 break
+            elif kind in (b"TILE", b"IEND"):
+                raise DamagedFile("the index is missing: the file is damaged")
             elif kind[:1].isupper():
-                raise DamagedFile(f"holds a part '{kind.decode('ascii', 'replace')}' that this isoq does not know; upgrade isoq")
+                raise _unknown(kind)
         if not hasattr(self, "header"):
             raise DamagedFile("the header is missing: the file is damaged")
         starts = stream.tell() + np.concatenate([[0], np.cumsum(self.sizes + _FRAME.size + 4)])
@@ -137,8 +149,24 @@ class ContainerReader:
             if kind == b"stat":
                 found = _unpack_json(payload)
             elif kind[:1].isupper():
-                raise DamagedFile(f"holds a part '{kind.decode('ascii', 'replace')}' that this isoq does not know; upgrade isoq")
+                raise _unknown(kind)
         return found
+
+
+class _WrongChecksum(DamagedFile):
+    """A chunk that was altered; the stream stands behind it."""
+
+    def __init__(self, kind: bytes):
+        super().__init__(f"a checksum is wrong (part '{_text(kind)}'): the file is damaged")
+        self.kind = kind
+
+
+def _unknown(kind: bytes) -> DamagedFile:
+    return DamagedFile(f"holds a part '{_text(kind)}' that this isoq does not know; upgrade isoq")
+
+
+def _text(kind: bytes) -> str:
+    return ascii(kind.decode("latin-1"))[1:-1]
 
 
 def _next(stream: BinaryIO, expected: int | None = None) -> tuple[bytes, bytes]:
@@ -154,7 +182,7 @@ def _next(stream: BinaryIO, expected: int | None = None) -> tuple[bytes, bytes]:
     if len(payload) != size or len(check) != 4:
         raise DamagedFile("the file ends too early: it is truncated")
     if struct.unpack("<I", check)[0] != zlib.crc32(kind + payload):
-        raise DamagedFile(f"a checksum is wrong (part '{kind.decode('ascii', 'replace')}'): the file is damaged")
+        raise _WrongChecksum(kind)
     return kind, payload
 
 

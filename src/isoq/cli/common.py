@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..errors import BadInput
 from ..lossless import categorical
 from ..parts import Part, extract
 from ..raster import Source, create_sink, default_suffix, open_source
+from ..reader import Lost
 from ..remote import Url
 
 TARGET_HELP = {
@@ -167,6 +169,22 @@ def bar(total: int, name: str, options: argparse.Namespace) -> tqdm:
     """A progress bar over samples; silent where standard error is no terminal."""
     hidden = options.quiet or options.json
     return tqdm(total=total, desc=name, unit="sample", unit_scale=True, disable=True if hidden else None, leave=False)
+
+
+def show_lost(path: Path | Url, lost: list[Lost], advice: str) -> None:
+    """A line on standard error for each part of a damaged file that could not be read."""
+    for part in lost:
+        print(f"isoq: {path}: {part}; {advice}", file=sys.stderr)
+
+
+def lost_facts(lost: list[Lost]) -> list[dict]:
+    """The same as JSON; bands are counted from 1."""
+    return [
+        {"part": part.part, "why": part.why}
+        | ({"row": b.row, "col": b.col, "rows": b.rows, "cols": b.cols, "bands": [*range(b.band + 1, b.band + b.bands + 1)]} if b else {})
+        for part in lost
+        for b in [part.box]
+    ]
 
 
 def print_json(value: dict) -> None:

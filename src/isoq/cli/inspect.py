@@ -11,9 +11,8 @@ from ..errors import BrokenPromise
 from ..model import load_model, shipped_models
 from ..reader import File
 from ..remote import locate, located, open_stream
-from ..tile import ERROR_STEPS
-from ..verify import verify_against
-from .common import add_machine, bar, print_json
+from ..verify import verify_against, verify_summary
+from .common import add_machine, bar, lost_facts, print_json, show_lost
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -107,40 +106,32 @@ def _promise(header: dict, statistics: dict) -> str:
     )
 
 
-def verify(options: argparse.Namespace) -> None:
-    path = locate([options.path])[0]
+def verify(options: argparse.Namespace) -> int:
+    path, lost = locate([options.path])[0], []
     with open_stream(path) as stream:
-        file = File(stream, str(path))
+        file = File(stream, str(path), lost.append)
         model = file.model(options.model).on(options.device)
-        statistics, d = file.statistics(), file.description
+        d = file.description
         with bar(d.bands * d.rows * d.cols, path.name, options) as progress:
             if options.against is None:
-                squared, pixels = np.zeros(d.bands), np.zeros(d.bands)
-                for box, tile in file.tiles(model, options.threads):
-                    bands = slice(box.band, box.band + box.bands)
-                    squared[bands] += tile.report.squared
-                    pixels[bands] += tile.report.pixels
-                    progress.update(tile.samples.size)
-                problems = (
-                    []
-                    if np.allclose(squared / np.maximum(pixels, 1), statistics["mse"], rtol=2 ** (0.6 / ERROR_STEPS) - 1)
-                    else ["the summary does not fit the tiles"]
-                )
+                problems = verify_summary(file, model, options.threads, progress.update)
             else:
                 from ..raster import open_source
 
                 with open_source(options.against, options.geometry) as source:
                     problems = verify_against(file, source, model, options.threads, progress.update)
     if options.json:
-        print_json({"file": str(path), "against": options.against, "problems": problems})
+        print_json({"file": str(path), "against": options.against, "problems": problems, "lost": lost_facts(lost)})
+    show_lost(path, lost, "isoq decompress --keep-going gives the rest")
     if problems:
         more = f" (and {len(problems) - 1} problems more)" if len(problems) > 1 else ""
         raise BrokenPromise(f"{path}: {problems[0]}{more}; do not rely on the recorded error")
-    if not (options.json or options.quiet):
+    if not (lost or options.json or options.quiet):
         done = (
             "recorded errors are true" if options.against else "complete and undamaged; --against IMG would also check the recorded errors"
         )
         print(f"{path}: {done}")
+    return 2 if lost else 0
 
 
 def models(options: argparse.Namespace) -> None:
