@@ -123,8 +123,8 @@ def open(
     """Open an .isoq file. Raises BadInput, DamagedFile, WrongModel.
 
     source: a path; a URL such as "s3://bucket/scene.isoq" (read with fsspec: pip install 'isoq[remote]'), of which only header, index and
-    the tiles needed are fetched; or a seekable binary stream, read from where it stands. model: its folder, if it is not a shipped one.
-    on_damage: called with each part that a read finds lost, such as a list's `append`; instead of raising DamagedFile the
+    the tiles needed are fetched; or a seekable binary stream, read from where it stands. model: its folder, if it is not a shipped one and
+    not in the file. on_damage: called with each part that a read finds lost, such as a list's `append`; instead of raising DamagedFile the
     read then gives nodata, or 0 without one, for a lost tile.
     """
     if not isinstance(source, str | os.PathLike):

@@ -1,7 +1,8 @@
 """The .isoq file: a signature, typed chunks with checksums, an index of the tiles in front of them.
 
 Chunk: type (4 letters; upper case first: critical, a reader that does not know it must stop; lower case: may be skipped), length (uint32),
-payload, CRC-32 of type and payload (uint32); all little-endian. Order: HEAD, meta, INDX, TILE ..., stat, IEND.
+payload, CRC-32 of type and payload (uint32); all little-endian. Order: HEAD, meta, modl, INDX, TILE ..., stat, IEND; meta and modl (see
+`embedded`) only where there is such a thing.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ VERSION = 1
 MEDIA_TYPE = "application/x-isoq"
 _LARGEST_HEADER = 1 << 28
 _FRAME = struct.Struct("<4sI")
-_NAMES = {b"meta": "metadata"}
+_NAMES = {b"meta": "metadata", b"modl": "embedded model"}
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,16 @@ def boxes(bands: int, rows: int, cols: int, tile: int, block: int, depth: int) -
 
 
 class ContainerWriter:
-    """Writes a file in one go to a seekable binary stream: header first, then tiles in order, then `finish`."""
+    """Writes a file in one go to a seekable binary stream: header first, then tiles in order, then `finish`. model: of `embedded.pack`."""
 
-    def __init__(self, stream: BinaryIO, header: dict, metadata: dict, tiles: int):
+    def __init__(self, stream: BinaryIO, header: dict, metadata: dict, tiles: int, model: bytes = b""):
         self._stream, self._sizes, self._tiles = stream, [], tiles
         stream.write(SIGNATURE)
         self._chunk(b"HEAD", bytes([VERSION]) + _pack_json(header))
         if metadata:
             self._chunk(b"meta", _pack_json(metadata))
+        if model:
+            self._chunk(b"modl", model)
         self._index = stream.tell()
         self._chunk(b"INDX", bytes(4 * tiles))
 
@@ -84,10 +87,10 @@ class ContainerWriter:
         self._stream.write(_FRAME.pack(kind, len(payload)) + payload + struct.pack("<I", zlib.crc32(kind + payload)))
 
 
-def overhead(header: dict, metadata: dict, tiles: int, statistics: dict) -> int:
+def overhead(header: dict, metadata: dict, tiles: int, statistics: dict, model: bytes = b"") -> int:
     """Bytes of a file beside the payload of its tiles."""
     out = io.BytesIO()
-    ContainerWriter(out, header, metadata, tiles)
+    ContainerWriter(out, header, metadata, tiles, model)
     return out.tell() + (tiles + 2) * (_FRAME.size + 4) + len(_pack_json(statistics))
 
 
@@ -101,6 +104,7 @@ class ContainerReader:
         if stream.read(len(SIGNATURE)) != SIGNATURE:
             raise DamagedFile("not an .isoq file; check the name")
         self.metadata: dict = {}
+        self.model = b""
         while True:
             try:
                 kind, payload = _next(stream)
@@ -117,6 +121,8 @@ class ContainerReader:
                 self.header = _unpack_json(payload[1:])
             elif kind == b"meta":
                 self.metadata = _unpack_json(payload)
+            elif kind == b"modl":
+                self.model = payload
             elif kind == b"INDX":
                 if len(payload) % 4:
                     raise DamagedFile("the index has an impossible size: the file is damaged")

@@ -14,6 +14,7 @@ from rasterio.windows import Window
 from . import masks
 from .container import Box, ContainerReader, boxes
 from .description import Description
+from .embedded import unpack
 from .errors import BadInput, DamagedFile, WrongModel
 from .model import Model, model_for_file
 from .parallel import ordered
@@ -23,7 +24,7 @@ from .tile import Tile, decode_tile
 @dataclass(frozen=True)
 class Lost:
     """A part of a damaged file that cannot be read: "tile", of which `box` says where it lies, "metadata" (georeference, mask, tags,
-    names) or "summary"; and why."""
+    names), "embedded model" or "summary"; and why."""
 
     part: str
     why: str
@@ -75,10 +76,20 @@ class File:
                 self._lose("summary", error)
                 return {}
 
+    @property
+    def embedded(self) -> int:
+        """Bytes of the model that the file holds itself, 0 if it does not."""
+        return len(self._container.model)
+
     def model(self, given: str | os.PathLike | Model | None = None) -> Model:
-        """The model that the file needs: `given`, else the shipped one of its name."""
+        """The model that the file needs: `given`, else the shipped one of its name, else that which the file holds itself."""
         with self._naming():
-            return model_for_file(self.model_name, self.model_identity, given)
+            try:
+                return model_for_file(self.model_name, self.model_identity, given)
+            except WrongModel:
+                if given is not None or not self.embedded:
+                    raise
+            return model_for_file(self.model_name, self.model_identity, unpack(self._container.model))
 
     def tiles(self, model: Model, threads: int = 1, wanted: Callable[[Box], bool] = lambda box: True) -> Iterator[tuple[Box, Tile]]:
         """The wanted tiles (default: all) in order, decoded; without those that are lost."""

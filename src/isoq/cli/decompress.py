@@ -34,7 +34,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         metavar=("COL", "ROW", "WIDTH", "HEIGHT"),
         help="only this part, in pixels, the upper left one being 0 0; only its tiles are read (default: the whole image)",
     )
-    parser.add_argument("--model", metavar="DIR", help="folder of the model, if it is not a shipped one")
+    parser.add_argument("--model", metavar="DIR", help="folder of the model, if it is neither a shipped one nor in the file")
     parser.add_argument("--driver", help="GDAL driver of the image, such as GTiff or COG (default: GTiff; raw for raw sources)")
     parser.add_argument(
         "--keep-going",

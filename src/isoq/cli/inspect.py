@@ -26,7 +26,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         parser.epilog = "example: isoq verify scene.isoq --against scene.tif"
         parser.add_argument("--against", metavar="IMG", help="the original image: the recorded errors are measured again")
         parser.add_argument("--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of a raw original")
-        parser.add_argument("--model", metavar="DIR", help="folder of the model, if it is not a shipped one")
+        parser.add_argument("--model", metavar="DIR", help="folder of the model, if it is neither a shipped one nor in the file")
         parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
         add_machine(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -52,6 +52,7 @@ def info(options: argparse.Namespace) -> None:
         **{k: header[k] for k in ("model", "target", "loop", "software", "tile", "block", "source", "lossless") if k in header},
         **statistics,
         "snr": [round(float(v), 2) if np.isfinite(v) else None for v in snr],
+        **({"embedded_model": file.embedded} if file.embedded else {}),
         "metadata": d.metadata,
     }
     if options.json:
@@ -61,6 +62,8 @@ def info(options: argparse.Namespace) -> None:
         f"written by {header['software']} with model {header['model'][0]} ({header['model'][1]}), "
         f"tiles of {header['tile']}, blocks of {header['block']}"
     )
+    if file.embedded:
+        print(f"the file holds the model itself, {file.embedded} bytes")
     if "source" in header:
         print(f"source: {header['source']['name']}, SHA-256 {header['source'].get('sha256', 'unknown')}")
     promise = "" if "above" in statistics else " (no promise)"
