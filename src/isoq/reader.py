@@ -37,6 +37,14 @@ class Lost:
         bands = f"band {b.band + 1}" if b.bands == 1 else f"bands {b.band + 1} to {b.band + b.bands}"
         return f"lost: tile of {b.rows} x {b.cols} pixels at row {b.row}, column {b.col}, {bands}: {self.why}"
 
+    def to_dict(self) -> dict:
+        """JSON; bands are counted from 1."""
+        facts: dict = {"part": self.part, "why": self.why}
+        if self.box:
+            b = self.box
+            facts |= {"row": b.row, "col": b.col, "rows": b.rows, "cols": b.cols, "bands": [*range(b.band + 1, b.band + b.bands + 1)]}
+        return facts
+
 
 class File:
     """An open .isoq file: its header at once, tiles on demand.

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -16,8 +17,10 @@ from ..errors import BadInput
 from ..lossless import categorical
 from ..parts import Part, extract
 from ..raster import Source, create_sink, default_suffix, open_source
-from ..reader import Lost
 from ..remote import Url
+
+if TYPE_CHECKING:
+    from ..reader import Lost
 
 TARGET_HELP = {
     "mse": ("X", "mean squared error of every block, in squared digital numbers"),
@@ -175,16 +178,6 @@ def show_lost(path: Path | Url, lost: list[Lost], advice: str) -> None:
     """A line on standard error for each part of a damaged file that could not be read."""
     for part in lost:
         print(f"isoq: {path}: {part}; {advice}", file=sys.stderr)
-
-
-def lost_facts(lost: list[Lost]) -> list[dict]:
-    """The same as JSON; bands are counted from 1."""
-    return [
-        {"part": part.part, "why": part.why}
-        | ({"row": b.row, "col": b.col, "rows": b.rows, "cols": b.cols, "bands": [*range(b.band + 1, b.band + b.bands + 1)]} if b else {})
-        for part in lost
-        for b in [part.box]
-    ]
 
 
 def print_json(value: dict) -> None:

@@ -11,7 +11,7 @@ from ..raster import create_sink, default_suffix
 from ..reader import File, Lost
 from ..remote import Url, locate, open_stream
 from ..window import cut, window_of
-from .common import add_machine, add_output, bar, folder_for, lost_facts, pair_up, print_json, refuse_duplicates, show_lost
+from .common import add_machine, add_output, bar, folder_for, pair_up, print_json, refuse_duplicates, show_lost
 
 _CACHE = 64 << 20  # bytes that GDAL may hold; it would take a twentieth of the memory, to keep what is written once and checked once
 _EXAMPLES = """examples:
@@ -83,4 +83,4 @@ def _one(source: Path | Url, destination: Path | None, options: argparse.Namespa
     if not (options.json or options.quiet):
         print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}")
     result = {"file": str(source), "image": str(path), "bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.dtype}
-    return result | ({"lost": lost_facts(lost)} if options.keep_going else {})
+    return result | ({"lost": [part.to_dict() for part in lost]} if options.keep_going else {})

@@ -12,7 +12,7 @@ from ..model import load_model, shipped_models
 from ..reader import File
 from ..remote import locate, located, open_stream
 from ..verify import verify_against, verify_summary
-from .common import add_machine, bar, lost_facts, print_json, show_lost
+from .common import add_machine, bar, print_json, show_lost
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -124,7 +124,7 @@ def verify(options: argparse.Namespace) -> int:
                 with open_source(options.against, options.geometry) as source:
                     problems = verify_against(file, source, model, options.threads, progress.update)
     if options.json:
-        print_json({"file": str(path), "against": options.against, "problems": problems, "lost": lost_facts(lost)})
+        print_json({"file": str(path), "against": options.against, "problems": problems, "lost": [part.to_dict() for part in lost]})
     show_lost(path, lost, "isoq decompress --keep-going gives the rest")
     if problems:
         more = f" (and {len(problems) - 1} problems more)" if len(problems) > 1 else ""
