@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import BrokenPromise
 from ..model import load_model, shipped_models
-from ..reader import File
+from ..reader import File, Lost
 from ..remote import locate, located, open_stream
 from ..verify import verify_against, verify_summary
 from .common import add_machine, bar, print_json, show_lost
@@ -110,7 +110,7 @@ def _promise(header: dict, statistics: dict) -> str:
 
 
 def verify(options: argparse.Namespace) -> int:
-    path, lost = locate([options.path])[0], []
+    path, lost = locate([options.path])[0], list[Lost]()
     with open_stream(path) as stream:
         file = File(stream, str(path), lost.append)
         model = file.model(options.model).on(options.device)
