@@ -27,9 +27,5 @@ class WrongModel(IsoqError):
     """The model that a file needs is missing or a different one."""
 
 
-class UnreachableTarget(IsoqError):
-    """The model cannot reach the target that was asked for."""
-
-
 class BrokenPromise(IsoqError):
     """A recorded error or a certificate that is not true."""

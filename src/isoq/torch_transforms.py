@@ -98,7 +98,9 @@ class TorchTransform:
         except WrongModel:
             raise
         except Exception as error:
-            raise WrongModel(f"the model's transform does not load: {str(error).splitlines()[0]}") from error
+            raise WrongModel(
+                f"the model's transform does not load ({str(error).splitlines()[0]}); get another copy of the model"
+            ) from error
 
     def _read(self, graph: onnx.GraphProto) -> None:
         """Nodes to steps: function, names of its inputs, name of its output, and of the values that no later step needs."""

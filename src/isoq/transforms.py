@@ -38,7 +38,7 @@ class Transform:
                 options = ort.SessionOptions()
                 options.intra_op_num_threads = self._threads
                 options.inter_op_num_threads = 1
-                options.log_severity_level = 3
+                options.log_severity_level = 4  # errors are raised; the log would say them a second time
                 level = ort.GraphOptimizationLevel
                 options.graph_optimization_level = level.ORT_ENABLE_ALL if self._optimize else level.ORT_DISABLE_ALL
                 # A session that keeps the largest arena it ever needed would hold it for every thread.
@@ -46,5 +46,7 @@ class Transform:
                 try:
                     self._session = ort.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])
                 except Exception as error:
-                    raise WrongModel(f"the model's transform does not load: {str(error).splitlines()[0]}") from error
+                    raise WrongModel(
+                        f"the model's transform does not load ({str(error).splitlines()[0]}); get another copy of the model"
+                    ) from error
             return self._session
