@@ -10,6 +10,7 @@ import threading
 import numpy as np
 
 from .errors import WrongModel
+from .growth import Growth
 
 
 class Transform:
@@ -21,9 +22,10 @@ class Transform:
 
     def __init__(self, graph: bytes, optimize: bool = True, threads: int = 1):
         self._graph, self._optimize, self._threads = graph, optimize, threads
-        self._session, self._lock = None, threading.Lock()
+        self._session, self._lock, self._growth = None, threading.Lock(), Growth(graph)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
+        self._growth.check(x.shape)  # first, for a session computes what depends on constants alone
         session = self._session or self._start()
         try:
             return session.run(None, {"x": x})[0]
