@@ -59,16 +59,17 @@ def info(options: argparse.Namespace) -> None:
         return print_json(facts)
     print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}, {size} bytes, {facts['bits_per_sample']} bit/sample, {facts['ratio']} : 1")
     print(
-        f"written by {header['software']} with model {header['model'][0]} ({header['model'][1]}), "
+        f"written by {_plain(header.get('software', 'an unknown program'))} with model {' ('.join(map(_plain, header['model']))}), "
         f"tiles of {header['tile']}, blocks of {header['block']}"
     )
     if file.embedded:
         print(f"the file holds the model itself, {file.embedded} bytes")
     if "source" in header:
-        print(f"source: {header['source']['name']}, SHA-256 {header['source'].get('sha256', 'unknown')}")
+        print(f"source: {_plain(header['source']['name'])}, SHA-256 {_plain(header['source'].get('sha256', 'unknown'))}")
     promise = "" if "above" in statistics else " (no promise)"
-    print(f"target: {_asked(header['target'])}{promise}; errors below are those the encoder measured")
-    if statistics["blocks"]:
+    asked = _asked(header["target"]) if "target" in header else "unknown"
+    print(f"target: {asked}{promise}; errors below are those the encoder measured")
+    if "block_error" in statistics:
         values = ", ".join(f"{k} {v:.4g}" for k, v in statistics["block_error"].items())
         print(f"{statistics['blocks']} blocks, MSE{' / target' if 'above' in statistics else ''}: {values}")
     if "above" in statistics:
@@ -84,13 +85,18 @@ def info(options: argparse.Namespace) -> None:
     return None
 
 
+def _plain(text: str) -> str:
+    """What of a file's texts can be shown: no codes that a terminal would obey."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 def _asked(target: dict) -> str:
     value = target["value"]
     numbers = [] if value is None else value if isinstance(value, list) else [value]
     peak = f" peak {target['peak']:g}" if "peak" in target else ""
     notes = {"physical": "physical units", "varied": "others from a map or polygons"}
     extra = "".join(f", {text}" for key, text in notes.items() if key in target)
-    return f"{target['kind']} {','.join(f'{v:g}' for v in numbers)}".rstrip() + peak + extra
+    return f"{_plain(target['kind'])} {','.join(f'{v:g}' for v in numbers)}".rstrip() + peak + extra
 
 
 def _promise(header: dict, statistics: dict) -> str:
