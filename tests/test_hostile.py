@@ -80,7 +80,7 @@ HUGE = 2**31 - 1
         {"model": "eo"},
         {"target": {"kind": "mse"}},
         {"lossless": 3},
-        {"source": {}},
+        {"source": {"name": 3}},
     ],
 )
 def test_headers_that_ask_for_too_much(small, changes):

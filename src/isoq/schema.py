@@ -79,7 +79,7 @@ HEADER = record(
     loop=text,
     per_band=flag,
     lossless=each(whole),
-    source=record({"name": text}, sha256=text),
+    source=record({}, name=text, sha256=text),
     software=text,
 )
 

@@ -65,7 +65,8 @@ def info(options: argparse.Namespace) -> None:
     if file.embedded:
         print(f"the file holds the model itself, {file.embedded} bytes")
     if "source" in header:
-        print(f"source: {_plain(header['source']['name'])}, SHA-256 {_plain(header['source'].get('sha256', 'unknown'))}")
+        name, digest = (_plain(header["source"].get(key, "unknown")) for key in ("name", "sha256"))
+        print(f"source: {name}, SHA-256 {digest}")
     promise = "" if "above" in statistics else " (no promise)"
     asked = _asked(header["target"]) if "target" in header else "unknown"
     print(f"target: {asked}{promise}; errors below are those the encoder measured")
