@@ -100,7 +100,7 @@ def test_json_is_one_object(run, scene, tmp_path):
     assert facts["mse"] == entry["mse"]
     assert facts["metadata"]["crs"] == "EPSG:32616"
     assert facts["snr"][0] == pytest.approx(10 * np.log10(facts["variance"][0] / facts["mse"][0]), abs=0.01)
-    assert json.loads(run("verify", packed, "--json")[0]) == {"file": str(packed), "against": None, "problems": []}
+    assert json.loads(run("verify", packed, "--json")[0]) == {"file": str(packed), "against": None, "problems": [], "lost": []}
     names = [entry["name"] for entry in json.loads(run("models", "--json")[0])["models"]]
     assert "eo16-1" in names
     shown = json.loads(run("models", "show", "eo16")[0])

@@ -1,6 +1,8 @@
 """Bad input: one line that names the culprit, status 2, and nothing left behind."""
 
 import json
+import re
+import subprocess
 import sys
 import warnings
 
@@ -9,7 +11,7 @@ import pytest
 from cases import DATA, crop, other_model, terrain
 from images import make
 
-from isoq.cli import main
+from isoq.cli import COMMANDS, main
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -60,6 +62,7 @@ def fails(capsys, folder, *arguments, status: int = 2) -> str:
     assert err.endswith("\n")
     assert len(err.splitlines()) == 1
     assert "internal error" not in err
+    assert re.search("; |must be|give ", err)  # what to do
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
     return err
 
@@ -216,3 +219,20 @@ def test_two_sources_one_output(capsys, tmp_path):
         make(tmp_path / folder / "x.tif", terrain(1, 20, 20, "uint8"), crs="EPSG:3857")
     assert main(["compress", str(tmp_path / "*/x.tif"), "--mse", "9", "--out", str(tmp_path / "c"), "--overwrite", "--json"]) == 2
     assert not json.loads(capsys.readouterr().out or "{}")
+
+
+def test_a_broken_installation(capsys, monkeypatch):
+    monkeypatch.setitem(COMMANDS, "compress", ("nonesuch", "of a package that is not there"))
+    assert main(["compress", "a.tif", *MSE]) == 2
+    assert capsys.readouterr().err.startswith("isoq: internal error (ModuleNotFoundError: ")
+    with pytest.raises(ModuleNotFoundError):
+        main(["compress", "--debug", "a.tif", *MSE])
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_debug_shows_where_an_error_comes_from(files, debug):
+    call = [sys.executable, "-m", "isoq", "info", str(files / "short.isoq"), *["--debug"][:debug]]
+    run = subprocess.run(call, capture_output=True, text=True)
+    assert run.returncode != 0
+    assert ("Traceback" in run.stderr) == debug
+    assert (len(run.stderr.splitlines()) > 1) == debug

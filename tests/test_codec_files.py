@@ -12,6 +12,7 @@ from images import make, whole
 
 import isoq
 from isoq.codec import ArraySource, Options, compress_to
+from isoq.container import ContainerReader
 from isoq.errors import BadInput, DamagedFile
 from isoq.model import Model
 from isoq.raster import create_sink, open_source
@@ -121,3 +122,18 @@ def test_raw_comes_back_as_it_came(tmp_path, kind, dtype, endian):
     stored = np.frombuffer(back.read_bytes(), np.dtype(dtype).newbyteorder("><"[endian]))
     assert np.array_equal(stored, isoq.decompress(out.getvalue()).ravel())
     assert ((stored.astype(np.float64) - pixels.ravel()) ** 2).mean() < 60
+
+
+def test_byte_order_changes_nothing(tmp_path):
+    pixels, made = terrain(2, 40, 50, "int16"), []
+    for endian, order in enumerate("><"):
+        path = tmp_path / f"a.2_50_40_3_{endian}_0.raw"
+        path.write_bytes(pixels.astype(pixels.dtype.newbyteorder(order)).tobytes())
+        out = io.BytesIO()
+        with open_source(path) as source:
+            compress_to(out, source, Target("mse", 20.0), model(), Options())
+        out.seek(0)
+        made.append(ContainerReader(out).tile(0))
+        array = pixels.astype(pixels.dtype.newbyteorder(order))
+        made.append(ContainerReader(io.BytesIO(isoq.compress(array, mse=20.0))).tile(0))
+    assert len(set(made)) == 1

@@ -14,6 +14,7 @@ from images import samples, save
 from test_container import chunk, chunks
 
 import isoq
+from isoq.cli import main
 from isoq.codec import ArraySource, Options, compress_to
 from isoq.container import ContainerReader, ContainerWriter
 from isoq.description import Description
@@ -79,7 +80,7 @@ HUGE = 2**31 - 1
         {"model": "eo"},
         {"target": {"kind": "mse"}},
         {"lossless": 3},
-        {"source": {}},
+        {"source": {"name": 3}},
     ],
 )
 def test_headers_that_ask_for_too_much(small, changes):
@@ -209,6 +210,18 @@ def test_summaries_that_do_not_fit(small, summary):
     file = File(io.BytesIO(with_part(small, b"stat", zlib.compress(summary))))
     with pytest.raises(DamagedFile, match="the summary is not what"):
         file.statistics()
+
+
+def test_info_shows_what_there_is(small, tmp_path, capsys):
+    """A header may lack what decoding does not need, and no text of it reaches the terminal as a command."""
+    (_, start, end), *_ = chunks(small)
+    header = json.loads(zlib.decompress(small[start + 9 : end - 4]))
+    lean = {key: header[key] for key in ("image", "tile", "block", "depth", "model")}
+    for more in ({}, {"software": "\x1b[2Jx", "source": {"name": "a\nb"}, "target": {"kind": "\x07", "value": None}}):
+        path = tmp_path / "a.isoq"
+        path.write_bytes(with_part(small, b"HEAD", b"\1" + zlib.compress(json.dumps(lean | more).encode())))
+        assert main(["info", str(path)]) == 0
+        assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
 
 
 def test_many_bands_take_no_more_time_than_few():

@@ -15,6 +15,7 @@ from test_torch_latents import CONFIGS, image, random_network  # noqa: E402
 from isoq import torch_transforms  # noqa: E402
 from isoq.cli import main  # noqa: E402
 from isoq.errors import WrongModel  # noqa: E402
+from isoq.graphs import OPERATORS  # noqa: E402
 from isoq.model import Model, load_model  # noqa: E402
 from isoq.tile import Goal, decode_tile, encode_tile  # noqa: E402
 from isoq.torch_transforms import TorchTransform  # noqa: E402
@@ -66,6 +67,10 @@ def test_a_tile_decodes_to_the_same_latents_on_either_device(gpu, writer):
     one, two = (decode_tile(data, (None,), m, pixels.shape, "uint16") for m in (cpu, cuda))
     assert np.array_equal(one.latents[0], two.latents[0])
     assert np.abs(one.samples.astype(int) - two.samples).max() <= 1
+
+
+def test_operators_are_those_that_a_model_may_have():
+    assert torch_transforms._OPERATORS.keys() == OPERATORS
 
 
 def test_devices_are_models_of_their_own(gpu):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -15,7 +15,7 @@ from rasterio.transform import Affine, array_bounds
 from .codec import ArraySource, Options, compress_to
 from .errors import BadInput
 from .model import Model, load_model
-from .reader import File
+from .reader import File, Lost
 from .remote import located, open_stream
 from .target import KINDS, Target
 from .window import window_of
@@ -62,8 +62,15 @@ class Dataset:
     """An .isoq file opened for reading; a context manager. `description` holds shape, type, nodata and all metadata; what rasterio users
     look for first is here under rasterio's names: `shape` is (rows, cols), `bounds` is (left, bottom, right, top)."""
 
-    def __init__(self, stream: BinaryIO, name: str, model: str | Path | Model | None, owned: bool = True):
-        self._stream, self._owned, self.file = stream, owned, File(stream, name)
+    def __init__(
+        self,
+        stream: BinaryIO,
+        name: str,
+        model: str | Path | Model | None,
+        owned: bool = True,
+        on_damage: Callable[[Lost], None] | None = None,
+    ):
+        self._stream, self._owned, self.file = stream, owned, File(stream, name, on_damage)
         self.description = self.file.description
         self._model = self.file.model(model)
 
@@ -110,17 +117,23 @@ class Dataset:
         self.close()
 
 
-def open(source: str | os.PathLike[str] | BinaryIO, model: str | Path | Model | None = None) -> Dataset:
+def open(
+    source: str | os.PathLike[str] | BinaryIO,
+    model: str | Path | Model | None = None,
+    on_damage: Callable[[Lost], None] | None = None,
+) -> Dataset:
     """Open an .isoq file. Raises BadInput, DamagedFile, WrongModel.
 
     source: a path; a URL such as "s3://bucket/scene.isoq" (read with fsspec: pip install 'isoq[remote]'), of which only header, index and
-    the tiles needed are fetched; or a seekable binary stream, read from where it stands. model: its folder, if it is not a shipped one.
+    the tiles needed are fetched; or a seekable binary stream, read from where it stands. model: its folder, if it is not a shipped one and
+    not in the file. on_damage: called with each part that a read finds lost, such as a list's `append`; instead of raising DamagedFile the
+    read then gives nodata, or 0 without one, for a lost tile.
     """
     if not isinstance(source, str | os.PathLike):
-        return Dataset(source, str(getattr(source, "name", "data")), model, owned=False)
+        return Dataset(source, str(getattr(source, "name", "data")), model, False, on_damage)
     stream = open_stream(located(source))
     try:
-        return Dataset(stream, str(source), model)
+        return Dataset(stream, str(source), model, on_damage=on_damage)
     except BaseException:
         stream.close()
         raise

@@ -14,6 +14,7 @@ from . import __version__
 from .container import Box, ContainerWriter, boxes, overhead
 from .control import Goal
 from .description import Description
+from .embedded import pack
 from .errors import BadInput
 from .files import provenance
 from .limits import padded_samples
@@ -60,7 +61,8 @@ class ArraySource:
 @dataclass(frozen=True)
 class Options:
     """How to code: pixels per block side, tile side, predictor of the quality ('isoq' or 'paper'), one pass or a closed loop,
-    the promise for each band or for the mean of those coded jointly, threads, bands (from 0) that are kept losslessly."""
+    the promise for each band or for the mean of those coded jointly, threads, bands (from 0) that are kept losslessly, whether the file
+    brings along what its decoder needs of the model."""
 
     block: int = 64
     tile: int = 1024
@@ -69,6 +71,7 @@ class Options:
     per_band: bool = False
     threads: int = os.cpu_count() or 1
     exact: tuple[int, ...] = ()
+    embed_model: bool = False
 
     def __post_init__(self) -> None:
         if self.block < STRIDE or self.block % STRIDE:
@@ -127,7 +130,7 @@ def compress_to(
         model = model.with_threads(options.threads)
     mse = target_mse(source, parts, target) if target.is_error else None
     header = file_header(d, origin(source), target, model, options, depth, field is not None)
-    start = stream.tell()
+    start, embedded = stream.tell(), pack(model) if options.embed_model else b""
 
     def goal_of(box: Box) -> Goal:
         if mse is None:
@@ -148,7 +151,7 @@ def compress_to(
             progress(-d.bands * d.rows * d.cols)
             stream.seek(start)
             stream.truncate()
-        writer, size = ContainerWriter(stream, header, d.metadata, len(parts)), 0
+        writer, size = ContainerWriter(stream, header, d.metadata, len(parts), embedded), 0
         summary = Summary(d.bands, mse if field is None else None)
         for box, data, report, found in ordered(work, ((box, read_pixels(source, box), goal_of(box)) for box in parts), options.threads):
             writer.tile(data)
@@ -163,7 +166,7 @@ def compress_to(
         return write(goal_of)[0]
     pieces = [(pixels, options.exact_in(box)) for box, pixels in sample_tiles(source, parts, _SEARCH_TILES)]
     search = RateSearch(pieces, model, options.block, options.threads)
-    rate, beside = float(np.array(target.value)), overhead(header, d.metadata, len(parts), {})
+    rate, beside = float(np.array(target.value)), overhead(header, d.metadata, len(parts), {}, embedded)
     return code_at_rate(rate, d.bands * d.rows * d.cols, beside, search, lambda lam: write(lambda box: Goal(lam=lam)))
 
 

@@ -1,7 +1,8 @@
 """The .isoq file: a signature, typed chunks with checksums, an index of the tiles in front of them.
 
 Chunk: type (4 letters; upper case first: critical, a reader that does not know it must stop; lower case: may be skipped), length (uint32),
-payload, CRC-32 of type and payload (uint32); all little-endian. Order: HEAD, meta, INDX, TILE ..., stat, IEND.
+payload, CRC-32 of type and payload (uint32); all little-endian. Order: HEAD, meta, modl, INDX, TILE ..., stat, IEND; meta and modl (see
+`embedded`) only where there is such a thing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import BinaryIO
@@ -24,6 +26,7 @@ SIGNATURE = b"\x89ISQ\r\n\x1a\n"
 VERSION = 1
 _LARGEST_HEADER = 1 << 28
 _FRAME = struct.Struct("<4sI")
+_NAMES = {b"meta": "metadata", b"modl": "embedded model"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +57,16 @@ def boxes(bands: int, rows: int, cols: int, tile: int, block: int, depth: int) -
 
 
 class ContainerWriter:
-    """Writes a file in one go to a seekable binary stream: header first, then tiles in order, then `finish`."""
+    """Writes a file in one go to a seekable binary stream: header first, then tiles in order, then `finish`. model: of `embedded.pack`."""
 
-    def __init__(self, stream: BinaryIO, header: dict, metadata: dict, tiles: int):
+    def __init__(self, stream: BinaryIO, header: dict, metadata: dict, tiles: int, model: bytes = b""):
         self._stream, self._sizes, self._tiles = stream, [], tiles
         stream.write(SIGNATURE)
         self._chunk(b"HEAD", bytes([VERSION]) + _pack_json(header))
         if metadata:
             self._chunk(b"meta", _pack_json(metadata))
+        if model:
+            self._chunk(b"modl", model)
         self._index = stream.tell()
         self._chunk(b"INDX", bytes(4 * tiles))
 
@@ -83,23 +88,32 @@ class ContainerWriter:
         self._stream.write(_FRAME.pack(kind, len(payload)) + payload + struct.pack("<I", zlib.crc32(kind + payload)))
 
 
-def overhead(header: dict, metadata: dict, tiles: int, statistics: dict) -> int:
+def overhead(header: dict, metadata: dict, tiles: int, statistics: dict, model: bytes = b"") -> int:
     """Bytes of a file beside the payload of its tiles."""
     out = io.BytesIO()
-    ContainerWriter(out, header, metadata, tiles)
+    ContainerWriter(out, header, metadata, tiles, model)
     return out.tell() + (tiles + 2) * (_FRAME.size + 4) + len(_pack_json(statistics))
 
 
 class ContainerReader:
     """Reads header and index at once, tiles on demand. Raises DamagedFile, its message without the file's name."""
 
-    def __init__(self, stream: BinaryIO):
+    def __init__(self, stream: BinaryIO, on_damage: Callable[[str, DamagedFile], None] | None = None):
+        """on_damage: called with the name of a part in front of the index that can be done without and has a wrong checksum, and the error;
+        without it the error is raised."""
         self._stream = stream
         if stream.read(len(SIGNATURE)) != SIGNATURE:
-            raise DamagedFile("not an .isoq file")
+            raise DamagedFile("not an .isoq file; check the name")
         self.metadata: dict = {}
+        self.model = b""
         while True:
-            kind, payload = _next(stream)
+            try:
+                kind, payload = _next(stream)
+            except _WrongChecksum as error:
+                if error.kind[:1].isupper() or on_damage is None:
+                    raise
+                on_damage(_NAMES.get(error.kind, f"part '{_text(error.kind)}'"), error)
+                continue
             if kind == b"HEAD":
                 if payload[:1] != bytes([VERSION]):
                     raise DamagedFile(
@@ -108,13 +122,17 @@ class ContainerReader:
                 self.header = _unpack_json(payload[1:])
             elif kind == b"meta":
                 self.metadata = _unpack_json(payload)
+            elif kind == b"modl":
+                self.model = payload
             elif kind == b"INDX":
                 if len(payload) % 4:
                     raise DamagedFile("the index has an impossible size: the file is damaged")
                 self.sizes = np.frombuffer(payload, "<u4").astype(np.int64)
                 break
+            elif kind in (b"TILE", b"IEND"):
+                raise DamagedFile("the index is missing: the file is damaged")
             elif kind[:1].isupper():
-                raise DamagedFile(f"holds a part '{_text(kind)}' that this isoq does not know; upgrade isoq")
+                raise _unknown(kind)
         if not hasattr(self, "header"):
             raise DamagedFile("the header is missing: the file is damaged")
         starts = stream.tell() + np.concatenate([[0], np.cumsum(self.sizes + _FRAME.size + 4)])
@@ -141,8 +159,24 @@ class ContainerReader:
             if kind == b"stat":
                 found = _unpack_json(payload)
             elif kind[:1].isupper():
-                raise DamagedFile(f"holds a part '{_text(kind)}' that this isoq does not know; upgrade isoq")
+                raise _unknown(kind)
         return found
+
+
+class _WrongChecksum(DamagedFile):
+    """A chunk that was altered; the stream stands behind it."""
+
+    def __init__(self, kind: bytes):
+        super().__init__(f"a checksum is wrong (part '{_text(kind)}'): the file is damaged")
+        self.kind = kind
+
+
+def _unknown(kind: bytes) -> DamagedFile:
+    return DamagedFile(f"holds a part '{_text(kind)}' that this isoq does not know; upgrade isoq")
+
+
+def _text(kind: bytes) -> str:
+    return ascii(kind.decode("latin-1"))[1:-1]
 
 
 def _next(stream: BinaryIO, expected: int | None = None) -> tuple[bytes, bytes]:
@@ -158,12 +192,8 @@ def _next(stream: BinaryIO, expected: int | None = None) -> tuple[bytes, bytes]:
     if len(payload) != size or len(check) != 4:
         raise DamagedFile("the file ends too early: it is truncated")
     if struct.unpack("<I", check)[0] != zlib.crc32(kind + payload):
-        raise DamagedFile(f"a checksum is wrong (part '{_text(kind)}'): the file is damaged")
+        raise _WrongChecksum(kind)
     return kind, payload
-
-
-def _text(kind: bytes) -> str:
-    return ascii(kind.decode("latin-1"))[1:-1]
 
 
 def _pack_json(value: dict) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from .arrays import load_arrays
 from .errors import BadInput, WrongModel
 from .footprint import STRIDE, footprints
+from .graphs import check_graph
 from .levels import GAIN, lambda_to_level, level_to_lambda
 from .transforms import Transform
 
@@ -22,6 +24,22 @@ FORMAT = 1
 DEVICES = ("cpu", "cuda")
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a model is made of: model.json, decoder.npz, the two graphs by name. The decoder's half has no "analysis"."""
+
+    info: dict
+    arrays: dict[str, np.ndarray]
+    graphs: dict[str, bytes]
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> Content:
+        """Raises what reading raises."""
+        arrays = load_arrays(folder / "decoder.npz")
+        graphs = {name: (folder / f"{name}.onnx").read_bytes() for name in ("analysis", "synthesis")}
+        return cls(json.loads((folder / "model.json").read_text()), arrays, graphs)
+
+
 class Model:
     """What encoder and decoder need of one network.
 
@@ -29,48 +47,68 @@ class Model:
     Its identity hashes what the decoder uses, so that a new calibration does not change it.
     """
 
-    def __init__(self, folder: Path, optimize: bool = True, threads: int = 1, device: str = "cpu"):
+    def __init__(self, folder: Path, optimize: bool = True, threads: int = 1, device: str = "cpu", content: Content | None = None):
         """optimize: the runtime's graph optimizations; threads: cores per transform; both mean the CPU. device: one of DEVICES, where the
-        transforms run. Raises WrongModel, and BadInput if the device cannot be used."""
+        transforms run. content: instead of what is in the folder, which then is but a name. Raises WrongModel, and BadInput if the device
+        cannot be used."""
         self.folder, self.device, self._optimize = Path(folder), device, optimize
         try:
-            self.info = json.loads((self.folder / "model.json").read_text())
-            self.arrays = load_arrays(self.folder / "decoder.npz")
-            graphs = {name: (self.folder / f"{name}.onnx").read_bytes() for name in ("analysis", "synthesis")}
+            self.content = content or Content.of_folder(self.folder)
+            self.info, self.arrays = self.content.info, self.content.arrays
             if self.info["format"] != FORMAT:
                 raise WrongModel(f"{self.folder}: model format {self.info['format']} is not known to this version of isoq; upgrade isoq")
             self.name, self.bands, self.latents = str(self.info["name"]), int(self.info["bands"]), int(self.info["latents"])
             self._range = float(self.info["lambda_min"]), float(self.info["lambda_max"])
+            if not 0 < self._range[0] < self._range[1] < np.inf:
+                raise ValueError(f"impossible range of lambda, {self._range[0]:g} to {self._range[1]:g}")
             self._modulation = str(self.info["modulation"])
             # The levels that the model serves, lowest and highest.
             self.lowest, self.highest = (int(lambda_to_level(lam)) for lam in self._range)
             self.calibration: dict = self.info["calibration"]
-            missing = {"modulation_in", "modulation_in_bias", "modulation_out", "modulation_out_bias"} - set(self.arrays)
-            if missing:
-                raise ValueError(f"decoder.npz lacks {', '.join(sorted(missing))}")
+            self._check_modulation()
+            for graph in self.content.graphs.values():
+                check_graph(graph)
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise WrongModel(f"{self.folder}: not a model folder ({error}); see 'isoq models'") from error
-        self.analysis, self.synthesis = (_transform(graphs[name], optimize, threads, device) for name in ("analysis", "synthesis"))
-        self.identity = self._hash(graphs["synthesis"])
+            raise WrongModel(f"{self.folder}: not a model ({error}); see 'isoq models'") from error
+        transforms = {name: _transform(graph, optimize, threads, device) for name, graph in self.content.graphs.items()}
+        self.synthesis, self.analysis = transforms["synthesis"], transforms.get("analysis", self._no_analysis)
+        self.identity = self._hash()
+
+    def _check_modulation(self) -> None:
+        missing = {"modulation_in", "modulation_in_bias", "modulation_out", "modulation_out_bias"} - set(self.arrays)
+        if missing:
+            raise ValueError(f"decoder.npz lacks {', '.join(sorted(missing))}")
+        hidden = self.arrays["modulation_in_bias"].size
+        shapes = {"in": (hidden, 1), "in_bias": (hidden,), "out": (self.latents, hidden), "out_bias": (self.latents,)}
+        for name, shape in shapes.items():
+            array = self.arrays[f"modulation_{name}"]
+            if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
+                raise ValueError(f"modulation_{name} is not float32 {shape}")
+
+    def _no_analysis(self, x: np.ndarray) -> np.ndarray:
+        raise WrongModel(f"{self.folder}: only decodes; give the folder of {self.name} with --model")
 
     @lru_cache(maxsize=4)  # noqa: B019 - a model lives as long as the program
     def with_threads(self, threads: int) -> Model:
         """The same model, its transforms spread over several cores, if they run on such; always the same one for the same number."""
-        return Model(self.folder, self._optimize, threads) if self.device == "cpu" else self
+        return Model(self.folder, self._optimize, threads, content=self.content) if self.device == "cpu" else self
 
+    @lru_cache(maxsize=2)  # noqa: B019 - a model lives as long as the program
     def on(self, device: str) -> Model:
         """The same model, its transforms on `device`; see `load_model`."""
-        return self if device == self.device else load_model(self.folder, device)
+        return self if device == self.device else Model(self.folder, self._optimize, device=device, content=self.content)
 
-    def _hash(self, synthesis: bytes) -> str:
+    def decoder_arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that the decoder uses, by name and in its order."""
+        return {name: np.ascontiguousarray(a) for name, a in sorted(self.arrays.items()) if not name.startswith("hyper_analysis_")}
+
+    def _hash(self) -> str:
         digest = hashlib.sha256(
             json.dumps([FORMAT, self.bands, self.latents, self.info["entropy"], self._modulation, *self._range]).encode()
         )
-        digest.update(synthesis)
-        for name in sorted(self.arrays):
-            if not name.startswith("hyper_analysis_"):
-                array = np.ascontiguousarray(self.arrays[name])
-                digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
+        digest.update(self.content.graphs["synthesis"])
+        for name, array in self.decoder_arrays().items():
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
         return digest.hexdigest()[:16]
 
     @cached_property
@@ -86,7 +124,7 @@ class Model:
                 raise ValueError(f"tables for {entropy.channels} latent channels, not {self.latents}")
             return entropy
         except ValueError as error:
-            raise WrongModel(f"{self.folder}: {error}") from error
+            raise WrongModel(f"{self.folder}: {error}; get another copy of the model") from error
 
     @cached_property
     def footprints(self) -> np.ndarray:
@@ -160,7 +198,7 @@ def model_for_file(name: str, identity: str, given: str | Path | Model | None = 
     model = given if isinstance(given, Model) else _shipped(name) if given is None else load_model(given)
     if model.identity != identity:
         raise WrongModel(
-            f"written with model {name!r} ({identity!r}), but {model.folder} is {model.name} ({model.identity}); "
+            f"written with model {ascii(name)[1:-1]} ({ascii(identity)[1:-1]}), but {model.folder} is {model.name} ({model.identity}); "
             "give its folder with --model"
         )
     return model
@@ -175,4 +213,4 @@ def update_info(folder: Path, **changes) -> None:
         part.write_text(json.dumps({**info, **changes}, indent=1) + "\n")
         part.replace(path)
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: cannot update the model ({error})") from error
+        raise BadInput(f"{path}: cannot update the model ({error}); check its permissions") from error

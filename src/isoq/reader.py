@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import gcd
 from typing import BinaryIO
 
 import numpy as np
 from rasterio.windows import Window
 
-from . import schema
+from . import masks, schema
 from .container import Box, ContainerReader, boxes
 from .description import Description
+from .embedded import unpack
 from .errors import BadInput, DamagedFile, WrongModel
 from .limits import check_tiling
 from .model import Model, model_for_file
@@ -21,18 +22,44 @@ from .parallel import ordered
 from .tile import Tile, decode_tile
 
 
+@dataclass(frozen=True)
+class Lost:
+    """A part of a damaged file that cannot be read: "tile", of which `box` says where it lies, "metadata" (georeference, mask, tags,
+    names), "embedded model" or "summary"; and why."""
+
+    part: str
+    why: str
+    box: Box | None = None
+
+    def __str__(self) -> str:
+        if self.box is None:
+            return f"lost: {self.part}: {self.why}"
+        b = self.box
+        bands = f"band {b.band + 1}" if b.bands == 1 else f"bands {b.band + 1} to {b.band + b.bands}"
+        return f"lost: tile of {b.rows} x {b.cols} pixels at row {b.row}, column {b.col}, {bands}: {self.why}"
+
+    def to_dict(self) -> dict:
+        """JSON; bands are counted from 1."""
+        facts: dict = {"part": self.part, "why": self.why}
+        if self.box:
+            b = self.box
+            facts |= {"row": b.row, "col": b.col, "rows": b.rows, "cols": b.cols, "bands": [*range(b.band + 1, b.band + b.bands + 1)]}
+        return facts
+
+
 class File:
     """An open .isoq file: its header at once, tiles on demand.
 
     stream: binary and seekable, with the file from where it stands; used by the caller's thread only. Of it the header and the index are
-    read, then the tiles that are asked for, and nothing else. Raises DamagedFile, WrongModel, and BadInput where the stream cannot be
-    read, all naming the file.
+    read, then the tiles that are asked for, and nothing else. on_damage: called with every part that turns out to be lost, by the thread
+    that reads; the rest of the file can be used as if nothing was. Without it, or where nothing can be done (header, index), DamagedFile
+    is raised; WrongModel, and BadInput where the stream cannot be read, in any case. All name the file.
     """
 
-    def __init__(self, stream: BinaryIO, name: str = "data"):
-        self.name = name
+    def __init__(self, stream: BinaryIO, name: str = "data", on_damage: Callable[[Lost], None] | None = None):
+        self.name, self._on_damage = name, on_damage
         with self._naming():
-            self._container = ContainerReader(stream)
+            self._container = ContainerReader(stream, self._lose)
             self.header = self._container.header
             schema.check(self.header, schema.HEADER, "header")
             try:
@@ -48,25 +75,47 @@ class File:
             self.boxes = boxes(*tiling)
 
     def statistics(self) -> dict:
-        """The summary that the encoder wrote."""
+        """The summary that the encoder wrote; nothing if it is lost."""
         with self._naming():
-            found = self._container.statistics()
-            schema.check(found, schema.statistics(self.description.bands), "summary")
-            return found
+            try:
+                found = self._container.statistics()
+                schema.check(found, schema.statistics(self.description.bands), "summary")
+                return found
+            except DamagedFile as error:
+                self._lose("summary", error)
+                return {}
+
+    @property
+    def embedded(self) -> int:
+        """Bytes of the model that the file holds itself, 0 if it does not."""
+        return len(self._container.model)
 
     def model(self, given: str | os.PathLike | Model | None = None) -> Model:
-        """The model that the file needs: `given`, else the shipped one of its name."""
+        """The model that the file needs: `given`, else the shipped one of its name, else that which the file holds itself."""
         with self._naming():
-            return model_for_file(self.model_name, self.model_identity, given)
+            try:
+                return model_for_file(self.model_name, self.model_identity, given)
+            except WrongModel:
+                if given is not None or not self.embedded:
+                    raise
+            return model_for_file(self.model_name, self.model_identity, unpack(self._container.model))
 
     def tiles(self, model: Model, threads: int = 1, wanted: Callable[[Box], bool] = lambda box: True) -> Iterator[tuple[Box, Tile]]:
-        """The wanted tiles (default: all) in order, decoded."""
+        """The wanted tiles (default: all) in order, decoded; without those that are lost."""
+        return ((box, tile) for box, tile in self._decoded(model, threads, wanted) if tile)
+
+    def _decoded(self, model: Model, threads: int, wanted: Callable[[Box], bool]) -> Iterator[tuple[Box, Tile | None]]:
         numbers = [number for number, box in enumerate(self.boxes) if wanted(box)]
         if len(numbers) == 1 and threads > 1:
             model = model.with_threads(threads)
-        items = ((self.boxes[number], self._container.tile(number)) for number in numbers)
+        items = ((self.boxes[number], self._read(number)) for number in numbers)
         with self._naming():
-            yield from ordered(lambda item: (item[0], self._decode(*item, model)), items, threads)
+            for box, tile in ordered(lambda item: (item[0], self._decode(*item, model)), items, threads):
+                if isinstance(tile, DamagedFile):
+                    self._lose("tile", tile, box)
+                    yield box, None
+                else:
+                    yield box, tile
 
     def pieces(
         self, model: Model, window: Window, threads: int = 1, bands: Collection[int] | None = None
@@ -74,7 +123,8 @@ class File:
         """The samples of a window as they come, tile by tile: where they lie (rows and columns counted from the window's corner), they,
         (bands, rows, cols), and, with the first band only, for it is that of all, the mask (rows, cols) of an image that has one.
 
-        bands: those needed, from 0; tiles without any of them are left out, others come with all of theirs.
+        bands: those needed, from 0; tiles without any of them are left out, others come with all of theirs. Where a tile is lost, there is
+        nodata, or 0 if the image has none, and its mask is False.
         """
         masked, needed = self.description.metadata.get("mask"), None if bands is None else set(bands)
         parts = {
@@ -82,20 +132,45 @@ class File:
             for box in self.boxes
             if (part := _common(box, window)) and (needed is None or not needed.isdisjoint(range(box.band, box.band + box.bands)))
         }
-        for box, tile in self.tiles(model, threads, parts.__contains__):
+        for box, tile in self._decoded(model, threads, parts.__contains__):
             part = parts[box]
+            samples, valid = (tile.samples, tile.mask) if tile else self._blank(box)
             row, col = part.row + window.row_off - box.row, part.col + window.col_off - box.col
             area = slice(row, row + part.rows), slice(col, col + part.cols)
-            yield part, tile.samples[:, *area], tile.mask[area] if masked and part.band == 0 else None
+            yield part, samples[:, *area], valid[area] if masked and part.band == 0 else None
 
     def step(self, window: Window) -> tuple[int, int]:
         """Rows and columns that the places of all pieces of a window are multiples of; 0 where all begin at 0."""
         parts = [part for box in self.boxes if (part := _common(box, window))]
         return gcd(*(part.row for part in parts)), gcd(*(part.col for part in parts))
 
-    def _decode(self, box: Box, data: bytes, model: Model) -> Tile:
-        nodata = self.description.nodata[box.band : box.band + box.bands]
-        return decode_tile(data, nodata, model, (box.bands, box.rows, box.cols), self.description.dtype)
+    def _read(self, number: int) -> bytes | DamagedFile:
+        try:
+            return self._container.tile(number)
+        except DamagedFile as error:
+            return error
+
+    def _decode(self, box: Box, data: bytes | DamagedFile, model: Model) -> Tile | DamagedFile:
+        if isinstance(data, DamagedFile):
+            return data
+        try:
+            return decode_tile(data, self._nodata(box), model, (box.bands, box.rows, box.cols), self.description.dtype)
+        except DamagedFile as error:
+            return error
+
+    def _blank(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """What stands for the samples and the mask of a lost tile."""
+        samples = np.zeros((box.bands, box.rows, box.cols), self.description.dtype)
+        masks.restore(samples, np.full(samples.shape, masks.MASKED, np.uint8), self._nodata(box))
+        return samples, np.zeros(samples.shape[1:], bool)
+
+    def _nodata(self, box: Box) -> tuple[float | None, ...]:
+        return self.description.nodata[box.band : box.band + box.bands]
+
+    def _lose(self, part: str, error: DamagedFile, box: Box | None = None) -> None:
+        if self._on_damage is None:
+            raise DamagedFile(f"{error}; get another copy of it, or take what is left with isoq decompress --keep-going") from error
+        self._on_damage(Lost(part, str(error), box))
 
     def _naming(self) -> _Naming:
         return _Naming(self.name)
@@ -112,7 +187,8 @@ class _Naming:
 
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, DamagedFile | WrongModel) and not str(error).startswith(self._name):
-            raise kind(f"{self._name}: {error}") from error
+            advice = "" if ";" in str(error) else "; get another copy of it"
+            raise (WrongModel if kind is WrongModel else DamagedFile)(f"{self._name}: {error}{advice}") from error
         if isinstance(error, OSError):
             raise BadInput(f"{self._name}: cannot be read ({' '.join(str(error).split())}); check the disk or the connection") from error
 

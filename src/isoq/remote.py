@@ -49,7 +49,7 @@ def open_stream(place: Path | Url) -> BinaryIO:
     try:
         return place.open("rb")
     except OSError as error:
-        raise BadInput(f"{place}: cannot be opened ({error.strerror})") from error
+        raise BadInput(f"{place}: cannot be opened ({error.strerror}); check the name and its permissions") from error
 
 
 def _fetch(url: Url) -> BinaryIO:

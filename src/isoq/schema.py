@@ -79,7 +79,7 @@ HEADER = record(
     loop=text,
     per_band=flag,
     lossless=each(whole),
-    source=record({"name": text}, sha256=text),
+    source=record({}, name=text, sha256=text),
     software=text,
 )
 
@@ -89,7 +89,8 @@ def statistics(bands: int) -> Shape:
     per_band = each(number, bands)
     counts = dict.fromkeys(("above", "beyond", "calm", "patched", "patch_bytes"), whole)
     needed = {"mse": per_band, "variance": per_band, "pixels": each(whole, bands), "blocks": whole}
-    return record(needed, block_error=values(number), target_mse=per_band, **counts)
+    fits = record(needed, block_error=values(number), target_mse=per_band, **counts)
+    return lambda value: fits(value) and ("above" not in value or counts.keys() <= value.keys())
 
 
 def metadata(bands: int) -> Shape:

@@ -36,7 +36,7 @@ class Target:
         if self.peak is not None and (self.kind != "psnr" or not self.peak > 0):
             raise BadInput(f"--peak {self.peak:g}: must be greater than 0, and only goes with --psnr")
         if self.physical and self.kind not in ("mse", "rmse"):
-            raise BadInput("--physical: only goes with --mse and --rmse")
+            raise BadInput("--physical: only goes with --mse and --rmse; leave it out")
         if self.value is None and self.kind == "quality":
             return
         try:
@@ -44,11 +44,11 @@ class Target:
         except (TypeError, ValueError) as error:
             raise BadInput(f"--{self.kind} {self.value}: give a number, or one per band") from error
         if not values or not np.isfinite(values).all():
-            raise BadInput(f"--{self.kind} {_text(values)}: not a finite number")
+            raise BadInput(f"--{self.kind} {_text(values)}: must be a finite number")
         if self.kind in ("mse", "rmse", "quality", "bitrate") and min(values) <= 0:
             raise BadInput(f"--{self.kind} {_text(values)}: must be greater than 0")
         if len(values) > 1 and not self.is_error:
-            raise BadInput(f"--{self.kind} {_text(values)}: takes one number for all bands")
+            raise BadInput(f"--{self.kind} {_text(values)}: takes one number for all bands; give one")
         object.__setattr__(self, "value", values if len(values) > 1 else values[0])
 
     def __str__(self) -> str:

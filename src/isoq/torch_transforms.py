@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .errors import BadInput, WrongModel
+from .growth import Growth
 
 
 def _conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, kernel_shape: list[int], strides: list[int]) -> Tensor:
@@ -90,7 +91,7 @@ class TorchTransform:
         # other machine decodes, and the errors that the file records would be those of this GPU alone. The switch is PyTorch's, for the
         # whole process, and cannot be turned for one thread.
         torch.backends.cudnn.allow_tf32 = False
-        self._device = torch.device(device)
+        self._device, self._growth = torch.device(device), Growth(graph)
         try:
             proto = onnx.load_model_from_string(graph)
             onnx.checker.check_model(proto)
@@ -98,7 +99,9 @@ class TorchTransform:
         except WrongModel:
             raise
         except Exception as error:
-            raise WrongModel(f"the model's transform does not load: {str(error).splitlines()[0]}") from error
+            raise WrongModel(
+                f"the model's transform does not load ({str(error).splitlines()[0]}); get another copy of the model"
+            ) from error
 
     def _read(self, graph: onnx.GraphProto) -> None:
         """Nodes to steps: function, names of its inputs, name of its output, and of the values that no later step needs."""
@@ -121,6 +124,7 @@ class TorchTransform:
 
     @torch.inference_mode()
     def __call__(self, x: np.ndarray) -> np.ndarray:
+        self._growth.check(x.shape)
         try:
             values = {**self._constants, self._input: torch.tensor(x, device=self._device)}
             for function, inputs, output, done in self._steps:

@@ -10,6 +10,7 @@ import threading
 import numpy as np
 
 from .errors import WrongModel
+from .growth import Growth
 
 
 class Transform:
@@ -21,9 +22,10 @@ class Transform:
 
     def __init__(self, graph: bytes, optimize: bool = True, threads: int = 1):
         self._graph, self._optimize, self._threads = graph, optimize, threads
-        self._session, self._lock = None, threading.Lock()
+        self._session, self._lock, self._growth = None, threading.Lock(), Growth(graph)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
+        self._growth.check(x.shape)  # first, for a session computes what depends on constants alone
         session = self._session or self._start()
         try:
             return session.run(None, {"x": x})[0]
@@ -38,7 +40,7 @@ class Transform:
                 options = ort.SessionOptions()
                 options.intra_op_num_threads = self._threads
                 options.inter_op_num_threads = 1
-                options.log_severity_level = 3
+                options.log_severity_level = 4  # errors are raised; the log would say them a second time
                 level = ort.GraphOptimizationLevel
                 options.graph_optimization_level = level.ORT_ENABLE_ALL if self._optimize else level.ORT_DISABLE_ALL
                 # A session that keeps the largest arena it ever needed would hold it for every thread.
@@ -46,5 +48,7 @@ class Transform:
                 try:
                     self._session = ort.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])
                 except Exception as error:
-                    raise WrongModel(f"the model's transform does not load: {str(error).splitlines()[0]}") from error
+                    raise WrongModel(
+                        f"the model's transform does not load ({str(error).splitlines()[0]}); get another copy of the model"
+                    ) from error
             return self._session

@@ -19,6 +19,23 @@ from .tile import ERROR_STEPS, measure
 _NOISE = 2e-6  # how far decoded pixels differ between two devices, in standard deviations of the band; ten times what was seen
 
 
+def verify_summary(file: File, model: Model, threads: int, progress: Progress = lambda n: None) -> list[str]:
+    """Decode all of a file and compare its summary with what its tiles record: as `verify_against`, without an original. Where any of them
+    is lost, there is nothing to compare."""
+    d, statistics = file.description, file.statistics()
+    squared, pixels, seen = np.zeros(d.bands), np.zeros(d.bands), 0
+    for box, tile in file.tiles(model, threads):
+        bands = slice(box.band, box.band + box.bands)
+        squared[bands] += tile.report.squared
+        pixels[bands] += tile.report.pixels
+        seen += 1
+        progress(tile.samples.size)
+    if not statistics or seen < len(file.boxes):
+        return []
+    same = np.allclose(squared / np.maximum(pixels, 1), statistics["mse"], rtol=2 ** (0.6 / ERROR_STEPS) - 1)
+    return [] if same else ["the summary does not fit the tiles"]
+
+
 def verify_against(file: File, source: Readable, model: Model, threads: int, progress: Progress = lambda n: None) -> list[str]:
     """Compare a file with the original: the list of what is not as recorded, empty if all is true.
 

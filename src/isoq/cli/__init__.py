@@ -34,8 +34,31 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return the exit status: 0, 1 for a broken promise, 2 for bad usage or input."""
+    """Run a command and return the exit status: 0, 1 for a broken promise or a part that is lost, 2 for bad usage or input."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        options = _parse(arguments)
+        status = options.run(options) or 0
+        sys.stdout.flush()  # what cannot be printed is an error like any other
+        return status
+    except BrokenPromise as error:
+        return _report(error, debug, 1)
+    except IsoqError as error:
+        return _report(error, debug, 2)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+    except MemoryError as error:
+        return _report(error, debug, 2, "not enough memory; use a smaller --tile or fewer --threads")
+    except OSError as error:
+        return _report(error, debug, 2, f"{error}; check the free space and the permissions")
+    except Exception as error:  # never a traceback; --debug shows it
+        return _report(error, debug, 2, f"internal error ({type(error).__name__}: {error}); please report it, with --debug")
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="isoq", description="Fixed-quality neural compression of remote-sensing images.")
     parser.add_argument("--version", action="version", version=f"isoq {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -45,29 +68,11 @@ def main(arguments: list[str] | None = None) -> int:
         sub.add_argument("--debug", action="store_true", help="show where an error comes from")
         if name == chosen:
             import_module(f".{module}", __name__).add_arguments(name, sub)
-    options = parser.parse_args(arguments)
-    try:
-        status = options.run(options) or 0
-        sys.stdout.flush()  # what cannot be printed is an error like any other
-        return status
-    except BrokenPromise as error:
-        return _report(error, options, 1)
-    except IsoqError as error:
-        return _report(error, options, 2)
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        return 0
-    except MemoryError as error:
-        return _report(error, options, 2, "not enough memory; use a smaller --tile or fewer --threads")
-    except OSError as error:
-        return _report(error, options, 2, f"{error}; check the free space and the permissions")
-    except Exception as error:  # never a traceback; --debug shows it
-        return _report(error, options, 2, f"internal error ({type(error).__name__}: {error}); please report it, with --debug")
+    return parser.parse_args(arguments)
 
 
-def _report(error: BaseException, options: argparse.Namespace, status: int, text: str = "") -> int:
-    if options.debug:
+def _report(error: BaseException, debug: bool, status: int, text: str = "") -> int:
+    if debug:
         raise error
     print(f"isoq: {' '.join((text or str(error)).split())}", file=sys.stderr)
     return status

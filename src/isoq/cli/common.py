@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -18,6 +20,10 @@ from ..remote import Url
 # Bytes that GDAL may hold; it would take a twentieth of the memory. Two rows of tiles of a Sentinel-2 band fit, so that blocks on the
 # borders of tiles are decoded once.
 GDAL_CACHE = 64 << 20
+
+if TYPE_CHECKING:
+    from ..reader import Lost
+
 TARGET_HELP = {
     "mse": ("X", "mean squared error of every block, in squared digital numbers"),
     "rmse": ("X", "root of it, in digital numbers"),
@@ -133,6 +139,12 @@ def bar(total: int, name: str, options: argparse.Namespace) -> tqdm:
     """A progress bar over samples; silent where standard error is no terminal."""
     hidden = options.quiet or options.json
     return tqdm(total=total, desc=name, unit="sample", unit_scale=True, disable=True if hidden else None, leave=False)
+
+
+def show_lost(path: Path | Url, lost: list[Lost], advice: str) -> None:
+    """A line on standard error for each part of a damaged file that could not be read."""
+    for part in lost:
+        print(f"isoq: {path}: {part}; {advice}", file=sys.stderr)
 
 
 def print_json(value: dict) -> None:

@@ -73,6 +73,11 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "--quality for where it has nodata",
     )
     parser.add_argument("--single-pass", action="store_true", help="predict each block's quality, code once, correct nothing; no promise")
+    parser.add_argument(
+        "--embed-model",
+        action="store_true",
+        help="put what decoding needs of the model into the file (eo16: 149 kB), so that it can be read wherever isoq is",
+    )
     add_coding(parser)
     add_output(parser)
     parser.set_defaults(run=run)
@@ -84,7 +89,15 @@ def run(options: argparse.Namespace) -> None:
         raise BadInput(f"no target; give one of {', '.join(f'--{k}' for k in KINDS)}, --quality-map")
     target = Target(kind, getattr(options, kind), options.peak, options.physical)
     places = Places(options.target_map, options.roi, options.roi_mse, options.quality_map)
-    how = Options(options.block, options.tile, options.predictor, options.single_pass, options.per_band, options.threads)
+    how = Options(
+        block=options.block,
+        tile=options.tile,
+        predictor=options.predictor,
+        single_pass=options.single_pass,
+        per_band=options.per_band,
+        threads=options.threads,
+        embed_model=options.embed_model,
+    )
     patterns, destination = pair_up(options.paths, options.out, lambda p: p.endswith(".isoq"), "DST.isoq")
     sources, model = expand(patterns), load_model(options.model, options.device)
     paths = [destination or folder_for(options.out, source) / f"{stem_of(source)}.isoq" for source in sources]

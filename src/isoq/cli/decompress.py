@@ -8,15 +8,16 @@ from pathlib import Path
 import rasterio
 
 from ..raster import create_sink, default_suffix
-from ..reader import File
+from ..reader import File, Lost
 from ..remote import Url, locate, open_stream
 from ..window import cut, window_of
-from .common import GDAL_CACHE, add_machine, add_output, bar, folder_for, pair_up, print_json, refuse_duplicates
+from .common import GDAL_CACHE, add_machine, add_output, bar, folder_for, pair_up, print_json, refuse_duplicates, show_lost
 
 _EXAMPLES = """examples:
   isoq decompress scene.isoq scene.tif
   isoq decompress scene.isoq corner.tif --window 0 0 512 512
-  isoq decompress 'archive/*.isoq' --out scenes --driver COG"""
+  isoq decompress 'archive/*.isoq' --out scenes --driver COG
+  isoq decompress damaged.isoq rest.tif --keep-going"""
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -32,20 +33,27 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         metavar=("COL", "ROW", "WIDTH", "HEIGHT"),
         help="only this part, in pixels, the upper left one being 0 0; only its tiles are read (default: the whole image)",
     )
-    parser.add_argument("--model", metavar="DIR", help="folder of the model, if it is not a shipped one")
+    parser.add_argument("--model", metavar="DIR", help="folder of the model, if it is neither a shipped one nor in the file")
     parser.add_argument("--driver", help="GDAL driver of the image, such as GTiff or COG (default: GTiff; raw for raw sources)")
+    parser.add_argument(
+        "--keep-going",
+        action="store_true",
+        help="of a damaged or truncated file, write what can be read, and nodata (0 if there is none) where a tile is lost; status 1 "
+        "if anything is lost (default: write nothing)",
+    )
     add_machine(parser)
     add_output(parser)
     parser.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     patterns, destination = pair_up(options.paths, options.out, lambda p: "://" not in p and not p.endswith(".isoq"), "DST")
     sources = locate(patterns)
     refuse_duplicates([destination or folder_for(options.out, source) / source.stem for source in sources])
     results = [_one(source, destination, options) for source in sources]
     if options.json:
         print_json({"files": results})
+    return int(any(result.get("lost") for result in results))
 
 
 def _rows_and_cols(col: int, row: int, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -53,8 +61,9 @@ def _rows_and_cols(col: int, row: int, width: int, height: int) -> tuple[tuple[i
 
 
 def _one(source: Path | Url, destination: Path | None, options: argparse.Namespace) -> dict:
+    lost: list[Lost] = []
     with open_stream(source) as stream:
-        file = File(stream, str(source))
+        file = File(stream, str(source), lost.append if options.keep_going else None)
         window = window_of(options.window and _rows_and_cols(*options.window), file.description, file.name)
         d = cut(file.description, window)
         path = destination or folder_for(options.out, source) / (source.stem + default_suffix(d))
@@ -67,6 +76,10 @@ def _one(source: Path | Url, destination: Path | None, options: argparse.Namespa
             for part, samples, mask in file.pieces(model, window, options.threads):
                 sink.write(part.row, part.col, samples, part.band, mask)
                 progress.update(samples.size)
+            if options.keep_going:
+                file.statistics()  # what is missing at the end is lost too
+    show_lost(source, lost, "the rest is written")
     if not (options.json or options.quiet):
         print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}")
-    return {"file": str(source), "image": str(path), "bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.dtype}
+    result = {"file": str(source), "image": str(path), "bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.dtype}
+    return result | ({"lost": [part.to_dict() for part in lost]} if options.keep_going else {})

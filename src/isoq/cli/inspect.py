@@ -9,10 +9,10 @@ import numpy as np
 
 from ..errors import BrokenPromise
 from ..model import load_model, shipped_models
-from ..reader import File
+from ..reader import File, Lost
 from ..remote import locate, located, open_stream
-from ..tile import ERROR_STEPS
-from .common import add_machine, bar, print_json
+from ..verify import verify_against, verify_summary
+from .common import add_machine, bar, print_json, show_lost
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         parser.epilog = "example: isoq verify scene.isoq --against scene.tif"
         parser.add_argument("--against", metavar="IMG", help="the original image: the recorded errors are measured again")
         parser.add_argument("--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of a raw original")
-        parser.add_argument("--model", metavar="DIR", help="folder of the model, if it is not a shipped one")
+        parser.add_argument("--model", metavar="DIR", help="folder of the model, if it is neither a shipped one nor in the file")
         parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
         add_machine(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -52,20 +52,25 @@ def info(options: argparse.Namespace) -> None:
         **{k: header[k] for k in ("model", "target", "loop", "software", "tile", "block", "source", "lossless") if k in header},
         **statistics,
         "snr": [round(float(v), 2) if np.isfinite(v) else None for v in snr],
+        **({"embedded_model": file.embedded} if file.embedded else {}),
         "metadata": d.metadata,
     }
     if options.json:
         return print_json(facts)
     print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}, {size} bytes, {facts['bits_per_sample']} bit/sample, {facts['ratio']} : 1")
     print(
-        f"written by {header['software']} with model {header['model'][0]} ({header['model'][1]}), "
+        f"written by {_plain(header.get('software', 'an unknown program'))} with model {' ('.join(map(_plain, header['model']))}), "
         f"tiles of {header['tile']}, blocks of {header['block']}"
     )
+    if file.embedded:
+        print(f"the file holds the model itself, {file.embedded} bytes")
     if "source" in header:
-        print(f"source: {header['source']['name']}, SHA-256 {header['source'].get('sha256', 'unknown')}")
+        name, digest = (_plain(header["source"].get(key, "unknown")) for key in ("name", "sha256"))
+        print(f"source: {name}, SHA-256 {digest}")
     promise = "" if "above" in statistics else " (no promise)"
-    print(f"target: {_asked(header['target'])}{promise}; errors below are those the encoder measured")
-    if statistics["blocks"]:
+    asked = _asked(header["target"]) if "target" in header else "unknown"
+    print(f"target: {asked}{promise}; errors below are those the encoder measured")
+    if "block_error" in statistics:
         values = ", ".join(f"{k} {v:.4g}" for k, v in statistics["block_error"].items())
         print(f"{statistics['blocks']} blocks, MSE{' / target' if 'above' in statistics else ''}: {values}")
     if "above" in statistics:
@@ -81,13 +86,18 @@ def info(options: argparse.Namespace) -> None:
     return None
 
 
+def _plain(text: str) -> str:
+    """What of a file's texts can be shown: no codes that a terminal would obey."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 def _asked(target: dict) -> str:
     value = target["value"]
     numbers = [] if value is None else value if isinstance(value, list) else [value]
     peak = f" peak {target['peak']:g}" if "peak" in target else ""
     notes = {"physical": "physical units", "varied": "others from a map or polygons"}
     extra = "".join(f", {text}" for key, text in notes.items() if key in target)
-    return f"{target['kind']} {','.join(f'{v:g}' for v in numbers)}".rstrip() + peak + extra
+    return f"{_plain(target['kind'])} {','.join(f'{v:g}' for v in numbers)}".rstrip() + peak + extra
 
 
 def _promise(header: dict, statistics: dict) -> str:
@@ -106,41 +116,32 @@ def _promise(header: dict, statistics: dict) -> str:
     )
 
 
-def verify(options: argparse.Namespace) -> None:
-    path = locate([options.path])[0]
+def verify(options: argparse.Namespace) -> int:
+    path, lost = locate([options.path])[0], list[Lost]()
     with open_stream(path) as stream:
-        file = File(stream, str(path))
+        file = File(stream, str(path), lost.append)
         model = file.model(options.model).on(options.device)
-        statistics, d = file.statistics(), file.description
+        d = file.description
         with bar(d.bands * d.rows * d.cols, path.name, options) as progress:
             if options.against is None:
-                squared, pixels = np.zeros(d.bands), np.zeros(d.bands)
-                for box, tile in file.tiles(model, options.threads):
-                    bands = slice(box.band, box.band + box.bands)
-                    squared[bands] += tile.report.squared
-                    pixels[bands] += tile.report.pixels
-                    progress.update(tile.samples.size)
-                problems = (
-                    []
-                    if np.allclose(squared / np.maximum(pixels, 1), statistics["mse"], rtol=2 ** (0.6 / ERROR_STEPS) - 1)
-                    else ["the summary does not fit the tiles"]
-                )
+                problems = verify_summary(file, model, options.threads, progress.update)
             else:
                 from ..raster import open_source
-                from ..verify import verify_against
 
                 with open_source(options.against, options.geometry) as source:
                     problems = verify_against(file, source, model, options.threads, progress.update)
     if options.json:
-        print_json({"file": str(path), "against": options.against, "problems": problems})
+        print_json({"file": str(path), "against": options.against, "problems": problems, "lost": [part.to_dict() for part in lost]})
+    show_lost(path, lost, "isoq decompress --keep-going gives the rest")
     if problems:
         more = f" (and {len(problems) - 1} problems more)" if len(problems) > 1 else ""
         raise BrokenPromise(f"{path}: {problems[0]}{more}; do not rely on the recorded error")
-    if not (options.json or options.quiet):
+    if not (lost or options.json or options.quiet):
         done = (
             "recorded errors are true" if options.against else "complete and undamaged; --against IMG would also check the recorded errors"
         )
         print(f"{path}: {done}")
+    return 2 if lost else 0
 
 
 def models(options: argparse.Namespace) -> None:

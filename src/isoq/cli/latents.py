@@ -99,7 +99,7 @@ def _synthesise(options: argparse.Namespace) -> None:
     x = Affine(options.offset, options.scale).inverse(model.synthesis(y[None])[0])
     cols, rows = options.size or (x.shape[2], x.shape[1])
     if not (1 <= rows <= x.shape[1] and 1 <= cols <= x.shape[2]):
-        raise BadInput(f"--size {cols} {rows}: not inside the {x.shape[2]} x {x.shape[1]} pixels of the latents")
+        raise BadInput(f"--size {cols} {rows}: not inside the {x.shape[2]} x {x.shape[1]} pixels of the latents; give less")
     samples = to_type(x[:, :rows, :cols], np.dtype(options.type))
     description = Description(*samples.shape, options.type, (None,) * len(samples))
     with create_sink(options.out, description, overwrite=options.overwrite) as sink:

@@ -88,6 +88,9 @@ class HyperpriorModel:
         if len(shape) != 4 or 0 in shape:
             raise ValueError("array 'hyper_weight_2' is missing or has the wrong shape")
         layout = _layout(*shape[:2])
+        analysis = {name: np.zeros(shape, dtype) for name, (dtype, shape) in layout.items() if name.startswith("hyper_analysis_")}
+        if not analysis.keys() & arrays.keys():  # the decoder's half of a model
+            arrays = {**arrays, **analysis}
         for name, (dtype, shape) in layout.items():
             a = arrays.get(name)
             if not isinstance(a, np.ndarray) or a.dtype != dtype or a.shape != shape:
