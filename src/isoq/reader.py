@@ -65,7 +65,7 @@ class File:
                 tile, block, depth = (int(self.header[k]) for k in ("tile", "block", "depth"))
                 if min(tile, block, depth) < 1:
                     raise ValueError("impossible tiling")
-                self.model_name, self.model_identity = self.header["model"]
+                self.model_name, self.model_identity = map(str, self.header["model"])
                 d = self.description
                 if d.rows / tile * d.cols / tile * d.bands / depth > 4 * len(self._container.sizes) + 4:
                     raise ValueError("impossible tiling")
