@@ -44,13 +44,15 @@ def verify_against(file: File, source: Readable, model: Model, threads: int, pro
     """
     d, problems, half = file.description, [], 2 ** (0.5 / ERROR_STEPS)
     unit = 0 if np.dtype(d.dtype).kind == "f" else 1
-    closed, shared = file.header.get("loop") == "closed", np.array(file.statistics().get("target_mse", [np.inf] * d.bands), float)
+    said, seen = file.statistics(), 0
+    closed, shared = file.header.get("loop") == "closed", np.array(said.get("target_mse", [np.inf] * d.bands), float)
     if (source.description.bands, source.description.rows, source.description.cols) != (d.bands, d.rows, d.cols):
         raise BadInput(f"{file.name}: the image to compare with has another size or number of bands; give the original")
     if source.description.dtype != d.dtype:
         raise BadInput(f"{file.name}: the image to compare with is {source.description.dtype}, not {d.dtype}; give the original")
     squared, signal = np.zeros(d.bands), BandStatistics.empty(d.bands)
     for box, tile in file.tiles(model, threads):
+        seen += 1
         bands = slice(box.band, box.band + box.bands)
         original = replace(read_pixels(source, box), nodata=d.nodata[bands])
         if not np.array_equal(original.valid, tile.valid):
@@ -80,12 +82,14 @@ def verify_against(file: File, source: Readable, model: Model, threads: int, pro
             if broken.any():
                 problems.append(f"tile at row {box.row}, column {box.col}: {int(broken.sum())} blocks are above their target")
         progress(box.bands * box.rows * box.cols)
-    return problems + ([] if problems else _of_summary(file, squared / np.maximum(signal.pixels, 1), signal))
+    if said and seen == len(file.boxes) and not problems:
+        problems += _of_summary(file, said, squared / np.maximum(signal.pixels, 1), signal)
+    return problems
 
 
-def _of_summary(file: File, mse: np.ndarray, signal: BandStatistics) -> list[str]:
-    """What is not true in the summary: the error of a band, or the target that follows from what was asked for."""
-    said, d, problems = file.statistics(), file.description, []
+def _of_summary(file: File, said: dict, mse: np.ndarray, signal: BandStatistics) -> list[str]:
+    """What is not true in the summary `said`: the error of a band, or the target that follows from what was asked for."""
+    d, problems = file.description, []
     slack = _elsewhere(mse, signal.pixels, _NOISE * np.sqrt(signal.variance), 0 if np.dtype(d.dtype).kind == "f" else 1)
     if (np.abs(np.array(said["mse"]) - mse) > slack).any():
         problems.append("the recorded error of a band is not true")
