@@ -157,7 +157,6 @@ def test_a_file_cannot_choose_a_folder(small, tmp_path, monkeypatch):
         {"gcps": {"points": []}},
         {"gcps": {"crs": "/etc/hostname", "points": []}},
         {"gcps": {"crs": None, "points": [[1]]}},
-        {"rpcs": {"line_off": 1}},
         {"rpcs": {"line_off": 1, "samp_off": "1"}},
         {"tags": {"": ["x"]}},
         {"tags": {"json:a": {"b": "{}"}}},
