@@ -104,3 +104,16 @@ def test_outliers_of_patched_blocks(dtype, outlier):
     pixels[0, 5, 5] = outlier
     _, report, _ = code(pixels, goal(1, 1.0))
     assert (report.per_block <= 1.0).all()
+
+
+@pytest.mark.parametrize("found", [-(2**31), 0, 2**28])
+def test_a_step_beyond_int32(found):
+    """One stray value in a calm block: twice its error is no int32."""
+    original = np.full((1, 16, 16), 5, "int32")
+    decoded = original.copy()
+    original[0, 3, 3], decoded[0, 3, 3] = 2**31 - 1, found
+    again, valid = decoded.copy(), np.ones(original.shape, bool)
+    patch = correct(original, decoded, valid, (None,), 100.0, (0, 0, 0), 16)
+    assert patch.step > 2**31
+    unpack_onto(pack([patch], decoded.dtype), again, valid, 16)
+    assert np.array_equal(again, decoded)

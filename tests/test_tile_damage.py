@@ -6,6 +6,7 @@ from cases import model, terrain
 from test_tile import goal
 
 from isoq.errors import DamagedFile
+from isoq.stream import Writer
 from isoq.tile import decode_tile, encode_tile
 
 
@@ -75,6 +76,15 @@ def test_a_tile_of_another_file(tile):
     for shape, dtype in (((1, 65, 64), "uint16"), ((1, 64, 64), "int32")):
         with pytest.raises(DamagedFile, match="does not fit"):
             decode_tile(data, (None,), model(), shape, dtype)
+
+
+def test_an_impossible_block():
+    out = Writer()
+    out.pack("B", 0)
+    for number in (1, 64, 64, 1 << 62):
+        out.varint(number)
+    with pytest.raises(DamagedFile, match="does not fit"):
+        decode_tile(bytes(out.data) + bytes(20), (None,), model(), (1, 64, 64), "uint8")
 
 
 def test_noise_is_no_tile():

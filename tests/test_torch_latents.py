@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import slow_context
+import spec_decoder
 from cases import crop
 
 torch = pytest.importorskip("torch")
@@ -111,7 +111,7 @@ def test_latents_of_torch_come_back_as_they_are(pair):
     assert np.array_equal(decoded, q)
     assert np.array_equal(again, near)
     if model.latents < 50:
-        assert np.array_equal(slow_context.decode(model.entropy.arrays, data, levels)[0], q)
+        assert np.array_equal(spec_decoder.context_latents(model.entropy.arrays, data, levels)[0], q)
 
 
 def test_a_file_decodes_to_the_same_integers_and_image(pair):

@@ -1,0 +1,290 @@
+"""Makes tests/golden/v1: small streams of every feature of the format, the models that two of them need, and what they decode to.
+
+    python tests/golden/make.py
+
+Run once per released version of the format: streams that exist are never written over. As long as nothing has been released, a change of
+the format is followed by `rm -r tests/golden/v1` and this command. Needs the extra `train`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from cases import DATA, crop, model, terrain
+
+from isoq import codec
+from isoq.container import Box
+from isoq.description import Description
+from isoq.entropy.context import BUCKETS, LEVELS, MAGNITUDE_ONE, OWN, OWN_VALUE, PRECISION, REACH, SYMBOLS, VALUE_ONE
+from isoq.model import FORMAT, Model, load_model
+from isoq.reader import File
+from isoq.target import Target
+from isoq.train import hyperprior
+from isoq.train.export import wavelet_analysis, wavelet_synthesis
+
+FOLDER = Path(__file__).parent / "v1"
+SHIPPED = "eo16-1"
+
+
+@dataclass
+class Case:
+    """An image and how it is coded; also the source that `compress_to` reads. most: samples in a tile; further bands go to the next."""
+
+    pixels: np.ndarray
+    target: Target
+    options: dict = field(default_factory=dict)
+    nodata: tuple[float | None, ...] | None = None
+    outside: np.ndarray | None = None
+    metadata: dict = field(default_factory=dict)
+    varied: Callable[[Box, np.ndarray], np.ndarray] | None = None
+    model: str = SHIPPED
+    most: int = 1 << 21
+    path: Path | None = None
+
+    @property
+    def description(self) -> Description:
+        nodata = self.nodata or (None,) * len(self.pixels)
+        return Description(*self.pixels.shape, self.pixels.dtype.name, nodata, self.metadata)
+
+    def read(self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)) -> np.ndarray:
+        return np.ascontiguousarray(self.pixels[bands, row : row + rows, col : col + cols])
+
+    def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
+        return None if self.outside is None else ~self.outside[row : row + rows, col : col + cols]
+
+
+def landsat(rows: int, cols: int) -> np.ndarray:
+    return crop("landsat.tif")[:, 60 : 60 + rows, 40 : 40 + cols]
+
+
+def sentinel2(rows: int, cols: int) -> np.ndarray:
+    return crop("sentinel2.tif")[:, 20 : 20 + rows, 30 : 30 + cols]
+
+
+def corner(rows: int, cols: int) -> np.ndarray:
+    """The upper left half, cut along a diagonal."""
+    return np.add.outer(np.arange(rows) / rows, np.arange(cols) / cols) < 0.7
+
+
+def described() -> Case:
+    """With all that meta may hold of such an image."""
+    metadata = {
+        "container": "GTiff",
+        "crs": "EPSG:32633",
+        "transform": [30.0, 0.0, 500_000.0, 0.0, -30.0, 5_000_000.0],
+        "gcps": {"crs": "EPSG:4326", "points": [[0.0, 0.0, 15.0, 45.0, 0.0, "1", ""]]},
+        "rpcs": {"height_off": 100.0},
+        "tags": {"": {"AREA_OR_POINT": "Point"}, "json:note": {"json:note": "{}"}},
+        "band_tags": [{"": {"wavelength": "865"}}],
+        "descriptions": ["B5"],
+        "scales": [0.0001],
+        "offsets": [-0.1],
+        "units": ["1"],
+        "colorinterp": ["palette"],
+        "colormaps": {"1": [[0, 0, 0, 255]]},
+        "raw": {"endian": 1, "rgb": 0},
+    }
+    return Case(landsat(64, 80), Target("rmse", 120.0), metadata=metadata, path=DATA / "landsat.tif")
+
+
+def beside_nodata() -> Case:
+    """Values around nodata, so that some decode to it and have to leave."""
+    pixels = (terrain(1, 60, 70, "float32") / 10 - 1050).round().astype("int16")
+    pixels[pixels == -999] = -998
+    pixels[:, 40:, 50:] = -999
+    return Case(pixels, Target("mse", 6.0), nodata=(-999.0,))
+
+
+def wide() -> Case:
+    pixels = 30_000 * landsat(48, 64).astype("int32") - 300_000_000
+    pixels[0, 20, 30], pixels[0, 5, 60] = 2**31 - 1, -(2**31)
+    return Case(pixels, Target("psnr", 60.0, peak=2.0**31), {"block": 16})
+
+
+def special_floats() -> Case:
+    pixels = crop("sentinel1.tif")[:, :56, :72]
+    rng = np.random.default_rng(0)
+    for value in (np.nan, np.inf, -np.inf):
+        pixels[rng.random(pixels.shape) < 0.01] = value
+    pixels[:, 30:50, 50:] = -9999
+    return Case(pixels, Target("snr", 22.0), nodata=(-9999.0, None))
+
+
+def extreme_floats() -> Case:
+    pixels = terrain(1, 40, 50, "float32") / 500
+    pixels[0, 10, 10], pixels[0, 30, 40] = 3e38, -1e5
+    return Case(pixels, Target("mse", 1e-3), {"block": 16})
+
+
+def alpha() -> Case:
+    colours, outside = (sentinel2(40, 52) // 16).clip(0, 255).astype("uint8"), corner(40, 52)
+    opacity = np.where(outside, 0, 255).astype("uint8")
+    metadata = {"colorinterp": ["red", "green", "blue", "alpha"]}
+    return Case(np.concatenate([colours, opacity[None]]), Target("rmse", 1.5), {"exact": (3,)}, None, outside, metadata)
+
+
+def plain() -> Case:
+    pixels = np.stack([np.full((30, 40), value, "uint16") for value in (7, 0, 65535)])
+    pixels[0, :9, :9] = 65535
+    return Case(pixels, Target("mse", 10.0), nodata=(65535.0,) * 3)
+
+
+def lossless() -> Case:
+    """A band of codes, one of many values, which go by planes, and a lossy one between them."""
+    codes = (landsat(45, 60)[0] // 500 * 64).astype("uint16")
+    many = np.random.default_rng(0).integers(0, 600, (45, 60)).astype("uint16")
+    return Case(np.stack([codes, landsat(45, 60)[0], many]), Target("rmse", 150.0), {"exact": (0, 2)}, (None, None, 3.0))
+
+
+def lossless_floats() -> Case:
+    pixels = crop("sentinel1.tif")[:1, :24, :32]
+    pixels[0, 3, 4:9] = np.nan
+    return Case(pixels, Target("mse", 1.0), {"exact": (0,)})
+
+
+def targets_of(box: Box, asked: np.ndarray) -> np.ndarray:
+    """A checkerboard, too fine for the network in its first block; one everywhere in the right half, which a tile tells without a byte."""
+    places = np.indices((-(-box.rows // 16), -(-box.cols // 16))).sum(0)
+    board = np.where(places % 2, 900.0, 40_000.0)
+    board[0, 0] = 0.2
+    return asked[:, None, None] * (board if box.col == 0 else np.ones(board.shape))
+
+
+def qualities_of(box: Box, asked: np.ndarray) -> np.ndarray:
+    grid = -(-box.rows // 16), -(-box.cols // 16)
+    return np.geomspace(3e-5, 3e-3, grid[0] * grid[1]).reshape(1, *grid)
+
+
+CASES: dict[str, Callable[[], Case]] = {
+    "uint8": lambda: Case((landsat(40, 50) // 64).clip(0, 255).astype("uint8"), Target("mse", 1.0)),
+    "uint16": described,
+    "int16": beside_nodata,
+    "int32": wide,
+    "float32": special_floats,
+    "extremes": extreme_floats,
+    "mask": lambda: Case(sentinel2(40, 52), Target("mse", 60.0), {}, (0.0,) * 3, corner(40, 52), {"mask": True}),
+    "alpha": alpha,
+    "constant": plain,
+    "lossless": lossless,
+    "lossless-float32": lossless_floats,
+    "tiles": lambda: Case(sentinel2(90, 100), Target("snr", 18.0), {"tile": 48, "block": 16, "single_pass": True}, most=2 * 48 * 48),
+    "targets": lambda: Case(landsat(40, 96), Target("mse", 1.0), {"tile": 48, "block": 16}, varied=targets_of),
+    "bands": lambda: Case(sentinel2(40, 52), Target("mse", (40.0, 250.0, 900.0))),
+    "quality": lambda: Case(landsat(40, 50), Target("quality", 1e-4)),
+    "qualities": lambda: Case(landsat(70, 50), Target("quality", None), {"block": 16}, varied=qualities_of),
+    "bitrate": lambda: Case(landsat(64, 64), Target("bitrate", 2.0)),
+    "joint": lambda: Case(sentinel2(40, 52), Target("mse", 400.0), {"block": 16, "per_band": True}, model="joint-1"),
+    "hyperprior": lambda: Case(landsat(40, 80), Target("rmse", 150.0), {"block": 16}, model="paper-1"),
+}
+
+
+def write_model(
+    folder: Path, bands: int, entropy: str, modulation: str, highest: float, slope: float, arrays: dict[str, np.ndarray]
+) -> None:
+    """A folder around the wavelet. slope: of the only hidden unit's way to all gains."""
+    folder.mkdir(parents=True)
+    (folder / "analysis.onnx").write_bytes(wavelet_analysis(bands))
+    (folder / "synthesis.onnx").write_bytes(wavelet_synthesis(bands))
+    gains = {
+        "modulation_in": np.ones((1, 1), np.float32),
+        "modulation_in_bias": np.zeros(1, np.float32),
+        "modulation_out": np.full((256 * bands, 1), slope, np.float32),
+        "modulation_out_bias": np.zeros(256 * bands, np.float32),
+    }
+    np.savez_compressed(folder / "decoder.npz", **gains, **arrays)
+    info = {
+        "format": FORMAT,
+        "name": folder.name,
+        "bands": bands,
+        "latents": 256 * bands,
+        "entropy": entropy,
+        "modulation": modulation,
+        "lambda_min": 4.0,
+        "lambda_max": highest,
+        "calibration": model().calibration,
+    }
+    (folder / "model.json").write_text(json.dumps(info, indent=1) + "\n")
+
+
+def context_arrays(channels: int) -> dict[str, np.ndarray]:
+    """A context model made by rule: the mean of four neighbours and of the channel before; Laplace tables."""
+    level = np.arange(LEVELS)
+    shift = np.maximum(level // 8 - 8, 0)
+    spread = np.exp2((level + 0.5) / 8 - 7 - shift)
+    weight = np.exp(-np.abs(np.arange(-REACH, REACH + 2)) / spread[:, None].clip(0.1))
+    weight[:, -1] = 2 * weight[:, -1] + 1e-3 * weight.sum(1)
+    frequency = 1 + np.floor(weight / weight.sum(1, keepdims=True) * ((1 << PRECISION) - SYMBOLS)).astype(np.int64)
+    frequency[:, REACH] += (1 << PRECISION) - frequency.sum(1)
+    cdf = np.pad(frequency.cumsum(1), ((0, 0), (1, 0))).astype(np.uint16).repeat(BUCKETS, 0)
+    toward = -np.sign(np.arange(-REACH, REACH + 2)) * 9
+    entries = {"start": np.arange(-1, channels).clip(0), "channel": np.arange(channels - 1), "place": np.full(channels - 1, 4)}
+    arrays = {
+        **{f"around_{name}": value for name, value in entries.items()},
+        **{f"value_{name}": value for name, value in entries.items()},
+        "around_weight": np.full(channels - 1, MAGNITUDE_ONE // 4),
+        "value_weight": np.full(channels - 1, -VALUE_ONE // 40),
+        "own": np.tile(np.array([4, 4, 2, 2, 1, 1]) * MAGNITUDE_ONE // 20, (channels, 1)),
+        "own_value": np.tile(np.array([3, 3, -2, 1]) * VALUE_ONE // 20, (channels, 1)),
+        "bias": np.full(channels, 1 << 13),
+    }
+    assert arrays["own"].shape[1] == OWN
+    assert arrays["own_value"].shape[1] == OWN_VALUE
+    arrays = {name: value.astype(np.int32) for name, value in arrays.items()}
+    arrays |= {"group": np.zeros(channels, np.uint8), "cdf": cdf, "offset": np.tile(toward, (len(cdf), 1)).astype(np.int8)}
+    return {f"context_{name}": value for name, value in arrays.items()}
+
+
+@torch.no_grad()
+def hyperprior_arrays() -> dict[str, np.ndarray]:
+    """An untrained hyperprior whose scales lie around one step."""
+    torch.manual_seed(0)
+    rate = hyperprior.HyperpriorRate(256, 4)
+    rate.analysis[0].weight.fill_(1 / 256)
+    rate.synthesis[-1].bias.zero_()
+    return hyperprior.export(rate)
+
+
+def code(name: str, case: Case, coder: Model) -> tuple[bytes, np.ndarray, bytes]:
+    """The stream, what isoq decodes it to, and all its latents in their order."""
+    stream, samples, latents = io.BytesIO(), np.empty_like(case.pixels), b""
+    with patch.object(codec, "_SAMPLES_PER_TILE", case.most):
+        codec.compress_to(stream, case, case.target, coder, codec.Options(threads=1, **case.options), field=case.varied)
+    stream.seek(0)
+    for box, tile in File(stream, name).tiles(coder):
+        samples[box.band : box.band + box.bands, box.row : box.row + box.rows, box.col : box.col + box.cols] = tile.samples
+        latents += b"".join(q.astype("<i4").tobytes() for q in tile.latents)
+    return stream.getvalue(), samples, latents
+
+
+def main() -> None:
+    if FOLDER.exists():
+        sys.exit(f"{FOLDER}: exists already; streams of a released version stay as they are")
+    write_model(FOLDER / "models" / "joint-1", 2, "context", "log", 2.0**22, 0.25, context_arrays(512))
+    write_model(FOLDER / "models" / "paper-1", 1, "hyperprior", "linear", 2.0**16, 80.0, hyperprior_arrays())
+    expected, pixels = {}, {}
+    for name, make in CASES.items():
+        case = make()
+        coder = load_model(SHIPPED if case.model == SHIPPED else FOLDER / "models" / case.model)
+        data, pixels[name], latents = code(name, case, coder)
+        (FOLDER / f"{name}.isoq").write_bytes(data)
+        digests = (hashlib.sha256(plain).hexdigest() for plain in (latents, pixels[name].tobytes()))
+        expected[name] = {"model": case.model, **dict(zip(("latents", "pixels"), digests, strict=True))}
+        print(f"{name:18} {len(data):6} bytes")
+    np.savez_compressed(FOLDER / "pixels.npz", **pixels)
+    (FOLDER / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

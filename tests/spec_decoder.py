@@ -1,0 +1,593 @@
+"""A decoder of .isoq written from docs/format.md and from nothing else: slow, without isoq, numbers of sections in the comments.
+
+It keeps whatever a stream holds, so that tests can code it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import lzma
+import struct
+import zlib
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+TYPES = ("uint8", "uint16", "int16", "int32", "float32")
+VALID, NODATA, NAN, PLUS_INF, MINUS_INF, MASKED = range(6)
+EMPTY, CONSTANT, NEURAL, LOSSLESS = range(4)
+LARGEST = 1 << 23
+
+
+def require(true: bool, what: str = "damaged") -> None:
+    if not true:
+        raise ValueError(what)
+
+
+@dataclass
+class Group:
+    """Bands that are coded together, and what their mode has: constants, a lossless plane, or normalization, levels and latents."""
+
+    bands: slice
+    mode: int
+    plane: np.ndarray | None = None
+    lossless: bytes = b""
+    normalization: list[tuple[int, int]] = field(default_factory=list)
+    levels: np.ndarray | None = None
+    spread: np.ndarray | None = None
+    stream: bytes = b""
+    q: np.ndarray | None = None
+    z: np.ndarray | None = None
+
+
+@dataclass
+class Patch:
+    band: int
+    row: int
+    col: int
+    step: float
+    values: np.ndarray
+
+
+@dataclass
+class Tile:
+    """Fields of a tile in their order, and what they decode to; errors and goals (mean squared errors): (bands, *grid), the former NaN
+    without valid samples."""
+
+    shape: tuple[int, int, int]
+    block: int
+    mask: bytes
+    classes: np.ndarray
+    targets: bytes
+    groups: list[Group]
+    side: bytes
+    worst: np.ndarray
+    below: np.ndarray
+    layer: bytes
+    patches: list[Patch]
+    samples: np.ndarray
+    errors: np.ndarray
+    steps: np.ndarray
+    goals: np.ndarray
+
+
+@dataclass
+class File:
+    header: dict
+    meta: dict
+    stat: dict
+    tiles: list[Tile]
+    samples: np.ndarray
+
+
+# ---- 2 to 5: chunks, header, tiling ----
+
+
+def unpack_json(data: bytes) -> dict:
+    return json.loads(zlib.decompress(data))
+
+
+def chunks(data: bytes) -> list[tuple[str, bytes]]:
+    require(data[:8] == b"\x89ISQ\r\n\x1a\n")
+    at, found = 8, []
+    while at < len(data):
+        kind, size = struct.unpack_from("<4sI", data, at)
+        payload = data[at + 8 : at + 8 + size]
+        require(struct.unpack_from("<I", data, at + 8 + size)[0] == zlib.crc32(kind + payload))
+        require(kind in (b"HEAD", b"INDX", b"TILE", b"IEND") or kind[:1].islower(), "unknown")
+        found.append((kind.decode(), payload))
+        at += size + 12
+    require(found[0][0] == "HEAD" and found[-1] == ("IEND", b""))
+    return found
+
+
+def cuts(side: int, tile: int, block: int) -> list[slice]:
+    n, total = -(-side // tile), -(-side // block)
+    edges = [min(side, block * -(-total * k // n)) for k in range(n + 1)]
+    return [slice(a, b) for a, b in pairwise(edges) if b > a]
+
+
+def decode(data: bytes, folder: Path) -> File:
+    """A whole file; folder: of its model."""
+    parts = chunks(data)
+    require(parts[0][1][0] == 1, "unknown")
+    header = unpack_json(parts[0][1][1:])
+    one = dict(parts)
+    meta, stat = (unpack_json(one[kind]) if kind in one else {} for kind in ("meta", "stat"))
+    payloads = [payload for kind, payload in parts if kind == "TILE"]
+    require(one["INDX"] == np.array([len(p) for p in payloads], "<u4").tobytes())
+    model = Model(folder)
+    require(header["model"] == [model.name, model.identity], "another model")
+    image, block, depth = header["image"], header["block"], header["depth"]
+    bands, rows, cols = shape = tuple(image[key] for key in ("bands", "rows", "cols"))
+    nodata = image.get("nodata")
+    nodata = [None if v is None else float(v) for v in (nodata if isinstance(nodata, list) else [nodata] * bands)]
+    places = [
+        (slice(b, min(b + depth, bands)), r, c)
+        for r in cuts(rows, header["tile"], block)
+        for c in cuts(cols, header["tile"], block)
+        for b in range(0, bands, depth)
+    ]
+    samples, tiles = np.empty(shape, image["dtype"]), []
+    for place, payload in zip(places, payloads, strict=True):
+        expected = tuple(s.stop - s.start for s in place), image["dtype"], block
+        tiles.append(decode_tile(payload, expected, nodata[place[0]], model))
+        samples[place] = tiles[-1].samples
+    return File(header, meta, stat, tiles, samples)
+
+
+# ---- 6: a tile ----
+
+
+class Bytes:
+    """6.1"""
+
+    def __init__(self, data: bytes):
+        self.data, self.at = data, 0
+
+    def take(self, size: int) -> bytes:
+        self.at += size
+        require(self.at <= len(self.data))
+        return self.data[self.at - size : self.at]
+
+    def varint(self) -> int:
+        value = 0
+        for k in range(10):
+            byte = self.take(1)[0]
+            value |= (byte & 127) << 7 * k
+            if byte < 128:
+                return value
+        raise ValueError("damaged")
+
+    def signed(self) -> int:
+        v = self.varint()
+        return -(v + 1) // 2 if v % 2 else v // 2
+
+    def part(self) -> bytes:
+        return self.take(self.varint())
+
+    def unpack(self, form: str) -> float:
+        return struct.unpack("<" + form, self.take(struct.calcsize(form)))[0]
+
+
+def decode_tile(data: bytes, expected: tuple, nodata: list[float | None], model: Model) -> Tile:
+    fields = Bytes(data)
+    dtype = np.dtype(TYPES[fields.unpack("B")])
+    bands, rows, cols = shape = tuple(fields.varint() for _ in range(3))
+    block = 16 * fields.varint()
+    require(expected == (shape, dtype.name, block))
+    mask, targets = fields.part(), fields.part()
+    classes = decode_mask(mask, shape)
+    groups: list[Group] = []
+    while (first := groups[-1].bands.stop if groups else 0) < bands:
+        groups.append(read_group(fields, first, shape, dtype, model))
+    neural = [group for group in groups if group.mode == NEURAL]
+    grid = -(-rows // block), -(-cols // block)
+    inside = [(b, i, j) for b in range(bands) for i, j in np.ndindex(grid) if (classes[area(b, i, j, block)] == VALID).any()]
+    side = fields.part()
+    maps, worst, below = integers(side, len(neural) * grid[0] * grid[1], bands, len(inside))
+    h, w = (max(64, -(-n // 16) * 16) // 16 for n in (rows, cols))
+    samples, check = np.zeros(shape, dtype), 0
+    for group, own in zip(neural, maps.reshape(-1, *grid), strict=True):
+        group.levels = levels_of(own)
+        group.spread = latent_levels(group.levels, block // 16, h, w)
+        group.stream = fields.part()
+        group.q, r, group.z = model.latents(group.stream, group.spread)
+        check = zlib.crc32(group.q.astype("<i4").tobytes(), check)
+        samples[group.bands] = reconstruct(r, group, shape, dtype, model)
+    require(fields.unpack("I") == check, "latents differ from those of the encoder")
+    for group in groups:
+        if group.mode == CONSTANT:
+            samples[group.bands] = group.plane
+    restore(samples, classes, nodata)
+    layer = fields.part()
+    patches = apply_patches(layer, samples, classes == VALID, block)
+    restore(samples, classes, nodata)
+    for group in groups:
+        if group.mode == LOSSLESS:
+            samples[group.bands] = group.plane
+    require(fields.at == len(data))
+    errors = np.full((bands, *grid), np.nan)
+    for at, less in zip(inside, below.tolist(), strict=True):
+        s = int(np.cumsum(worst)[at[0]]) - less
+        errors[at] = 2.0 ** (s / 64) if s > -25600 else 0
+    steps = np.cumsum(integers(targets, bands * grid[0] * grid[1])[0])
+    goals = 2.0 ** (steps.reshape(errors.shape) / 64)
+    return Tile(shape, block, mask, classes, targets, groups, side, worst, below, layer, patches, samples, errors, steps, goals)
+
+
+def area(band: int, row: int, col: int, block: int) -> tuple:
+    return band, slice(row * block, (row + 1) * block), slice(col * block, (col + 1) * block)
+
+
+def decode_mask(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """6.2"""
+    if not data:
+        return np.zeros(shape, np.uint8)
+    only, raw = data[0], np.frombuffer(zlib.decompress(data[1:]), np.uint8)
+    d = (np.unpackbits(raw)[: np.prod(shape)] * only if only else raw).reshape(shape)
+    classes = np.bitwise_xor.accumulate(np.bitwise_xor.accumulate(d, 0), 1)
+    require(classes.max() <= MASKED)
+    return classes
+
+
+def restore(samples: np.ndarray, classes: np.ndarray, nodata: list[float | None]) -> None:
+    """6.2"""
+    for plane, kinds, given in zip(samples, classes, nodata, strict=True):
+        value = as_type(given, samples.dtype)
+        if value is not None:
+            plane[(kinds == VALID) & (plane == value)] = beside(value)
+            plane[kinds == NODATA] = value
+        plane[kinds == MASKED] = 0 if value is None else value
+        for kind, special in ((NAN, np.nan), (PLUS_INF, np.inf), (MINUS_INF, -np.inf)):
+            if (kinds == kind).any():
+                plane[kinds == kind] = special
+
+
+def as_type(value: float | None, dtype: np.dtype) -> np.generic | None:
+    if value is None:
+        return None
+    if dtype.kind == "f":
+        return dtype.type(value) if not np.isfinite(value) or abs(value) <= np.finfo(dtype).max else None
+    limits = np.iinfo(dtype)
+    return dtype.type(value) if np.isfinite(value) and value == int(value) and limits.min <= value <= limits.max else None
+
+
+def beside(value: np.generic) -> np.generic:
+    if value.dtype.kind == "f":
+        up = np.nextafter(value, value.dtype.type(np.inf))
+        return up if np.isfinite(up) else np.nextafter(value, value.dtype.type(-np.inf))
+    return value + 1 if value < np.iinfo(value.dtype).max else value - 1
+
+
+def read_group(fields: Bytes, first: int, shape: tuple[int, int, int], dtype: np.dtype, model: Model) -> Group:
+    """6.4"""
+    number, mode = divmod(fields.varint(), 8)
+    require(0 < number <= min(model.bands, shape[0] - first))
+    group = Group(slice(first, first + number), mode)
+    if mode == CONSTANT:
+        values = np.frombuffer(fields.take(number * dtype.itemsize), dtype.newbyteorder("<"))
+        group.plane = values[:, None, None]
+    elif mode == NEURAL:
+        group.normalization = [(fields.signed(), fields.signed()) for _ in range(model.bands)]
+    elif mode == LOSSLESS and number == 1:
+        group.lossless = fields.part()
+        group.plane = decode_lossless(group.lossless, shape[1:], dtype)
+    else:
+        require(mode == EMPTY)
+    return group
+
+
+def decode_lossless(data: bytes, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    """6.5"""
+    fields, raw = Bytes(data), np.dtype(f"<u{dtype.itemsize}")
+    kind, values = fields.unpack("B"), np.zeros(0, raw)
+    if kind == 0:
+        values = np.frombuffer(fields.take(fields.varint() * raw.itemsize), raw)
+    plain = np.frombuffer(
+        lzma.decompress(data[fields.at :], lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 22}]), np.uint8
+    )
+    if kind == 0:
+        found = values[plain]
+    else:
+        require(kind == 1)
+        planes = plain.reshape(raw.itemsize, -1).astype(raw)
+        found = np.cumsum(sum(plane << np.array(8 * k, raw) for k, plane in enumerate(planes)), dtype=raw)
+    return found.view(dtype.newbyteorder("<")).reshape(shape)
+
+
+def levels_of(differences: np.ndarray) -> np.ndarray:
+    """6.6"""
+    levels = np.zeros(differences.shape, np.int64)
+    for i, j in np.ndindex(levels.shape):
+        near = [(i, j - 1, 2), (i - 1, j, 2), (i - 1, j - 1, 1), (i - 1, j + 1, 1)]
+        found = [(int(levels[a, b]), weight) for a, b, weight in near if a >= 0 and 0 <= b < levels.shape[1]]
+        s, w = sum(level * weight for level, weight in found), sum(weight for _, weight in found)
+        levels[i, j] = differences[i, j] + ((2 * s + w) // (2 * w) if found else 640)
+        require(0 <= levels[i, j] <= 1280)
+    return levels
+
+
+def latent_levels(levels: np.ndarray, block: int, h: int, w: int) -> np.ndarray:
+    """6.7; block: in latents"""
+    own = levels[np.minimum(np.arange(h) // block, len(levels) - 1)][:, np.minimum(np.arange(w) // block, levels.shape[1] - 1)]
+    result = np.zeros((h, w), np.int64)
+    for i, j in np.ndindex(h, w):
+        ramp = max(own[i, j], own[max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].max() - 64)
+        result[i, j] = min(1280, ramp + (8 if i in (0, h - 1) or j in (0, w - 1) else 0))
+    return result
+
+
+def reconstruct(r: np.ndarray, group: Group, shape: tuple[int, int, int], dtype: np.dtype, model: Model) -> np.ndarray:
+    """6.7"""
+    y = r / np.stack([[model.gain(level) for level in line] for line in group.spread.tolist()]).transpose(2, 0, 1)
+    x = model.synthesis(y[None])[0, : group.bands.stop - group.bands.start, : shape[1], : shape[2]]
+    result = np.empty(x.shape, dtype)
+    for k, band in enumerate(x):
+        e, n = group.normalization[k]
+        scale = 2.0 ** (e / 8)
+        result[k] = limited(band.astype(np.float64) * scale + n * scale / 8, dtype)
+    return result
+
+
+def limited(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return np.clip(x if dtype.kind == "f" else np.rint(x), limits.min, limits.max).astype(dtype)
+
+
+def apply_patches(data: bytes, samples: np.ndarray, valid: np.ndarray, block: int) -> list[Patch]:
+    """6.8"""
+    fields, dtype, patches = Bytes(data), samples.dtype, []
+    for _ in range(fields.varint() if data else 0):
+        band, row, col = (fields.varint() for _ in range(3))
+        step = fields.unpack("f") if dtype.kind == "f" else fields.varint()
+        at, values = area(band, row, col, block), fields.part()
+        inside, piece = valid[at], samples[at]
+        if step:
+            values = integers(values, int(inside.sum()))[0]
+            piece[inside] = limited(piece[inside].astype(np.float64) + values * float(step), dtype)
+        else:
+            values = np.frombuffer(values, dtype.newbyteorder("<"))
+            piece[inside] = values
+        patches.append(Patch(band, row, col, step, values))
+    require(fields.at == len(data))
+    return patches
+
+
+# ---- 8: entropy coding ----
+
+
+class Rans:
+    """8.1 and 8.2"""
+
+    def __init__(self, data: bytes):
+        self.words = np.frombuffer(data, "<u4").tolist()[::-1]
+        self.x = self.words.pop() << 32 | self.words.pop()
+
+    @property
+    def slot(self) -> int:
+        return self.x % (1 << 15)
+
+    def take(self, start: int, frequency: int) -> None:
+        self.x = (self.x >> 15) * frequency + self.slot - start
+        if self.x < 1 << 31:
+            self.x = self.x << 32 | self.words.pop()
+
+    def bits(self, n: int) -> int:
+        value = at = 0
+        while at < n:
+            m = min(12, n - at)
+            v = self.slot >> 15 - m
+            self.take(v << 15 - m, 1 << 15 - m)
+            value |= v << at
+            at += m
+        return value
+
+    def value(self, cdf: list[int], shift: int) -> int:
+        symbol = bisect_right(cdf, self.slot) - 1
+        self.take(cdf[symbol], cdf[symbol + 1] - cdf[symbol])
+        v = symbol - 15
+        if symbol == 31:
+            n = self.bits(5)
+            require(1 <= n <= 26)
+            v = 15 + (1 << n - 1) + self.bits(n - 1)
+            v = -v if self.bits(1) else v
+        return (v << shift) + self.bits(shift)
+
+    def end(self) -> None:
+        require(not self.words and self.x == 1 << 31)
+
+
+class Counters:
+    """8.3"""
+
+    def __init__(self, stream: Rans):
+        self.stream, self.counts = stream, {}
+
+    def bit(self, *name: str | int) -> int:
+        count = self.counts.setdefault(name, [0, 0])
+        p = min(max(((2 * count[1] + 1) << 15) // (2 * sum(count) + 2), 256), (1 << 15) - 256)
+        one = int(self.stream.slot < p)
+        self.stream.take(*((0, p) if one else (p, (1 << 15) - p)))
+        count[one] += 1
+        if sum(count) > 60:
+            count[:] = count[0] // 2, count[1] // 2
+        return one
+
+    def integer(self) -> int:
+        n = 0
+        while n < 26 and self.bit("length", n):
+            n += 1
+        require(n < 26 or not self.bit("length", n))
+        if n == 0:
+            return 0
+        negative = self.bit("sign")
+        m = 1 if n == 1 else 2 + self.bit("second", n)
+        if n > 2:
+            m = (m << n - 2) + self.stream.bits(n - 2)
+        return -m if negative else m
+
+
+def integers(data: bytes, *sizes: int) -> list[np.ndarray]:
+    """Sequences of these lengths."""
+    if not data:
+        return [np.zeros(size, np.int64) for size in sizes]
+    stream, result = Rans(data), []
+    for size in sizes:
+        counters = Counters(stream)
+        result.append(np.array([counters.integer() for _ in range(size)], np.int64))
+    stream.end()
+    return result
+
+
+# ---- 10: context model ----
+
+OWN = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))
+
+
+def root(power: int) -> int:
+    """Floor of 2^(power / 128)."""
+    n = int(2.0 ** (power / 128))
+    while n**128 > 1 << power:
+        n -= 1
+    while (n + 1) ** 128 <= 1 << power:
+        n += 1
+    return n
+
+
+def clamp(v: int, limit: int) -> int:
+    return max(-limit, min(limit, v))
+
+
+def context_latents(arrays: dict[str, np.ndarray], data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """q, r and the tables that were used, all (channels, h, w); arrays: without their prefix."""
+    stream, (h, w), channels = Rans(data), levels.shape, len(arrays["group"])
+    cdf, offset, own, own_value = (arrays[name].tolist() for name in ("cdf", "offset", "own", "own_value"))
+    below = (levels.max() - levels).tolist()
+    scales = {d: (root(16 * 128 - d), root(6 * 128 + d)) for line in below for d in line}
+    q, tables = (np.zeros((channels, h, w), np.int32) for _ in range(2))
+    r = np.zeros((channels, h, w), np.float32)
+    framed, values = np.zeros((channels, h + 2, w + 2), np.int64), np.zeros((channels, h, w), np.int64)
+
+    def entries(term: str, c: int) -> zip:
+        span = slice(*arrays[f"{term}_start"][c : c + 2])
+        return zip(*(arrays[f"{term}_{part}"][span].tolist() for part in ("channel", "place", "weight")), strict=True)
+
+    for c in range(channels):
+        around, value = np.zeros((h, w), np.int64), np.zeros((h, w), np.int64)
+        for d, place, weight in entries("around", c):
+            i, j = divmod(place, 3)
+            around += weight * framed[d, i : i + h, j : j + w]
+        for d, _, weight in entries("value", c):
+            value += weight * values[d]
+        around, value = around.tolist(), value.tolist()
+        a, v = ([[0] * (w + 3) for _ in range(h + 2)] for _ in range(2))  # nothing two above, two to the left, one to the right
+        for i, j in np.ndindex(h, w):
+            near = [(i + 2 + di, j + 2 + dj) for di, dj in OWN]
+            up, down = scales[below[i][j]]
+            total = around[i][j] + sum(weight * a[k][m] for weight, (k, m) in zip(own[c], near, strict=True))
+            expected = (total * up >> 16) + int(arrays["bias"][c])
+            octave = max(expected, 1).bit_length() - 1
+            level = 0 if octave < 10 else min(151, 8 * (octave - 10) + (expected >> octave - 3) % 8)
+            shift = max(0, level // 8 - 8)
+            predicted = value[i][j] + sum(weight * v[k][m] for weight, (k, m) in zip(own_value[c], near[:4], strict=True))
+            mu = clamp(clamp(predicted, 1 << 44) * up >> 28, 1 << 27)
+            base = mu + 8 >> 4
+            f = mu - 16 * base
+            sign = -1 if f < 0 else 1
+            bucket = 0 if shift or abs(f) < 3 else 1 if abs(f) < 6 else 2
+            table = (int(arrays["group"][c]) * 152 + level) * 3 + bucket
+            d = stream.value(cdf[table], shift)
+            latent = base + sign * d
+            require(abs(latent) <= LARGEST)
+            q[c, i, j], tables[c, i, j] = latent, table
+            r[c, i, j] = latent + sign * offset[table][d + 15] / 128 if not shift and abs(d) <= 15 else latent
+            a[i + 2][j + 2] = min(1 << 20, (abs(16 * latent - mu) + 2) * down >> 6)
+            v[i + 2][j + 2] = clamp(16 * latent * down >> 6, 1 << 26)
+        framed[c] = np.pad(np.array(a)[2:, 2:-1], 1, mode="edge")
+        values[c] = np.array(v)[2:, 2:-1]
+    stream.end()
+    return q, r, tables
+
+
+# ---- 11 and 12: model folder, hyperprior ----
+
+
+class Model:
+    def __init__(self, folder: Path):
+        self.info = json.loads((folder / "model.json").read_text())
+        require(self.info["format"] == 1, "unknown")
+        with np.load(folder / "decoder.npz") as arrays:
+            self.arrays = dict(arrays)
+        self.name, self.bands, self.kind = self.info["name"], self.info["bands"], self.info["entropy"]
+        graph = (folder / "synthesis.onnx").read_bytes()
+        keys = ("bands", "latents", "entropy", "modulation", "lambda_min", "lambda_max")
+        digest = hashlib.sha256(json.dumps([1, *(self.info[key] for key in keys)]).encode() + graph)
+        for name, array in sorted(self.arrays.items()):
+            if not name.startswith("hyper_analysis_"):
+                digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
+        self.identity = digest.hexdigest()[:16]
+        self._session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        self._gains: dict[int, np.ndarray] = {}
+
+    def synthesis(self, y: np.ndarray) -> np.ndarray:
+        return self._session.run(None, {"x": y})[0]
+
+    def gain(self, level: int) -> np.ndarray:
+        """6.7: of all channels"""
+        if level not in self._gains:
+            lam, low, high = 4 * 2 ** (level / 64), self.info["lambda_min"], self.info["lambda_max"]
+            if self.info["modulation"] == "log":
+                gain = np.sqrt(2 * np.log(2) / 12 * lam) * np.exp(self._mlp(np.log(lam / low) / np.log(high / low)))
+            else:
+                require(self.info["modulation"] == "linear", "unknown")
+                gain = np.logaddexp(0, self._mlp(lam / high)) + 0.001
+            self._gains[level] = gain.astype(np.float32)
+        return self._gains[level]
+
+    def _mlp(self, t: float) -> np.ndarray:
+        a = {name: array.astype(np.float64) for name, array in self.arrays.items() if name.startswith("modulation")}
+        hidden = np.maximum(a["modulation_in"] @ [t] + a["modulation_in_bias"], 0)
+        return a["modulation_out"] @ hidden + a["modulation_out_bias"]
+
+    def latents(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """q, r, and z if there is one."""
+        if self.kind == "context":
+            arrays = {name.removeprefix("context_"): array for name, array in self.arrays.items()}
+            return *context_latents(arrays, data, levels)[:2], None
+        require(self.kind == "hyperprior", "unknown")
+        return hyperprior_latents(self.arrays, data, *levels.shape)
+
+
+def hyperprior_latents(a: dict[str, np.ndarray], data: bytes, h: int, w: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    size, side = struct.unpack_from("<I", data)[0], (len(a["hyper_z_center"]), -(-h // 4), -(-w // 4))
+    stream = Rans(data[4 : 4 + size])
+    cdf, shifts, centers = (a[f"hyper_z_{name}"].tolist() for name in ("cdf", "low_bits", "center"))
+    z = np.array([stream.value(cdf[c], shifts[c]) + centers[c] for c, *_ in np.ndindex(side)], np.int64).reshape(side)
+    stream.end()
+    require(np.abs(z).max() <= 1 << 20)
+    x = z
+    for k in range(3):
+        shift, around = int(a["hyper_shift"][k]), np.pad(x, ((0, 0), (1, 1), (1, 1)))
+        t = np.zeros((len(a[f"hyper_bias_{k}"]), *x.shape[1:]), np.int64) + a[f"hyper_bias_{k}"][:, None, None]
+        for i, j in np.ndindex(3, 3):
+            piece = around[:, i : i + x.shape[1], j : j + x.shape[2]]
+            t += np.einsum("oc,chw->ohw", a[f"hyper_weight_{k}"][:, :, i, j].astype(np.int64), piece)
+        t = (t + 2**shift // 2) >> shift
+        if k < 2:
+            t = t.clip(0, 1 << 20)
+            x = np.empty((len(t) // 4, 2 * t.shape[1], 2 * t.shape[2]), np.int64)
+            for u, v in np.ndindex(2, 2):
+                x[:, u::2, v::2] = t[2 * u + v :: 4]
+    tables = t.clip(0, 63)[:, :h, :w]
+    stream = Rans(data[4 + size :])
+    cdf, shifts = a["hyper_cdf"].tolist(), a["hyper_low_bits"].tolist()
+    q = np.array([stream.value(cdf[k], shifts[k]) for k in tables.ravel().tolist()], np.int32).reshape(tables.shape)
+    stream.end()
+    require(np.abs(q).max() <= LARGEST)
+    return q, q.astype(np.float32), z
