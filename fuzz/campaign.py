@@ -103,7 +103,7 @@ def explore_by_coverage(campaign: Campaign, seconds: float, executions: int, num
 
     def change(data: bytes, largest: int, number: int) -> bytes:
         rng = random.Random(number)
-        if len(data) < 2 or rng.random() < 0.05:
+        if len(data) < 2 or rng.random() < 0.4:  # changes of changes of changes are refused at the first field
             whole, which = rng.random() < _FILES, rng.randrange(len(seeds))
             data = bytes([2 * which + whole]) + (seeds[which].file if whole else seeds[which].tile)
         return (data[:1] + _mutated(data[1:], *meant(data), rng))[:largest]

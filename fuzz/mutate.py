@@ -92,7 +92,7 @@ def _mask(tile: Tile, model: Tiny, rng: random.Random) -> None:
 
 
 def _targets(tile: Tile, model: Tiny, rng: random.Random) -> None:
-    tile.targets = _recoded(tile.targets, (tile.bands * tile.grid[0] * tile.grid[1],), rng)
+    tile.targets = b"\1" + _recoded(tile.targets[1:], (tile.bands * tile.grid[0] * tile.grid[1],), rng)
 
 
 def _side(tile: Tile, model: Tiny, rng: random.Random) -> None:
@@ -152,18 +152,25 @@ def _stream(tile: Tile, model: Tiny, rng: random.Random) -> None:
 
 
 def _patches(tile: Tile, model: Tiny, rng: random.Random) -> None:
-    number, whole = 1 + rng.randrange(4), tile.code != 4
-    reader = Reader(tile.patches or b"\0")
-    out, count = Writer(), reader.varint()
-    out.varint(count + (number if rng.random() < 0.8 else _number(rng, number)))
-    out.data += reader.rest()
+    """Other ones, of which most have the samples or values that their blocks call for."""
+    number, whole, pixels = 1 + rng.randrange(4), tile.code != 4, tile.valid_pixels().astype(int)
+    out, stepped = Writer(), 0
+    out.varint(number if rng.random() < 0.8 else _number(rng, number))
     for _ in range(number):
-        for n in (tile.bands, *tile.grid):
-            out.varint(rng.randrange(n + 1) if rng.random() < 0.9 else _number(rng, n))
+        place = [rng.randrange(n) if rng.random() < 0.95 else _number(rng, n) for n in pixels.shape]
+        for n in place:
+            out.varint(n)
         step = rng.choice((0, 1, 1, 3, 255, 1 << 31, (1 << 33) - 1, 1 << 33, 1 << 40, 1 << 69))
-        out.varint(step) if whole else out.pack("f", rng.choice((0.0, 1e-40, 0.5, 3.0, 1e37, float("inf"), float("nan"))))
-        values = _integers(np.zeros((16 * min(tile.block, 4)) ** 2, np.int32), rng)
-        out.part(rng.choice((b"", pack_integers(values), rng.randbytes(rng.choice((4, 512, 1024))))))
+        step = step if whole else rng.choice((0.0, 1e-40, 0.5, 3.0, 1e37, float("inf"), float("nan")))
+        out.varint(step) if whole else out.pack("f", step)
+        inside = all(k < n for k, n in zip(place, pixels.shape, strict=True))
+        valid = int(pixels[tuple(place)]) if inside else 1
+        if step:
+            stepped += valid
+        else:
+            out.data += rng.randbytes(valid * np.dtype(DTYPES[min(tile.code, 4)]).itemsize)
+    values = _integers(np.zeros(min(stepped, 1 << 16), np.int32), rng)
+    out.part(rng.choice((pack_integers(values), pack_integers(values), b"", rng.randbytes(64))))
     tile.patches = bytes(out.data)
 
 

@@ -97,9 +97,13 @@ class Tile:
 
     def sizes(self) -> tuple[int, int, int]:
         """Lengths of the three sequences in `side`."""
-        valid = masks.unpack(self.mask, self.shape) == masks.VALID
+        lossy = np.repeat([group.mode == NEURAL for group in self.groups], [group.together for group in self.groups])
         neural = sum(group.mode == NEURAL for group in self.groups)
-        return neural * self.grid[0] * self.grid[1], self.bands, int((blocks.sums(valid, 16 * self.block) > 0).sum())
+        return neural * self.grid[0] * self.grid[1], int(lossy.sum()), int((self.valid_pixels()[lossy] > 0).sum())
+
+    def valid_pixels(self) -> np.ndarray:
+        """Of every block (bands, block rows, block cols)."""
+        return blocks.sums(masks.unpack(self.mask, self.shape) == masks.VALID, 16 * self.block)
 
 
 @dataclass

@@ -17,7 +17,7 @@ import isoq
 from isoq.cli import main
 from isoq.codec import ArraySource, Options, compress_to
 from isoq.container import ContainerReader, ContainerWriter
-from isoq.description import Description
+from isoq.description import Description, side_file
 from isoq.errors import BadInput, DamagedFile, IsoqError, WrongModel
 from isoq.limits import LARGEST_SIDE, LARGEST_TEXT
 from isoq.reader import File
@@ -157,7 +157,6 @@ def test_a_file_cannot_choose_a_folder(small, tmp_path, monkeypatch):
         {"gcps": {"points": []}},
         {"gcps": {"crs": "/etc/hostname", "points": []}},
         {"gcps": {"crs": None, "points": [[1]]}},
-        {"rpcs": {"line_off": 1}},
         {"rpcs": {"line_off": 1, "samp_off": "1"}},
         {"tags": {"": ["x"]}},
         {"tags": {"json:a": {"b": "{}"}}},
@@ -231,3 +230,8 @@ def test_many_bands_take_no_more_time_than_few():
     ContainerWriter(stream, header, {}, bands)
     with pytest.raises(DamagedFile, match="ends too early"):  # for there are no tiles
         isoq.decompress(stream.getvalue())
+
+
+def test_a_side_file_of_many_bands():
+    """Once the nodata values of all bands were compared for each band: minutes."""
+    assert side_file(Description(20_000, 1, 1, "uint8", (7.0,) * 20_000), band_tags=True) is None

@@ -296,9 +296,9 @@ def in_namespaces(description: Description) -> bool:
 def side_file(description: Description, band_tags: bool) -> str | None:
     """What a GeoTIFF (or rasterio) cannot hold, as GDAL's .aux.xml beside it: JSON documents, nodata that differ between bands and, if
     asked for, the plain tags of the bands."""
-    bands = []
+    bands, shared = [], _shares_nodata(description)
     for value, tags in zip(_gtiff_nodata(description), description.metadata.get("band_tags", [{}] * description.bands), strict=True):
-        nodata = "" if value is None or _shares_nodata(description) else f"<NoDataValue>{value!r}</NoDataValue>"
+        nodata = "" if value is None or shared else f"<NoDataValue>{value!r}</NoDataValue>"
         plain = "".join(f"<MDI key={quoteattr(k)}>{escape(v)}</MDI>" for k, v in tags.get("", {}).items()) if band_tags else ""
         bands.append(nodata + (plain and f"<Metadata>{plain}</Metadata>") + _json_items(tags))
     items = _json_items(description.metadata.get("tags", {}))

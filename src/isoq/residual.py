@@ -74,7 +74,7 @@ def apply(block: np.ndarray, valid: np.ndarray, values: np.ndarray, step: float)
     if step == 0:
         out[valid] = values
         return out
-    moved = out[valid].astype(np.float64) + np.multiply(values, step, dtype=np.float64)
+    moved = out[valid].astype(np.float64) + values * float(step)
     limits = np.finfo(out.dtype) if out.dtype.kind == "f" else np.iinfo(out.dtype)
     moved = np.clip(moved if out.dtype.kind == "f" else np.rint(moved), limits.min, limits.max)
     out[valid] = moved.astype(out.dtype)

@@ -103,7 +103,7 @@ def metadata(bands: int) -> Shape:
         crs=crs,
         transform=each(number, 6),
         gcps=record({"crs": maybe(crs), "points": each(_point)}),
-        rpcs=lambda value: record({"line_off": number, "samp_off": number})(value) and values(coefficients)(value),
+        rpcs=lambda value: record({}, line_off=number, samp_off=number)(value) and values(coefficients)(value),
         tags=_tags,
         band_tags=each(_tags, bands),
         descriptions=names,

@@ -20,7 +20,7 @@ def _transform(numbers: list[float], w: Window) -> list[float]:
 _SHIFT = {  # metadata that speak of rows and columns
     "transform": _transform,
     "gcps": lambda gcps, w: gcps | {"points": [[row - w.row_off, col - w.col_off, *rest] for row, col, *rest in gcps["points"]]},
-    "rpcs": lambda rpcs, w: rpcs | {"line_off": rpcs["line_off"] - w.row_off, "samp_off": rpcs["samp_off"] - w.col_off},
+    "rpcs": lambda rpcs, w: rpcs | {k: rpcs[k] - off for k, off in (("line_off", w.row_off), ("samp_off", w.col_off)) if k in rpcs},
 }
 
 
