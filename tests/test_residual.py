@@ -74,7 +74,7 @@ def test_damaged_layers():
         with pytest.raises(DamagedFile, match="outside"):
             unpack_onto(bytes([1, *wrong, 1, 0]), start.copy(), valid, 16)
     with pytest.raises(DamagedFile, match="two residuals"):
-        unpack_onto(bytes([2, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0]), start.copy(), valid, 16)
+        unpack_onto(bytes([2, 0, 0, 1, 1, 0, 0, 1, 1, 0]), start.copy(), valid, 16)
 
 
 @pytest.mark.parametrize("mse", [1e17, 1e12, 0.1])
