@@ -177,6 +177,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "mask": lambda: Case(sentinel2(40, 52), Target("mse", 60.0), {}, (0.0,) * 3, corner(40, 52), {"mask": True}),
     "alpha": alpha,
     "constant": plain,
+    "embedded": lambda: Case(landsat(40, 50), Target("mse", 4000.0), {"embed_model": True}, model="paper-1"),
     "lossless": lossless,
     "lossless-float32": lossless_floats,
     "tiles": lambda: Case(sentinel2(90, 100), Target("snr", 18.0), {"tile": 48, "block": 16, "single_pass": True}, most=2 * 48 * 48),
