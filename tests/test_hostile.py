@@ -76,6 +76,7 @@ HUGE = 2**31 - 1
         {"tile": "64"},
         {"tile": 100, "block": 64},
         {"block": 0},
+        {"block": 16},
         {"model": [["eo16"], "x"]},
         {"model": "eo"},
         {"target": {"kind": "mse"}},

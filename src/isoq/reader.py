@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from rasterio.windows import Window
 
-from . import masks, schema
+from . import blocks, masks, schema
 from .container import Box, ContainerReader, boxes
 from .description import Description
 from .embedded import unpack
@@ -154,7 +154,13 @@ class File:
         if isinstance(data, DamagedFile):
             return data
         try:
-            return decode_tile(data, self._nodata(box), model, (box.bands, box.rows, box.cols), self.description.dtype)
+            tile = decode_tile(data, self._nodata(box), model, (box.bands, box.rows, box.cols), self.description.dtype)
+            grid = tuple(blocks.count(side, self.header["block"]) for side in (box.rows, box.cols))
+            return (
+                tile
+                if tile.report.per_block.shape[1:] == grid
+                else DamagedFile("a tile has other blocks than its file: the file is damaged")
+            )
         except DamagedFile as error:
             return error
 

@@ -112,7 +112,7 @@ def unpack_onto(data: bytes, samples: np.ndarray, valid: np.ndarray, block: int)
             raise DamagedFile("a block has two residuals: the file is damaged")
         seen.add(place)
         step = reader.unpack("f")[0] if samples.dtype.kind == "f" else reader.varint()
-        if not 0 <= step <= max(_WIDEST, 1 << 33):
+        if not 0 <= step <= (_WIDEST if samples.dtype.kind == "f" else 1 << 33):
             raise DamagedFile("a residual has an impossible step: the file is damaged")
         at = (band, *area(row, col, block))
         number = int(valid[at].sum())
