@@ -97,9 +97,13 @@ class Tile:
 
     def sizes(self) -> tuple[int, int, int]:
         """Lengths of the three sequences in `side`."""
-        lossy = np.repeat([group.mode == NEURAL for group in self.groups], [group.together for group in self.groups])
+        valid, at = self.valid_pixels(), 0
+        lossy = np.zeros(len(valid), bool)
+        for group in self.groups:
+            lossy[at : at + group.together] = group.mode == NEURAL
+            at += group.together
         neural = sum(group.mode == NEURAL for group in self.groups)
-        return neural * self.grid[0] * self.grid[1], int(lossy.sum()), int((self.valid_pixels()[lossy] > 0).sum())
+        return neural * self.grid[0] * self.grid[1], int(lossy.sum()), int((valid[lossy] > 0).sum())
 
     def valid_pixels(self) -> np.ndarray:
         """Of every block (bands, block rows, block cols)."""
