@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import io
 
 import numpy as np
 import pytest
 from cases import crop, model, terrain
 
+from isoq.cli import main
 from isoq.codec import ArraySource, Options, compress_to
 from isoq.container import ContainerReader, ContainerWriter
 from isoq.control import joint
@@ -110,3 +112,19 @@ def test_what_overflowed_in_a_synthesis_becomes_a_number(dtype):
 def test_a_target_below_all_numbers_is_refused(target):
     with pytest.raises(BadInput, match="too small"):
         coded(terrain(1, 64, 64, "uint16"), target)
+
+
+def test_info_tells_of_every_block(tmp_path, capsys):
+    image = terrain(1, 128, 160, "uint16")
+    image[0, :, :64] = 500 + np.arange(128)[:, None] % 2
+    path, table = tmp_path / "a.isoq", tmp_path / "a.csv"
+    summary, data = coded(image, Target("mse", 400.0))
+    path.write_bytes(data)
+    assert main(["info", str(path), "--blocks", str(table)]) == 0
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert len(rows) == summary["blocks"] == 6
+    assert [(row["row"], row["col"]) for row in rows[:4]] == [("0", "0"), ("0", "64"), ("0", "128"), ("64", "0")]
+    assert [row["better_than_asked"] for row in rows] == ["1", "0", "0", "1", "0", "0"]
+    assert all(float(row["mse"]) <= float(row["target"]) == 400 for row in rows)
+    assert main(["info", str(path), "--blocks", str(table)]) == 2
+    assert "exists" in capsys.readouterr().err

@@ -219,13 +219,15 @@ def _recorded(worst: np.ndarray, below: np.ndarray, lossy: np.ndarray, number: n
 @dataclass
 class Tile:
     """A decoded tile: samples, validity, the mask (rows, cols) that `encode_tile` was given (all True if none), the quantized latents of
-    each neural group, the groups of bands that were coded together, and the report that the encoder recorded."""
+    each neural group, the groups of bands that were coded together, the level of each block (bands, block rows, block cols; -1 in bands
+    that are not neural), and the report that the encoder recorded."""
 
     samples: np.ndarray
     valid: np.ndarray
     mask: np.ndarray
     latents: list[np.ndarray]
     groups: list[slice]
+    levels: np.ndarray
     report: TileReport
 
 
@@ -272,9 +274,10 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     if targets:
         steps = np.cumsum(unpack_integers(targets[1:], bands * size)[0], dtype=np.int64).reshape(bands, *grid)
         report.target = np.exp2(steps.clip(-(1 << 14), 1 << 14) / ERROR_STEPS)
-    latents, check = [], 0
+    latents, of_blocks, check = [], np.full((bands, *grid), -1), 0
     for own, (bunch, affine) in zip(residuals.reshape(len(neural), size), neural, strict=True):
-        levels = latent_levels(map_from_residuals(own, grid), block, padded_side(rows) // STRIDE, padded_side(cols) // STRIDE)
+        of_blocks[bunch] = map_from_residuals(own, grid)
+        levels = latent_levels(of_blocks[bunch.start], block, padded_side(rows) // STRIDE, padded_side(cols) // STRIDE)
         q, near = model.entropy.decode(reader.part(), levels)
         check = zlib.crc32(q.astype("<i4", copy=False), check)
         result = reconstruct(near / model.gains(levels), affine, (model.bands, rows, cols), samples.dtype, model)
@@ -288,4 +291,4 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     for band, plane in exact.items():  # last, for they are kept under a mask too
         samples[band] = plane
     reader.end()
-    return Tile(samples, valid, classes[0] != masks.MASKED, latents, groups, report)
+    return Tile(samples, valid, classes[0] != masks.MASKED, latents, groups, of_blocks, report)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +25,16 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("model", nargs="?", metavar="NAME|DIR", help="name, full id or folder")
     else:
         parser.add_argument("path", metavar="SRC.isoq", help="the file, or its URL")
+    if name == "info":
+        parser.epilog = "examples:\n  isoq info scene.isoq\n  isoq info scene.isoq --blocks scene.csv"
+        parser.add_argument(
+            "--blocks",
+            type=Path,
+            metavar="FILE.csv",
+            help="write a line per block and band: upper left pixel, MSE, target, level of quality (empty where the network does not code "
+            "the band), and whether it is better than asked because the model has no lower level; decodes the whole file",
+        )
+        parser.add_argument("--model", metavar="DIR", help="folder of the model for --blocks, if neither shipped nor in the file")
     if name == "verify":
         parser.epilog = "example: isoq verify scene.isoq --against scene.tif"
         parser.add_argument("--against", metavar="IMG", help="the original image: the recorded errors are measured again")
@@ -38,6 +51,8 @@ def info(options: argparse.Namespace) -> None:
     with open_stream(path) as stream:
         file = File(stream, str(path))
         statistics, header, d = file.statistics(), file.header, file.description
+        if options.blocks:
+            _write_blocks(file, options)
         size = stream.seek(0, 2)
     samples = d.bands * d.rows * d.cols
     mse, variance = (np.array(statistics[k], float) for k in ("mse", "variance"))
@@ -98,6 +113,28 @@ def _asked(target: dict) -> str:
     notes = {"physical": "physical units", "varied": "others from a map or polygons"}
     extra = "".join(f", {text}" for key, text in notes.items() if key in target)
     return f"{_plain(target['kind'])} {','.join(f'{v:g}' for v in numbers)}".rstrip() + peak + extra
+
+
+def _write_blocks(file: File, options: argparse.Namespace) -> None:
+    """What the file records of every block that has valid pixels, as CSV."""
+    from ..control import LEAST
+    from ..files import atomic
+
+    model, shared, block = file.model(options.model), file.statistics().get("target_mse"), file.header["block"]
+    with atomic(options.blocks, False) as stream:
+        text = io.TextIOWrapper(stream, "utf-8", newline="")
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(("band", "row", "col", "mse", "target", "level", "better_than_asked"))
+        for box, tile in file.tiles(model):
+            report = tile.report
+            for band, i, j in np.argwhere(~np.isnan(report.per_block)):
+                mse, level = float(report.per_block[band, i, j]), int(tile.levels[band, i, j])
+                target = report.target[band, i, j] if report.target is not None else shared[box.band + band] if shared else np.nan
+                calm = level == model.lowest and mse < LEAST * target
+                place = int(box.band + band + 1), int(box.row + i * block), int(box.col + j * block)
+                asked = "" if np.isnan(target) else f"{target:.6g}"
+                table.writerow((*place, f"{mse:.6g}", asked, "" if level < 0 else level, int(calm)))
+        text.detach()  # the stream stays open
 
 
 def _promise(header: dict, statistics: dict) -> str:
