@@ -13,6 +13,7 @@ from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
+from isoq.description import side_file
 from isoq.errors import DamagedFile
 from isoq.raster import Description
 
@@ -196,3 +197,11 @@ def test_metadata_that_cannot_be_put_back_costs_a_warning(tmp_path):
     description, read = whole(tmp_path / "a.tif")
     assert np.array_equal(read, pixels)
     assert description.metadata["units"] == ["m"]
+
+
+def test_a_nodata_value_beyond_the_type_is_no_warning():
+    """Found by fuzzing; GDAL files do carry the largest double as nodata of float32."""
+    description = Description(1, 2, 2, "float32", (-1.7976931348623157e308,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert side_file(description, band_tags=False) is None

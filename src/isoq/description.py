@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Self
 from xml.sax.saxutils import escape, quoteattr
 
+import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError  # GDAL's own errors, which rasterio lets through here and there
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
-from rasterio.dtypes import in_dtype_range
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, DatasetWriter
@@ -26,6 +26,7 @@ from rasterio.transform import Affine
 
 from isoq import schema
 from isoq.errors import BadInput, DamagedFile, UnsupportedImage
+from isoq.masks import holds
 from isoq.raw import TYPES
 
 DTYPES = tuple(TYPES.values())
@@ -278,7 +279,7 @@ def _gtiff_profile(description: Description, step: tuple[int, int]) -> dict[str,
 
 def _gtiff_nodata(description: Description) -> list[float | None]:
     """Per band, without what the sample type cannot hold; an alpha band, which needs none, has that of the first band."""
-    values = [v if v is not None and in_dtype_range(v, description.dtype) else None for v in description.nodata]
+    values = [v if holds(np.dtype(description.dtype), v) else None for v in description.nodata]
     alpha = alpha_band(description)
     return [values[0] if band == alpha else value for band, value in enumerate(values)]
 

@@ -35,7 +35,7 @@ def classify(samples: np.ndarray, nodata: tuple[float | None, ...], mask: np.nda
         classes[samples == np.inf] = PLUS_INF
         classes[samples == -np.inf] = MINUS_INF
     for band, value in enumerate(nodata):
-        if value is not None and _holds(samples.dtype, value):
+        if value is not None and holds(samples.dtype, value):
             classes[band][np.isnan(samples[band]) if np.isnan(value) else samples[band] == value] = NODATA
     if mask is not None:
         classes[:, ~mask] = MASKED
@@ -46,7 +46,7 @@ def restore(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None
     """Put the special values back, in place; what a mask excludes becomes nodata, or 0 without one. Valid pixels leave nodata."""
     for band, value in enumerate(nodata):
         leave_nodata(samples[band], classes[band] == VALID, value)
-        value = value if _holds(samples.dtype, value) else None
+        value = value if holds(samples.dtype, value) else None
         if value is not None:
             samples[band][classes[band] == NODATA] = value
         samples[band][classes[band] == MASKED] = value or 0
@@ -58,7 +58,7 @@ def restore(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None
 def leave_nodata(samples: np.ndarray, valid: np.ndarray, nodata: float | None) -> None:
     """Move the valid samples (rows, cols) of a band that came out as nodata to the nearest other value, in place."""
     kind = samples.dtype
-    if not _holds(kind, nodata) or np.isnan(nodata):
+    if not holds(kind, nodata) or np.isnan(nodata):
         return
     wrong = (samples == nodata) & valid
     if wrong.any():
@@ -67,7 +67,7 @@ def leave_nodata(samples: np.ndarray, valid: np.ndarray, nodata: float | None) -
         samples[wrong] = up if up != nodata and np.isfinite(up) else down
 
 
-def _holds(dtype: np.dtype, value: float | None) -> bool:
+def holds(dtype: np.dtype, value: float | None) -> bool:
     """Whether a pixel can have this value at all: GDAL files do carry -999 or NaN as nodata of unsigned bands."""
     if value is None or dtype.kind == "f":
         return value is not None and (np.isnan(value) or abs(value) <= float(np.finfo(dtype).max) or np.isinf(value))
