@@ -16,12 +16,7 @@ from isoq.train.hyperprior import LOG_MAX, LOG_MIN, LOG_STEP, SCALES, Hyperprior
 GRIDS = [(4, 4), (5, 7), (16, 12)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

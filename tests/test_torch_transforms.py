@@ -20,13 +20,7 @@ from isoq.model import Model, load_model  # noqa: E402
 from isoq.tile import Goal, decode_tile, encode_tile  # noqa: E402
 from isoq.torch_transforms import TorchTransform  # noqa: E402
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

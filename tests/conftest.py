@@ -1,0 +1,13 @@
+"""Fixtures of several test modules."""
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """PyTorch on one thread, for `pytestmark = pytest.mark.usefixtures("one_thread")`: sums in the same order each time."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
