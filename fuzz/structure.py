@@ -19,8 +19,8 @@ _FRAME = struct.Struct("<4sI")
 
 @dataclass
 class Group:
-    """Some bands of a tile: how many, mode, what follows: bytes (constants, a lossless band) or numbers (normalizations), with a rotation also
-    the number of components, the precision and the coefficients."""
+    """Some bands of a tile: how many, mode, what follows: bytes (constants, a lossless band, coefficients of a rotation) and numbers
+    (normalizations); of a rotation also the number of components and the precision."""
 
     together: int
     mode: int

@@ -31,8 +31,8 @@ def require(true: bool, what: str = "damaged") -> None:
 
 @dataclass
 class Group:
-    """Bands that are coded together, and what their mode has: constants, a lossless plane, or normalization, rotation, levels and latents, the
-    latter of one component after the other."""
+    """Bands that are coded together, and what their mode has: constants, a lossless plane, or normalization, rotation, levels and latents,
+    the latter of one component after the other."""
 
     bands: slice
     mode: int

@@ -15,6 +15,7 @@ from .normalize import Affine, robust
 from .qualitymap import latent_levels
 
 _SCALE_STEPS, _OFFSET_STEPS = 8, 8
+_LARGEST_ERROR = 0.02  # squared normalized units that leave all blocks room for coarser quality
 
 
 def padded_side(n: int) -> int:
@@ -47,8 +48,8 @@ def to_type(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 class BandGroup:
-    """The bands that are coded together, in the encoder: as many as the network takes at once, or any number that a spectral transform turns
-    into components for a network of one band.
+    """The bands that are coded together, in the encoder: as many as the network takes at once, or any number that a spectral transform
+    turns into components for a network of one band.
 
     samples and valid: (bands, rows, cols); rotation: the spectral transform, if there is one; x: (n, bands of the network, h, w) normalized
     and padded, n > 1 for components; y: latents (n, M, h / 16, w / 16), gains not applied; block: pixels per side; pixels: valid ones per
@@ -141,11 +142,11 @@ class BandGroup:
 
 
 def _weighted(codes: list[tuple[int, int]], allowed: np.ndarray) -> list[tuple[int, int]]:
-    """Normalizations (codes) of single bands -> such with scales in proportion to the root of the allowed error, so that an error weighs the
-    same in all of them, and of about the same size on average."""
+    """Normalizations (codes) of single bands -> such with scales in proportion to the root of the allowed error, so that an error weighs
+    the same in all of them, and of about the same size on average, unless the allowed error is then too large for the range of levels."""
     own = [affine_of(*code) for code in codes]
     weight = np.exp2(np.log2(allowed).mean((1, 2)) / 2)
-    common = np.sqrt(np.mean([(a.scale / w) ** 2 for a, w in zip(own, weight, strict=True)]))
+    common = np.sqrt(max(np.mean([(a.scale / w) ** 2 for a, w in zip(own, weight, strict=True)]), 1 / _LARGEST_ERROR))
     exponents = np.rint(_SCALE_STEPS * np.log2(common * weight)).astype(int)
     return [(int(e), round(a.offset * _OFFSET_STEPS / float(np.exp2(e / _SCALE_STEPS)))) for e, a in zip(exponents, own, strict=True)]
 

@@ -130,8 +130,8 @@ def encode_tile(
 def _entries(
     samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...], together: int, exact: Container[int]
 ) -> list[tuple[slice, int]]:
-    """The groups of bands in their order, and their modes. A model of several bands takes them `together` at a time; for a model of one band,
-    neighbours with something to code are turned into components, as many as there are."""
+    """The groups of bands in their order, and their modes. A model of several bands takes them `together` at a time; for a model of one
+    band, neighbours with something to code are turned into components, as many as there are."""
     bands, valid = len(samples), classes == masks.VALID
     groups: list[tuple[slice, int]] = []
     for bunch in _bunches(bands, together, exact):
@@ -205,8 +205,8 @@ def _firsts(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def _restorable(samples: np.ndarray, valid: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...]) -> bool:
-    """Whether the first valid sample of each band and the classes of its pixels are all there is, as with an alpha band of nothing but 0 and
-    255."""
+    """Whether the first valid sample of each band and the classes of its pixels are all there is, as with an alpha band of nothing but 0
+    and 255."""
     plain = np.broadcast_to(_firsts(samples, valid)[:, None, None], samples.shape).copy()
     masks.restore(plain, classes, nodata)
     return plain.tobytes() == samples.tobytes()
@@ -247,8 +247,8 @@ def _recorded(worst: np.ndarray, below: np.ndarray, lossy: np.ndarray, number: n
 @dataclass
 class Tile:
     """A decoded tile: samples, validity, the mask (rows, cols) that `encode_tile` was given (all True if none), the quantized latents of
-    each neural group (one array per component, if it has such), the groups of bands that were coded together, the level of each block (bands, block rows, block cols; -1 in bands
-    that are not neural), and the report that the encoder recorded."""
+    each neural group (one array per component, if it has such), the groups of bands that were coded together, the level of each block
+    (bands, block rows, block cols; -1 in bands that are not neural), and the report that the encoder recorded."""
 
     samples: np.ndarray
     valid: np.ndarray
@@ -289,7 +289,8 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
         elif mode == LOSSLESS and together == 1:
             exact[first] = lossless.unpack(reader.part(), (rows, cols), samples.dtype)
         elif mode == NEURAL:
-            neural.append((bunch, [affine_of(reader.signed(), reader.signed()) for _ in range(model.bands)], None))
+            affine = [affine_of(reader.signed(), reader.signed()) for _ in range(model.bands)]
+            neural.append((bunch, affine, None))
         elif mode == SPECTRAL:
             affine = [affine_of(reader.signed(), reader.signed()) for _ in range(together)]
             neural.append((bunch, affine, spectral.Rotation.unpack(reader, together)))
