@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..entropy.context import BIAS_ONE, LEVELS, MAGNITUDE_ONE, PRECISION, REACH, SYMBOLS, VALUE_ONE, ContextModel
+from ..entropy.context import BIAS_ONE, LEVELS, MAGNITUDE_ONE, PRECISION, QUANTIZERS, REACH, SYMBOLS, VALUE_ONE, ContextModel
 from ..entropy.quantize import TRADE, deadzone
 from ..levels import COUNT, level_to_lambda
 from .networks import Network
@@ -116,17 +116,21 @@ def table_groups(latents: int, bands: int) -> np.ndarray:
 
 
 def _first_tables(groups: int) -> np.ndarray:
-    """(groups * LEVELS * BUCKETS, SYMBOLS) probabilities of a Laplace with the parameter that the level stands for."""
+    """(groups * QUANTIZERS * LEVELS * BUCKETS, SYMBOLS) probabilities of a Laplace with the parameter that the level stands for."""
     level = np.arange(LEVELS)
     e = 2.0 ** (level // 8 - 7) * (1 + (level % 8 + 0.5) / 8)
     shift = np.maximum(np.floor(np.log2(e)) - 1, 0)
     b = (e / 2**shift)[:, None, None]
     centre = np.array([0.0, 0.25, 0.43])[None, :, None]
-    edges = np.arange(-REACH, REACH + 2)[None, None, :] - 0.5 - centre
-    cumulative = np.where(edges < 0, 0.5 * np.exp(np.minimum(edges, 0) / b), 1 - 0.5 * np.exp(-np.maximum(edges, 0) / b))
-    p = np.diff(cumulative, axis=2)
-    p = np.concatenate([p, 1 - p.sum(2, keepdims=True)], 2)
-    return np.tile(p.reshape(-1, SYMBOLS), (groups, 1))
+    index = np.arange(-REACH, REACH + 1)
+    tables = []
+    for quantizer in range(QUANTIZERS):
+        point = index - 0.5 * quantizer * np.sign(index)
+        edges = np.concatenate([[point[0] - 0.5], (point[1:] + point[:-1]) / 2, [point[-1] + 0.5]]) - centre
+        cumulative = np.where(edges < 0, 0.5 * np.exp(np.minimum(edges, 0) / b), 1 - 0.5 * np.exp(-np.maximum(edges, 0) / b))
+        p = np.diff(cumulative, axis=2)
+        tables.append(np.concatenate([p, 1 - p.sum(2, keepdims=True)], 2).reshape(-1, SYMBOLS))
+    return np.tile(np.concatenate(tables), (groups, 1))
 
 
 def quantize_tables(p: np.ndarray) -> np.ndarray:
@@ -161,7 +165,7 @@ def count_tables(
                 _, q, _, table, symbol, flip = model.encode(scaled, np.full(y.shape[1:], level), TRADE, trace=True)
                 cell = (table.astype(np.int64) * SYMBOLS + symbol + REACH).ravel()
                 count += np.bincount(cell, minlength=rows * SYMBOLS)
-                shift += np.bincount(cell, (np.where(flip, -1, 1) * (scaled - q)).ravel(), rows * SYMBOLS)
+                shift += np.bincount(cell, (np.where(flip, -1, 1) * (scaled - q / 2)).ravel(), rows * SYMBOLS)
         count, shift = count.reshape(rows, SYMBOLS), shift.reshape(rows, SYMBOLS)
         # Rare cells lean on the same level of all groups together, and that one on the Laplace.
         together = count.reshape(groups, -1, SYMBOLS).sum(0)
