@@ -16,7 +16,11 @@ enum {
     LEVELS = 19 * STEPS_PER_OCTAVE,
     BUCKETS = 3,             /* of the fractional part of the predicted value */
     QUANTIZERS = 2,
+#if STATES8
+ STATES=8,
+#else
     STATES = 4,              /* of the trellis that chooses between them */
+#endif
     REST = 2,                /* magnitude of a zero, in 1/16 step */
     OWN = 6,
     OWN_VALUE = 4,
@@ -264,7 +268,7 @@ typedef struct {
 
 static inline int64_t clamp64(int64_t v, int64_t limit) { return v > limit ? limit : v < -limit ? -limit : v; }
 
-static inline void context_at(const Model *m, int c, int64_t magnitude, int64_t value, int32_t up, int quantizer, Context *k) {
+static inline void context_at(const Model *m, int c, int64_t magnitude, int64_t value, int32_t up, Context *k) {
     int64_t e = ((magnitude * up) >> 16) + m->bias[c]; /* expected magnitude, 1/2^17 step */
     int octave = 63 - __builtin_clzll((uint64_t)e | 1);
     int level = 0;
@@ -278,7 +282,7 @@ static inline void context_at(const Model *m, int c, int64_t magnitude, int64_t 
     k->flip = fraction < 0;
     if (k->flip) fraction = -fraction;
     int bucket = k->shift ? 0 : fraction < 3 ? 0 : fraction < 6 ? 1 : 2;
-    k->table = ((m->group[c] * QUANTIZERS + quantizer) * LEVELS + level) * BUCKETS + bucket;
+    k->table = (m->group[c] * QUANTIZERS * LEVELS + level) * BUCKETS + bucket; /* of quantizer 0 */
 }
 
 /* Decoded latents as contexts see them. Magnitudes have a frame one wide, filled by replication when a channel is complete. */
@@ -360,12 +364,26 @@ static inline void left_terms(const Model *m, int c, int j, const int32_t *a, co
 
 /* ---- Trellis-coded quantization (Marcellin and Fischer 1990). Two quantizers of step 1 take turns: their points lie at a whole number of
    steps from the rounded prediction (0), or at half a step less, and at 0 (1). A latent is coded as the index of a point; the parities of
-   the indices of a row lead through four states, and the state tells the quantizer, as in H.266. In effect all half steps can be reached,
-   at the rate of whole ones. Decoded latents count half steps. ---- */
+   the indices of a channel lead through the states of a trellis, and the state tells the quantizer, as in H.266. In effect all half steps
+   can be reached, at the rate of whole ones. Decoded latents count half steps. ---- */
 
+#if STATES8
+static const uint8_t NEXT[STATES][2] = {{0, 2}, {5, 7}, {1, 3}, {4, 6}, {2, 0}, {7, 5}, {3, 1}, {6, 4}};
+static const uint8_t BEFORE[STATES][2] = {{0, 4}, {2, 6}, {0, 4}, {2, 6}, {3, 7}, {1, 5}, {3, 7}, {1, 5}};
+static inline int quantizer_of(int state) { return QSEL; }
+#else
+static const uint8_t NEXT[STATES][2] = {{0, 2}, {2, 0}, {1, 3}, {3, 1}};
+static const uint8_t BEFORE[STATES][2] = {{0, 1}, {2, 3}, {0, 1}, {2, 3}};
 static inline int quantizer_of(int state) { return state >> 1; }
+#endif
 
-static inline int next_state(int state, int32_t index) { return 2 * ((state ^ index) & 1) + (state >> 1); }
+static inline int next_state(int state, int32_t index) { return NEXT[state][index & 1]; }
+
+static inline Context of_quantizer(const Context *k, int quantizer) {
+    Context own = *k;
+    own.table += quantizer * LEVELS * BUCKETS;
+    return own;
+}
 
 static inline int64_t half_steps(const Context *k, int64_t index, int quantizer) {
     int64_t distance = 2 * index - quantizer * ((index > 0) - (index < 0));
@@ -395,6 +413,11 @@ static inline float code_length(const Model *m, const Context *k, int32_t index)
     const float *bits = m->bits + (size_t)k->table * SYMBOLS;
     if (v >= -REACH && v <= REACH) return bits[v + REACH] + k->shift;
     return bits[ESCAPE] + k->shift + 5 + bit_length((uint32_t)(v < 0 ? -v : v) - REACH);
+}
+
+static inline float within(float y) { /* what is beyond the range, or no number, to its end */
+    float most = MAX_LATENT - 1;
+    return y > most ? most : y > -most ? y : -most;
 }
 
 /* The cheapest index of each parity, by error^2 + trade * bits. */
@@ -433,57 +456,74 @@ typedef struct { /* per latent and state: the index that leads there, and the st
     uint8_t from[STATES];
 } Step;
 
-/* The cheapest indices of row i of channel c into steps[j].index[0]. Contexts follow each survivor where the latents to the left matter. */
-static void quantize_row(const Model *m, const Planes *p, const Grid *g, int c, int i, const float *y, float trade, Step *steps) {
+static void start_survivors(Survivor *s, int state) {
+    memset(s, 0, STATES * sizeof(Survivor));
+    for (int k = 0; k < STATES; k++) s[k].cost = k == state ? 0 : INFINITY;
+}
+
+/* The better of the two ways into each state. choice: of each state before, by quantizer if they are the same for all states. */
+static inline void advance_survivors(const Survivor *old, const Choice *choice, int by_state, Survivor *now, Step *step) {
+    for (int s = 0; s < STATES; s++) {
+        int a = BEFORE[s][0], b = BEFORE[s][1];
+        int a_parity = NEXT[a][1] == s, b_parity = NEXT[b][1] == s;
+        const Choice *first = choice + (by_state ? a : quantizer_of(a)), *second = choice + (by_state ? b : quantizer_of(b));
+        float a_cost = old[a].cost + first->cost[a_parity], b_cost = old[b].cost + second->cost[b_parity];
+        int other = b_cost < a_cost;
+        now[s].cost = other ? b_cost : a_cost;
+        step->index[s] = other ? second->index[b_parity] : first->index[a_parity];
+        step->from[s] = (uint8_t)(other ? b : a);
+    }
+}
+
+/* Leaves the indices of the cheapest way in index[0] of each step. */
+static void trace_back(const Survivor *ends, Step *steps, int n) {
+    int state = 0;
+    for (int s = 1; s < STATES; s++)
+        if (ends[s].cost < ends[state].cost) state = s;
+    while (n-- > 0) {
+        steps[n].index[0] = steps[n].index[state];
+        state = steps[n].from[state];
+    }
+}
+
+/* Indices for n latents with known contexts. */
+static void quantize_all(const Model *m, const Context *k, const float *y, float trade, int n, Step *steps) {
+    Survivor ways[2][STATES];
+    start_survivors(ways[0], 0);
+    for (int j = 0; j < n; j++) {
+        Choice choice[QUANTIZERS];
+        for (int z = 0; z < QUANTIZERS; z++) {
+            Context own = of_quantizer(k + j, z);
+            choose(m, &own, z, within(y[j]), trade, choice + z);
+        }
+        advance_survivors(ways[j & 1], choice, 0, ways[~j & 1], steps + j);
+    }
+    trace_back(ways[n & 1], steps, n);
+}
+
+/* Indices for row i of a channel whose contexts look to the left: each survivor has its own. */
+static void quantize_row(const Model *m, const Planes *p, const Grid *g, int c, int i, int state, const float *y, float trade, Step *steps) {
     const int32_t *own = m->own + c * OWN, left_value = m->own_value[c * OWN_VALUE], *up = g->up + i * g->cols, *down = g->down + i * g->cols;
-    int follows = own[0] || own[4] || left_value;
     Survivor old[STATES], now[STATES];
-    memset(old, 0, sizeof(old));
-    for (int s = 1; s < STATES; s++) old[s].cost = INFINITY;
+    start_survivors(old, state);
     for (int j = 0; j < g->cols; j++) {
         Context k[STATES];
         Choice choice[STATES];
         for (int s = 0; s < STATES; s++) {
-            if (!follows && s & 1) { /* as the state before, which has the same quantizer */
-                choice[s] = choice[s - 1];
-                continue;
-            }
             int64_t magnitude = p->row_magnitude[j] + (int64_t)own[0] * old[s].left[0] + (int64_t)own[4] * old[s].left[1];
-            int64_t value = p->row_value[j] + (int64_t)left_value * old[s].value;
-            context_at(m, c, magnitude, value, up[j], quantizer_of(s), k + s);
-            choose(m, k + s, quantizer_of(s), y[j], trade, choice + s);
+            context_at(m, c, magnitude, p->row_value[j] + (int64_t)left_value * old[s].value, up[j], k + s);
+            k[s] = of_quantizer(k + s, quantizer_of(s));
+            choose(m, k + s, quantizer_of(s), within(y[j]), trade, choice + s);
         }
-        for (int s = 0; s < STATES; s++) { /* from states 2 (s mod 2) and the next one: see next_state */
-            int from = 2 * (s & 1), parity = s >> 1;
-            float first = old[from].cost + choice[from].cost[parity], second = old[from + 1].cost + choice[from + 1].cost[!parity];
-            if (second < first) first = second, from++, parity = !parity;
-            int32_t index = choice[from].index[parity];
-            steps[j].index[s] = index;
-            steps[j].from[s] = (uint8_t)from;
-            now[s].cost = first;
-            if (follows) {
-                int32_t q = (int32_t)half_steps(k + from, index, quantizer_of(from));
-                remember(q, k + from, down[j], now[s].left, &now[s].value);
-                now[s].left[1] = old[from].left[0];
-            }
-        }
+        advance_survivors(old, choice, 1, now, steps + j);
         for (int s = 0; s < STATES; s++) {
-            old[s].cost = now[s].cost;
-            if (follows) old[s] = now[s];
+            int from = steps[j].from[s];
+            remember((int32_t)half_steps(k + from, steps[j].index[s], quantizer_of(from)), k + from, down[j], now[s].left, &now[s].value);
+            now[s].left[1] = old[from].left[0];
         }
+        memcpy(old, now, sizeof(old));
     }
-    int state = 0;
-    for (int s = 1; s < STATES; s++)
-        if (old[s].cost < old[state].cost) state = s;
-    for (int j = g->cols; j-- > 0;) {
-        steps[j].index[0] = steps[j].index[state];
-        state = steps[j].from[state];
-    }
-}
-
-static inline float within(float y) { /* what is beyond the range, or no number, to its end */
-    float most = MAX_LATENT - 1;
-    return y > most ? most : y > -most ? y : -most;
+    trace_back(old, steps, g->cols);
 }
 
 /* What the coder did, for counting: each may be null. */
@@ -493,42 +533,63 @@ typedef struct {
     int8_t *flip;
 } Trace;
 
+/* Whether contexts of a channel look at the channel itself. */
+static int looks_at_itself(const Model *m, int c) {
+    for (int k = 0; k < OWN; k++)
+        if (m->own[c * OWN + k]) return 1;
+    for (int k = 0; k < OWN_VALUE; k++)
+        if (m->own_value[c * OWN_VALUE + k]) return 1;
+    return 0;
+}
+
 /* Chooses q for each y (error^2 + trade * bits) and lists the slots, unless list is null. */
 static int encode_latents(const Model *m, const Grid *g, const float *y, float trade, int32_t *q, float *reconstruction, SlotList *list,
                           const Trace *trace) {
     Planes p;
-    float *limited = (float *)malloc((size_t)g->cols * sizeof(float));
-    Step *steps = (Step *)malloc((size_t)g->cols * sizeof(Step));
-    int ok = allocate(&p, g) && limited && steps;
+    size_t size = (size_t)g->rows * g->cols;
+    Context *contexts = (Context *)malloc(size * sizeof(Context));
+    Step *steps = (Step *)malloc(size * sizeof(Step));
+    int ok = allocate(&p, g) && contexts && steps;
     for (int c = 0; ok && c < g->channels; c++) {
-        for (int i = 0; i < g->rows; i++) {
+        int follows = looks_at_itself(m, c), state = 0;
+        for (int i = 0; !follows && i < g->rows; i++) {
             row_terms(m, &p, c, i);
-            size_t row = ((size_t)c * g->rows + i) * g->cols;
-            for (int j = 0; j < g->cols; j++) limited[j] = within(y[row + j]);
-            quantize_row(m, &p, g, c, i, limited, trade, steps);
+            for (int j = 0; j < g->cols; j++)
+                context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j], contexts + i * g->cols + j);
+        }
+        if (!follows) quantize_all(m, contexts, y + c * size, trade, (int)size, steps);
+        for (int i = 0; i < g->rows; i++) {
+            size_t row = c * size + (size_t)i * g->cols;
+            Step *step = steps + i * g->cols;
             int32_t *a = magnitude_row(&p, c, i), *v = value_row(&p, c, i);
-            int state = 0;
+            if (follows) {
+                row_terms(m, &p, c, i);
+                quantize_row(m, &p, g, c, i, state, y + row, trade, step);
+            }
             for (int j = 0; j < g->cols; j++) {
-                Context k;
-                left_terms(m, c, j, a, v, p.row_magnitude + j, p.row_value + j);
-                context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j], quantizer_of(state), &k);
-                int32_t index = steps[j].index[0], latent = (int32_t)half_steps(&k, index, quantizer_of(state));
-                if (list) put_value(list, m->cdf + (size_t)k.table * (SYMBOLS + 1), k.shift, index);
+                Context *k = contexts + i * g->cols + j;
+                if (follows) {
+                    left_terms(m, c, j, a, v, p.row_magnitude + j, p.row_value + j);
+                    context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j], k);
+                }
+                *k = of_quantizer(k, quantizer_of(state));
+                int32_t index = step[j].index[0], latent = (int32_t)half_steps(k, index, quantizer_of(state));
+                if (list) put_value(list, m->cdf + (size_t)k->table * (SYMBOLS + 1), k->shift, index);
                 q[row + j] = latent;
-                reconstruction[row + j] = reconstruct(m, &k, latent, index);
-                remember(latent, &k, g->down[i * g->cols + j], a + j, v + j);
+                reconstruction[row + j] = reconstruct(m, k, latent, index);
+                remember(latent, k, g->down[i * g->cols + j], a + j, v + j);
                 if (trace->table) {
-                    int32_t shifted = index >> k.shift;
-                    trace->table[row + j] = k.table;
+                    int32_t shifted = index >> k->shift;
+                    trace->table[row + j] = k->table;
                     trace->symbol[row + j] = (int16_t)(shifted < -REACH || shifted > REACH ? REACH + 1 : shifted);
-                    trace->flip[row + j] = (int8_t)k.flip;
+                    trace->flip[row + j] = (int8_t)k->flip;
                 }
                 state = next_state(state, index);
             }
         }
         frame(&p, c);
     }
-    release(&p), free(limited), free(steps);
+    release(&p), free(contexts), free(steps);
     return ok && !(list && list->failed);
 }
 
@@ -552,15 +613,16 @@ static int decode_latents(const Model *m, const Grid *g, const uint8_t *data, si
     Reader reader;
     start_reader(&reader, data, size);
     for (int c = 0; result == 1 && c < g->channels; c++) {
+        int state = 0;
         for (int i = 0; result == 1 && i < g->rows; i++) {
             row_terms(m, &p, c, i);
             size_t row = ((size_t)c * g->rows + i) * g->cols;
             int32_t *a = magnitude_row(&p, c, i), *v = value_row(&p, c, i);
-            int state = 0;
             for (int j = 0; j < g->cols; j++) {
                 Context k;
                 left_terms(m, c, j, a, v, p.row_magnitude + j, p.row_value + j);
-                context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j], quantizer_of(state), &k);
+                context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j], &k);
+                k = of_quantizer(&k, quantizer_of(state));
                 int64_t index = take_value(&reader, m->cdf + (size_t)k.table * (SYMBOLS + 1), k.shift);
                 int64_t exact = half_steps(&k, index, quantizer_of(state));
                 int32_t latent = (int32_t)clamp64(exact, 2 * MAX_LATENT);
