@@ -407,8 +407,8 @@ static inline float code_length(const Model *m, const Context *k, int32_t index)
     return bits[ESCAPE] + k->shift + 5 + bit_length((uint32_t)(v < 0 ? -v : v) - REACH);
 }
 
-static inline float within(float y) { /* what is beyond the range, or no number, to its end */
-    float most = MAX_LATENT - 1;
+static inline float within(float y) { /* what is beyond the range, or no number, to its end; float rounds whole steps there */
+    float most = MAX_LATENT - 8;
     return y > most ? most : y > -most ? y : -most;
 }
 
@@ -455,6 +455,9 @@ static void start_survivors(Survivor *s, int state) {
 
 /* The better of the two ways into each state. choice: of each state before, by quantizer if they are the same for all states. */
 static inline void advance_survivors(const Survivor *old, const Choice *choice, int by_state, Survivor *now, Step *step) {
+#ifdef __GNUC__
+#pragma GCC unroll 8
+#endif
     for (int s = 0; s < STATES; s++) {
         int a = BEFORE[s][0], b = BEFORE[s][1];
         int a_parity = NEXT[a][1] == s, b_parity = NEXT[b][1] == s;
