@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import blocks, masks, quality
-from .entropy.quantize import TRADE, deadzone_squares
+from .entropy.quantize import TRADE, expected_squares
 from .errors import DamagedFile, WrongModel
 from .footprint import PixelError
 from .model import LEAST_SIDE, STRIDE, Model
@@ -84,8 +84,8 @@ class BandGroup:
         return blocks.mean_square(error, np.ones(error.shape, bool), self.block).mean(0)
 
     def plain_error(self, levels: np.ndarray) -> np.ndarray:
-        """Expected error of the pixels if the latents were plainly quantized at `levels`; both per block."""
-        return self._expected(deadzone_squares(self.y, self.model.gains(self._spread(levels))), levels)
+        """Expected error of the pixels if the latents were coded at `levels`, estimated; both per block."""
+        return self._expected(expected_squares(self.y, self.model.gains(self._spread(levels))), levels)
 
     def coded_error(self, levels: np.ndarray) -> np.ndarray:
         """Expected error of the pixels after coding at `levels`; both per block."""
