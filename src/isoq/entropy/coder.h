@@ -400,13 +400,6 @@ static inline float reconstruct(const Model *m, const Context *k, int32_t q, int
     return 0.5f * (float)q + (k->flip ? -d : d);
 }
 
-static inline float code_length(const Model *m, const Context *k, int32_t index) {
-    int32_t v = index >> k->shift;
-    const float *bits = m->bits + (size_t)k->table * SYMBOLS;
-    if (v >= -REACH && v <= REACH) return bits[v + REACH] + k->shift;
-    return bits[ESCAPE] + k->shift + 5 + bit_length((uint32_t)(v < 0 ? -v : v) - REACH);
-}
-
 static inline float within(float y) { /* what is beyond the range, or no number, to its end; float rounds whole steps there */
     float most = MAX_LATENT - 8;
     return y > most ? most : y > -most ? y : -most;
@@ -419,8 +412,11 @@ typedef struct {
 } Choice;
 
 static inline void consider(const Model *m, const Context *k, float target, float point, int32_t index, float trade, Choice *choice) {
-    float error = target - point - offset_of(m, k, index), cost = error * error + trade * code_length(m, k, index);
-    int parity = index & 1;
+    float error = target - point - offset_of(m, k, index);
+    int32_t v = index >> k->shift, parity = index & 1;
+    const float *table = m->bits + (size_t)k->table * SYMBOLS;
+    float bits = v >= -REACH && v <= REACH ? table[v + REACH] : table[ESCAPE] + 5 + bit_length((uint32_t)(v < 0 ? -v : v) - REACH);
+    float cost = error * error + trade * (bits + k->shift);
     if (cost < choice->cost[parity]) choice->cost[parity] = cost, choice->index[parity] = index;
 }
 
