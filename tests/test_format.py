@@ -100,8 +100,8 @@ def test_isoq_reads_the_records(path):
 
 @golden
 def test_coding_again_gives_the_same_bytes(path, monkeypatch):
-    """Frozen reconstructions of latents, levels, errors, patches in, the bytes of the tile out. What zlib and LZMA packed is compared unpacked, for their
-    releases may pack otherwise."""
+    """Frozen reconstructions of latents, levels, errors, patches in, the bytes of the tile out. What zlib and LZMA packed is compared
+    unpacked, for their releases may pack otherwise."""
     coder, file = model_of(path), by_the_page(path)
     payloads = [payload for kind, payload in spec_decoder.chunks(path.read_bytes()) if kind == "TILE"]
     for tile, payload in zip(file.tiles, payloads, strict=True):

@@ -22,7 +22,8 @@ from isoq.train.finish import latents_of
 from isoq.train.loop import Trainee
 from isoq.train.networks import NetworkConfig
 
-_FORMS = [f"{term}_{part}" for term in ("around", "value") for part in ("start", "channel", "place", "weight")] + ["own", "own_value", "bias"]
+_FORMS = [f"{term}_{part}" for term in ("around", "value") for part in ("start", "channel", "place", "weight")]
+_FORMS += ["own", "own_value", "bias"]
 
 
 def forms_of(folder: Path) -> dict[str, np.ndarray]:

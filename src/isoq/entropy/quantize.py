@@ -11,8 +11,8 @@ from ._coder import quantization_squares
 # lambda / m^2 = 1 / GAIN^2 bits where m = GAIN sqrt(lambda); the factor was chosen on val/ (docs/decisions.md).
 TRADE = 0.9 * GAIN**2
 DEADZONE = 0.15
-# What trellis-coded quantization at these choices leaves is about the error of a dead zone of 0.2 with so much finer steps, within 10 % from
-# 0.3 to 2.5 bit/sample (on train/).
+# Trellis-coded quantization leaves about the error of a dead zone of 0.2 with so much finer steps, within some 10 % from 0.3 to
+# 2.5 bit/sample (on train/).
 _FINER, _THRESHOLD = 1.2, 0.4
 
 
