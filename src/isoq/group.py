@@ -7,6 +7,7 @@ import numpy as np
 from . import blocks, masks, quality
 from .entropy.quantize import TRADE, deadzone_squares
 from .errors import DamagedFile, WrongModel
+from .feedback import Feedback
 from .footprint import PixelError
 from .model import LEAST_SIDE, STRIDE, Model
 from .normalize import Affine, robust
@@ -64,6 +65,7 @@ class BandGroup:
         there = valid.any(0)
         self.pixels, self._any_pixels = blocks.sums(valid, block), blocks.sums(there, block)
         self._pixel_error = PixelError(model.footprints, there, *self.y.shape[1:])
+        self._feedback = Feedback(model, self.x, self.y, there)
 
     def units(self) -> np.ndarray:
         """Squared digital numbers per squared normalized unit, per band."""
@@ -72,6 +74,7 @@ class BandGroup:
     def refine(self) -> None:
         """One step of iterative inversion: analysis of what the synthesis of the unquantized latents misses (near the highest quality)."""
         self.y = self.y + self.model.analysis(self.x - self.model.synthesis(self.y[None]))[0]
+        self._feedback = Feedback(self.model, self.x, self.y, self.valid.any(0))
 
     def floor(self) -> np.ndarray:
         """Error of the unquantized autoencoder per block, mean over the bands, normalized."""
@@ -89,27 +92,37 @@ class BandGroup:
 
     def coded_error(self, levels: np.ndarray) -> np.ndarray:
         """Expected error of the pixels after coding at `levels`; both per block."""
+        return self._expected(self.left(levels), levels)
+
+    def left(self, levels: np.ndarray) -> np.ndarray:
+        """Squared errors (M, h, w) that a first coding at `levels` per block leaves in the latents."""
         spread = self._spread(levels)
         gains = self.model.gains(spread)
-        error = self.model.entropy.quantize(self.y * gains, spread, TRADE)
-        error /= gains
+        near = self.model.entropy.quantize(self.y * gains, spread, TRADE)
+        self._feedback.tell(self.y, near, spread)
+        error = near / gains
         error -= self.y
-        return self._expected(np.square(error, out=error), levels)
+        return np.square(error, out=error)
 
     def landed(self, squares: np.ndarray) -> np.ndarray:
         """Squared errors of the latents (M, h, w) -> error of the pixels per block that the footprints make of them."""
         return PixelError.per_block(self._pixel_error(squares), self._any_pixels, self.block)
 
-    def quantize(self, levels: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
-        """Levels per block -> stream, quantized latents and dequantized latents (both (M, h, w), the latter without gains)."""
+    def quantize(self, levels: np.ndarray, settled: bool = False) -> tuple[bytes, np.ndarray, np.ndarray]:
+        """Levels per block -> stream, quantized latents and dequantized latents (both (M, h, w), the latter without gains). Each coding
+        learns from the one before (see `feedback`); settled: only where levels changed."""
+        if not self._feedback.heard:
+            self.left(levels)
         spread = self._spread(levels)
         gains = self.model.gains(spread)
-        data, q, near = self.model.entropy.encode(self.y * gains, spread, TRADE)
-        return data, q, np.divide(near, gains, out=near)
+        aim = self._feedback.aim(spread, gains, settled)
+        data, q, near = self.model.entropy.encode(aim * gains, spread, TRADE)
+        self._feedback.tell(aim, near, spread)
+        return data, q, near / gains
 
-    def encode(self, levels: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
-        """Levels per block -> stream, quantized latents (M, h, w), decoded samples (bands, rows, cols)."""
-        data, q, y = self.quantize(levels)
+    def encode(self, levels: np.ndarray, settled: bool = False) -> tuple[bytes, np.ndarray, np.ndarray]:
+        """Levels per block -> stream, quantized latents (M, h, w), decoded samples (bands, rows, cols); settled: see `quantize`."""
+        data, q, y = self.quantize(levels, settled)
         return data, q, reconstruct(y, self.affine, self.samples.shape, self.samples.dtype, self.model)
 
     def _expected(self, squares: np.ndarray, levels: np.ndarray) -> np.ndarray:
