@@ -16,7 +16,8 @@ CORRECTIONS = 3
 REFINE = 150
 # The controller aims between 0.98 and 1.00 of the target: at the middle, less where this was its last chance.
 _AIM, _LAST_AIM, LEAST = 0.995, 0.98, 0.975
-_AGAIN = 0.99  # of its error is left of a block that is coded a second time with feedback, at the same level
+# What is left of the error of a block that is coded a second time with feedback (see `feedback`), at the same level.
+_AGAIN = 0.99
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,14 @@ def code(group: BandGroup, goal: Goal, mse: np.ndarray | None) -> Coded:
     coded = _code(group, levels)
     if not goal.closed:
         return coded
-    again = 1.0 if group.model.adjoint is None else _AGAIN
     for correction in range(CORRECTIONS):
-        last = correction == CORRECTIONS - 1
         reached = ratio(group, coded.decoded, mse, block, goal.per_band)
-        levels = _corrected(coded.levels, reached if last else reached * again, slope, group, last)
+        expected = reached if correction or group.model.adjoint is None else reached * _AGAIN
+        levels = _corrected(coded.levels, expected, slope, group, last=correction == CORRECTIONS - 1)
         moved = levels - coded.levels
         if not moved.any():
             break
-        before, coded = np.log2(np.maximum(reached, 1e-9)), _code(group, levels, last)
+        before, coded = np.log2(np.maximum(reached, 1e-9)), _code(group, levels)
         after = np.log2(np.maximum(ratio(group, coded.decoded, mse, block, goal.per_band), 1e-9))
         slope = quality.secant(slope, moved, after - before)
     return coded
@@ -105,8 +105,8 @@ def joint(relative: np.ndarray, per_band: bool) -> np.ndarray:
     return np.where(number > 0, found.max(0) if per_band else found.sum(0) / np.maximum(number, 1), np.nan)
 
 
-def _code(group: BandGroup, levels: np.ndarray, settled: bool = False) -> Coded:
-    return Coded(levels, *group.encode(levels, settled))
+def _code(group: BandGroup, levels: np.ndarray) -> Coded:
+    return Coded(levels, *group.encode(levels))
 
 
 def _corrected(levels: np.ndarray, reached: np.ndarray, slope: np.ndarray, group: BandGroup, last: bool) -> np.ndarray:

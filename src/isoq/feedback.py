@@ -36,9 +36,9 @@ class Feedback:
         """What a coding of `aim` (M, h, w) came to: latents (M, h, w) with gains applied, at a level per position (h, w)."""
         self._aim, self._steps, self._levels = aim, steps, levels
 
-    def aim(self, levels: np.ndarray, gains: np.ndarray, settled: bool) -> np.ndarray:
+    def aim(self, levels: np.ndarray, gains: np.ndarray) -> np.ndarray:
         """The latents (M, h, w), gains not applied, to quantize at levels (h, w) and their gains (M, h, w): y as long as nothing is
-        known. settled: where the level stays the same, they are the same as before."""
+        known."""
         if self._steps is None or self._model.adjoint is None:
             return self._y
         moved = np.abs(levels - self._levels)
@@ -47,5 +47,4 @@ class Feedback:
         missed = (self._x - self._model.synthesis(near[None])) * self._counts
         best = near + self._model.adjoint(missed)[0] / self._model.energies[:, None, None]
         start = np.where(kept, self._aim, self._y)
-        aim = start + _SHARE * (best - start)
-        return np.where(moved == 0, self._aim, aim) if settled else aim
+        return start + _SHARE * (best - start)

@@ -108,21 +108,21 @@ class BandGroup:
         """Squared errors of the latents (M, h, w) -> error of the pixels per block that the footprints make of them."""
         return PixelError.per_block(self._pixel_error(squares), self._any_pixels, self.block)
 
-    def quantize(self, levels: np.ndarray, settled: bool = False) -> tuple[bytes, np.ndarray, np.ndarray]:
+    def quantize(self, levels: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
         """Levels per block -> stream, quantized latents and dequantized latents (both (M, h, w), the latter without gains). Each coding
-        learns from the one before (see `feedback`); settled: only where levels changed."""
+        learns from the one before (see `feedback`)."""
         if not self._feedback.heard:
             self.left(levels)
         spread = self._spread(levels)
         gains = self.model.gains(spread)
-        aim = self._feedback.aim(spread, gains, settled)
+        aim = self._feedback.aim(spread, gains)
         data, q, near = self.model.entropy.encode(aim * gains, spread, TRADE)
         self._feedback.tell(aim, near, spread)
         return data, q, near / gains
 
-    def encode(self, levels: np.ndarray, settled: bool = False) -> tuple[bytes, np.ndarray, np.ndarray]:
-        """Levels per block -> stream, quantized latents (M, h, w), decoded samples (bands, rows, cols); settled: see `quantize`."""
-        data, q, y = self.quantize(levels, settled)
+    def encode(self, levels: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
+        """Levels per block -> stream, quantized latents (M, h, w), decoded samples (bands, rows, cols)."""
+        data, q, y = self.quantize(levels)
         return data, q, reconstruct(y, self.affine, self.samples.shape, self.samples.dtype, self.model)
 
     def _expected(self, squares: np.ndarray, levels: np.ndarray) -> np.ndarray:
