@@ -41,7 +41,7 @@ def test_every_block_is_under_its_target(name, snr):
     relative = block_errors(image, file) / target[:, None, None]
     assert relative.max() <= 1
     assert summary["above"] == 0
-    assert np.median(relative) > 0.85
+    assert np.median(relative) > 0.8  # half of the blocks of a crop may be slivers of a few rows
 
 
 @given(st.integers(1, 140), st.integers(1, 140), st.sampled_from(DTYPES), st.floats(-2, 5), st.integers(0, 99))
