@@ -50,8 +50,8 @@ def test_fewer_bytes_at_the_same_error(level, deaf):
 
     def coded(network: Model, grid: np.ndarray) -> tuple[float, float]:
         group = group_of(image, network)
-        data, _, near = group.quantize(grid)
-        return float(np.log(group.normalized_error(near).mean())), float(np.log(len(data)))
+        streams, _, near = group.quantize(grid)
+        return float(np.log(group.normalized_error(near).mean())), float(np.log(len(streams[0])))
 
     error, size = coded(model(), grid)
     errors, sizes = zip(coded(deaf, grid + 24), coded(deaf, grid), strict=True)
@@ -62,15 +62,16 @@ def test_fewer_bytes_at_the_same_error(level, deaf):
 def test_a_coding_at_another_level_or_none_is_no_harm():
     """Far away in level, only small latents of the old coding are used; with none, the latents are those of the analysis."""
     group = group_of(crop("landsat.tif"), model())
-    feedback = Feedback(model(), group.x, group.y, group.valid[0])
-    levels = np.full(group.y.shape[1:], 500)
+    y = group.y[0]
+    feedback = Feedback(model(), group.x, y, group.valid[0])
+    levels = np.full(y.shape[1:], 500)
     gains = model().gains(levels)
-    assert feedback.aim(levels, gains) is group.y
+    assert feedback.aim(levels, gains) is y
     step = 1 / gains.mean()
     for before in (100, 495, 500, 900):
         old = np.full(levels.shape, before)
-        feedback.tell(group.y, model().entropy.quantize(group.y * model().gains(old), old), old)
-        moved = feedback.aim(levels, gains) - group.y
+        feedback.tell(y, model().entropy.quantize(y * model().gains(old), old), old)
+        moved = feedback.aim(levels, gains) - y
         assert 0 < np.sqrt(np.square(moved).mean()) < 0.3 * step
 
 
@@ -80,9 +81,9 @@ def test_pixels_that_do_not_count_leave_less_error_in_the_others():
     errors = []
     for counted in (valid[0], np.ones((192, 192), bool)):
         group = group_of(image, model(), valid)
-        group._feedback = Feedback(model(), group.x, group.y, counted)
+        group._feedback = [Feedback(model(), group.x, group.y[0], counted)]
         near = group.quantize(np.full((3, 3), 400))[2]
-        errors.append(np.square((model().synthesis(near[None]) - group.x)[0, valid]).mean())
+        errors.append(np.square((model().synthesis(near) - group.x)[0, valid]).mean())
     assert errors[0] < errors[1]
 
 
@@ -92,6 +93,6 @@ def test_a_model_without_an_adjoint_codes_as_before(deaf):
     group = group_of(image, deaf)
     coded = code(group, goal, None)
     levels = group._spread(coded.levels)
-    assert coded.stream == deaf.entropy.encode(group.y * deaf.gains(levels), levels, 0.9 * 2 * np.log(2) / 12)[0]
+    assert coded.streams[0] == deaf.entropy.encode(group.y[0] * deaf.gains(levels), levels, 0.9 * 2 * np.log(2) / 12)[0]
     assert deaf.identity == model().identity
     assert encode_tile(image, (None,), goal, deaf)[0] != encode_tile(image, (None,), goal, model())[0]

@@ -9,7 +9,7 @@ import numpy as np
 from . import blocks, masks
 from .control import REFINE
 from .group import BandGroup
-from .levels import level_to_lambda
+from .levels import TRADED, level_to_lambda
 from .model import Model
 
 _LEVELS, _BLOCK, _SIDE = 14, 64, 512
@@ -21,8 +21,8 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
     images: samples (bands, rows, cols) and nodata per band, several of them; the middle 512 x 512 pixels of up to four groups of bands
     of each are used. The entries are `floor`: median over the blocks of the error of the unquantized autoencoder, per squared
     normalized unit; `synthesis`: log2 of (pixel error / error expected of what a first coding left in the latents), median per level;
-    `paper`: alpha, a, b of the paper's model, a and b by relative least squares of the mean gain, alpha the median of (MSE / MSE_0 - 1) / D^2.
-    Raises ValueError if no image has valid pixels.
+    `paper`: alpha, a, b of the paper's model, a and b by relative least squares of the mean gain, alpha the median of
+    (MSE / MSE_0 - 1) / D^2. Raises ValueError if no image has valid pixels.
     """
     levels = np.unique(np.linspace(model.lowest, model.highest, _LEVELS).astype(int))
     floors, factors, alphas = [], [[] for _ in levels], []
@@ -36,7 +36,7 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
         refined = False
         rows, cols = group.samples.shape[1:]
         for k, level in enumerate(levels):
-            if 0.7 / lam[k] < REFINE * np.median(floor) and not refined:
+            if TRADED / lam[k] < REFINE * np.median(floor) and not refined:
                 refined = True
                 group.refine()
             grid = np.full((blocks.count(rows, _BLOCK), blocks.count(cols, _BLOCK)), level)
