@@ -26,7 +26,8 @@ DEVICES = ("cpu", "cuda")
 
 @dataclass(frozen=True)
 class Content:
-    """What a model is made of: model.json, decoder.npz, the two graphs by name. The decoder's half has no "analysis"."""
+    """What a model is made of: model.json, decoder.npz, graphs by name. The decoder's half has none but "synthesis", and "adjoint" (the
+    transposed synthesis) have only models whose synthesis is linear."""
 
     info: dict
     arrays: dict[str, np.ndarray]
@@ -36,7 +37,8 @@ class Content:
     def of_folder(cls, folder: Path) -> Content:
         """Raises what reading raises."""
         arrays = load_arrays(folder / "decoder.npz")
-        graphs = {name: (folder / f"{name}.onnx").read_bytes() for name in ("analysis", "synthesis")}
+        names = ["analysis", "synthesis"] + ["adjoint"] * (folder / "adjoint.onnx").exists()
+        graphs = {name: (folder / f"{name}.onnx").read_bytes() for name in names}
         return cls(json.loads((folder / "model.json").read_text()), arrays, graphs)
 
 
@@ -72,6 +74,7 @@ class Model:
             raise WrongModel(f"{self.folder}: not a model ({error}); see 'isoq models'") from error
         transforms = {name: _transform(graph, optimize, threads, device) for name, graph in self.content.graphs.items()}
         self.synthesis, self.analysis = transforms["synthesis"], transforms.get("analysis", self._no_analysis)
+        self.adjoint = transforms.get("adjoint")
         self.identity = self._hash()
 
     def _check_modulation(self) -> None:
@@ -130,6 +133,11 @@ class Model:
     def footprints(self) -> np.ndarray:
         """(latents, 3, 3, 256): where the error of a latent lands; see `footprint.footprints`."""
         return footprints(self.synthesis, self.latents)
+
+    @cached_property
+    def energies(self) -> np.ndarray:
+        """(latents,): squared basis functions, summed over pixels and bands."""
+        return self.bands * self.footprints.sum((1, 2, 3))
 
     def gains(self, levels: np.ndarray) -> np.ndarray:
         """Levels (any shape) -> gain m(lambda) per latent channel (latents, *shape) float32; see NetworkConfig.modulation for the
