@@ -5,15 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["File", "Target", "compress", "decompress", "load_model", "open"]
+__all__ = ["File", "IsoqCodec", "Target", "compress", "decompress", "load_model", "open", "to_zarr"]
 
 if TYPE_CHECKING:
     from .api import compress, decompress, open
+    from .ecosystem.xarray import to_zarr
+    from .ecosystem.zarr import IsoqCodec
     from .model import load_model
     from .reader import File
     from .target import Target
 
-_HOME = {"compress": "api", "decompress": "api", "open": "api", "File": "reader", "load_model": "model", "Target": "target"}
+_HOME = {
+    "compress": "api",
+    "decompress": "api",
+    "open": "api",
+    "File": "reader",
+    "load_model": "model",
+    "Target": "target",
+    "IsoqCodec": "ecosystem.zarr",  # these two need zarr and xarray
+    "to_zarr": "ecosystem.xarray",
+}
 
 
 def __getattr__(name: str):

@@ -30,6 +30,7 @@ def compress(
     nodata: float | None = None,
     block: int = 64,
     peak: float | None = None,
+    threads: int | None = None,
     **target: float | Sequence[float],
 ) -> bytes:
     """Compress an array to the bytes of an .isoq file.
@@ -37,7 +38,8 @@ def compress(
     array: (bands, rows, cols) or (rows, cols), uint8, uint16, int16, int32 or float32, any byte order. Exactly one keyword says the
     target: mse (squared digital numbers), rmse, psnr (dB, with `peak`) or snr (dB), each a number or a sequence with one per band; quality
     (lambda per squared digital number) or bitrate (bits per sample). Errors are kept in every `block` x `block` pixels; the file records
-    what was reached. nodata: value of pixels that carry none; they come back exactly. Raises BadInput (no or two targets, a type that is
+    what was reached. nodata: value of pixels that carry none; they come back exactly. threads: default
+    one per core. Raises BadInput (no or two targets, a type that is
     not supported).
     """
     if len(target) != 1 or next(iter(target)) not in KINDS:
@@ -48,13 +50,18 @@ def compress(
     out = io.BytesIO()
     source = ArraySource(array[None] if array.ndim == 2 else array, nodata)
     chosen = model if isinstance(model, Model) else load_model(model)
-    compress_to(out, source, Target(kind, tuple(np.ravel(value)), peak), chosen, Options(block=block))
+    compress_to(out, source, Target(kind, tuple(np.ravel(value)), peak), chosen, _options(threads, block=block))
     return out.getvalue()
 
 
-def decompress(data: bytes, model: str | Path | Model | None = None) -> np.ndarray:
-    """The array (bands, rows, cols) of an .isoq file's bytes, native byte order. Raises DamagedFile and WrongModel."""
-    with Dataset(io.BytesIO(data), "data", model) as dataset:
+def _options(threads: int | None, **others: int) -> Options:
+    return Options(**others) if threads is None else Options(threads=threads, **others)
+
+
+def decompress(data: bytes, model: str | Path | Model | None = None, threads: int | None = None) -> np.ndarray:
+    """The array (bands, rows, cols) of an .isoq file's bytes, native byte order. threads: default one per core. Raises DamagedFile and
+    WrongModel."""
+    with Dataset(io.BytesIO(data), "data", model, threads=threads) as dataset:
         return dataset.read()
 
 
@@ -69,8 +76,10 @@ class Dataset:
         model: str | Path | Model | None,
         owned: bool = True,
         on_damage: Callable[[Lost], None] | None = None,
+        threads: int | None = None,
     ):
         self._stream, self._owned, self.file = stream, owned, File(stream, name, on_damage)
+        self._threads = _options(threads).threads
         self.description = self.file.description
         self._model = self.file.model(model)
 
@@ -99,7 +108,7 @@ class Dataset:
         places: dict[int, list[int]] = {}  # of each band needed
         for place, number in enumerate(numbers):
             places.setdefault(int(number) - 1, []).append(place)
-        for part, samples, _ in self.file.pieces(self._model, area, Options().threads, places):
+        for part, samples, _ in self.file.pieces(self._model, area, self._threads, places):
             for band, plane in enumerate(samples, part.band):
                 for place in places.get(band, ()):
                     out[place, part.row : part.row + part.rows, part.col : part.col + part.cols] = plane
