@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
@@ -113,7 +114,7 @@ class ContainerReader:
     def __init__(self, stream: BinaryIO, on_damage: Callable[[str, DamagedFile], None] | None = None):
         """on_damage: called with the name of a part in front of the index that can be done without and has a wrong checksum, and the error;
         without it the error is raised."""
-        self._stream = stream
+        self._stream, self._reading = stream, Lock()
         if stream.read(len(SIGNATURE)) != SIGNATURE:
             raise DamagedFile("not an .isoq file; check the name")
         self.metadata: dict = {}
@@ -152,12 +153,14 @@ class ContainerReader:
         self._size = stream.seek(0, os.SEEK_END)
 
     def tile(self, number: int) -> bytes:
-        """The payload of one tile, read at one go: a remote stream makes each read a request."""
+        """The payload of one tile, read at one go: a remote stream makes each read a request. Threads may share a reader for it."""
         start, size = int(self._starts[number]), int(self.sizes[number])
         if start + _FRAME.size + size + 4 > self._size:  # no memory for what is not there
             raise DamagedFile("the file ends too early: it is truncated")
-        self._stream.seek(start)
-        kind, payload = _next(io.BytesIO(self._stream.read(_FRAME.size + size + 4)), size)
+        with self._reading:
+            self._stream.seek(start)
+            data = self._stream.read(_FRAME.size + size + 4)
+        kind, payload = _next(io.BytesIO(data), size)
         if kind != b"TILE":
             raise DamagedFile(f"tile {number} is not where the index says: the file is damaged")
         return payload
