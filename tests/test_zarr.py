@@ -56,7 +56,7 @@ def test_a_real_scene_keeps_its_promise(layers, shards, behind, tmp_path):
     decoded = zarr.open_array(tmp_path, path="a")[:]
     errors = block_errors(decoded, pixels, 128)
     assert (errors.mean(0) if layers == 3 else errors).max() <= 25
-    assert 20 < errors.mean()
+    assert errors.mean() > 20
 
 
 def test_a_target_per_band():

@@ -50,12 +50,8 @@ def compress(
     out = io.BytesIO()
     source = ArraySource(array[None] if array.ndim == 2 else array, nodata)
     chosen = model if isinstance(model, Model) else load_model(model)
-    compress_to(out, source, Target(kind, tuple(np.ravel(value)), peak), chosen, _options(threads, block=block))
+    compress_to(out, source, Target(kind, tuple(np.ravel(value)), peak), chosen, Options(block=block, threads=threads or Options.threads))
     return out.getvalue()
-
-
-def _options(threads: int | None, **others: int) -> Options:
-    return Options(**others) if threads is None else Options(threads=threads, **others)
 
 
 def decompress(data: bytes, model: str | Path | Model | None = None, threads: int | None = None) -> np.ndarray:
@@ -79,7 +75,7 @@ class Dataset:
         threads: int | None = None,
     ):
         self._stream, self._owned, self.file = stream, owned, File(stream, name, on_damage)
-        self._threads = _options(threads).threads
+        self._threads = threads or Options.threads
         self.description = self.file.description
         self._model = self.file.model(model)
 
@@ -113,6 +109,16 @@ class Dataset:
                 for place in places.get(band, ()):
                     out[place, part.row : part.row + part.rows, part.col : part.col + part.cols] = plane
         return out if bands is None or isinstance(bands, Iterable) else out[0]
+
+    def dataset_mask(self, window: Any = None) -> np.ndarray:
+        """The mask that the image has beside its bands, (rows, cols) uint8: 0 where no band has a measurement, else 255, which is
+        everywhere without one. window and errors: as for `read`."""
+        area = window_of(window, self.description, self.file.name)
+        out = np.full((area.height, area.width), 255, np.uint8)
+        if self.description.metadata.get("mask"):
+            for part, _, valid in self.file.pieces(self._model, area, self._threads, {0}):
+                out[part.row : part.row + part.rows, part.col : part.col + part.cols] = np.where(valid, 255, 0)
+        return out
 
     def close(self) -> None:
         """Close the file; a stream that was given stays open."""

@@ -21,7 +21,8 @@ Settings = dict[str, Any]  # keywords of `compress` but nodata and threads, fit 
 
 
 def settings_of(keywords: dict[str, Any]) -> Settings:
-    """Keywords as they can be kept. Raises BadInput or WrongModel for those that `compress` would refuse, found by compressing one pixel."""
+    """Keywords as they can be kept. Raises BadInput or WrongModel for those that `compress` would refuse, found by compressing one
+    pixel."""
     if "bitrate" in keywords:
         raise BadInput("a bitrate is not for chunks, some of which hold a single value; give an error or a quality")
     if {"nodata", "threads"} & set(keywords):

@@ -17,7 +17,8 @@ class Isoq(Codec):
 
     Numpy arrays of two and more axes are images: the last two are rows and columns, those before them bands. Bytes are taken for uint8
     samples in a row. nodata: give the array's fill value, of which Zarr version 2 tells its codecs nothing. Encoding raises TypeError for
-    a type that isoq does not code, big-endian samples among them, for it could not know them when it decodes, ValueError for Fortran order, for the same reason, and BadInput.
+    a type that isoq does not code, big-endian samples among them, for it could not know them when it decodes, ValueError for Fortran
+    order, for the same reason, and BadInput.
     """
 
     codec_id = "isoq"

@@ -1,8 +1,8 @@
 """The error that was reached, in the attributes of a Zarr array: after the CF conventions, 8.4 (quantization).
 
-CF describes how floating-point data were degraded by a variable without data, which names `algorithm` and `implementation`, and on each data
-variable the attribute `quantization`, its name, beside parameters. Its algorithms are four ways of rounding mantissas, and it is not for
-integers. So here floating-point variables have that attribute, with an algorithm that is not in CF's list; and all have the same under
+CF describes how floating-point data were degraded by a variable without data, which names `algorithm` and `implementation`, and on each
+data variable the attribute `quantization`, its name, beside parameters. Its algorithms are four ways of rounding mantissas, and it is not
+for integers. So here floating-point variables have that attribute, with an algorithm that is not in CF's list; and all have the same under
 another name, `lossy_compression`, with the parameters that matter here: what was asked for, and what was reached.
 """
 
@@ -20,6 +20,7 @@ import zarr
 from zarr.abc.codec import Codec
 from zarr.codecs import ShardingCodec
 from zarr.core.array import AsyncArray
+from zarr.core.metadata import ArrayV3Metadata
 
 from ..reader import File
 from .zarr import IsoqCodec
@@ -38,7 +39,7 @@ def record_errors(store: Any, group: str | None = None, storage_options: dict[st
     root = zarr.open_group(store, mode="r+", path=group or "", storage_options=storage_options, use_consolidated=False)
     written = set()
     for _, array in root.arrays():
-        if not any(isinstance(codec, IsoqCodec) for codec in array.metadata.inner_codecs):
+        if not (isinstance(array.metadata, ArrayV3Metadata) and any(isinstance(c, IsoqCodec) for c in array.metadata.inner_codecs)):
             continue
         summaries = list(_summaries(array))
         written |= {(header.get("software", "isoq"), header["model"][0]) for header, _ in summaries}

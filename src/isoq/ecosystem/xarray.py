@@ -28,12 +28,12 @@ def to_zarr(dataset: xr.Dataset, store: Any, **keywords: Any) -> None:
     """Write a dataset as Zarr arrays (version 3) of .isoq chunks, and into each array's attributes the error that was reached.
 
     keywords: those of `isoq.compress` (mse=25, model=..., block=...), the value for all variables or a dict by variable, and those of
-    `xarray.Dataset.to_zarr` (mode, group, encoding, ...). Of several targets, or targets that are not for all, each variable takes what names
-    it: `mse={"B04": 25}, snr={"B08": 35}`; variables without a target are written as xarray writes them, and so are coordinates and variables
-    of less than two dimensions. mse, rmse, peak and quality are in the unit of the dataset's values, whatever scale they are packed with.
-    nodata is the variable's `_FillValue`. Chunks are those of the variable, its encoding or dask; else 1024 x 1024 pixels or less, one
-    layer of other axes at a time, but all of an axis `band`. What is appended (append_dim, region) is coded as the arrays are and takes no
-    targets. Raises BadInput.
+    `xarray.Dataset.to_zarr` (mode, group, encoding, ...). Of several targets, or targets that are not for all, each variable takes what
+    names it: `mse={"B04": 25}, snr={"B08": 35}`; variables without a target are written as xarray writes them, and so are coordinates and
+    variables of less than two dimensions. mse, rmse, peak and quality are in the unit of the dataset's values, whatever scale they are
+    packed with; snr is relative to the variance of each chunk. nodata is the variable's `_FillValue`. Chunks are those of the variable,
+    its encoding or dask; else 1024 x 1024 pixels or less, one layer of other axes at a time, but all of an axis `band`. What is appended
+    (append_dim, region) is coded as the arrays are and takes no targets. Raises BadInput.
     """
     options = {key: keywords.pop(key) for key in inspect.signature(xr.Dataset.to_zarr).parameters if key in keywords}
     if options.setdefault("zarr_format", 3) != 3 or not options.get("compute", True):
@@ -58,7 +58,7 @@ def _by_variable(dataset: xr.Dataset, keywords: Mapping[str, Any]) -> dict[Hasha
     images = [name for name, variable in dataset.data_vars.items() if variable.ndim >= 2]
     for key, value in keywords.items():
         if isinstance(value, Mapping) and (unknown := set(value) - set(images)):
-            raise BadInput(f"{key}: no variable of two or more dimensions is called {', '.join(map(str, sorted(unknown, key=str)))}; check it")
+            raise BadInput(f"{key}: no variable of two or more dimensions is called {', '.join(sorted(map(str, unknown)))}; check the name")
     named = {name for value in keywords.values() if isinstance(value, Mapping) for name in value}
     found = {}
     for name in images:
@@ -77,7 +77,7 @@ def _encoding(name: Hashable, variable: xr.Variable, settings: dict[str, Any]) -
     scale = float(encoding.get("scale_factor", 1))
     packed = {key: in_unit(key, value, 1 / scale) for key, value in settings.items()}
     try:
-        changes = {"serializer": IsoqCodec(**packed), "compressors": None, "filters": None}
+        changes: dict[str, Any] = {"serializer": IsoqCodec(**packed), "compressors": None, "filters": None}
     except BadInput as error:
         raise BadInput(f"{name}: {error}") from error
     nodata = encoding.get("_FillValue", variable.attrs.get("_FillValue"))
@@ -102,10 +102,10 @@ def _even(side: int) -> int:
 class IsoqBackend(BackendEntrypoint):
     """`xr.open_dataset("scene.isoq")`: one variable `band_data` (band, y, x), decoded tile by tile when it is needed.
 
-    Coordinates, CRS (`spatial_ref`) and attributes are as rioxarray has them: x and y at the centres of the pixels, where the image is
-    not rotated; `long_name` holds the descriptions of the bands, tags are attributes, and so are the error asked for and that reached. With
-    `mask_and_scale` (the default) nodata are NaN and scales applied; images without either keep their type. Chunks are the tiles. Takes
-    paths and URLs of fsspec; `model`: the folder of a model that is neither shipped nor in the file.
+    Coordinates, CRS (`spatial_ref`) and attributes are as rioxarray has them: x and y at the centres of the pixels, where the image is not
+    rotated; `long_name` holds the descriptions of the bands, tags are attributes, and so are the error asked for and that reached. With
+    `mask_and_scale` (the default) nodata and what a mask excludes are NaN, and scales are applied; images without any of these keep their
+    type. Chunks are the tiles. Takes paths and URLs of fsspec; `model`: the folder of a model that is neither shipped nor in the file.
     """
 
     description = "Open .isoq files"
@@ -124,7 +124,7 @@ class IsoqBackend(BackendEntrypoint):
             raise BadInput(f"{filename_or_obj!r}: the engine isoq opens paths and URLs; give one of these, or use isoq.open")
         manager = CachingFileManager(open, str(filename_or_obj), kwargs={"model": str(model)} if model else {})
         with manager.acquire_context() as file:
-            dataset = _dataset(file, manager)
+            dataset = _dataset(file, manager, mask_and_scale)
         decoded = xr.decode_cf(dataset, mask_and_scale=mask_and_scale, decode_coords="all", drop_variables=drop_variables)
         decoded.set_close(manager.close)
         return decoded
@@ -134,11 +134,13 @@ class IsoqBackend(BackendEntrypoint):
 
 
 class _Samples(BackendArray):
-    """The samples of a file, (bands, rows, cols)."""
+    """The samples of a file, (bands, rows, cols). masked: as floats, NaN where the image's mask says that there is no measurement."""
 
-    def __init__(self, manager: CachingFileManager, file: Dataset):
-        self._manager = manager
+    def __init__(self, manager: CachingFileManager, file: Dataset, masked: bool):
+        self._manager, self._masked = manager, masked
         self.shape, self.dtype = (file.count, *file.shape), np.dtype(file.description.dtype)
+        if masked:
+            self.dtype = np.result_type(self.dtype, np.float16)  # a float that holds all of the type's values
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
@@ -151,16 +153,21 @@ class _Samples(BackendArray):
         window = [(min(r), max(r) + 1) for r in ranges[1:]]
         with self._manager.acquire_context() as file:
             samples = file.read([band + 1 for band in ranges[0]], window)
+            if self._masked:
+                samples = np.where(file.dataset_mask(window) > 0, samples, self.dtype.type(np.nan))
         steps = (slice(None), *(slice(None, None, r.step) for r in ranges[1:]))
         return samples[steps][inside]
 
 
-def _dataset(file: Dataset, manager: CachingFileManager) -> xr.Dataset:
-    """An open file as it is stored: neither masked nor scaled."""
+def _dataset(file: Dataset, manager: CachingFileManager, masked: bool) -> xr.Dataset:
+    """An open file, with nodata and scales in its attributes. masked: what a mask beside the bands excludes is NaN, where nodata do not
+    say it."""
     import rioxarray  # noqa: F401 - gives datasets their .rio
 
     found, boxes, d = file.description.metadata, file.file.boxes, file.description
-    variable = xr.Variable(("band", "y", "x"), indexing.LazilyIndexedArray(_Samples(manager, file)), _attributes(file))
+    attributes = _attributes(file)
+    samples = _Samples(manager, file, masked and bool(found.get("mask")) and "_FillValue" not in attributes)
+    variable = xr.Variable(("band", "y", "x"), indexing.LazilyIndexedArray(samples), attributes)
     variable.encoding["preferred_chunks"] = {
         "band": tuple(b.bands for b in boxes if not (b.row or b.col)),
         "y": tuple(b.rows for b in boxes if not (b.band or b.col)),

@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 class IsoqCodec(ArrayBytesCodec):
     """Every chunk an .isoq stream, `IsoqCodec(mse=25.0)`.
 
-    Takes the keywords of `isoq.compress` but `nodata`, which is the array's fill value: samples that have it come back exactly and are in no
-    error (so do NaN and infinities of floats), and a chunk of nothing else is not stored at all. For uint8, uint16, int16, int32 and float32
-    arrays of any chunk shape: the last two axes of a chunk are rows and columns, those before them bands. A sequence of targets goes along the
-    axis before the rows, all of which a chunk has to hold then. Raises BadInput; for a type of array or chunks that do not fit when the array is
-    made. The chunks are not compressed further: leave out what Zarr puts behind a codec, with `compressors=None`.
+    Takes the keywords of `isoq.compress` but `nodata`, which is the array's fill value: samples that have it come back exactly and are in
+    no error (so do NaN and infinities of floats), and a chunk of nothing else is not stored at all. For uint8, uint16, int16, int32 and
+    float32 arrays of any chunk shape: the last two axes of a chunk are rows and columns, those before them bands. A sequence of targets
+    goes along the axis before the rows, all of which a chunk has to hold then. snr, and psnr without a peak for floats, are relative to
+    what a chunk holds. Raises BadInput; for a type of array or chunks that do not fit when the array is made. The chunks are not
+    compressed further: leave out what Zarr puts behind a codec, with `compressors=None`.
     """
 
     is_fixed_size = False
