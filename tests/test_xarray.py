@@ -146,6 +146,15 @@ def test_a_cube_grows(scene, tmp_path):
     assert found.attrs["lossy_compression_mse"] == pytest.approx(mse(found, xr.concat([first, second], "time").B02), rel=1e-3)
 
 
+def test_no_pixels_and_groups(tmp_path):
+    none = np.zeros((2, 0), "uint16")
+    empty = xr.Dataset({"a": (("time", "y"), none), "b": ((), np.int16(3)), "c": (("y", "time"), none.T)})
+    isoq.to_zarr(empty, tmp_path / "a.zarr", mse=1, group="some/where")
+    found = xr.open_zarr(tmp_path / "a.zarr", group="some/where")
+    xr.testing.assert_equal(found.drop_vars("isoq_info", errors="ignore"), empty)
+    assert not any("lossy_compression_mse" in found[name].attrs for name in empty)
+
+
 def test_chunks_share_an_image_evenly(tmp_path):
     values = xr.DataArray(terrain(1, 64, 1100, "uint8").repeat(2, 0), dims=("time", "y", "x"))
     isoq.to_zarr(values.to_dataset(name="a"), tmp_path / "a.zarr", quality=0.01)

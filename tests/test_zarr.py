@@ -47,9 +47,15 @@ def block_errors(decoded: np.ndarray, original: np.ndarray, chunk: int) -> np.nd
     return np.add.reduceat(np.add.reduceat(squared, edges[0], -2), edges[1], -1) / number
 
 
-@pytest.mark.parametrize("layers", [1, 3], ids=["band", "cube"])
-@pytest.mark.parametrize("shards", [None, (3, 256, 256)], ids=["chunks", "shards"])
-@pytest.mark.parametrize("behind", [None, [Crc32cCodec()], [ZstdCodec(), Crc32cCodec()]], ids=["bare", "crc32c", "zstd"])
+@pytest.mark.parametrize(
+    ("layers", "shards", "behind"),
+    [
+        (3, None, None),
+        (1, None, [Crc32cCodec()]),
+        (3, (3, 256, 256), None),
+        (1, (3, 256, 256), [ZstdCodec(), Crc32cCodec()]),
+    ],
+)
 def test_a_real_scene_keeps_its_promise(layers, shards, behind, tmp_path):
     pixels = crop("sentinel2.tif")
     create(tmp_path, pixels, IsoqCodec(mse=25), (layers, 128, 128), shards=shards, compressors=behind, fill_value=65535)
@@ -84,7 +90,7 @@ def arrays(draw):
     return values, chunk, shards, draw(st.integers(0, 3)), draw(basic_indices(shape=shape))
 
 
-@modest(15)
+@modest(10)
 @given(arrays())
 def test_any_shape_chunk_and_selection(drawn):
     values, chunk, shards, fill, where = drawn

@@ -91,6 +91,8 @@ def _summaries(array: zarr.Array) -> Iterator[Summary]:
     metadata = replace(array.metadata, codecs=tuple(_watched(codec, found) for codec in array.metadata.codecs))
     watched = zarr.Array(AsyncArray(metadata, array.store_path))
     steps = array.shards or array.chunks
+    if array.ndim:  # a row of chunks at a time, which Zarr fetches together
+        steps = (*steps[:-1], max(array.shape[-1], 1))
     for corner in itertools.product(*(range(0, n, step) for n, step in zip(array.shape, steps, strict=True))):
         watched[tuple(slice(start, start + step) for start, step in zip(corner, steps, strict=True))]
         yield from found

@@ -96,7 +96,7 @@ def _chunks(variable: xr.Variable) -> tuple[int, ...]:
 def _even(side: int) -> int:
     """The side of chunks that share an image's side evenly, a multiple of a block where there are several."""
     number = -(-side // _CHUNK)
-    return side if number == 1 else -(-side // number // 64) * 64
+    return max(side, 1) if number <= 1 else -(-side // number // 64) * 64
 
 
 class IsoqBackend(BackendEntrypoint):
