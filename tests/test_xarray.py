@@ -22,6 +22,8 @@ from isoq.target import Target
 xr = pytest.importorskip("xarray")
 zarr = pytest.importorskip("zarr")
 rioxarray = pytest.importorskip("rioxarray")
+from zarr.codecs import Crc32cCodec  # noqa: E402
+
 from isoq.ecosystem.record import record_errors  # noqa: E402
 from isoq.ecosystem.zarr import IsoqCodec  # noqa: E402
 
@@ -135,12 +137,13 @@ def test_a_cube_grows(scene, tmp_path):
     first, second = (scene[["B02"]].expand_dims(time=[n]) for n in (0, 1))
     second = second + np.uint16(7)
     target = tmp_path / "a.zarr"
-    isoq.to_zarr(first, target, mse=25, encoding={"B02": {"shards": (1, 192, 192), "chunks": (1, 64, 64)}})
+    isoq.to_zarr(first, target, mse=25, encoding={"B02": {"shards": (1, 192, 192), "chunks": (1, 64, 64), "compressors": Crc32cCodec()}})
     with one_line(BadInput, "leave mse out"):
         isoq.to_zarr(second, target, append_dim="time", mse=25)
     isoq.to_zarr(second, target, append_dim="time")
     found = xr.open_zarr(target).B02
     assert found.shape == (2, 131, 149)
+    assert found.encoding["compressors"] == (Crc32cCodec(),)  # what was given for the encoding counts
     for n, given in enumerate((first, second)):
         assert 20 < mse(found[n : n + 1], given.B02) <= 25
     assert found.attrs["lossy_compression_mse"] == pytest.approx(mse(found, xr.concat([first, second], "time").B02), rel=1e-3)

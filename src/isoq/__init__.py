@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["File", "IsoqCodec", "Target", "compress", "decompress", "load_model", "open", "to_zarr"]
+__all__ = ["File", "Target", "compress", "decompress", "load_model", "open"]
 
 if TYPE_CHECKING:
     from .api import compress, decompress, open
-    from .ecosystem.xarray import to_zarr
-    from .ecosystem.zarr import IsoqCodec
+    from .ecosystem.xarray import to_zarr as to_zarr
+    from .ecosystem.zarr import IsoqCodec as IsoqCodec
     from .model import load_model
     from .reader import File
     from .target import Target
@@ -22,7 +22,7 @@ _HOME = {
     "File": "reader",
     "load_model": "model",
     "Target": "target",
-    "IsoqCodec": "ecosystem.zarr",  # these two need zarr and xarray
+    "IsoqCodec": "ecosystem.zarr",  # these two need zarr and xarray, and so do not come with an asterisk
     "to_zarr": "ecosystem.xarray",
 }
 

@@ -75,7 +75,7 @@ def summary_of(summaries: list[Summary], scale: float = 1) -> dict[str, Any]:
 
 def in_unit(key: str, value: Any, scale: float) -> Any:
     """A keyword's value, a number or a sequence, in the unit of which a unit that it is in now has `scale`."""
-    factor = scale ** _EXPONENT.get(key, 0)
+    factor = abs(scale) ** _EXPONENT.get(key, 0)
     return value if factor == 1 else (np.asarray(value) * factor).tolist()
 
 

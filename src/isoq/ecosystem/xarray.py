@@ -46,8 +46,9 @@ def to_zarr(dataset: xr.Dataset, store: Any, **keywords: Any) -> None:
         dataset = dataset.copy()
         for name, settings in _by_variable(dataset, keywords).items():
             variable = dataset.variables[name]
-            variable.encoding |= encoding.pop(name, {})
-            variable.encoding |= _encoding(name, variable, settings)
+            given = encoding.pop(name, {})
+            variable.encoding |= given
+            variable.encoding |= _encoding(name, variable, settings) | given
         options["encoding"] = encoding
     dataset.to_zarr(store, **options)
     record_errors(store, options.get("group"), options.get("storage_options"))
