@@ -72,6 +72,8 @@ def test_a_target_per_band():
     found = block_errors(array[:], pixels, 128) / np.reshape(asked, (3, 1, 1))
     assert found.mean(0).max() <= 1  # the promise for bands of a chunk, which may be coded jointly
     assert (found.mean((1, 2)) > 0.5).all()
+    array = create(store, pixels, IsoqCodec(mse=asked, per_band=True), (3, 128, 128), name="strict")
+    assert (block_errors(array[:], pixels, 128).max((1, 2)) <= asked).all()
     # along the axis before the rows, whatever else a chunk holds
     cube = np.stack([pixels, pixels])
     array = create(store, cube, IsoqCodec(mse=asked), (2, 3, 128, 128), name="b")

@@ -30,6 +30,7 @@ def compress(
     nodata: float | None = None,
     block: int = 64,
     peak: float | None = None,
+    per_band: bool = False,
     threads: int | None = None,
     **target: float | Sequence[float],
 ) -> bytes:
@@ -38,9 +39,8 @@ def compress(
     array: (bands, rows, cols) or (rows, cols), uint8, uint16, int16, int32 or float32, any byte order. Exactly one keyword says the
     target: mse (squared digital numbers), rmse, psnr (dB, with `peak`) or snr (dB), each a number or a sequence with one per band; quality
     (lambda per squared digital number) or bitrate (bits per sample). Errors are kept in every `block` x `block` pixels; the file records
-    what was reached. nodata: value of pixels that carry none; they come back exactly. threads: default
-    one per core. Raises BadInput (no or two targets, a type that is
-    not supported).
+    what was reached. per_band: of bands that are coded jointly each keeps its target, not only their mean. nodata: value of pixels that
+    carry none; they come back exactly. threads: default one per core. Raises BadInput (no or two targets, a type that is not supported).
     """
     if len(target) != 1 or next(iter(target)) not in KINDS:
         raise BadInput(f"give exactly one target, one of {', '.join(KINDS)}; got {', '.join(target) or 'none'}")
@@ -50,7 +50,8 @@ def compress(
     out = io.BytesIO()
     source = ArraySource(array[None] if array.ndim == 2 else array, nodata)
     chosen = model if isinstance(model, Model) else load_model(model)
-    compress_to(out, source, Target(kind, tuple(np.ravel(value)), peak), chosen, Options(block=block, threads=threads or Options.threads))
+    options = Options(block=block, per_band=per_band, threads=threads or Options.threads)
+    compress_to(out, source, Target(kind, tuple(np.ravel(value)), peak), chosen, options)
     return out.getvalue()
 
 
