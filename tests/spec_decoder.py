@@ -22,6 +22,17 @@ TYPES = ("uint8", "uint16", "int16", "int32", "float32")
 VALID, NODATA, NAN, PLUS_INF, MINUS_INF, MASKED = range(6)
 EMPTY, CONSTANT, NEURAL, LOSSLESS, SPECTRAL = range(5)
 LARGEST = 1 << 23
+DICTIONARY = (  # 2.1
+    b'"lossless":["per_band":true,"max_error""bitrate""quality""snr""psnr","peak":"rmse","physical":true,"varied":true'
+    b'"software":"isoq "source":{"name":".tif","sha256":"predictive","embedded_model":"scales":[0.0001,"offsets":[0.0,"units":["gcps"'
+    b'"descriptions":["B02","B03","B04","B08"],"colorinterp":["red","green","blue","alpha"],["gray","undefined","undefined"],"mask":true'
+    b'{"container":"GTiff","crs":"EPSG:32631","transform":[10.0,0.0,600000.0,0.0,-10.0,4900020.0],"tags":{"":{"TIFFTAG_SOFTWARE":""}}'
+    b'"int16"int32"uint8"float32","nodata":"nan"-9999.0-32768.0"loop":"single"'
+    b'{"image":{"bands":1,"rows":256,"cols":256,"dtype":"uint16","nodata":0.0},"tile":1024,"depth":1,"block":64,"model":["eo16-1","'
+    b'"],"target":{"kind":"mse","value":25.0},"loop":"closed","software":"isoq 0.1.0"}'
+    b'{"mse":[24.9],"variance":[10000.0],"pixels":[65536],"blocks":16,"block_error":{"p5":0.97,"median":0.99,"p95":0.99,"max":0.999},'
+    b'"target_mse":[25.0],"above":0,"beyond":0,"calm":0,"patched":0,"patch_bytes":0}'
+)
 
 
 def require(true: bool, what: str = "damaged") -> None:
@@ -94,7 +105,7 @@ class File:
 
 
 def unpack_json(data: bytes) -> dict:
-    return json.loads(zlib.decompress(data))
+    return json.loads(zlib.decompressobj(zdict=DICTIONARY).decompress(data))
 
 
 def chunks(data: bytes) -> list[tuple[str, bytes]]:
