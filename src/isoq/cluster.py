@@ -24,7 +24,7 @@ def connected(address: str, workers: int) -> Iterator[Client]:
     """A client of the scheduler at an address, or of a cluster of `workers` processes on this machine ("local"). Raises BadInput."""
     if address == "local":
         with (
-            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL) as cluster,
+            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL) as cluster,
             Client(cluster) as client,
         ):
             yield client
@@ -77,6 +77,8 @@ def run(client: Client, jobs: Iterable[Job]) -> Iterator[dict]:
 def _row(job: Job, future, result) -> dict:
     if future.status == "finished":
         return result
+    if future.status != "error":
+        raise BadInput("the scheduler is gone; start again: what is done stays done")
     error = future.exception()
     if isinstance(error, KilledWorker):
         error = BadInput("worker after worker died of it, for want of memory perhaps; give them more, or a smaller --tile")
