@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     order = batch.Order(
         chosen_target(options),
         Options.of(options),
-        options.model,
+        store.absolute(options.model) if Path(options.model).is_dir() else options.model,  # workers are in another folder
         load_model(options.model).identity,
         options.device,
         options.lossless_bands,
