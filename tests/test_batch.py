@@ -213,9 +213,11 @@ def test_where_renaming_is_possible_a_file_appears_by_it(tmp_path):
 def test_commands_that_are_wrong(tmp_path, capsys, monkeypatch):
     folder = collection(tmp_path / "in")
     monkeypatch.setattr(cluster, "_PATIENCE", 0.5)
+    (tmp_path / "a.txt").touch()
     call = ["batch", f"{folder}/*.tif", "--out", str(tmp_path / "out")]
     for words, arguments in {
         "no target; give one of --mse": [],
+        "a.txt/out: cannot be written": ["--mse", "25", "--out", str(tmp_path / "a.txt/out")],
         "--workers 0": ["--mse", "25", "--workers", "0"],
         "--dask tcp://127.0.0.1:9: no scheduler": ["--mse", "25", "--dask", "tcp://127.0.0.1:9"],
         "--dask nonsense://x": ["--mse", "25", "--dask", "nonsense://x"],
@@ -343,8 +345,8 @@ def test_the_command_on_s3(s3, client, capsys, tmp_path):
     out, err = capsys.readouterr()
     assert out == "s3://bucket/out/summary.parquet: 0 written, 3 skipped, 0 failed\n"
     found = versions(s3, "out")
-    assert set(found) == FILES | {"summary.parquet"}
-    assert {name: len(entries) for name, entries in found.items() if name != "summary.parquet"} == dict.fromkeys(FILES, 1)
+    assert set(found) == FILES | {"summary.parquet", "_records/run.json"}
+    assert {name: len(found[name]) for name in FILES} == dict.fromkeys(FILES, 1)
     with s3.open("bucket/out/summary.parquet") as stream:
         rows = pq.read_table(stream).to_pylist()
     assert [row["source"] for row in rows] == [f"s3://bucket/in/{name}" for name in CROPS]

@@ -56,11 +56,16 @@ class Order:
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of everything that a file depends on besides its source."""
+    def facts(self) -> dict:
+        """Everything that a file depends on besides its source, JSON."""
         options = {key: value for key, value in asdict(self.options).items() if key != "threads"}
-        facts = [self.target.to_dict(), options, self.identity, self.lossless_bands, self.geometry]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        more = {"model": self.identity, "lossless_bands": self.lossless_bands, "geometry": self.geometry}
+        return {"target": self.target.to_dict(), **options, **more}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of `facts`."""
+        return hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,19 @@ def jobs_of(patterns: list[str], out: str, order: Order) -> list[Job]:
         if other.source != job.source:
             raise BadInput(f"{job.file}: {other.source} and {job.source} would both be written there; give them different --out")
     return list(jobs.values())
+
+
+def announce(order: Order, out: str, files: int) -> None:
+    """Write down in `out` what is about to be done there. Raises BadInput where that is not possible, before anything else is tried."""
+    facts = {"run": order.run, "files": files, "options": order.digest, **order.facts}
+    address = store.join(store.absolute(out), RECORDS, "run.json")
+    with TemporaryDirectory() as folder:
+        note = Path(folder, "note")
+        note.write_text(json.dumps(facts, indent=1) + "\n")
+        try:
+            store.publish(note, address)
+        except Exception as error:  # each file system has errors of its own
+            raise BadInput(f"{out}: cannot be written ({' '.join(str(error).split())}); check --out and your rights") from error
 
 
 def start(job: Job, scratch: Path | None = None) -> dict | Split:

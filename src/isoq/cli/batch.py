@@ -59,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
     )
     jobs = batch.jobs_of(options.paths, options.out, order)
     summary = store.join(store.absolute(options.out), batch.SUMMARY)
+    batch.announce(order, options.out, len(jobs))
     rows: dict[str, dict] = {}
     hidden = True if options.quiet or options.json else None
     with (
