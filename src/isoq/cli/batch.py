@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ..codec import Options
 from ..errors import BadInput
 from ..model import load_model
-from .common import add_coding, add_how, add_output, add_target, chosen_target, print_json
+from .common import add_coding, add_how, add_output, add_targets, chosen_target, print_json
 
 _EXAMPLES = """examples:
   isoq batch 's3://bucket/2024/**/*.tif' --out s3://archive/2024 --mse 25 --dask tcp://scheduler:8786
@@ -33,7 +33,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "--dask", default="local", metavar="local|ADDRESS", help="where to work: processes of this machine, or a scheduler (default: local)"
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes of --dask local (default: one per core)")
-    add_target(parser)
+    add_targets(parser)
     add_how(parser)
     add_coding(parser, threads=1)
     add_output(parser)

@@ -52,7 +52,7 @@ def about(path: Path) -> Iterator[None]:
         raise error if str(path) in str(error) else type(error)(f"{path}: {error}") from error
 
 
-def add_target(parser: argparse.ArgumentParser) -> None:
+def add_targets(parser: argparse.ArgumentParser) -> None:
     """The options that say the target; see `chosen_target`."""
     group = parser.add_argument_group("target (exactly one)", "of an error, X and DB may be one number per band, separated by commas")
     kinds = group.add_mutually_exclusive_group()
@@ -66,7 +66,7 @@ def chosen_target(options: argparse.Namespace) -> Target:
     by_map = "quality_map" in options
     kind = next((k for k in KINDS if getattr(options, k) is not None), "quality" if by_map and options.quality_map else None)
     if kind is None:
-        raise BadInput(f"no target; give one of {', '.join([f'--{k}' for k in KINDS] + by_map * ['--quality-map'])}")
+        raise BadInput(f"no target; give one of {', '.join(['--' + k.replace('_', '-') for k in KINDS] + by_map * ['--quality-map'])}")
     return Target(kind, getattr(options, kind), options.peak, options.physical)
 
 

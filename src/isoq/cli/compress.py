@@ -23,7 +23,7 @@ from .common import (
     add_coding,
     add_how,
     add_output,
-    add_target,
+    add_targets,
     bar,
     chosen_target,
     exact_bands,
@@ -45,7 +45,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("paths", nargs="+", metavar="SRC", help="images (wildcards may be quoted); for a single one, DST.isoq may follow")
     parser.add_argument("--out", metavar="DIR", help="folder for the files (default: beside each image)")
-    add_target(parser)
+    add_targets(parser)
     places = parser.add_argument_group("elsewhere another one")
     places.add_argument(
         "--target-map",
