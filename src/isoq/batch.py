@@ -23,13 +23,13 @@ import rasterio
 
 from . import store
 from .cli.common import GDAL_CACHE, exact_bands
-from .codec import Coded, Options, Plan, Readable, assemble, code, compress_to, plan
+from .codec import Coded, Options, Plan, assemble, code, compress_to, plan
 from .container import Box
 from .embedded import pack
 from .errors import BadInput, IsoqError, OutputExists, WrongModel
 from .model import Model, load_model
 from .parts import stem_of
-from .raster import open_source
+from .raster import Source, open_source
 from .raw import Geometry
 from .reader import File
 from .target import Target
@@ -219,7 +219,7 @@ def write_summary(rows: Iterable[dict], address: str) -> None:
 
 
 @contextmanager
-def _image(job: Job, path: Path, system: object = None) -> Iterator[tuple[Readable, Options]]:
+def _image(job: Job, path: Path, system: object = None) -> Iterator[tuple[Source, Options]]:
     """The image of a job, open, and its options. path: where it is for this machine, or in a file system of fsspec's; errors name the
     source instead."""
     order = job.order
@@ -231,7 +231,7 @@ def _image(job: Job, path: Path, system: object = None) -> Iterator[tuple[Readab
         raise error if job.source in text else type(error)(text.replace(str(path), job.source)) from error
 
 
-def _in_parts(job: Job, image: Readable) -> bool:
+def _in_parts(job: Job, image: Source) -> bool:
     """Whether tasks of their own make the tiles: of large files, unless the tiles depend on each other, or it takes more than GDAL and one
     file to read a part of an image that is elsewhere."""
     d = image.description
@@ -243,12 +243,13 @@ def _in_parts(job: Job, image: Readable) -> bool:
 
 def _runs(boxes: list[Box], least: int) -> list[list[Box]]:
     """The tiles, in order, in runs of whole rows of them, which a reader of strips reads once, of at least so many samples."""
-    runs, size = [[]], 0
+    runs: list[list[Box]] = []
+    size = least
     for _, row in groupby(boxes, lambda box: box.row):
         if size >= least:
-            runs, size = [*runs, []], 0
-        runs[-1] += (row := list(row))
-        size += sum(box.bands * box.rows * box.cols for box in row)
+            runs.append([])
+        runs[-1] += row
+        size = sum(box.bands * box.rows * box.cols for box in runs[-1])
     return runs
 
 

@@ -53,7 +53,7 @@ def run(client: Client, jobs: Iterable[Job]) -> Iterator[dict]:
     A task of a worker that dies is given to another one; one that brings down four of them, or raises three times, has failed. Parts of
     files that were begun come before further files, so that only few are in memory.
     """
-    todo, queue, of = iter(jobs), as_completed(with_results=True, raise_errors=False), dict[str, Job]()
+    todo, queue, of = iter(jobs), as_completed(with_results=True, raise_errors=False), dict[object, Job]()
 
     def submit(job: Job, function, *arguments, priority: int = 0):
         future = client.submit(function, job, *arguments, pure=False, retries=_RETRIES, priority=priority)
