@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -17,15 +18,17 @@ from .description import Description
 from .embedded import pack
 from .errors import BadInput
 from .files import provenance
-from .limits import padded_samples
+from .limits import LARGEST_TILE, padded_samples
 from .masks import Pixels
 from .model import STRIDE, Model
 from .parallel import ordered
 from .rate import RateSearch, code_at_rate
+from .spectral import MOST_BANDS
 from .target import BandStatistics, Target
 from .tile import TileReport, encode_tile
 
-_SAMPLES_PER_TILE = 1 << 21  # bands beyond this go into a tile of their own, so that several cores find work
+_SAMPLES_PER_TILE = 1 << 24  # where the tile's side is ours to choose: the encoder takes about 50 bytes for each
+_SIDES = 256, 1024  # then
 _SEARCH_TILES = 12
 _PERCENTILES = (5, 50, 95)
 Progress = Callable[[int], None]  # called with the number of samples done
@@ -60,12 +63,13 @@ class ArraySource:
 
 @dataclass(frozen=True)
 class Options:
-    """How to code: pixels per block side, tile side, predictor of the quality ('isoq' or 'paper'), one pass or a closed loop,
+    """How to code: pixels per block side, tile side (None: 1024, less for many bands), predictor of the quality ('isoq' or 'paper'), one
+    pass or a closed loop,
     the promise for each band or for the mean of those coded jointly, threads, bands (from 0) that are kept losslessly, whether the file
     brings along what its decoder needs of the model."""
 
     block: int = 64
-    tile: int = 1024
+    tile: int | None = None
     predictor: str = "isoq"
     single_pass: bool = False
     per_band: bool = False
@@ -76,7 +80,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.block < STRIDE or self.block % STRIDE:
             raise BadInput(f"--block {self.block}: must be a multiple of {STRIDE}")
-        if self.tile < self.block or self.tile % self.block:
+        if self.tile is not None and (self.tile < self.block or self.tile % self.block):
             raise BadInput(f"--tile {self.tile}: must be a multiple of the block ({self.block})")
         if self.predictor not in ("isoq", "paper"):
             raise BadInput(f"--predictor {self.predictor}: must be isoq or paper")
@@ -93,9 +97,22 @@ class Options:
         return {band - box.band for band in self.exact}
 
 
-def _depth(description: Description, options: Options, model: Model) -> int:
-    together = padded_samples(model.bands, min(description.rows, options.tile), min(description.cols, options.tile))
-    return max(1, _SAMPLES_PER_TILE // together) * model.bands
+def _side(bands: int, options: Options) -> int:
+    """Of the largest tile, in pixels: what was asked for, or what keeps memory at bay."""
+    if options.tile is not None:
+        return options.tile
+    least, most = _SIDES
+    side = min(most, max(least, math.isqrt(_SAMPLES_PER_TILE // min(bands, MOST_BANDS))))
+    return max(options.block, side // options.block * options.block)
+
+
+def _depth(d: Description, side: int, model: Model) -> int:
+    """Bands per tile: all that are coded together, as far as a tile may hold them."""
+    most = LARGEST_TILE // padded_samples(model.bands, min(d.rows, side), min(d.cols, side))
+    if model.bands > 1:
+        return max(1, min(most, -(-d.bands // model.bands))) * model.bands
+    parts = -(-d.bands // max(1, min(most, MOST_BANDS)))
+    return -(-d.bands // parts)
 
 
 def _statistics(source: Readable, parts: list[Box]) -> BandStatistics:
@@ -226,11 +243,12 @@ def assemble(stream: BinaryIO, plan: Plan, tiles: Iterable[Coded], embedded: byt
 
 def tiling(d: Description, options: Options, model: Model) -> tuple[int, list[Box]]:
     """Bands per tile, and the tiles in file order. Raises BadInput."""
-    depth = _depth(d, options, model)
+    side = _side(d.bands, options)
+    depth = _depth(d, side, model)
     try:
-        return depth, boxes(d.bands, d.rows, d.cols, options.tile, options.block, depth)
+        return depth, boxes(d.bands, d.rows, d.cols, side, options.block, depth)
     except ValueError as error:
-        raise BadInput(f"--tile {options.tile}: {error}; give a smaller one") from error
+        raise BadInput(f"--tile {side}: {error}; give a smaller one") from error
 
 
 def target_mse(source: Readable, parts: list[Box], target: Target) -> np.ndarray:
@@ -256,7 +274,7 @@ def file_header(d: Description, origin: dict, target: Target, model: Model, opti
     return {
         "image": {k: v for k, v in d.to_dict().items() if k != "metadata"},
         **origin,
-        "tile": options.tile,
+        "tile": _side(d.bands, options),
         "depth": depth,
         "block": options.block,
         "model": [model.name, model.identity],

@@ -93,7 +93,7 @@ def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> N
         "--per-band", action="store_true", help="where a model takes bands jointly: the promise for each, not for their mean"
     )
     parser.add_argument("--block", type=int, default=64, help="pixels per block side, a multiple of 16 (default: %(default)s)")
-    parser.add_argument("--tile", type=int, default=1024, help="pixels per tile side, a multiple of the block (default: %(default)s)")
+    parser.add_argument("--tile", type=int, help="pixels per tile side, a multiple of the block (default: 1024, less above 16 bands)")
     parser.add_argument("--predictor", default="isoq", help="how a block's quality is found: isoq or paper (default: %(default)s)")
     parser.add_argument(
         "--lossless-bands",
