@@ -276,8 +276,8 @@ def s3(originals):
 
 @pytest.fixture(scope="module")
 def client(s3):
-    patience = {"distributed.comm.timeouts.connect": "2s"}  # with the dead; by default half a minute
-    os.environ["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] = "2s"
+    patience = {"distributed.comm.timeouts.connect": "10s"}  # with the dead; by default half a minute
+    os.environ["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] = "10s"
     with dask.config.set(patience), cluster.connected("local", 2) as client:
         yield client
     del os.environ["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"]
