@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import numpy as np
 import pytest
 import rasterio
 from cases import DATA
@@ -45,8 +46,9 @@ def test_an_asset_says_what_the_file_says(scene, capsys):
         assert got["proj:code"] == f"EPSG:{image.crs.to_epsg()}"
         for band, facts in enumerate(got["raster:bands"]):
             assert facts["data_type"] == image.dtypes[band]
-            assert facts["isoq:mse"] == summary["mse"][band] <= facts["isoq:target_mse"]
-            assert facts["isoq:snr"] >= 30
+            assert facts["isoq:mse"] == summary["mse"][band]
+            assert facts["isoq:target_mse"] == summary["target_mse"][band]
+            assert facts["isoq:snr"] == pytest.approx(10 * np.log10(summary["variance"][band] / summary["mse"][band]), abs=0.01)
             assert facts["spatial_resolution"] == pytest.approx(image.res[0])
             assert facts["statistics"]["valid_percent"] == 100
     assert got["isoq:target"] == {"kind": "snr", "value": 30.0}
