@@ -1,9 +1,9 @@
 """The spectral transform: an image-adaptive rotation of the bands in front of a model of one band.
 
 It is the Karhunen-Loeve transform of the *gradients*: the eigenvectors of the covariance of differences between neighbouring pixels.
-Nearly all bits are spent on detail, and what the bands share there differs from what their mean levels share: against the covariance of
-the samples themselves, the usual choice, this saves 1 to 15 % (bench/spectral.py). The rotation is (nearly) orthonormal, so a squared
-error of the components is the same squared error of the bands. Components that stay far below the allowed error everywhere are not coded at all.
+Nearly all bits are spent on detail, and what the bands share there differs from what their mean levels share; bench/spectral.py compares
+it with the usual choice, the covariance of the samples. The rotation is (nearly) orthonormal, so a squared error of the components is the
+same squared error of the bands. Components that stay far below the allowed error everywhere are not coded at all.
 """
 
 from __future__ import annotations
