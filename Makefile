@@ -4,7 +4,7 @@ PIP := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-che
 # The installation is editable: only what is compiled or declared needs it again.
 BUILT_FROM := pyproject.toml $(wildcard src/isoq/entropy/*.pyx src/isoq/entropy/*.h)
 
-.PHONY: demo test fuzz bench clean
+.PHONY: demo test docs fuzz bench clean
 
 demo: .venv/run.stamp
 	.venv/bin/python examples/demo.py
@@ -12,6 +12,9 @@ demo: .venv/run.stamp
 test: .venv/develop.stamp
 	.venv/bin/python -m pytest
 	.venv/bin/python -m ruff check .
+
+docs: .venv/develop.stamp
+	.venv/bin/python -m mkdocs build --strict --site-dir build/site
 
 fuzz: .venv/run.stamp
 	.venv/bin/python fuzz/run.py --seconds 60

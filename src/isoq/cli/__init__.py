@@ -22,6 +22,7 @@ COMMANDS = {
     "train": ("training", "train a model on images"),
     "bands": ("bands", "a cube into files of some bands each, and back"),
     "tile": ("tiles", "an image into tiles, and back"),
+    "batch": ("batch", "a collection of images, on a dask cluster"),
     "latents": ("latents", "the transforms alone: image to latents and back, gains of a quality"),
 }
 
