@@ -1,0 +1,302 @@
+"""The runs: every group of bands through every codec at every target, several at a time; what is finished stays finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from .. import __version__
+from ..errors import BadInput, IsoqError
+from ..model import load_model
+from . import own, pictures
+from .checks import Untrustworthy, checked
+from .images import Group, filled
+from .memory import Peak
+from .metrics import appearance, block_errors, histogram, mean_squared_error, rates_and_errors
+from .peers import PEERS, Codec
+from .search import nearest, seek
+
+Row = dict[str, str | int | float]
+MATCHED, ONE_SHOT = "matched", "one shot"
+LEAST = 0.5  # squared digital numbers: below that, rounding to integers (1/12) decides, and lossless coding is near
+PACKAGE = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared: groups of bands, codecs ("isoq" or a name of PEERS), targets of one kind ("snr" in dB or "mse"), model and block."""
+
+    groups: tuple[Group, ...]
+    codecs: tuple[str, ...]
+    kind: str
+    values: tuple[float, ...]
+    model: str
+    block: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One group through one codec at some targets. shown: at which of them pictures are wanted, and in which folder."""
+
+    plan: Plan
+    group: Group
+    codec: str
+    values: tuple[float, ...]
+    shown: tuple[float, Path] | None = None
+
+    def key(self, value: float) -> str:
+        """What a result follows from: image, group, target, settings, and the code it ran through."""
+        g, plan = self.group, self.plan
+        facts = [g.digest, g.bands, g.window, g.nodata, g.red_nir, g.stratum, self.codec, plan.kind, value, plan.block, code(self.codec)]
+        facts += [load_model(plan.model).identity] if self.codec == own.NAME else [PEERS[self.codec].version()]
+        return hashlib.sha256(json.dumps([g.path.name, *facts], default=str).encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True)
+class Done:
+    """Rows of a job at one target, or why there are none."""
+
+    key: str
+    rows: tuple[Row, ...] = ()
+    failure: str = ""
+
+
+def jobs_of(plan: Plan, folder: Path) -> list[Job]:
+    """All jobs, in the order of the tables."""
+    shown = pictures.chosen(plan.groups)
+    at = plan.values[len(plan.values) // 2]
+    return [
+        Job(plan, group, codec, plan.values, (at, folder / "pictures") if group in shown and codec in pictures.CODECS else None)
+        for group in plan.groups
+        for codec in plan.codecs
+        if codec == own.NAME or len(group.bands) > 1 or not PEERS[codec].groups
+    ]
+
+
+def run(plan: Plan, folder: Path, processes: int, hidden: bool | None = None) -> tuple[list[Row], list[str]]:
+    """The rows of a plan, and one line for each failure. Finished ones are kept in `folder`/rows.jsonl, a line each, and not made again as
+    long as nothing changed that they follow from. hidden: no progress bar (None: where standard error is no terminal). Raises BadInput."""
+    store, jobs = folder / "rows.jsonl", jobs_of(plan, folder)
+    finished = _load(store)
+    open_jobs = [replace(job, values=missing) for job in jobs if (missing := _missing(job, finished))]
+    total = sum(job.group.size * len(job.values) for job in open_jobs)
+    failures: list[str] = []
+    with (
+        store.open("a", encoding="utf-8") as stream,
+        ProcessPoolExecutor(min(processes, max(1, len(open_jobs))), get_context("spawn"), initializer=_alone) as pool,
+        tqdm(total=total, unit="sample", unit_scale=True, disable=hidden, desc=f"{len(open_jobs)} runs") as progress,
+    ):
+        # The largest first: the last one running alone should be a short one.
+        waiting = {pool.submit(work, job): job for job in sorted(open_jobs, key=lambda job: -job.group.size)}
+        try:
+            for future in as_completed(waiting):
+                for done in future.result():
+                    finished[done.key] = done
+                    if done.failure:
+                        failures.append(done.failure)
+                    else:
+                        stream.write(json.dumps({"key": done.key, "rows": done.rows}) + "\n")
+                stream.flush()
+                job = waiting[future]
+                progress.update(job.group.size * len(job.values))
+        except BrokenProcessPool as error:
+            raise BadInput("a codec ended its process; leave it out of --peers. What was finished is kept") from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    rows = [row for job in jobs for value in job.values for row in finished[job.key(value)].rows]
+    return rows, failures
+
+
+def work(job: Job) -> list[Done]:
+    """A job, in a process of its own."""
+    done = []
+    for value in job.values:
+        try:
+            rows = tuple(_rows(job, value))
+            done.append(Done(job.key(value), rows))
+        except Exception as error:  # of a codec: the others go on
+            text = str(error) if isinstance(error, IsoqError) else f"{job.codec}: {type(error).__name__}: {error}"
+            where = f"{job.group.path.name}, bands {job.group.name}, {job.plan.kind} {value:g}"
+            done.append(Done(job.key(value), failure=f"{where}: {' '.join(text.split())}"))
+    return done
+
+
+def _rows(job: Job, value: float) -> Iterator[Row]:
+    group, plan = job.group, job.plan
+    samples, valid = _read(group)
+    target = _target(samples, valid, plan.kind, value)
+    if target is None:
+        return
+    base: Row = {"stratum": group.stratum, "sensor": group.sensor, "file": group.path.name, "bands": group.name, "joint": int(len(group.bands) > 1)}
+    base |= {"rows": samples.shape[1], "cols": samples.shape[2], "samples": int(valid.sum()), "codec": job.codec}
+    base |= {"kind": plan.kind, "asked": value, "target": target}
+    for mode, knob, trials, data, decoded, seconds, memory in _coded(job, samples, valid, target):
+        row = base | {"mode": mode, "knob": knob, "trials": trials, "bytes": len(data), "bits": 8 * len(data) / int(valid.sum())}
+        row |= rates_and_errors(samples, decoded, valid, target, plan.block)
+        row |= {"encode": samples.size / seconds[0] / 1e6, "decode": samples.size / seconds[1] / 1e6}
+        row |= {"encode_mib": memory[0], "decode_mib": memory[1]}
+        if mode != ONE_SHOT:
+            row |= appearance(samples, decoded, valid, group.red_nir)
+            if job.shown and job.shown[0] == value and mode != own.SINGLE:
+                pictures.write(job.shown[1], group, job.codec, samples[0], decoded[0], valid[0])
+        row["histogram"] = " ".join(map(str, histogram(block_errors(samples, decoded, valid, plan.block) / target)))
+        yield {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()}
+
+
+Coded = tuple[str, float, int, bytes, np.ndarray, tuple[float, float], tuple[float, float]]
+
+
+def _coded(job: Job, samples: np.ndarray, valid: np.ndarray, target: float) -> Iterator[Coded]:
+    """What a codec makes of a group, once per mode, checked."""
+    if job.codec == own.NAME:
+        yield from _own(job, samples, valid, target)
+    else:
+        yield from peer(PEERS[job.codec], samples, valid, target)
+
+
+def peer(kind: type[Codec], samples: np.ndarray, valid: np.ndarray, target: float) -> Iterator[Coded]:
+    """A peer, brought to the target by trials and, if it aims at one by itself, its first trial. Raises Untrustworthy."""
+    codec = kind(filled(samples, valid))
+    present = valid.any((1, 2))
+
+    def error(decoded: np.ndarray) -> float:
+        if decoded.shape != samples.shape:
+            raise Untrustworthy(f"{codec.name}: decoded to the shape {decoded.shape}, not {samples.shape}; nothing of it counts")
+        return float(mean_squared_error(samples, decoded, valid)[present].mean())
+
+    trials = seek(codec, target, error)
+    best = nearest(trials, target)
+    other = max(trials, key=lambda trial: abs(math.log(trial.knob / best.knob)))
+    decoded = checked(codec.name, codec.decode, best.data, None if other is best else other.data, samples, valid)
+    if not math.isclose(error(decoded), best.mse, rel_tol=1e-9):
+        raise Untrustworthy(f"{codec.name}: decoded otherwise than a moment before; nothing of it counts")
+    yield MATCHED, best.knob, len(trials), best.data, decoded, best.seconds, best.memory
+    if codec.aims:
+        first = trials[0]
+        yield ONE_SHOT, first.knob, 1, first.data, first.decoded, first.seconds, first.memory
+
+
+def _own(job: Job, samples: np.ndarray, valid: np.ndarray, target: float) -> Iterator[Coded]:
+    coder = own.Isoq(samples, job.group.nodata, job.plan.model, job.plan.block)
+    before = None
+    for mode in (own.CLOSED, own.SINGLE):
+        with Peak() as writing:
+            data = coder.encode(target, mode)
+        with Peak() as reading:
+            coder.decode(data)
+        decoded = checked(own.NAME, coder.decode, data, before, samples, valid)
+        said, found = own.recorded(data), mean_squared_error(samples, decoded, valid)
+        if not np.allclose(said, found, rtol=1e-3, atol=1e-9):
+            raise Untrustworthy(f"{own.NAME}: the file records another error than it has; nothing of it counts")
+        before = data
+        yield mode, target, 1, data, decoded, (writing.seconds, reading.seconds), (writing.mib, reading.mib)
+
+
+def _target(samples: np.ndarray, valid: np.ndarray, kind: str, value: float) -> float | None:
+    """The mean squared error of a target, one for all bands: for an SNR from the mean of their variances. None where it makes no sense: bands
+    without signal, or integers whose target is below LEAST."""
+    variances = [band[where].var(dtype=np.float64) for band, where in zip(samples, valid, strict=True) if where.any()]
+    if not variances or max(variances) == 0:
+        return None
+    mse = value if kind == "mse" else float(np.mean(variances)) * 10 ** (-value / 10)
+    return mse if samples.dtype.kind == "f" or mse >= LEAST else None
+
+
+@lru_cache(maxsize=1)
+def _read(group: Group) -> tuple[np.ndarray, np.ndarray]:
+    return group.read()
+
+
+def _missing(job: Job, finished: dict[str, Done]) -> tuple[float, ...]:
+    """The targets that are still to be run."""
+
+    def there(value: float) -> bool:
+        done = finished.get(job.key(value))
+        drawn = not (job.shown and job.shown[0] == value) or pictures.written(job.shown[1], job.group, job.codec)
+        return done is not None and (drawn or not done.rows)
+
+    return tuple(value for value in job.values if not there(value))
+
+
+def _load(store: Path) -> dict[str, Done]:
+    """Finished rows; a line that was cut off when a run was stopped counts for nothing."""
+    found: dict[str, Done] = {}
+    if not store.exists():
+        return found
+    text = store.read_text(encoding="utf-8")
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+            found[entry["key"]] = Done(entry["key"], tuple(entry["rows"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+    if text and not text.endswith("\n"):
+        store.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+    return found
+
+
+def _alone() -> None:
+    """Of a process of the pool: no library may use more than one thread."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+@lru_cache
+def code(codec: str) -> str:
+    """A digest of the code that a codec's rows come from."""
+    here = PACKAGE / "evaluate"
+    files = [here / f"{name}.py" for name in ("run", "checks", "images", "memory", "metrics")]
+    if codec == own.NAME:
+        apart = {here, PACKAGE / "cli", PACKAGE / "train"}
+        files += [here / "own.py", *(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".pyx", ".h") and apart.isdisjoint(p.parents))]
+    else:
+        files += [here / "peers.py", here / "search.py"]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def circumstances(plan: Plan) -> dict:
+    """Where the rows come from: JSON."""
+    git: Callable[..., str] = lambda *a: subprocess.run(["git", "-C", str(PACKAGE), *a], capture_output=True, text=True).stdout.strip()
+    try:
+        commit = git("describe", "--always") + ("-dirty" if git("status", "--porcelain", "--", str(PACKAGE)) else "")
+    except OSError:
+        commit = ""
+    model, packages = load_model(plan.model), ("numpy", "scipy", "onnxruntime", "rasterio", "imagecodecs")
+    return {
+        "command": " ".join(["isoq", *sys.argv[1:]]),
+        "commit": commit,
+        "model": [model.name, model.identity],
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count()},
+        "versions": {"isoq": __version__, "python": platform.python_version()} | {name: version(name) for name in packages},
+        "peers": {name: PEERS[name].version() for name in plan.codecs if name in PEERS},
+        "targets": {plan.kind: list(plan.values)},
+        "block": plan.block,
+        "files": len({group.path for group in plan.groups}),
+        "groups": len(plan.groups),
+    }
+
+
+def _cpu() -> str:
+    path = Path("/proc/cpuinfo")  # Linux; platform.processor() says nothing there
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
