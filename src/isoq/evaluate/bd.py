@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+HAIR = 0.3  # dB
+
 
 class Curve:
     """Logarithm of the rate over the quality (PSNR or SNR, dB), by piecewise cubic Hermite interpolation between the points."""
@@ -23,14 +25,14 @@ class Curve:
         self._log_rate = PchipInterpolator(x, np.log([best[q] for q in x]))
 
     def rate(self, quality: float) -> float:
-        """The rate at a quality between `low` and `high`; NaN elsewhere."""
-        return float(np.exp(self._log_rate(quality))) if self.low <= quality <= self.high else np.nan
+        """The rate at a quality between `low` and `high`, or a little (HAIR) outside; NaN elsewhere."""
+        return float(np.exp(self._log_rate(quality))) if self.low - HAIR <= quality <= self.high + HAIR else np.nan
 
     def mean_log_rate(self, low: float, high: float) -> float:
         return float(self._log_rate.integrate(low, high)) / (high - low)
 
     def within(self, least: float, most: float) -> tuple[float, float] | None:
-        """The range of quality where the rate lies between `least` and `most`; None if there is none. Takes a rate that grows with quality."""
+        """The range of quality where the rate lies between `least` and `most`, if it grows with quality; None if there is none."""
         x = np.linspace(self.low, self.high, 2001)
         rate = np.exp(self._log_rate(x))
         inside = x[(rate >= least) & (rate <= most)]

@@ -2,57 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
+from scipy import fft
 
 from ..errors import IsoqError
 from .metrics import mean_squared_error
 
 SHIFT = 0.25  # pixels that an image may seem to have moved
+SIDE = 256  # pixels of the piece that is looked at for it
 
 
 class Untrustworthy(IsoqError):
     """A codec's result is not what it says: no row is made of it."""
 
 
-def checked(
-    name: str, decode: Callable[[bytes], np.ndarray], data: bytes, other: bytes | None, original: np.ndarray, valid: np.ndarray
-) -> np.ndarray:
-    """Decode `data` again, apart from any search, and return the image (bands, rows, cols) that is to be measured. Raises Untrustworthy.
+def check(name: str, data: object, decoded: np.ndarray, again: np.ndarray, original: np.ndarray, valid: np.ndarray) -> None:
+    """Raises Untrustworthy unless `data` are bytes and what two runs of the decoder made of them (bands, rows, cols) has the original's
+    shape and type, is the same twice, nearer to the original than a constant, and lies where the original lies.
 
-    It has to have the original's shape and type, to come out the same twice (with the decoding of `other`, if there is any, in between: a
-    codec may not answer from memory), to be nearer to the original than its mean is, and to lie where the original lies.
+    The caller lets the decoder read something else in between: a codec may not answer from memory.
     """
     if not isinstance(data, bytes) or not data:
         raise Untrustworthy(f"{name}: its encoder gave no bytes; nothing of it counts")
-    decoded = decode(data)
     if decoded.shape != original.shape:
         raise Untrustworthy(f"{name}: decoded to the shape {decoded.shape}, not {original.shape}; nothing of it counts")
     if decoded.dtype != original.dtype:
         raise Untrustworthy(f"{name}: decoded to the type {decoded.dtype}, not {original.dtype}; nothing of it counts")
-    decoded = decoded.copy()
-    if other is not None:
-        decode(other)
-    if not np.array_equal(decoded, decode(data), equal_nan=True):
+    if not np.array_equal(decoded, again, equal_nan=True):
         raise Untrustworthy(f"{name}: the same bytes decoded to two different images; nothing of it counts")
     variances = np.array([band[where].var(dtype=np.float64) if where.any() else 0 for band, where in zip(original, valid, strict=True)])
     if mean_squared_error(original, decoded, valid).sum() > 1.05 * variances.sum():
         raise Untrustworthy(f"{name}: the image is farther from the original than a constant would be; nothing of it counts")
     band = int(np.argmax(variances))
-    rows, cols = displacement(*(np.where(valid[band], image[band], original[band][valid[band]].mean()) for image in (original, decoded)))
+    pair = [np.where(valid[band], image[band], original[band][valid[band]].mean()) for image in (original, decoded)]
+    rows, cols = displacement(*(_centre(image) for image in pair))
     if max(abs(rows), abs(cols)) > SHIFT:
         raise Untrustworthy(f"{name}: the image came back shifted by {rows:+.2f} rows and {cols:+.2f} columns; nothing of it counts")
-    return decoded
+
+
+def _centre(image: np.ndarray) -> np.ndarray:
+    """At most SIDE x SIDE pixels."""
+    rows, cols = ((n - min(n, SIDE)) // 2 for n in image.shape)
+    return image[rows : rows + SIDE, cols : cols + SIDE]
 
 
 def displacement(original: np.ndarray, decoded: np.ndarray) -> tuple[float, float]:
-    """By how many rows and columns `decoded` (rows, cols) is shifted against `original`: the place of the largest circular cross-correlation
-    of their gradients, between pixels by a parabola through its neighbours."""
+    """By how many rows and columns `decoded` (rows, cols) is shifted against `original`: the place of the largest circular
+    cross-correlation of their gradients, between pixels by a parabola through its neighbours."""
     shape, correlation = original.shape, np.zeros(original.shape)
     for axis in (0, 1):
         x, y = (np.gradient(image.astype(np.float64), axis=axis) for image in (original, decoded))
-        correlation += np.fft.irfft2(np.conj(np.fft.rfft2(x)) * np.fft.rfft2(y), shape)
+        correlation += fft.irfft2(np.conj(fft.rfft2(x)) * fft.rfft2(y), shape)
     peak = np.unravel_index(int(np.argmax(correlation)), shape)
     found = []
     for axis, at in enumerate(peak):

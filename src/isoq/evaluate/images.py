@@ -16,7 +16,7 @@ from ..description import Description
 from ..masks import VALID, classify
 from ..raster import open_source
 
-MOST_SAMPLES = 1 << 22  # of the bands of a group together: cubes are cropped to smaller sides
+MOST_SAMPLES = 1 << 21  # of the bands of a group together: cubes are cropped to smaller sides
 STEP = 64
 TYPES = ("uint8", "uint16", "int16", "int32", "float32")
 
@@ -59,8 +59,8 @@ class Group:
 
 
 def groups_of(path: Path, bands: int, side: int) -> list[Group]:
-    """The groups of an image: `bands` of its bands, evenly spaced, each for itself, and if it has several, all of them together; central crops
-    of at most `side` pixels. Raises BadInput."""
+    """The groups of an image: `bands` of its bands, evenly spaced, each for itself, and if it has several, all of them together; central
+    crops of at most `side` pixels. Raises BadInput."""
     with open_source(path) as source:
         d = source.description
     stratum, sensor = _listed(path)

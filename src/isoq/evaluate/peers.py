@@ -18,8 +18,8 @@ class Codec(ABC):
     """A codec at work on one group of bands. Its knob is positive, and the mean squared error grows with it.
 
     name: as in --peers. library: imagecodecs' name of it. power: the error grows about as this power of the knob. most: the knob's largest
-    value. whole: it takes whole numbers only. aims: its first setting is meant to reach the target (by a target mode of the codec, or by the
-    error of a uniform quantizer). groups: it is for several bands only.
+    value. whole: it takes whole numbers only. aims: its first setting is meant to reach the target (by a target mode of the codec, or by
+    the error of a uniform quantizer). groups: it is for several bands only.
     """
 
     name: str
@@ -56,10 +56,11 @@ class Codec(ABC):
 
 def native(levels: np.ndarray, dtype: np.dtype, low: float = 0.0, step: float = 1.0) -> np.ndarray:
     """What a codec decoded -> samples of the original's type, levels * step + low: rounded and kept in range where that is an integer."""
-    if (low, step) == (0.0, 1.0):
-        samples = levels
-    else:
-        samples = levels * np.float64(step) + low if step != 1 else levels.astype(np.int32) + int(low)
+    samples = levels
+    if step != 1:
+        samples = levels * np.float64(step) + low
+    elif low:
+        samples = levels.astype(np.int32) + int(low)
     if samples.dtype == dtype:
         return samples
     if dtype.kind == "f":
@@ -362,4 +363,3 @@ class Zfp(_Float):
 
 
 PEERS: dict[str, type[Codec]] = {c.name: c for c in (Jpeg2000, KltJpeg2000, Htj2k, JpegXl, JpegLs, Lerc, Sperr, Sz3, Zfp)}
-

@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from .. import __version__
 from ..errors import BadInput, IsoqError
 from ..model import load_model
 from . import own, pictures
-from .checks import Untrustworthy, checked
+from .checks import Untrustworthy, check
 from .images import Group, filled
 from .memory import Peak
 from .metrics import appearance, block_errors, histogram, mean_squared_error, rates_and_errors
@@ -40,7 +40,7 @@ PACKAGE = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared: groups of bands, codecs ("isoq" or a name of PEERS), targets of one kind ("snr" in dB or "mse"), model and block."""
+    """What is compared: groups of bands, codecs ("isoq" or a name of PEERS), targets of one kind ("snr", dB, or "mse"), model, block."""
 
     groups: tuple[Group, ...]
     codecs: tuple[str, ...]
@@ -144,7 +144,13 @@ def _rows(job: Job, value: float) -> Iterator[Row]:
     target = _target(samples, valid, plan.kind, value)
     if target is None:
         return
-    base: Row = {"stratum": group.stratum, "sensor": group.sensor, "file": group.path.name, "bands": group.name, "joint": int(len(group.bands) > 1)}
+    base: Row = {
+        "stratum": group.stratum,
+        "sensor": group.sensor,
+        "file": group.path.name,
+        "bands": group.name,
+        "joint": int(len(group.bands) > 1),
+    }
     base |= {"rows": samples.shape[1], "cols": samples.shape[2], "samples": int(valid.sum()), "codec": job.codec}
     base |= {"kind": plan.kind, "asked": value, "target": target}
     for mode, knob, trials, data, decoded, seconds, memory in _coded(job, samples, valid, target):
@@ -156,7 +162,7 @@ def _rows(job: Job, value: float) -> Iterator[Row]:
             row |= appearance(samples, decoded, valid, group.red_nir)
             if job.shown and job.shown[0] == value and mode != own.SINGLE:
                 pictures.write(job.shown[1], group, job.codec, samples[0], decoded[0], valid[0])
-        row["histogram"] = " ".join(map(str, histogram(block_errors(samples, decoded, valid, plan.block) / target)))
+        row["histogram"] = histogram(block_errors(samples, decoded, valid, plan.block) / target)
         yield {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()}
 
 
@@ -184,10 +190,10 @@ def peer(kind: type[Codec], samples: np.ndarray, valid: np.ndarray, target: floa
     trials = seek(codec, target, error)
     best = nearest(trials, target)
     other = max(trials, key=lambda trial: abs(math.log(trial.knob / best.knob)))
-    decoded = checked(codec.name, codec.decode, best.data, None if other is best else other.data, samples, valid)
-    if not math.isclose(error(decoded), best.mse, rel_tol=1e-9):
-        raise Untrustworthy(f"{codec.name}: decoded otherwise than a moment before; nothing of it counts")
-    yield MATCHED, best.knob, len(trials), best.data, decoded, best.seconds, best.memory
+    if other is not best:
+        codec.decode(other.data)
+    check(codec.name, best.data, best.decoded, codec.decode(best.data), samples, valid)
+    yield MATCHED, best.knob, len(trials), best.data, best.decoded, best.seconds, best.memory
     if codec.aims:
         first = trials[0]
         yield ONE_SHOT, first.knob, 1, first.data, first.decoded, first.seconds, first.memory
@@ -195,23 +201,23 @@ def peer(kind: type[Codec], samples: np.ndarray, valid: np.ndarray, target: floa
 
 def _own(job: Job, samples: np.ndarray, valid: np.ndarray, target: float) -> Iterator[Coded]:
     coder = own.Isoq(samples, job.group.nodata, job.plan.model, job.plan.block)
-    before = None
+    runs = []
     for mode in (own.CLOSED, own.SINGLE):
         with Peak() as writing:
             data = coder.encode(target, mode)
         with Peak() as reading:
-            coder.decode(data)
-        decoded = checked(own.NAME, coder.decode, data, before, samples, valid)
-        said, found = own.recorded(data), mean_squared_error(samples, decoded, valid)
-        if not np.allclose(said, found, rtol=1e-3, atol=1e-9):
+            decoded = coder.decode(data)
+        runs.append((mode, target, 1, data, decoded, (writing.seconds, reading.seconds), (writing.mib, reading.mib)))
+    for mode, _, _, data, decoded, *_ in runs:
+        check(own.NAME, data, decoded, coder.decode(data) if mode == own.CLOSED else decoded, samples, valid)
+        if not np.allclose(own.recorded(data), mean_squared_error(samples, decoded, valid), rtol=1e-3, atol=1e-9):
             raise Untrustworthy(f"{own.NAME}: the file records another error than it has; nothing of it counts")
-        before = data
-        yield mode, target, 1, data, decoded, (writing.seconds, reading.seconds), (writing.mib, reading.mib)
+    yield from runs
 
 
 def _target(samples: np.ndarray, valid: np.ndarray, kind: str, value: float) -> float | None:
-    """The mean squared error of a target, one for all bands: for an SNR from the mean of their variances. None where it makes no sense: bands
-    without signal, or integers whose target is below LEAST."""
+    """The mean squared error of a target, one for all bands: for an SNR from the mean of their variances. None where it makes no sense:
+    bands without signal, or integers whose target is below LEAST."""
     variances = [band[where].var(dtype=np.float64) for band, where in zip(samples, valid, strict=True) if where.any()]
     if not variances or max(variances) == 0:
         return None
@@ -276,7 +282,10 @@ def code(codec: str) -> str:
 
 def circumstances(plan: Plan) -> dict:
     """Where the rows come from: JSON."""
-    git: Callable[..., str] = lambda *a: subprocess.run(["git", "-C", str(PACKAGE), *a], capture_output=True, text=True).stdout.strip()
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(PACKAGE), *words], capture_output=True, text=True).stdout.strip()
+
     try:
         commit = git("describe", "--always") + ("-dirty" if git("status", "--porcelain", "--", str(PACKAGE)) else "")
     except OSError:
