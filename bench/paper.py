@@ -1,7 +1,8 @@
 """The paper's experiment on accuracy, on data we have: a target per block, blocks of 16 to 128 pixels; results/paper.csv.
 
-Central crops of 512 x 512 of the bands in the middle of each file, at target SNRs of 25 to 45 dB, coded in one pass with the paper's model of
-the error and with isoq's, and in isoq's closed loop. Everything is measured on the decoded file. Targets below one squared digital number
+Central crops of 512 x 512 of the band in the middle of each file, at target SNRs of 25 to 45 dB, coded in one pass with the paper's
+model of the error and with isoq's, and in isoq's closed loop. Everything is measured on the decoded file.
+Targets below one squared digital number
 are left out, where rounding to integers decides.
 """
 

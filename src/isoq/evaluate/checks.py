@@ -8,7 +8,8 @@ from scipy import fft
 from ..errors import IsoqError
 from .metrics import mean_squared_error
 
-SHIFT = 0.25  # pixels that an image may seem to have moved
+SHIFT, COARSE_SHIFT = 0.25, 0.75  # pixels that an image may seem to have moved; the second below COARSE
+COARSE = 15  # dB SNR
 SIDE = 256  # pixels of the piece that is looked at for it
 
 
@@ -31,12 +32,13 @@ def check(name: str, data: object, decoded: np.ndarray, again: np.ndarray, origi
     if not np.array_equal(decoded, again, equal_nan=True):
         raise Untrustworthy(f"{name}: the same bytes decoded to two different images; nothing of it counts")
     variances = np.array([band[where].var(dtype=np.float64) if where.any() else 0 for band, where in zip(original, valid, strict=True)])
-    if mean_squared_error(original, decoded, valid).sum() > 1.05 * variances.sum():
+    quotient = mean_squared_error(original, decoded, valid).sum() / max(variances.sum(), 1e-300)
+    if quotient > 1.05:
         raise Untrustworthy(f"{name}: the image is farther from the original than a constant would be; nothing of it counts")
     band = int(np.argmax(variances))
     pair = [np.where(valid[band], image[band], original[band][valid[band]].mean()) for image in (original, decoded)]
     rows, cols = displacement(*(_centre(image) for image in pair))
-    if max(abs(rows), abs(cols)) > SHIFT:
+    if max(abs(rows), abs(cols)) > (SHIFT if quotient < 10 ** (-COARSE / 10) else COARSE_SHIFT):
         raise Untrustworthy(f"{name}: the image came back shifted by {rows:+.2f} rows and {cols:+.2f} columns; nothing of it counts")
 
 

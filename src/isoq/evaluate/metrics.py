@@ -30,25 +30,31 @@ def peak_of(original: np.ndarray, valid: np.ndarray) -> float:
 
 
 def ssim(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray) -> float:
-    """Mean structural similarity of one band (rows, cols), 1 for the same.
-
-    Wang, Bovik, Sheikh, Simoncelli (2004): Gaussian window of sigma 1.5, cut at 11 x 11, K1 = 0.01, K2 = 0.03; the dynamic range is that of
-    the valid samples. Invalid pixels are set to the mean in both images, and do not count.
-    """
-    span = float(np.ptp(original[valid]))
+    """Mean structural similarity of one band (rows, cols), 1 for the same; the dynamic range is that of the valid samples. Invalid pixels
+    are set to the mean in both images, and do not count. NaN for a constant band."""
+    low, span, mean = original[valid].min(), float(np.ptp(original[valid])), original[valid].mean(dtype=np.float64)
     if span == 0:
         return math.nan
-    mean = original[valid].mean(dtype=np.float64)
-    x, y = (np.where(valid, (image - mean) / span, 0).astype(np.float32) for image in (original, decoded))
-    smooth = lambda a: gaussian_filter(a, 1.5, truncate=5 / 1.5, mode="reflect")  # noqa: E731
+    x, y = (((np.where(valid, image, mean) - low) / span).astype(np.float32) for image in (original, decoded))
+    return float(ssim_map(x, y)[valid].mean(dtype=np.float64))
+
+
+def ssim_map(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Structural similarity at every pixel of two images (rows, cols) on a scale of 0 to 1.
+
+    Wang, Bovik, Sheikh, Simoncelli (2004): Gaussian window of sigma 1.5, cut at 11 x 11, K1 = 0.01, K2 = 0.03; mirrored at the border.
+    """
+    mean = x.mean()
+
+    def smooth(a: np.ndarray) -> np.ndarray:
+        return gaussian_filter(a, 1.5, truncate=5 / 1.5, mode="reflect")
+
+    x, y = x - mean, y - mean  # or the differences of squares would have few digits left
     mx, my = smooth(x), smooth(y)
     vx, vy, cov = smooth(x * x) - mx * mx, smooth(y * y) - my * my, smooth(x * y) - mx * my
-    # The constants are for means from the bottom of the range: those of the samples less the smallest, over the range.
-    low = np.float32((original[valid].min() - mean) / span)
-    mx, my = mx - low, my - low
+    mx, my = mx + mean, my + mean
     c1, c2 = 0.01**2, 0.03**2
-    value = (2 * mx * my + c1) * (2 * cov + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
-    return float(value[valid].mean(dtype=np.float64))
+    return (2 * mx * my + c1) * (2 * cov + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
 
 
 def spectral_angle(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray) -> float:

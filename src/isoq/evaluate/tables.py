@@ -143,8 +143,8 @@ def delta_table(rows: list[Row], joint: bool) -> Table:
 
 
 def rate_table(rows: list[Row], joint: bool) -> Table:
-    """Bit/sample at equal error, per stratum and target: means over the groups of bands where isoq and ANCHOR get there, each peer's rate being
-    that of its curve at the error of isoq's closed loop, which ends a little below the target. Empty for a peer that misses some of them."""
+    """Bit/sample at equal error, per stratum and target: means over the groups of bands where isoq and ANCHOR get there, each peer's rate
+    being that of its curve at the error of isoq's closed loop, which ends a little below the target. Empty for a peer that misses some."""
     rows = [row for row in main_rows(rows) if bool(row["joint"]) is joint]
     codecs = codecs_of(rows)
     lines = []
