@@ -15,7 +15,7 @@ test: .venv/develop.stamp
 
 # For the test that opens a report: headless Chromium from the distribution's packages, unless there is one. Without it that test is skipped.
 browser:
-	@command -v chromium-headless-shell chromium chromium-browser google-chrome > /dev/null || \
+	@command -v chromium-headless-shell > /dev/null || command -v chromium > /dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium-headless-shell; }
 
 fuzz: .venv/run.stamp

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("scipy")
+
 from isoq.evaluate.bd import Curve, bd_rate
 
 # Rate-distortion points and delta rates of the tests of VMAF's calculator (BDrateCalculatorJCTVCTest), which was checked against the sheet

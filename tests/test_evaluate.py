@@ -196,16 +196,16 @@ def test_a_broken_codec_is_caught(kind, word):
 def test_a_shifted_isoq_is_caught(monkeypatch):
     decode = run.own.Isoq.decode
     monkeypatch.setattr(run.own.Isoq, "decode", lambda self, data: np.roll(decode(self, data), 1, 1))
-    job = run.Job(plan_of(DATA / "landsat.tif", ("isoq",)), group_of(DATA / "landsat.tif"), "isoq", (30.0,))
-    (done,) = run.work(job)
+    job = run.Job(plan_of(DATA / "landsat.tif", ("isoq",)), group_of(DATA / "landsat.tif"), "isoq", 30.0)
+    done = run.work(job)
     assert "shifted" in done.failure
     assert not done.rows
 
 
 def test_a_false_record_of_isoq_is_caught(monkeypatch):
     monkeypatch.setattr(run.own, "recorded", lambda data: [1.0])
-    job = run.Job(plan_of(DATA / "landsat.tif", ("isoq",)), group_of(DATA / "landsat.tif"), "isoq", (30.0,))
-    assert "another error" in run.work(job)[0].failure
+    job = run.Job(plan_of(DATA / "landsat.tif", ("isoq",)), group_of(DATA / "landsat.tif"), "isoq", 30.0)
+    assert "another error" in run.work(job).failure
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, -2), (17, 33)])
@@ -339,9 +339,9 @@ def test_a_stopped_run_goes_on(compared, tmp_path):
 def test_a_result_of_another_image_or_code_does_not_count(tmp_path, monkeypatch):
     plan = plan_of(DATA / "landsat.tif", ("jpeg2000",))
     job = run.jobs_of(plan, tmp_path)[0]
-    keys = {job.key(30.0), replace(job, group=replace(job.group, digest="another")).key(30.0), job.key(31.0)}
+    keys = {job.key, replace(job, group=replace(job.group, digest="another")).key, replace(job, value=31.0).key}
     monkeypatch.setattr(run, "code", lambda codec: "another")
-    assert len(keys | {job.key(30.0)}) == 4
+    assert len(keys | {job.key}) == 4
 
 
 def test_a_failure_is_told_and_the_rest_is_kept(tmp_path, capsys, monkeypatch):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from cases import crop
 
-from isoq.evaluate import metrics
-
 pytest.importorskip("scipy")
+
+from isoq.evaluate import metrics
 
 
 @pytest.fixture

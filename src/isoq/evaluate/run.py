@@ -12,9 +12,10 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -52,25 +53,27 @@ class Plan:
 
 @dataclass(frozen=True)
 class Job:
-    """One group through one codec at some targets. shown: at which of them pictures are wanted, and in which folder."""
+    """One group through one codec at one target. shown: the folder for its pictures, if some are wanted."""
 
     plan: Plan
     group: Group
     codec: str
-    values: tuple[float, ...]
-    shown: tuple[float, Path] | None = None
+    value: float
+    shown: Path | None = None
 
-    def key(self, value: float) -> str:
-        """What a result follows from: image, group, target, settings, and the code it ran through."""
+    @property
+    def key(self) -> str:
+        """What a result follows from: image, group, target, settings, and the code it runs through."""
         g, plan = self.group, self.plan
-        facts = [g.digest, g.bands, g.window, g.nodata, g.red_nir, g.stratum, self.codec, plan.kind, value, plan.block, code(self.codec)]
-        facts += [load_model(plan.model).identity] if self.codec == own.NAME else [PEERS[self.codec].version()]
-        return hashlib.sha256(json.dumps([g.path.name, *facts], default=str).encode()).hexdigest()[:24]
+        facts = [g.path.name, g.digest, g.bands, g.window, g.nodata, g.red_nir, g.stratum, g.sensor, self.codec, plan.kind, self.value]
+        facts += [plan.block, code(self.codec)]
+        facts += [_identity(plan.model)] if self.codec == own.NAME else [PEERS[self.codec].version()]
+        return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:24]
 
 
 @dataclass(frozen=True)
 class Done:
-    """Rows of a job at one target, or why there are none."""
+    """The rows of a job (none where the target makes no sense), or what went wrong."""
 
     key: str
     rows: tuple[Row, ...] = ()
@@ -79,14 +82,13 @@ class Done:
 
 def jobs_of(plan: Plan, folder: Path) -> list[Job]:
     """All jobs, in the order of the tables."""
-    shown = pictures.chosen(plan.groups)
-    at = plan.values[len(plan.values) // 2]
-    return [
-        Job(plan, group, codec, plan.values, (at, folder / "pictures") if group in shown and codec in pictures.CODECS else None)
-        for group in plan.groups
-        for codec in plan.codecs
-        if codec == own.NAME or len(group.bands) > 1 or not PEERS[codec].groups
-    ]
+    shown, middle = pictures.chosen(plan.groups), plan.values[len(plan.values) // 2]
+    jobs = []
+    for group, codec, value in product(plan.groups, plan.codecs, plan.values):
+        if codec == own.NAME or len(group.bands) > 1 or not PEERS[codec].groups:
+            drawn = group in shown and codec in pictures.CODECS and value == middle
+            jobs.append(Job(plan, group, codec, value, folder / "pictures" if drawn else None))
+    return jobs
 
 
 def run(plan: Plan, folder: Path, processes: int, hidden: bool | None = None) -> tuple[list[Row], list[str]]:
@@ -94,54 +96,46 @@ def run(plan: Plan, folder: Path, processes: int, hidden: bool | None = None) ->
     long as nothing changed that they follow from. hidden: no progress bar (None: where standard error is no terminal). Raises BadInput."""
     store, jobs = folder / "rows.jsonl", jobs_of(plan, folder)
     finished = _load(store)
-    open_jobs = [replace(job, values=missing) for job in jobs if (missing := _missing(job, finished))]
-    total = sum(job.group.size * len(job.values) for job in open_jobs)
+    missing = [job for job in jobs if not _there(job, finished)]
     failures: list[str] = []
     with (
         store.open("a", encoding="utf-8") as stream,
-        ProcessPoolExecutor(min(processes, max(1, len(open_jobs))), get_context("spawn"), initializer=_alone) as pool,
-        tqdm(total=total, unit="sample", unit_scale=True, disable=hidden, desc=f"{len(open_jobs)} runs") as progress,
+        ProcessPoolExecutor(min(processes, max(1, len(missing))), get_context("spawn"), initializer=_alone) as pool,
+        tqdm(total=sum(job.group.size for job in missing), unit="sample", unit_scale=True, disable=hidden) as progress,
     ):
         # The largest first: the last one running alone should be a short one.
-        waiting = {pool.submit(work, job): job for job in sorted(open_jobs, key=lambda job: -job.group.size)}
+        waiting = {pool.submit(work, job): job for job in sorted(missing, key=lambda job: -job.group.size)}
         try:
             for future in as_completed(waiting):
-                for done in future.result():
-                    finished[done.key] = done
-                    if done.failure:
-                        failures.append(done.failure)
-                    else:
-                        stream.write(json.dumps({"key": done.key, "rows": done.rows}) + "\n")
-                stream.flush()
-                job = waiting[future]
-                progress.update(job.group.size * len(job.values))
+                done = finished[future.result().key] = future.result()
+                if done.failure:
+                    failures.append(done.failure)
+                else:
+                    stream.write(json.dumps({"key": done.key, "rows": done.rows}) + "\n")
+                    stream.flush()
+                progress.update(waiting[future].group.size)
         except BrokenProcessPool as error:
             raise BadInput("a codec ended its process; leave it out of --peers. What was finished is kept") from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    rows = [row for job in jobs for value in job.values for row in finished[job.key(value)].rows]
-    return rows, failures
+    return [row for job in jobs for row in finished[job.key].rows], sorted(failures)
 
 
-def work(job: Job) -> list[Done]:
+def work(job: Job) -> Done:
     """A job, in a process of its own."""
-    done = []
-    for value in job.values:
-        try:
-            rows = tuple(_rows(job, value))
-            done.append(Done(job.key(value), rows))
-        except Exception as error:  # of a codec: the others go on
-            text = str(error) if isinstance(error, IsoqError) else f"{job.codec}: {type(error).__name__}: {error}"
-            where = f"{job.group.path.name}, bands {job.group.name}, {job.plan.kind} {value:g}"
-            done.append(Done(job.key(value), failure=f"{where}: {' '.join(text.split())}"))
-    return done
+    try:
+        return Done(job.key, tuple(_rows(job)))
+    except Exception as error:  # of a codec: the others go on
+        text = str(error) if isinstance(error, IsoqError) else f"{job.codec}: {type(error).__name__}: {error}"
+        where = f"{job.group.path.name}, bands {job.group.name}, {job.plan.kind} {job.value:g}"
+        return Done(job.key, failure=f"{where}: {' '.join(text.split())}")
 
 
-def _rows(job: Job, value: float) -> Iterator[Row]:
+def _rows(job: Job) -> Iterator[Row]:
     group, plan = job.group, job.plan
     samples, valid = _read(group)
-    target = _target(samples, valid, plan.kind, value)
+    target = _target(samples, valid, plan.kind, job.value)
     if target is None:
         return
     base: Row = {
@@ -152,7 +146,7 @@ def _rows(job: Job, value: float) -> Iterator[Row]:
         "joint": int(len(group.bands) > 1),
     }
     base |= {"rows": samples.shape[1], "cols": samples.shape[2], "samples": int(valid.sum()), "codec": job.codec}
-    base |= {"kind": plan.kind, "asked": value, "target": target}
+    base |= {"kind": plan.kind, "asked": job.value, "target": target}
     for mode, knob, trials, data, decoded, seconds, memory in _coded(job, samples, valid, target):
         row = base | {"mode": mode, "knob": knob, "trials": trials, "bytes": len(data), "bits": 8 * len(data) / int(valid.sum())}
         row |= rates_and_errors(samples, decoded, valid, target, plan.block)
@@ -160,8 +154,8 @@ def _rows(job: Job, value: float) -> Iterator[Row]:
         row |= {"encode_mib": memory[0], "decode_mib": memory[1]}
         if mode != ONE_SHOT:
             row |= appearance(samples, decoded, valid, group.red_nir)
-            if job.shown and job.shown[0] == value and mode != own.SINGLE:
-                pictures.write(job.shown[1], group, job.codec, samples[0], decoded[0], valid[0])
+            if job.shown and mode != own.SINGLE:
+                pictures.write(job.shown, group, job.codec, samples[0], decoded[0], valid[0])
         row["histogram"] = histogram(block_errors(samples, decoded, valid, plan.block) / target)
         yield {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()}
 
@@ -230,15 +224,10 @@ def _read(group: Group) -> tuple[np.ndarray, np.ndarray]:
     return group.read()
 
 
-def _missing(job: Job, finished: dict[str, Done]) -> tuple[float, ...]:
-    """The targets that are still to be run."""
-
-    def there(value: float) -> bool:
-        done = finished.get(job.key(value))
-        drawn = not (job.shown and job.shown[0] == value) or pictures.written(job.shown[1], job.group, job.codec)
-        return done is not None and (drawn or not done.rows)
-
-    return tuple(value for value in job.values if not there(value))
+def _there(job: Job, finished: dict[str, Done]) -> bool:
+    """Whether there is nothing left to do."""
+    done = finished.get(job.key)
+    return done is not None and (not done.rows or not job.shown or pictures.written(job.shown, job.group, job.codec))
 
 
 def _load(store: Path) -> dict[str, Done]:
@@ -262,6 +251,11 @@ def _alone() -> None:
     """Of a process of the pool: no library may use more than one thread."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
+
+
+@lru_cache
+def _identity(model: str) -> str:
+    return load_model(model).identity
 
 
 @lru_cache
