@@ -12,7 +12,7 @@ from string import Template
 from . import pictures
 from .images import Group
 from .plots import PLOTS
-from .tables import LEAST, MOST, NAMES, Row, Table, accuracy_table, appearance_table, delta_table, rate_table, speed_table
+from .tables import LEAST, MOST, NAMES, Row, Table, accuracy_table, appearance_table, delta_table, main_rows, rate_table, speed_table
 
 
 def page(rows: list[Row], failures: list[str], about: dict, shown: list[Group], folder: Path) -> tuple[str, dict[str, bytes]]:
@@ -47,9 +47,12 @@ def page(rows: list[Row], failures: list[str], about: dict, shown: list[Group], 
             ),
             _plot("Speed against rate", drawn["speed"]),
         ]
-    viewers = [_viewer(number, group, folder) for number, group in enumerate(shown)]
+    viewers = [_viewer(number, group, folder, rows) for number, group in enumerate(shown)]
     if any(viewers):
-        parts.append("<h2>Images</h2><p>The slider moves the border between the two; errors: red above, blue below the original.</p>")
+        parts.append(
+            "<h2>Images</h2><p>At the largest error asked for. The slider moves the border between left and right; "
+            "errors: red above, blue below the original.</p>"
+        )
         parts += viewers
     here = files(__package__) / "page"
     text = Template((here / "report.html").read_text(encoding="utf-8"))
@@ -87,7 +90,7 @@ def _plot(title: str, png: bytes) -> str:
     return f"<figure><img alt='{html.escape(title)}' src='{_inline(png)}'><figcaption>{html.escape(title)}</figcaption></figure>"
 
 
-def _viewer(number: int, group: Group, folder: Path) -> str:
+def _viewer(number: int, group: Group, folder: Path, rows: list[Row]) -> str:
     """Original and reconstruction under a slider, the error map beside them, for each codec with pictures; nothing if there are none."""
     layers: dict[str, Path] = {}
     for codec in pictures.CODECS:
@@ -106,7 +109,11 @@ def _viewer(number: int, group: Group, folder: Path) -> str:
         + "</select></label>"
         for side, default in (("left", 0), ("right", 1), ("beside", 2))
     )
-    title = html.escape(f"{group.stratum}: {group.path.name}, band {group.name}")
+    own = [row for row in main_rows(rows) if (row["file"], row["bands"]) == (group.path.name, group.name)]
+    own = [row for row in own if row["codec"] in pictures.CODECS]
+    coarsest = max((row["target"] for row in own), default=None)  # that of the pictures
+    sizes = ", ".join(f"{NAMES[str(row['codec'])]} {row['bits']:.3f} bit/sample" for row in own if row["target"] == coarsest)
+    title = html.escape(f"{group.stratum}: {group.path.name}, band {group.name}: {sizes}")
     return (
         f"<section class='viewer' id='viewer{number}'><h3>{title}</h3><div class='controls'>{selects}</div>"
         f"<div class='stage'><div class='swipe'><div class='under'></div><div class='over'></div><div class='line'></div></div>"

@@ -50,6 +50,11 @@ class Plan:
     model: str
     block: int
 
+    @property
+    def coarsest(self) -> float:
+        """The target that allows the largest error: the one of the pictures."""
+        return min(self.values) if self.kind == "snr" else max(self.values)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -82,11 +87,11 @@ class Done:
 
 def jobs_of(plan: Plan, folder: Path) -> list[Job]:
     """All jobs, in the order of the tables."""
-    shown, middle = pictures.chosen(plan.groups), plan.values[len(plan.values) // 2]
+    shown = pictures.chosen(plan.groups)
     jobs = []
     for group, codec, value in product(plan.groups, plan.codecs, plan.values):
         if codec == own.NAME or len(group.bands) > 1 or not PEERS[codec].groups:
-            drawn = group in shown and codec in pictures.CODECS and value == middle
+            drawn = group in shown and codec in pictures.CODECS and value == plan.coarsest
             jobs.append(Job(plan, group, codec, value, folder / "pictures" if drawn else None))
     return jobs
 

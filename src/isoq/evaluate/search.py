@@ -13,6 +13,7 @@ from .peers import Codec
 
 REACHED = 0.01  # how far from the target is near enough
 TRIALS = 6
+STEP = 0.003  # of the knob, below which nothing is expected to change
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def seek(codec: Codec, target: float, error: Callable[[np.ndarray], float]) -> l
             above = knob if above is None else min(above, knob)
         if below is None or above is None:
             knob *= math.exp(-np.clip(off * 1.1, -6, 6) / codec.power)
-        elif below >= above:
-            break  # not monotone here: what was found has to do
+        elif above < below * (1 + STEP):
+            break  # a step, or not monotone here: what was found has to do
         else:
             low, high = (math.log(max(trials[k].mse, floor) / target) for k in (below, above))
             share = -low / (high - low) if len(trials) < 5 else 0.5
