@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -299,6 +304,10 @@ def test_rows_are_complete(compared):
         assert row["of_target"] == pytest.approx(row["mse"] / row["target"], rel=1e-5)
     assert all(row["blocks_above"] == 0 for row in rows if row["mode"] == "closed loop")
     assert all(np.isfinite(row["angle"]) for row in rows if row["joint"] and row["mode"] != "one shot")
+    if find_spec("pyarrow"):
+        from pyarrow import parquet
+
+        assert parquet.read_table(compared / "rows.parquet").num_rows == len(rows)
     about = json.loads((compared / "about.json").read_text())
     assert about["model"][0] == "eo16-1"
     assert set(about["peers"]) == {"jpeg2000", "klt-jpeg2000", "jpegls"}
@@ -314,10 +323,13 @@ def test_tables_and_delta_rates(compared):
         assert all(len(line) == len(table[0]) for line in table[1])
 
 
-def test_a_finished_run_is_not_repeated(compared, monkeypatch):
+def test_a_finished_run_is_not_repeated(compared, capsys):
     before = (compared / "rows.jsonl").read_bytes()
     rows = (compared / "rows.csv").read_bytes()
-    assert main(["evaluate", str(DATA / "sentinel2.tif"), str(DATA / "landsat.tif"), *ARGUMENTS, "--out", str(compared)]) == 0
+    assert main(["evaluate", str(DATA / "sentinel2.tif"), str(DATA / "landsat.tif"), *ARGUMENTS, "--out", str(compared), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["failures"] == []
+    assert {entry["codec"] for entry in facts["delta_rates"]} == {"isoq", "jpeg2000", "klt-jpeg2000", "jpegls"}
     assert (compared / "rows.jsonl").read_bytes() == before
     assert (compared / "rows.csv").read_bytes() == rows
 
@@ -345,7 +357,6 @@ def test_a_result_of_another_image_or_code_does_not_count(tmp_path, monkeypatch)
 
 
 def test_a_failure_is_told_and_the_rest_is_kept(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(run, "_alone", lambda: None)
     monkeypatch.setattr(run, "ProcessPoolExecutor", Here)
     monkeypatch.setitem(PEERS, "jpegls", Shifted)
     arguments = ["--crop", "64", "--bands", "1", "--peers", "jpegls,jpeg2000", "--snr", "30", "--quiet", "--out", str(tmp_path / "o")]
@@ -442,3 +453,38 @@ def test_the_report_loads_nothing(compared):
     assert "src='data:image/png;base64," in text
     for name in ("rate-distortion", "block-errors", "speed"):
         assert (compared / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
+def test_nothing_goes_on_when_a_run_is_killed(tmp_path):
+    arguments = ["--crop", "512", "--peers", "jpeg2000", "--snr", "45", "--threads", "2", "--quiet", "--out", str(tmp_path / "o")]
+    command = [sys.executable, "-m", "isoq", "evaluate", str(DATA / "landsat.tif"), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        workers = wait_for(lambda: [pid for pid in children(process.pid) if b"--multiprocessing-fork" in command_of(pid)])
+        process.kill()
+    wait_for(lambda: not any(command_of(pid) for pid in workers))
+
+
+def wait_for(found):
+    """What `found` returns as soon as it is something."""
+    for _ in range(1200):
+        if value := found():
+            return value
+        time.sleep(0.05)
+    raise AssertionError("waited for a minute")
+
+
+def children(pid: int) -> list[int]:
+    return [int(p.name) for p in Path("/proc").glob("[0-9]*") if f"PPid:\t{pid}\n" in text_of(p / "status")]
+
+
+def command_of(pid: int) -> bytes:
+    """Nothing for a process that has ended."""
+    return text_of(Path(f"/proc/{pid}/cmdline")).encode()
+
+
+def text_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

@@ -20,9 +20,9 @@ SNR = (25.0, 30.0, 35.0, 40.0, 45.0)
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Measure a model beside other codecs. Bands of the images, and all bands of an image together, go through isoq and every\n"
-        "peer, which is brought to the same error. DIR gets rows.csv (one row per bands, codec, target), plots as PNG, and\n"
-        "report.html with all of it. Stopped, or called again with more images or targets, it goes on where it was: what is\n"
-        "finished is kept in rows.jsonl until something changes that it follows from."
+        "peer, which is brought to the same error. DIR gets rows.csv (one row per bands, codec, target; rows.parquet, too, where\n"
+        "pyarrow is installed), plots as PNG, and report.html with all of it. Stopped, or called again with more images or\n"
+        "targets, it goes on where it was: what is finished is kept in rows.jsonl until something changes that it follows from."
     )
     parser.epilog = (
         "examples:\n  isoq evaluate 'images/*.tif' --model eo16 --out comparison\n"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import math
 import os
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -37,6 +40,7 @@ Row = dict[str, str | int | float]
 MATCHED, ONE_SHOT = "matched", "one shot"
 LEAST = 0.5  # squared digital numbers: below that, rounding to integers (1/12) decides, and lossless coding is near
 PACKAGE = Path(__file__).parent.parent
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,9 @@ def run(plan: Plan, folder: Path, processes: int, hidden: bool | None = None) ->
     failures: list[str] = []
     with (
         store.open("a", encoding="utf-8") as stream,
-        ProcessPoolExecutor(min(processes, max(1, len(missing))), get_context("spawn"), initializer=_alone) as pool,
+        ProcessPoolExecutor(
+            min(processes, max(1, len(missing))), get_context("spawn"), initializer=_alone, initargs=(os.getpid(),)
+        ) as pool,
         tqdm(total=sum(job.group.size for job in missing), unit="sample", unit_scale=True, disable=hidden) as progress,
     ):
         # The largest first: the last one running alone should be a short one.
@@ -252,10 +258,14 @@ def _load(store: Path) -> dict[str, Done]:
     return found
 
 
-def _alone() -> None:
-    """Of a process of the pool: no library may use more than one thread."""
+def _alone(parent: int) -> None:
+    """Of a process of the pool: no library may use more than one thread, and nothing goes on when the run is killed (Linux)."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # killed before this
+        os._exit(1)
 
 
 @lru_cache
