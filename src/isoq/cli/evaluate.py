@@ -44,7 +44,11 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--block", type=int, default=64, help="pixels per block side, a multiple of 16 (default: %(default)s)")
     parser.add_argument(
-        "--bands", type=int, default=3, metavar="N", help="bands of an image, evenly spaced, that are coded for themselves, too"
+        "--bands",
+        type=int,
+        default=3,
+        metavar="N",
+        help="bands of an image, evenly spaced, that are coded for themselves, too (default: %(default)s)",
     )
     parser.add_argument(
         "--crop",
