@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
+from itertools import product
 
 import matplotlib
 
@@ -40,8 +41,8 @@ _STYLE = {
 
 
 def rate_distortion(rows: list[Row]) -> bytes:
-    """A panel per stratum, single bands and, where there are any, bands together: mean bit/sample and SNR over the groups of bands that all
-    codecs have at a target."""
+    """A panel per stratum, for single bands and, where there are any, for bands together: mean bit/sample and SNR over the same groups of
+    bands at all targets."""
     rows = main_rows(rows)
     panels = [(stratum, joint, part) for (stratum, joint), part in sorted(grouped(rows, "stratum", "joint").items()) if _points(part)]
     across = min(4, max(1, len(panels)))
@@ -60,7 +61,7 @@ def rate_distortion(rows: list[Row]) -> bytes:
             axis.set(title=f"{stratum}{', bands together' if joint else ''}", xlabel="bit/sample", ylabel="SNR, dB", xlim=(0, None))
         handles = {label: h for axis in axes.flat for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
         if handles:
-            figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=min(6, len(handles)))
+            figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=min(7, len(handles)))
         figure.tight_layout(rect=(0, 0.4 / figure.get_figheight(), 1, 1))
         return _png(figure)
 
@@ -98,17 +99,15 @@ def speed(rows: list[Row]) -> bytes:
             values = [v for (_, joint, *key), found in deltas.items() if not joint and key == [codec, mode] for v in found]
             if not values:
                 continue
+            label = NAMES[str(codec)] + (", single pass" if mode == SINGLE else "")
             for axis, what in zip(axes, ("encode", "decode"), strict=True):
                 at = float(np.nanmedian(column(part, what))), 100 * mean_delta(values)
-                axis.plot(*at, "o", color=_colour(str(codec)), mfc="none" if mode == SINGLE else None)
-                axis.annotate(
-                    NAMES[str(codec)] + (", single pass" if mode == SINGLE else ""), at, (4, 4), textcoords="offset points", fontsize=8
-                )
+                axis.plot(*at, "o", color=_colour(str(codec)), mfc="none" if mode == SINGLE else None, label=label)
         for axis, what in zip(axes, ("encoder", "decoder"), strict=True):
             axis.set(xscale="log", xlabel=f"{what}, Msample/s, one thread")
-            axis.margins(x=0.25)
         axes[0].set_ylabel("rate over JPEG 2000, %")
-        figure.tight_layout()
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="center right")
+        figure.tight_layout(rect=(0, 0, 0.8, 1))
         return _png(figure)
 
 
@@ -116,17 +115,21 @@ PLOTS: dict[str, Callable[[list[Row]], bytes]] = {"rate-distortion": rate_distor
 
 
 def _points(rows: list[Row]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Bit/sample and SNR per codec: means over the groups of bands that isoq and JPEG 2000 both have, a point for every target where the
-    codec has all of these."""
-    found: dict[str, list[tuple[float, float]]] = {}
-    for part in grouped(rows, "asked").values():
-        groups = [{str(row["codec"]): row for row in group} for group in grouped(part, "file", "bands").values()]
-        shared = [group for group in groups if {NAME, ANCHOR} & set(codecs_of(rows)) <= set(group)]
-        for codec in codecs_of(rows):
-            own = [group[codec] for group in shared if codec in group and math.isfinite(float(group[codec]["snr"]))]
-            if own and len(own) == len(shared):
-                found.setdefault(codec, []).append((column(own, "bits").mean(), column(own, "snr").mean()))
-    return {codec: tuple(np.array(sorted(points)).T) for codec, points in found.items()}
+    """Bit/sample and SNR per codec, a point per target: means over the same groups of bands everywhere, or a curve would have kinks that
+    no codec has. Those groups count that isoq and JPEG 2000 have at as many targets as the median group or more, then targets and codecs
+    that all of these have."""
+    needed = {NAME, ANCHOR} & set(codecs_of(rows))
+    groups = [{(str(row["codec"]), row["asked"]): row for row in group} for group in grouped(rows, "file", "bands").values()]
+    targets = [{asked for _, asked in group if all((codec, asked) in group for codec in needed)} for group in groups]
+    most = np.median([len(found) for found in targets]) if targets else 0
+    chosen = [(group, found) for group, found in zip(groups, targets, strict=True) if found and len(found) >= most]
+    shared = sorted(set.intersection(*(found for _, found in chosen))) if chosen else []
+    points: dict[str, list[tuple[float, float]]] = {}
+    for codec, asked in product(codecs_of(rows), shared):
+        own = [group[codec, asked] for group, _ in chosen if (codec, asked) in group]
+        if len(own) == len(chosen) and np.isfinite(column(own, "snr")).all():
+            points.setdefault(codec, []).append((column(own, "bits").mean(), column(own, "snr").mean()))
+    return {codec: tuple(np.array(sorted(found)).T) for codec, found in points.items()}
 
 
 def _colour(codec: str) -> str:
