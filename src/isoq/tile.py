@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import blocks, lossless, masks, residual
+from . import blocks, lossless, masks, residual, spectral
 from .control import LEAST, Goal, code, joint, ratio
 from .errors import DamagedFile
 from .group import BandGroup, affine_of, padded_side, reconstruct
@@ -19,7 +19,7 @@ from .qualitymap import latent_levels, map_from_residuals, map_residuals
 from .stream import Reader, Writer, pack_integers, unpack_integers
 
 DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
-EMPTY, CONSTANT, NEURAL, LOSSLESS = range(4)
+EMPTY, CONSTANT, NEURAL, LOSSLESS, SPECTRAL = range(5)
 MODES = 8  # room for as many
 ERROR_STEPS = 64  # recorded block errors: steps per octave
 _NO_ERROR = -400 * ERROR_STEPS  # stands for none at all; squared errors of float32 lie between 2^-298 and 2^256
@@ -68,29 +68,31 @@ def encode_tile(
     for n in (bands, rows, cols, block // STRIDE):
         out.varint(n)
     out.part(masks.pack(classes))
-    mse, targets = _targets(goal, (bands, blocks.count(rows, block), blocks.count(cols, block)))
+    grid = blocks.count(rows, block), blocks.count(cols, block)
+    mse, targets = _targets(goal, (bands, *grid))
     out.part(targets)
     decoded = np.zeros_like(samples)
     sides, streams, headers, check, beyond, calm = [], [], Writer(), 0, 0, 0
     lossy = np.zeros(bands, bool)
-    groups = _groups(bands, model.bands, exact)
-    for bunch in groups:
+    entries = _entries(samples, classes, nodata, model.bands, exact)
+    groups = [bunch for bunch, _ in entries]
+    for bunch, mode in entries:
         size = bunch.stop - bunch.start
-        mode, constant = _mode(samples[bunch], valid[bunch])
-        if bunch.start in exact and not _restorable(samples[bunch], constant, classes[bunch], nodata[bunch]):
-            mode = LOSSLESS
         headers.varint(mode + MODES * size)
         if mode == LOSSLESS:
             headers.part(lossless.pack(samples[bunch.start]))
             decoded[bunch] = samples[bunch]
         if mode == CONSTANT:
+            constant = _firsts(samples[bunch], valid[bunch])
             headers.data += constant.astype(constant.dtype.newbyteorder("<")).tobytes()
             decoded[bunch] = constant[:, None, None]
-        if mode != NEURAL:
+        if mode not in (NEURAL, SPECTRAL):
             continue
         lossy[bunch] = True
-        index = np.minimum(np.arange(bunch.start, bunch.start + model.bands), bunch.stop - 1)
-        group = BandGroup(samples[index], valid[index], model, block)
+        joint_bands = model.bands if mode == NEURAL else size
+        index = np.minimum(np.arange(bunch.start, bunch.start + joint_bands), bunch.stop - 1)
+        allowed = goal.allowed((bands, *grid))[index] if mode == SPECTRAL else None
+        group = BandGroup(samples[index], valid[index], model, block, allowed)
         coded = code(group, goal, None if mse is None else mse[index])
         check = zlib.crc32(coded.latents.astype("<i4", copy=False), check)
         decoded[bunch] = coded.decoded[:size]
@@ -101,8 +103,10 @@ def encode_tile(
         for numbers in group.codes:
             headers.signed(numbers[0])
             headers.signed(numbers[1])
+        if group.rotation:
+            group.rotation.pack(headers)
         sides.append(map_residuals(coded.levels).ravel())
-        streams.append(coded.stream)
+        streams += coded.streams
     masks.restore(decoded, classes, nodata)
     patches = _patch(samples, decoded, valid, nodata, mse, goal.per_band, block, groups) if mse is not None and goal.closed else []
     report = measure(samples, decoded, valid, block)
@@ -123,16 +127,35 @@ def encode_tile(
     return bytes(out.data), report
 
 
-def _groups(bands: int, together: int, exact: Container[int]) -> list[slice]:
-    """The bands in their order, those of `exact` alone, the others up to `together` at a time."""
-    groups: list[slice] = []
-    for band in range(bands):
-        last = groups[-1] if groups else None
-        if last is None or band in exact or last.start in exact or last.stop - last.start == together:
-            groups.append(slice(band, band + 1))
+def _entries(
+    samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...], together: int, exact: Container[int]
+) -> list[tuple[slice, int]]:
+    """The groups of bands in their order, and their modes. A model of several bands takes them `together` at a time; for a model of one
+    band, neighbours with something to code are turned into components, as many as there are."""
+    bands, valid = len(samples), classes == masks.VALID
+    groups: list[tuple[slice, int]] = []
+    for bunch in _bunches(bands, together, exact):
+        mode = _mode(samples[bunch], valid[bunch])
+        if bunch.start in exact and not _restorable(samples[bunch], valid[bunch], classes[bunch], nodata[bunch]):
+            mode = LOSSLESS
+        last, before = groups[-1] if groups else (bunch, EMPTY)
+        if mode == NEURAL and together == 1 and before in (NEURAL, SPECTRAL) and bunch.stop - last.start <= spectral.MOST_BANDS:
+            groups[-1] = slice(last.start, bunch.stop), SPECTRAL
         else:
-            groups[-1] = slice(last.start, band + 1)
+            groups.append((bunch, mode))
     return groups
+
+
+def _bunches(bands: int, together: int, exact: Container[int]) -> list[slice]:
+    """The bands in their order, those of `exact` alone, the others up to `together` at a time."""
+    bunches: list[slice] = []
+    for band in range(bands):
+        last = bunches[-1] if bunches else None
+        if last is None or band in exact or last.start in exact or last.stop - last.start == together:
+            bunches.append(slice(band, band + 1))
+        else:
+            bunches[-1] = slice(last.start, band + 1)
+    return bunches
 
 
 def _targets(goal: Goal, grid: tuple[int, int, int]) -> tuple[np.ndarray | None, bytes]:
@@ -168,18 +191,23 @@ def _patch(
     return patches
 
 
-def _mode(samples: np.ndarray, valid: np.ndarray) -> tuple[int, np.ndarray]:
-    """The mode of a group of bands, and its constants (bands,) if each band has but one value."""
+def _mode(samples: np.ndarray, valid: np.ndarray) -> int:
+    """The mode of bands that need not be exact."""
     if not valid.any():
-        return EMPTY, samples[:, 0, 0]
-    firsts = np.array([s[v][0] if v.any() else 0 for s, v in zip(samples, valid, strict=True)], samples.dtype)
-    same = all((s[v] == f).all() for s, v, f in zip(samples, valid, firsts, strict=True))
-    return (CONSTANT if same else NEURAL), firsts
+        return EMPTY
+    same = all((s[v] == f).all() for s, v, f in zip(samples, valid, _firsts(samples, valid), strict=True))
+    return CONSTANT if same else NEURAL
 
 
-def _restorable(samples: np.ndarray, constant: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...]) -> bool:
-    """Whether a constant per band and the classes of its pixels are all there is, as with an alpha band of nothing but 0 and 255."""
-    plain = np.broadcast_to(constant[:, None, None], samples.shape).copy()
+def _firsts(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """The first valid sample of each band (bands,), 0 where there is none."""
+    return np.array([s[v][0] if v.any() else 0 for s, v in zip(samples, valid, strict=True)], samples.dtype)
+
+
+def _restorable(samples: np.ndarray, valid: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...]) -> bool:
+    """Whether the first valid sample of each band and the classes of its pixels are all there is, as with an alpha band of nothing but 0
+    and 255."""
+    plain = np.broadcast_to(_firsts(samples, valid)[:, None, None], samples.shape).copy()
     masks.restore(plain, classes, nodata)
     return plain.tobytes() == samples.tobytes()
 
@@ -219,8 +247,8 @@ def _recorded(worst: np.ndarray, below: np.ndarray, lossy: np.ndarray, number: n
 @dataclass
 class Tile:
     """A decoded tile: samples, validity, the mask (rows, cols) that `encode_tile` was given (all True if none), the quantized latents of
-    each neural group, the groups of bands that were coded together, the level of each block (bands, block rows, block cols; -1 in bands
-    that are not neural), and the report that the encoder recorded."""
+    each neural group (one array per component, if it has such), the groups of bands that were coded together, the level of each block
+    (bands, block rows, block cols; -1 in bands that are not neural), and the report that the encoder recorded."""
 
     samples: np.ndarray
     valid: np.ndarray
@@ -246,28 +274,33 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     samples = np.zeros(shape, dtype)
     grid = (blocks.count(rows, block), blocks.count(cols, block))
     little = samples.dtype.newbyteorder("<")
-    neural: list[tuple[slice, list[Affine]]] = []
+    neural: list[tuple[slice, list[Affine], spectral.Rotation | None]] = []
     exact: dict[int, np.ndarray] = {}
     groups: list[slice] = []
     first = 0
     while first < bands:
         together, mode = divmod(reader.varint(), MODES)
         bunch = slice(first, first + together)
-        if not 0 < together <= min(model.bands, bands - first):
+        most = spectral.MOST_BANDS if mode == SPECTRAL and model.bands == 1 else model.bands
+        if not 0 < together <= min(most, bands - first):
             raise DamagedFile("a tile has an impossible number of bands: the file is damaged")
         if mode == CONSTANT:
             samples[bunch] = np.frombuffer(reader.take(together * little.itemsize), little)[:, None, None]
         elif mode == LOSSLESS and together == 1:
             exact[first] = lossless.unpack(reader.part(), (rows, cols), samples.dtype)
         elif mode == NEURAL:
-            neural.append((bunch, [affine_of(reader.signed(), reader.signed()) for _ in range(model.bands)]))
+            affine = [affine_of(reader.signed(), reader.signed()) for _ in range(model.bands)]
+            neural.append((bunch, affine, None))
+        elif mode == SPECTRAL:
+            affine = [affine_of(reader.signed(), reader.signed()) for _ in range(together)]
+            neural.append((bunch, affine, spectral.Rotation.unpack(reader, together)))
         elif mode != EMPTY:
             raise DamagedFile("a tile has an unknown mode: the file is damaged or made by a newer isoq")
         groups.append(bunch)
         first = bunch.stop
     size = grid[0] * grid[1]
     number, lossy = blocks.sums(valid, block), np.zeros(bands, bool)
-    for bunch, _ in neural:
+    for bunch, _, _ in neural:
         lossy[bunch] = True
     residuals, worst, below = unpack_integers(reader.part(), len(neural) * size, int(lossy.sum()), int((number[lossy] > 0).sum()))
     report = _recorded(worst, below, lossy, number)
@@ -275,14 +308,17 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
         steps = np.cumsum(unpack_integers(targets[1:], bands * size)[0], dtype=np.int64).reshape(bands, *grid)
         report.target = np.exp2(steps.clip(-(1 << 14), 1 << 14) / ERROR_STEPS)
     latents, of_blocks, check = [], np.full((bands, *grid), -1), 0
-    for own, (bunch, affine) in zip(residuals.reshape(len(neural), size), neural, strict=True):
+    for own, (bunch, affine, rotation) in zip(residuals.reshape(len(neural), size), neural, strict=True):
         of_blocks[bunch] = map_from_residuals(own, grid)
         levels = latent_levels(of_blocks[bunch.start], block, padded_side(rows) // STRIDE, padded_side(cols) // STRIDE)
-        q, near = model.entropy.decode(reader.part(), levels)
-        check = zlib.crc32(q.astype("<i4", copy=False), check)
-        result = reconstruct(near / model.gains(levels), affine, (model.bands, rows, cols), samples.dtype, model)
+        gains, y = model.gains(levels), []
+        for _ in range(rotation.components if rotation else 1):
+            q, near = model.entropy.decode(reader.part(), levels)
+            check = zlib.crc32(q.astype("<i4", copy=False), check)
+            latents.append(q)
+            y.append(np.divide(near, gains, out=near))
+        result = reconstruct(y, affine, rotation, (rows, cols), samples.dtype, model)
         samples[bunch] = result[: bunch.stop - bunch.start]
-        latents.append(q)
     if reader.unpack("I")[0] != check:
         raise DamagedFile("the latents of a tile do not match their checksum: the file is damaged")
     masks.restore(samples, classes, nodata)
