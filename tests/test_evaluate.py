@@ -268,6 +268,20 @@ def test_masked_pixels_are_filled_for_peers():
     assert np.all(out[~valid] == round(samples[valid].mean()))
 
 
+@pytest.mark.parametrize("codec", ["isoq", "jpeg2000", "klt-jpeg2000", "lerc"])
+def test_nodata_costs_nothing_and_counts_nothing(codec, tmp_path):
+    samples = scene(2, 96).astype(np.int16)
+    samples[:, :40, :50] = -999
+    group = images.groups_of(make(tmp_path / "holes.tif", samples, nodata=-999), 1, 96)[-1]
+    plan = run.Plan((group,), (codec,), "snr", (30.0,), "eo16", 64)
+    done = run.work(run.Job(plan, group, codec, 30.0))
+    assert done.failure == ""
+    for row in done.rows:
+        assert row["samples"] == 2 * (96 * 96 - 40 * 50)
+        assert row["max_error"] < 500
+        assert 0.7 < row["of_target"] < 1.5
+
+
 ARGUMENTS = [
     "--crop",
     "96",
