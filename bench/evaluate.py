@@ -14,8 +14,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import fill
 
-from common import DATA, HERE, RESULTS
+from common import DATA, HERE, RESULTS, column
 
 from isoq.evaluate.plots import block_errors, rate_distortion
 from isoq.evaluate.tables import LEAST, MOST, Row, Table, accuracy_table, delta_table, markdown, read, speed_table
@@ -42,8 +43,9 @@ def run(options: argparse.Namespace) -> int:
 def text(rows: list[Row], about: dict) -> str:
     """What README says."""
     shown = {True: "of all bands of an image together", False: "of single bands"}
+    side = max(*column(rows, "rows"), *column(rows, "cols"))
     lines = [
-        f"{about['files']} files, {about['groups']} bands and images, central crops of at most 512 x 512, at SNRs of "
+        f"{about['files']} files, {about['groups']} bands and images, central crops of at most {side:.0f} pixels a side, at SNRs of "
         f"{', '.join(f'{v:g}' for v in about['targets']['snr'])} dB (`python bench/evaluate.py`; its report, with sliders between original "
         "and reconstruction, is one HTML file). Peers are brought to the same mean squared error; sizes are those of isoq's whole files "
         "and of the peers' bare streams.",
@@ -63,7 +65,7 @@ def text(rows: list[Row], about: dict) -> str:
         "Speed on one thread, two at a time, medians over the largest bands:",
         markdown(speed_table(rows)),
     ]
-    return "\n\n".join(lines)
+    return "\n\n".join(line if line.startswith("|") else fill(line, 140, break_long_words=False, break_on_hyphens=False) for line in lines)
 
 
 def _without(table: Table, word: str) -> Table:
@@ -79,7 +81,7 @@ def write(rows: list[Row], about: dict) -> None:
     _, end, after = rest.partition(END)
     if not end:
         sys.exit(f"README.md: has no lines {BEGIN} and {END} to write between")
-    readme.write_text(f"{before}{begin}\n{text(rows, about)}\n{end}{after}", encoding="utf-8")
+    readme.write_text(f"{before}{begin}\n\n{text(rows, about)}\n\n{end}{after}", encoding="utf-8")
 
 
 def main() -> None:
