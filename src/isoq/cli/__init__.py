@@ -17,6 +17,7 @@ COMMANDS = {
     "info": ("inspect", "what a file is, how it was made, requested and achieved error"),
     "verify": ("inspect", "check a file, against the original if it is at hand"),
     "estimate": ("estimate", "size and error expected for a list of targets, without writing"),
+    "evaluate": ("evaluate", "a model measured beside other codecs: tables, plots, one HTML report"),
     "models": ("inspect", "the models there are"),
     "calibrate": ("training", "refit the quality control of a model to images"),
     "train": ("training", "train a model on images"),
