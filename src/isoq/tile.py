@@ -74,9 +74,9 @@ def encode_tile(
     decoded = np.zeros_like(samples)
     sides, streams, headers, check, beyond, calm = [], [], Writer(), 0, 0, 0
     lossy = np.zeros(bands, bool)
-    entries = _entries(samples, classes, nodata, model.bands, exact)
-    groups = [bunch for bunch, _ in entries]
-    for bunch, mode in entries:
+    parts = entries(samples, classes, nodata, model.bands, exact)
+    groups = [bunch for bunch, _ in parts]
+    for bunch, mode in parts:
         size = bunch.stop - bunch.start
         headers.varint(mode + MODES * size)
         if mode == LOSSLESS:
@@ -127,7 +127,7 @@ def encode_tile(
     return bytes(out.data), report
 
 
-def _entries(
+def entries(
     samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...], together: int, exact: Container[int]
 ) -> list[tuple[slice, int]]:
     """The groups of bands in their order, and their modes. A model of several bands takes them `together` at a time; for a model of one
