@@ -1,9 +1,9 @@
 """The spectral transform: an image-adaptive rotation of the bands in front of a model of one band.
 
-It is the Karhunen-Loeve transform of the *gradients*: the eigenvectors of the covariance of differences between neighbouring pixels. Nearly
-all bits are spent on detail, and what the bands share there differs from what their mean levels share; bench/spectral.py compares it with the
-usual choice, the covariance of the samples. The rotation is (nearly) orthonormal, so a squared error of the components is the same squared
-error of the bands. Components that stay far below the allowed error everywhere are not coded at all.
+It is the Karhunen-Loeve transform of the *gradients*: the eigenvectors of the covariance of differences between neighbouring pixels.
+Nearly all bits are spent on detail, and what the bands share there differs from what their mean levels share; bench/spectral.py compares
+it with the usual choice, the covariance of the samples. The rotation is (nearly) orthonormal, so a squared error of the components is the
+same squared error of the bands. Components that stay far below the allowed error everywhere are not coded at all.
 """
 
 from __future__ import annotations
