@@ -9,6 +9,7 @@ import pytest
 from cases import crop, model, terrain
 
 from isoq.control import Goal, code
+from isoq.entropy.quantize import TRADE
 from isoq.feedback import Feedback
 from isoq.group import BandGroup
 from isoq.model import Model
@@ -93,6 +94,6 @@ def test_a_model_without_an_adjoint_codes_as_before(deaf):
     group = group_of(image, deaf)
     coded = code(group, goal, None)
     levels = group._spread(coded.levels)
-    assert coded.streams[0] == deaf.entropy.encode(group.y[0] * deaf.gains(levels), levels, 0.9 * 2 * np.log(2) / 12)[0]
+    assert coded.streams[0] == deaf.entropy.encode(group.y[0] * deaf.gains(levels), levels, TRADE)[0]
     assert deaf.identity == model().identity
     assert encode_tile(image, (None,), goal, deaf)[0] != encode_tile(image, (None,), goal, model())[0]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from . import blocks, masks, quality, spectral
-from .entropy.quantize import TRADE, deadzone_squares
+from .entropy.quantize import TRADE, expected_squares
 from .errors import DamagedFile, WrongModel
 from .feedback import Feedback
 from .footprint import PixelError
@@ -108,9 +108,9 @@ class BandGroup:
         return total * self._share + self._dropped
 
     def plain_error(self, levels: np.ndarray) -> np.ndarray:
-        """Expected error of the pixels if the latents were plainly quantized at `levels`; both per block."""
+        """Expected error of the pixels if the latents were coded at `levels`, estimated; both per block."""
         gains = self.model.gains(self._spread(levels))
-        return self._expected(sum(deadzone_squares(y, gains) for y in self.y), levels)
+        return self._expected(sum(expected_squares(y, gains) for y in self.y), levels)
 
     def coded_error(self, levels: np.ndarray) -> np.ndarray:
         """Expected error of the pixels after coding at `levels`; both per block."""

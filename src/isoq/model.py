@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
 
@@ -22,6 +23,7 @@ SHIPPED = Path(__file__).parent / "models"
 LEAST_SIDE = 4 * STRIDE  # pixels: the last stage needs four samples to extrapolate its border
 FORMAT = 1
 DEVICES = ("cpu", "cuda")
+_LOADING = RLock()
 
 
 @dataclass(frozen=True)
@@ -173,13 +175,18 @@ def _transform(graph: bytes, optimize: bool, threads: int, device: str) -> Calla
     return TorchTransform(graph, device)
 
 
-@lru_cache(maxsize=8)
 def load_model(name: str | Path, device: str = "cpu") -> Model:
     """A shipped model by name or full id (`eo16`, `eo16-1`; a bare name is its newest release) or a model folder.
 
     device: "cpu", or "cuda" for transforms on an NVIDIA GPU. What one of them wrote decodes on the other to the same latents, and to the
     same pixels but for single ones that round otherwise. Raises WrongModel, and BadInput if the device cannot be used.
     """
+    with _LOADING:  # threads that start together get one model, loaded once
+        return _load(name, device)
+
+
+@lru_cache(maxsize=8)
+def _load(name: str | Path, device: str) -> Model:
     return Model(Path(name), device=device) if Path(name).is_dir() else _shipped(str(name), device)
 
 
