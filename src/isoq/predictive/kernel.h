@@ -12,9 +12,9 @@ enum {
     TAPS = 29,               /* 10 in the plane itself, 9 in the first reference, 5 in each other */
     OWN_TAPS = 10,
     ACTIVITIES = 11,         /* 6 in the plane itself, 5 in the first reference */
-    WEIGHT_BITS = 14,        /* a weight of 1 */
+    WEIGHT_BITS = 10,        /* a weight of 1 */
     ACTIVITY_BITS = 7,
-    MAX_WEIGHT = 1 << 18,
+    MAX_WEIGHT = 1 << 14,
     MAX_ACTIVITY = 1 << 8,
     FRACTION = 16,           /* units of predictions and magnitudes per unit of samples */
     MAX_DISTANCE = (1 << 30) - 1, /* magnitudes beyond count as this */
@@ -232,6 +232,11 @@ static inline void code_row(Coder *c, const Extent *e, const Plan *plan, int pla
         const int64_t step = step_of[j / e->block];
         int64_t mu = (c->prediction[j] + west * v[j - 1] + far_west * v[j - 2]) >> (WEIGHT_BITS - 4);
         mu = limited(mu, FRACTION * least, FRACTION * most);
+        if (least == most) {
+            v[j] = (int32_t)least;
+            d[j] = 0;
+            continue;
+        }
         if (!valid[j]) {
             v[j] = row ? (int32_t)(((int64_t)v[j - 1] + n[j] + 1) >> 1) : v[j - 1];
             d[j] = row ? (d[j - 1] + dn[j]) / 2 : d[j - 1];

@@ -13,7 +13,8 @@ from ._kernel import LIMITS, PLACES
 
 REFERENCES, TAPS, OWN = LIMITS["references"], LIMITS["taps"], LIMITS["own_taps"]
 REFERENCE_TAPS = (9, 5, 5)
-UNIT = 1 << LIMITS["weight_bits"]
+UNIT, MAX_WEIGHT = 1 << LIMITS["weight_bits"], LIMITS["max_weight"]
+ACTIVITIES, MAX_ACTIVITY = LIMITS["activities"], LIMITS["max_activity"]
 # In the order of PLACES, with a sum of about 1 << activity_bits: means of what fits the images of data/train.
 _OWN_ACTIVITY = (31, 22, 29, 14, 22, 17)
 _REFERENCE_ACTIVITY = (55, 20, 28, 15, 17)
@@ -44,7 +45,7 @@ def choose(planes: np.ndarray, valid: np.ndarray, limits: np.ndarray, avoided: n
     plan = Plan(
         np.full((number, REFERENCES), -1, np.int32),
         np.zeros((number, TAPS), np.int32),
-        np.zeros((number, LIMITS["activities"]), np.int32),
+        np.zeros((number, ACTIVITIES), np.int32),
         limits,
         avoided,
         np.zeros(number, np.uint8),
@@ -144,7 +145,7 @@ def _activity(field: _Field, k: int, reference: int, weight: np.ndarray, sources
     solved = np.linalg.solve(x.T @ x + 1e-3 * len(y) * np.eye(3), x.T @ y).clip(0)
     share = min(solved[0] / max(solved.sum(), 1e-9), 0.6)
     own, other = (1 - share) * np.array(_OWN_ACTIVITY), share * scale * np.array(_REFERENCE_ACTIVITY)
-    return np.rint(np.concatenate([own, other])).clip(0, LIMITS["max_activity"]).astype(np.int32)
+    return np.rint(np.concatenate([own, other])).clip(0, MAX_ACTIVITY).astype(np.int32)
 
 
 def _sources(k: int, references: list[int]) -> list[tuple[int, list[tuple[int, int]], int]]:
