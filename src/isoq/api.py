@@ -35,8 +35,9 @@ def compress(
     """Compress an array to the bytes of an .isoq file.
 
     array: (bands, rows, cols) or (rows, cols), uint8, uint16, int16, int32 or float32, any byte order. Exactly one keyword says the
-    target: mse (squared digital numbers), rmse, psnr (dB, with `peak`) or snr (dB), each a number or a sequence with one per band; quality
-    (lambda per squared digital number) or bitrate (bits per sample). Errors are kept in every `block` x `block` pixels; the file records
+    target: mse (squared digital numbers), rmse, psnr (dB, with `peak`), snr (dB) or max_error (digital numbers that no pixel may be off by
+    more than), each a number or a sequence with one per band; lossless (True); quality (lambda per squared digital number) or bitrate (bits
+    per sample). Errors are kept in every `block` x `block` pixels; the file records
     what was reached. nodata: value of pixels that carry none; they come back exactly. Raises BadInput (no or two targets, a type that is
     not supported).
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -23,9 +23,10 @@ from .model import STRIDE, Model
 from .parallel import ordered
 from .rate import RateSearch, code_at_rate
 from .target import BandStatistics, Target
-from .tile import TileReport, encode_tile
+from .tile import MODE_NAMES, TileReport, encode_tile
 
 _SAMPLES_PER_TILE = 1 << 21  # bands beyond this go into a tile of their own, so that several cores find work
+_PREDICTED_PER_TILE = 1 << 22  # the same where bands are predicted from each other
 _SEARCH_TILES = 12
 _PERCENTILES = (5, 50, 95)
 Progress = Callable[[int], None]  # called with the number of samples done
@@ -87,8 +88,14 @@ class Options:
         """The lossless bands of a tile, counted from its first."""
         return {band - box.band for band in self.exact}
 
+    def meeting(self, target: Target, bands: int) -> Options:
+        """These options, all of an image's `bands` kept losslessly if that is the target."""
+        return replace(self, exact=tuple(range(bands))) if target.kind == "lossless" else self
 
-def _depth(description: Description, options: Options, model: Model) -> int:
+
+def _depth(description: Description, options: Options, model: Model, target: Target | None) -> int:
+    if target is not None and target.is_bound:
+        return max(1, _PREDICTED_PER_TILE // (min(description.rows, options.tile) * min(description.cols, options.tile)))
     together = padded_samples(model.bands, min(description.rows, options.tile), min(description.cols, options.tile))
     return max(1, _SAMPLES_PER_TILE // together) * model.bands
 
@@ -125,14 +132,18 @@ def compress_to(
     by more than 1 %, the summary returned says why (`rate_missed`).
     """
     d = source.description
-    depth, parts = tiling(d, options, model)
+    options = options.meeting(target, d.bands)
+    depth, parts = tiling(d, options, model, target)
     if len(parts) == 1 and options.threads > 1:
         model = model.with_threads(options.threads)
     mse = target_mse(source, parts, target) if target.is_error else None
+    bound = target.bound_per_band(d.bands, d.metadata.get("scales")) if target.is_bound else None
     header = file_header(d, origin(source), target, model, options, depth, field is not None)
     start, embedded = stream.tell(), pack(model) if options.embed_model else b""
 
     def goal_of(box: Box) -> Goal:
+        if bound is not None:
+            return Goal(bound=bound[box.band : box.band + box.bands])
         if mse is None:
             lam = np.array([np.nan if target.value is None else target.value])
             return Goal(lam=lam if field is None else field(box, lam)[0])
@@ -170,9 +181,9 @@ def compress_to(
     return code_at_rate(rate, d.bands * d.rows * d.cols, beside, search, lambda lam: write(lambda box: Goal(lam=lam)))
 
 
-def tiling(d: Description, options: Options, model: Model) -> tuple[int, list[Box]]:
-    """Bands per tile, and the tiles in file order. Raises BadInput."""
-    depth = _depth(d, options, model)
+def tiling(d: Description, options: Options, model: Model, target: Target | None = None) -> tuple[int, list[Box]]:
+    """Bands per tile, and the tiles in file order; target: an error, if it is not told. Raises BadInput."""
+    depth = _depth(d, options, model, target)
     try:
         return depth, boxes(d.bands, d.rows, d.cols, options.tile, options.block, depth)
     except ValueError as error:
@@ -207,7 +218,7 @@ def file_header(d: Description, origin: dict, target: Target, model: Model, opti
         "block": options.block,
         "model": [model.name, model.identity],
         "target": target.to_dict() | ({"varied": True} if varied else {}),
-        "loop": "closed" if target.is_error and not options.single_pass else "single",
+        "loop": "closed" if target.is_bound or (target.is_error and not options.single_pass) else "single",
         **({"per_band": True} if options.per_band else {}),
         **({"lossless": [band + 1 for band in options.exact]} if options.exact else {}),
         "software": f"isoq {__version__}",
@@ -223,6 +234,8 @@ class Summary:
         self._counts = {"beyond": 0, "calm": 0, "patched": 0, "patch_bytes": 0}
         self._blocks: list[np.ndarray] = []
         self._promised = False
+        self._largest: np.ndarray | None = None
+        self._modes = np.zeros(len(MODE_NAMES))
 
     def add(self, report: TileReport, statistics: BandStatistics, bands: slice) -> None:
         """One tile's report and statistics on `bands`."""
@@ -231,16 +244,22 @@ class Summary:
         self._statistics.merge(statistics, bands)
         for name in self._counts:
             self._counts[name] += getattr(report, name)
+        if report.largest is not None:
+            self._largest = np.zeros(len(self._squared)) if self._largest is None else self._largest
+            self._largest[bands] = np.maximum(self._largest[bands], report.largest)
+        self._modes += np.multiply(report.modes, report.pixels.sum() / max(sum(report.modes), 1))
         relative = report.per_block if report.relative is None else report.relative
         self._promised |= report.relative is not None
         self._blocks.append(relative[~np.isnan(relative)].astype(np.float32))
 
     def to_dict(self) -> dict:
-        """JSON: mse, variance and valid pixels per band; of the blocks (of bands coded jointly, one for all of them) their number and
+        """JSON: share of each mode; mse, variance and valid pixels per band, and with a bound the largest error; of the blocks (of bands coded jointly, one for all of them) their number and
         percentiles of MSE / target, or of MSE without a target; how many lie above their target, for how many the model's best quality was
         not enough and for how many its lowest too good, how many are patched and the bytes of that."""
         per_block = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
+        share = self._modes / max(self._modes.sum(), 1)
         result = {
+            "modes": {name: part for name, part in zip(MODE_NAMES, _significant(share), strict=True) if part},
             "mse": _significant(self._squared / np.maximum(self._pixels, 1)),
             "variance": _significant(self._statistics.variance),
             "pixels": [int(n) for n in self._pixels],
@@ -251,6 +270,8 @@ class Summary:
             result["block_error"] = dict(zip(("p5", "median", "p95", "max"), _significant(values), strict=True))
         if self._mse is not None:
             result["target_mse"] = _significant(self._mse)
+        if self._largest is not None:
+            result["max_error"] = _significant(self._largest)
         if self._promised:
             result |= {"above": int((per_block > 1).sum()), **self._counts}
         return result

@@ -8,18 +8,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import blocks, lossless, masks, residual
+from . import blocks, lossless, masks, predicted, residual
 from .control import LEAST, Goal, code, joint, ratio
 from .errors import DamagedFile
 from .group import BandGroup, affine_of, padded_side, reconstruct
 from .limits import LARGEST_SIDE
 from .model import STRIDE, Model
 from .normalize import Affine
+from .predicted import Run
+from .predictive import coding
 from .qualitymap import latent_levels, map_from_residuals, map_residuals
 from .stream import Reader, Writer, pack_integers, unpack_integers
 
 DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
-EMPTY, CONSTANT, NEURAL, LOSSLESS = range(4)
+EMPTY, CONSTANT, NEURAL, LOSSLESS, PREDICTIVE = range(5)
+MODE_NAMES = ("empty", "constant", "neural", "lossless", "predictive")
 MODES = 8  # room for as many
 ERROR_STEPS = 64  # recorded block errors: steps per octave
 _NO_ERROR = -400 * ERROR_STEPS  # stands for none at all; squared errors of float32 lie between 2^-298 and 2^256
@@ -31,7 +34,8 @@ class TileReport:
     error per block (bands, block rows, block cols; NaN without valid pixels), the targets of the blocks (same shape; None where all of
     a band have the same, or there are none), and error / target as it is promised, of every group of bands that is not lossless
     (groups, block rows, block cols; the encoder only). Of the blocks: how many the network's best quality was not enough for, for how many
-    its lowest was too good, how many were patched by the residual layer, and the bytes that took."""
+    its lowest was too good, how many were patched by the residual layer, and the bytes that took. Of the encoder only: the largest error of
+    valid pixels per band (bands,), and the number of bands coded in each mode."""
 
     squared: np.ndarray
     pixels: np.ndarray
@@ -42,6 +46,8 @@ class TileReport:
     calm: int = 0
     patched: int = 0
     patch_bytes: int = 0
+    largest: np.ndarray | None = None
+    modes: tuple[int, ...] = ()
 
 
 def encode_tile(
@@ -61,6 +67,48 @@ def encode_tile(
     in no error; what lies under a mask becomes nodata, or 0 without one, in all bands but those of `exact`.
     """
     classes = masks.classify(samples, nodata, mask)
+    runs, listed = predicted.kept(samples, classes, nodata, goal.bound, exact, block)
+    coded = _encode(samples, classes, nodata, goal, model, block, exact, runs, listed)
+    if goal.mse is not None and goal.closed:
+        other = _predicted(coded, samples, classes, nodata, goal, block, exact, runs)
+        if other:
+            again = _encode(samples, classes, nodata, goal, model, block, exact, other, listed)
+            coded = min(coded, again, key=lambda made: len(made[0]))
+    return coded
+
+
+def _predicted(
+    coded: tuple[bytes, TileReport],
+    samples: np.ndarray,
+    classes: np.ndarray,
+    nodata: tuple[float | None, ...],
+    goal: Goal,
+    block: int,
+    exact: Container[int],
+    runs: list[Run],
+) -> list[Run] | None:
+    """The runs of a tile if all its neural bands are predicted too; None if that is not smaller than what was `coded`."""
+    neural = coded[1].modes[NEURAL]
+    if not neural or not predicted.promising(8 * len(coded[0]) / (samples[0].size * neural)):
+        return None
+    mse, valid = coded[1].target, classes == masks.VALID
+    bunches = [g for g in _groups(len(samples), len(samples), exact, runs) if g.start not in exact]
+    more = predicted.smaller(samples, valid, nodata, mse, bunches, block, len(coded[0]) - sum(len(run.data) for run in runs))
+    return None if more is None else [*runs, *more]
+
+
+def _encode(
+    samples: np.ndarray,
+    classes: np.ndarray,
+    nodata: tuple[float | None, ...],
+    goal: Goal,
+    model: Model,
+    block: int,
+    exact: Container[int],
+    runs: list[Run],
+    listed: dict[int, bytes],
+) -> tuple[bytes, TileReport]:
+    """A tile, with `runs` of predicted bands and those that are `listed`."""
     valid = classes == masks.VALID
     bands, rows, cols = samples.shape
     out = Writer()
@@ -72,17 +120,21 @@ def encode_tile(
     out.part(targets)
     decoded = np.zeros_like(samples)
     sides, streams, headers, check, beyond, calm = [], [], Writer(), 0, 0, 0
-    lossy = np.zeros(bands, bool)
-    groups = _groups(bands, model.bands, exact)
+    lossy, modes = np.zeros(bands, bool), [0] * len(MODE_NAMES)
+    groups, predictions = _groups(bands, model.bands, exact, runs), {run.bands.start: run for run in runs}
     for bunch in groups:
         size = bunch.stop - bunch.start
         mode, constant = _mode(samples[bunch], valid[bunch])
-        if bunch.start in exact and not _restorable(samples[bunch], constant, classes[bunch], nodata[bunch]):
-            mode = LOSSLESS
+        mode = PREDICTIVE if bunch.start in predictions else LOSSLESS if bunch.start in listed else mode
         headers.varint(mode + MODES * size)
+        modes[mode] += size
         if mode == LOSSLESS:
-            headers.part(lossless.pack(samples[bunch.start]))
+            headers.part(listed[bunch.start])
             decoded[bunch] = samples[bunch]
+        if mode == PREDICTIVE:
+            headers.part(predictions[bunch.start].data)
+            decoded[bunch] = predictions[bunch.start].decoded
+            lossy[bunch] = coding.is_lossy(predictions[bunch.start].data)
         if mode == CONSTANT:
             headers.data += constant.astype(constant.dtype.newbyteorder("<")).tobytes()
             decoded[bunch] = constant[:, None, None]
@@ -107,7 +159,9 @@ def encode_tile(
     patches = _patch(samples, decoded, valid, nodata, mse, goal.per_band, block, groups) if mse is not None and goal.closed else []
     report = measure(samples, decoded, valid, block)
     layer = residual.pack(patches, samples.dtype)
-    report.target = mse
+    report.target, report.modes = mse, tuple(modes)
+    if goal.bound is not None:
+        report.largest = np.abs(blocks.difference(decoded, samples, valid)).max((1, 2))
     report.beyond, report.calm, report.patched, report.patch_bytes = beyond, calm, len(patches), len(layer)
     out.data += headers.data
     levels = np.concatenate(sides) if sides else np.zeros(0, np.int32)
@@ -123,12 +177,16 @@ def encode_tile(
     return bytes(out.data), report
 
 
-def _groups(bands: int, together: int, exact: Container[int]) -> list[slice]:
-    """The bands in their order, those of `exact` alone, the others up to `together` at a time."""
+def _groups(bands: int, together: int, exact: Container[int], runs: list[Run] = ()) -> list[slice]:
+    """The bands in their order: `runs` as they are, those of `exact` alone, the others up to `together` at a time."""
     groups: list[slice] = []
+    predicted_in = {band: run.bands for run in runs for band in range(run.bands.start, run.bands.stop)}
     for band in range(bands):
         last = groups[-1] if groups else None
-        if last is None or band in exact or last.start in exact or last.stop - last.start == together:
+        if band in predicted_in:
+            if band == predicted_in[band].start:
+                groups.append(predicted_in[band])
+        elif last is None or band in exact or last.start in exact or last.start in predicted_in or last.stop - last.start == together:
             groups.append(slice(band, band + 1))
         else:
             groups[-1] = slice(last.start, band + 1)
@@ -175,13 +233,6 @@ def _mode(samples: np.ndarray, valid: np.ndarray) -> tuple[int, np.ndarray]:
     firsts = np.array([s[v][0] if v.any() else 0 for s, v in zip(samples, valid, strict=True)], samples.dtype)
     same = all((s[v] == f).all() for s, v, f in zip(samples, valid, firsts, strict=True))
     return (CONSTANT if same else NEURAL), firsts
-
-
-def _restorable(samples: np.ndarray, constant: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...]) -> bool:
-    """Whether a constant per band and the classes of its pixels are all there is, as with an alpha band of nothing but 0 and 255."""
-    plain = np.broadcast_to(constant[:, None, None], samples.shape).copy()
-    masks.restore(plain, classes, nodata)
-    return plain.tobytes() == samples.tobytes()
 
 
 def measure(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block: int) -> TileReport:
@@ -248,12 +299,13 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     little = samples.dtype.newbyteorder("<")
     neural: list[tuple[slice, list[Affine]]] = []
     exact: dict[int, np.ndarray] = {}
+    lossy = np.zeros(bands, bool)
     groups: list[slice] = []
     first = 0
     while first < bands:
         together, mode = divmod(reader.varint(), MODES)
         bunch = slice(first, first + together)
-        if not 0 < together <= min(model.bands, bands - first):
+        if not 0 < together <= min(bands if mode == PREDICTIVE else model.bands, bands - first):
             raise DamagedFile("a tile has an impossible number of bands: the file is damaged")
         if mode == CONSTANT:
             samples[bunch] = np.frombuffer(reader.take(together * little.itemsize), little)[:, None, None]
@@ -261,12 +313,17 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
             exact[first] = lossless.unpack(reader.part(), (rows, cols), samples.dtype)
         elif mode == NEURAL:
             neural.append((bunch, [affine_of(reader.signed(), reader.signed()) for _ in range(model.bands)]))
+        elif mode == PREDICTIVE:
+            found = coding.decode(reader.part(), (together, rows, cols), samples.dtype, valid[bunch], nodata[bunch], block)
+            samples[bunch], lossy[bunch] = found.samples, found.lossy
+            if found.whole:
+                exact |= dict(enumerate(found.samples, first))
         elif mode != EMPTY:
             raise DamagedFile("a tile has an unknown mode: the file is damaged or made by a newer isoq")
         groups.append(bunch)
         first = bunch.stop
     size = grid[0] * grid[1]
-    number, lossy = blocks.sums(valid, block), np.zeros(bands, bool)
+    number = blocks.sums(valid, block)
     for bunch, _ in neural:
         lossy[bunch] = True
     residuals, worst, below = unpack_integers(reader.part(), len(neural) * size, int(lossy.sum()), int((number[lossy] > 0).sum()))

@@ -16,6 +16,7 @@ from ..description import Description, alpha_band
 from ..errors import BadInput
 from ..lossless import categorical
 from ..remote import Url
+from ..target import ERRORS
 
 # Bytes that GDAL may hold; it would take a twentieth of the memory. Two rows of tiles of a Sentinel-2 band fit, so that blocks on the
 # borders of tiles are decoded once.
@@ -29,9 +30,22 @@ TARGET_HELP = {
     "rmse": ("X", "root of it, in digital numbers"),
     "psnr": ("DB", "peak signal-to-noise ratio of every block, in dB; see --peak"),
     "snr": ("DB", "variance of the band over the error of every block, in dB"),
+    "max_error": ("E", "no pixel off by more than E digital numbers (float data: by more than E)"),
+    "lossless": (None, "every sample comes back bit for bit"),
     "quality": ("LAMBDA", "no error target: weight of a squared digital number against a bit per sample"),
     "bitrate": ("BPS", "no error target: bits per sample of the file"),
 }
+
+
+def add_target(parser: argparse._ActionsContainer, kind: str, **several: str) -> None:
+    """The option of a kind of target. several: its `nargs`, if it takes a list."""
+    metavar, text = TARGET_HELP[kind]
+    option = f"--{kind.replace('_', '-')}"
+    if kind == "lossless":
+        parser.add_argument(option, action="store_const", const=[True] if several else True, help=text)
+    else:
+        value = per_band if kind in (*ERRORS, "max_error") else float
+        parser.add_argument(option, type=value, metavar=metavar, help=text, **several)
 
 
 def per_band(text: str) -> list[float]:
@@ -58,7 +72,7 @@ def add_coding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|DIR", help="see isoq models (default: %(default)s)")
     parser.add_argument("--peak", type=float, metavar="P", help="peak of --psnr (default: the type's largest value; float: the band's)")
     parser.add_argument(
-        "--physical", action="store_true", help="--mse, --rmse, --target-map and --roi-mse in the unit of the bands' scales"
+        "--physical", action="store_true", help="--mse, --rmse, --max-error, --target-map and --roi-mse in the unit of the bands' scales"
     )
     parser.add_argument(
         "--per-band", action="store_true", help="where a model takes bands jointly: the promise for each, not for their mean"

@@ -17,18 +17,17 @@ from ..files import atomic, expand
 from ..model import Model, load_model
 from ..parts import stem_of
 from ..raster import open_source
-from ..target import ERRORS, KINDS, Target
+from ..target import KINDS, Target
 from .common import (
     GDAL_CACHE,
-    TARGET_HELP,
     about,
     add_coding,
     add_output,
+    add_target,
     bar,
     exact_bands,
     folder_for,
     pair_up,
-    per_band,
     print_json,
     refuse_duplicates,
 )
@@ -38,6 +37,8 @@ _EXAMPLES = """examples:
   isoq compress 'scenes/*.tif' --snr 35 --out archive
   isoq compress scene.tif --rmse 4,4,8                           one per band
   isoq compress reflectance.tif --rmse 0.002 --physical
+  isoq compress elevation.tif --max-error 0.1 --physical
+  isoq compress landcover.tif --lossless
   isoq compress scene.tif --snr 30 --roi fields.geojson --roi-mse 10"""
 
 
@@ -48,8 +49,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("target (exactly one)", "of an error, X and DB may be one number per band, separated by commas")
     kinds = group.add_mutually_exclusive_group()
     for kind in KINDS:
-        metavar, text = TARGET_HELP[kind]
-        kinds.add_argument(f"--{kind}", type=per_band if kind in ERRORS else float, metavar=metavar, help=text)
+        add_target(kinds, kind)
     places = parser.add_argument_group("elsewhere another one")
     places.add_argument(
         "--target-map",
@@ -86,7 +86,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     kind = next((k for k in KINDS if getattr(options, k) is not None), "quality" if options.quality_map else None)
     if kind is None:
-        raise BadInput(f"no target; give one of {', '.join(f'--{k}' for k in KINDS)}, --quality-map")
+        raise BadInput(f"no target; give one of {', '.join('--' + k.replace('_', '-') for k in KINDS)}, --quality-map")
     target = Target(kind, getattr(options, kind), options.peak, options.physical)
     places = Places(options.target_map, options.roi, options.roi_mse, options.quality_map)
     how = Options(
@@ -113,7 +113,7 @@ def _one(source: Path, path: Path, target: Target, places: Places, model: Model,
         d = image.description
         samples = d.bands * d.rows * d.cols
         with about(source):
-            how = replace(how, exact=exact_bands(options.lossless_bands, d, source.name))
+            how = replace(how, exact=exact_bands(options.lossless_bands, d, source.name)).meeting(target, d.bands)
         with (
             atomic(path, options.overwrite) as stream,
             about(source),
@@ -132,7 +132,7 @@ def _one(source: Path, path: Path, target: Target, places: Places, model: Model,
     }
     if not (options.json or options.quiet):
         print(f"{path}: {size} bytes, {result['bits_per_sample']:.3f} bit/sample, {_errors(summary)}, {seconds:.1f} s")
-        if how.exact:
+        if how.exact and target.kind != "lossless":
             print(f"{path}: lossless bands: {', '.join(str(band + 1) for band in how.exact)}")
     if "rate_missed" in summary:
         print(f"isoq: {path}: {8 * size / samples:.4g} bit/sample instead of {target.value:g}: {summary['rate_missed']}", file=sys.stderr)
@@ -146,6 +146,10 @@ def _one(source: Path, path: Path, target: Target, places: Places, model: Model,
 
 
 def _errors(summary: dict) -> str:
+    if not any(summary["pixels"]):
+        return "no valid pixels"
+    if "max_error" in summary:
+        return f"largest error {max(summary['max_error']):g}"
     if not summary["blocks"]:
         return "no valid pixels"
     block = summary["block_error"]

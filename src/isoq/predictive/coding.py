@@ -17,6 +17,8 @@ _NOWHERE = 1 << 40  # no integer: nothing is avoided
 _LARGEST_STEP = (1 << 31) - 1
 _ROUNDS = 5
 _FINER = 16  # units of floats per step
+_ENOUGH = 0.9  # of the target, below which a block may do with a wider step
+_HOPELESS = 1.1  # times the bytes that are to be undercut, beyond which corrections do not help
 _INT32 = np.iinfo(np.int32)
 
 
@@ -105,11 +107,48 @@ def encode_bounded(
     return planes.encode(steps, whole)
 
 
+def encode_for(
+    samples: np.ndarray, valid: np.ndarray, nodata: tuple[float | None, ...], mse: np.ndarray, block: int, most: int
+) -> tuple[bytes, np.ndarray] | None:
+    """The same, for a mean squared error (bands, block rows, block cols) of the valid samples of every block. None if that takes more than
+    `most` bytes, or floats too many integers."""
+    chosen: list[Values] = []
+    for band, inside, target in zip(samples, valid, mse, strict=True):
+        found = band[inside]
+        mapping = values.choose(found, 0, even=True) if found.size else Values(values.SPACED)
+        if samples.dtype.kind == "f" and found.size:
+            mapping = values.rounded(found, np.sqrt(3 * target.min()) / _FINER)
+        if mapping is None:
+            return None
+        chosen.append(mapping)
+    planes = Planes(samples, valid, nodata, chosen, block)
+    unit = np.array([mapping.unit for mapping in chosen])
+    steps = np.sqrt(12 * mse / unit[:, None, None] ** 2 + 1).clip(1, 1 << 29).astype(np.int32)
+    for round_ in range(_ROUNDS):
+        data, decoded = planes.encode(steps)
+        if len(data) > most * (_HOPELESS if round_ == 0 else 1):
+            return None
+        error = blocks.mean_square(blocks.difference(decoded, samples, valid), valid, block)
+        ratio = np.nan_to_num(error / mse)
+        above = ratio > 1
+        if not above.any() and (round_ or (ratio > _ENOUGH).mean() > 0.9):
+            break
+        less = np.minimum(steps - 1, steps * np.sqrt(0.99 / np.maximum(ratio, 1)))
+        more = steps * np.sqrt(0.97 / np.maximum(ratio, 0.1))
+        steps = np.where(above, less, steps if round_ else np.maximum(more, steps)).clip(1, 1 << 29).astype(np.int32)
+    return data, decoded
+
+
 def _bounded(samples: np.ndarray, bound: float) -> Values:
     if not samples.size:
         return Values(values.FLOATS if samples.dtype.kind == "f" else values.SPACED)
     rounded = values.rounded(samples, bound) if samples.dtype.kind == "f" and bound > 0 else None
     return rounded or values.choose(samples, bound)
+
+
+def is_lossy(data: bytes) -> bool:
+    """Whether the errors of the bands coded in `data` are recorded."""
+    return bool(data[0] & _LOSSY)
 
 
 def decode(
@@ -136,8 +175,15 @@ def decode(
     used = (reference >= 0).sum(1)
     sizes = [_sources(int(n)) for n in used]
     activities = [11 if n else 6 for n in used]
-    counts = (sum(s[0][1] - 1 for s in sizes), sum(size - 1 for s in sizes for _, size in s[1:]), sum(activities), sum(d.missing for d in described))
-    own, other, activity, gaps, change = unpack_integers(reader.part(), *counts, int(np.prod(grid)) if flags & _STEPS else 0)
+    weights = [[size - 1 for _, size in s] for s in sizes]
+    own, other, activity, gaps, change = unpack_integers(
+        reader.part(),
+        sum(w[0] for w in weights),
+        sum(sum(w[1:]) for w in weights),
+        sum(activities),
+        sum(d.missing for d in described),
+        int(np.prod(grid)) if flags & _STEPS else 0,
+    )
     weight = np.zeros((bands, plan.TAPS), np.int64)
     active = np.zeros((bands, plan.ACTIVITIES), np.int32)
     chosen = []

@@ -185,8 +185,8 @@ def _references(field: _Field, k: int, places: np.ndarray) -> list[int]:
 
 
 def _least_absolute(x: np.ndarray, wanted: np.ndarray, activity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and errors of `wanted` (n,) predicted from x (n, weights): least absolute error relative to what is active around, by iterated
-    reweighting."""
+    """Weights and errors of `wanted` (n,) predicted from x (n, weights): least absolute error relative to what is active around, by
+    iterated reweighting."""
     trust = 1 / activity
     weights, error = np.zeros(x.shape[1]), wanted
     for _ in range(_ROUNDS):

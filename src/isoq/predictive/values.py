@@ -178,7 +178,8 @@ def choose(samples: np.ndarray, bound: float, even: bool = False) -> Values:
         unit = int(np.gcd.reduce(whole - low))
     if unit > 1 and not real:
         plain = Values(SPACED, low, unit)
-    if not even and number is not None and 2 < len(listed) <= _LIST and _listing_pays(listed, number, 1 if real else unit * (2 * (bound // unit) + 1)):
+    apart = 1 if real else unit * (2 * (bound // unit) + 1)
+    if not even and number is not None and 2 < len(listed) <= _LIST and _listing_pays(listed, number, apart):
         return Values(LISTED, 0, 1, listed.astype(np.int64))
     return plain
 
