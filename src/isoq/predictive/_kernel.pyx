@@ -8,7 +8,7 @@ from libc.stdlib cimport free
 import numpy as np
 
 cdef extern from "kernel.h" nogil:
-    enum: REFERENCES, TAPS, OWN_TAPS, ACTIVITIES, WEIGHT_BITS, ACTIVITY_BITS, MAX_WEIGHT, MAX_ACTIVITY
+    enum: REFERENCES, TAPS, OWN_TAPS, ACTIVITIES, WEIGHT_BITS, ACTIVITY_BITS, MAX_WEIGHT, MAX_ACTIVITY, STEP_PARTS
     ctypedef signed char int8_t
     const int8_t OWN_PLACES[10][2]
     const int8_t REFERENCE_PLACES[9][2]
@@ -37,7 +37,7 @@ cdef extern from "kernel.h" nogil:
 
 LIMITS = dict(
     references=REFERENCES, taps=TAPS, own_taps=OWN_TAPS, activities=ACTIVITIES, weight_bits=WEIGHT_BITS, activity_bits=ACTIVITY_BITS,
-    max_weight=MAX_WEIGHT, max_activity=MAX_ACTIVITY,
+    max_weight=MAX_WEIGHT, max_activity=MAX_ACTIVITY, step_parts=STEP_PARTS,
 )
 PLACES = dict(
     own=[(OWN_PLACES[k][0], OWN_PLACES[k][1]) for k in range(10)],
@@ -67,7 +67,7 @@ cdef class _Job:
         r, w, a = np.asarray(reference), np.asarray(weight), np.asarray(activity)
         if np.any(r < -1) or np.any(r >= np.arange(n)[:, None]) or np.any((r[:, :-1] < 0) & (r[:, 1:] >= 0)):
             raise ValueError("impossible references")
-        if np.any(np.abs(w) >= MAX_WEIGHT) or np.any(a < 0) or np.any(a > MAX_ACTIVITY) or np.any(np.asarray(step) < 1):
+        if np.any(np.abs(w) >= MAX_WEIGHT) or np.any(a < 0) or np.any(a > MAX_ACTIVITY) or np.any(np.asarray(step) < STEP_PARTS):
             raise ValueError("impossible weights or steps")
         if np.any(np.asarray(limits)[:, 0] > np.asarray(limits)[:, 1]):
             raise ValueError("impossible range")

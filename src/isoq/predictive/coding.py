@@ -14,10 +14,10 @@ from .values import Values
 
 _WHOLE, _LOSSY, _STEPS = 1, 2, 4  # flags
 _NOWHERE = 1 << 40  # no integer: nothing is avoided
-_LARGEST_STEP = (1 << 31) - 1
+_LARGEST_STEP = (1 << 31) - plan.PARTS
 _ROUNDS = 5
 _FINER = 16  # units of floats per step
-_ENOUGH = 0.9  # of the target, below which a block may do with a wider step
+_AIM, _ENOUGH = 0.985, 0.95  # of the target: where blocks are to be, and below which they may do with a wider step
 _HOPELESS = 1.1  # times the bytes that are to be undercut, beyond which corrections do not help
 _INT32 = np.iinfo(np.int32)
 
@@ -57,13 +57,13 @@ class Planes:
         return bool(self._avoided[k] != _NOWHERE)
 
     def encode(self, steps: np.ndarray, whole: bool = False) -> tuple[bytes, np.ndarray]:
-        """steps: (bands, block rows, block cols) -> bytes, decoded samples; what is not valid is undefined."""
+        """steps: (bands, block rows, block cols), in 1 / plan.PARTS -> bytes, decoded samples; what is not valid is undefined."""
         base = np.median(steps, (1, 2)).astype(np.int32)
         if self._plan is None:
             self._plan = plan.choose(self._planes, self._valid, self._limits, self._avoided, base)
         p = self._plan
         stream, decoded = _kernel.encode(self._planes, *_job(self._valid, self._block, p, steps))
-        lossy = bool((steps > 1).any()) or not all(mapping.exact for mapping in self._chosen)
+        lossy = bool((steps > plan.PARTS).any()) or not all(mapping.exact for mapping in self._chosen)
         varied = bool((steps != base[:, None, None]).any())
         out = Writer()
         out.pack("B", _WHOLE * whole + _LOSSY * lossy + _STEPS * varied)
@@ -99,11 +99,11 @@ def encode_bounded(
     """
     chosen = [_bounded(band[inside], float(most)) for band, inside, most in zip(samples, valid, bound, strict=True)]
     planes = Planes(samples, valid, nodata if not whole else (None,) * len(samples), chosen, block)
-    steps = np.ones(planes.grid, np.int32)
+    steps = np.full(planes.grid, plan.PARTS, np.int32)
     for k, (mapping, most) in enumerate(zip(chosen, bound.tolist(), strict=True)):
         if mapping.even and mapping.exact:
-            error = int(min(most // mapping.unit, 1 << 29))
-            steps[k] = 2 * error + (not planes.avoids(k) or error == 0)  # one less leaves a way around the value avoided
+            error = int(min(most // mapping.unit, 1 << 26))
+            steps[k] = plan.PARTS * (2 * error + (not planes.avoids(k) or error == 0))  # one less leaves a way around the value avoided
     return planes.encode(steps, whole)
 
 
@@ -122,21 +122,29 @@ def encode_for(
             return None
         chosen.append(mapping)
     planes = Planes(samples, valid, nodata, chosen, block)
-    unit = np.array([mapping.unit for mapping in chosen])
-    steps = np.sqrt(12 * mse / unit[:, None, None] ** 2 + 1).clip(1, 1 << 29).astype(np.int32)
+    wanted = mse / np.array([mapping.unit for mapping in chosen])[:, None, None] ** 2
+    aim = _AIM * wanted
+    steps = _steps_for(aim)
     for round_ in range(_ROUNDS):
         data, decoded = planes.encode(steps)
         if len(data) > most * (_HOPELESS if round_ == 0 else 1):
             return None
-        error = blocks.mean_square(blocks.difference(decoded, samples, valid), valid, block)
-        ratio = np.nan_to_num(error / mse)
+        ratio = np.nan_to_num(blocks.mean_square(blocks.difference(decoded, samples, valid), valid, block) / mse)
         above = ratio > 1
-        if not above.any() and (round_ or (ratio > _ENOUGH).mean() > 0.9):
+        wrong = above if round_ else above | (ratio < _ENOUGH)
+        if not wrong.any():
             break
-        less = np.minimum(steps - 1, steps * np.sqrt(0.99 / np.maximum(ratio, 1)))
-        more = steps * np.sqrt(0.97 / np.maximum(ratio, 0.1))
-        steps = np.where(above, less, steps if round_ else np.maximum(more, steps)).clip(1, 1 << 29).astype(np.int32)
+        aim = np.where(wrong, aim * _AIM / np.maximum(ratio, 0.25), aim)
+        steps = np.where(above, np.minimum(_steps_for(aim), steps - 1), _steps_for(aim)).clip(plan.PARTS)
     return data, decoded
+
+
+def _steps_for(mse: np.ndarray) -> np.ndarray:
+    """The steps in 1 / plan.PARTS that leave mean squared errors `mse`, in squared integers, if those are uniform."""
+    whole = np.arange(1, 257)
+    error = (whole**2 - np.where(whole % 2, 1, -2)) / 12
+    exact = np.interp(mse, error, whole)
+    return (plan.PARTS * np.where(mse < error[-1], exact, np.sqrt(12 * mse)).clip(1, 1 << 26)).astype(np.int32)
 
 
 def _bounded(samples: np.ndarray, bound: float) -> Values:
@@ -199,7 +207,7 @@ def decode(
     steps = np.broadcast_to(base[:, None, None], grid) + (change.reshape(grid) if flags & _STEPS else 0)
     if np.abs(weight).max() >= plan.MAX_WEIGHT or active.min() < 0 or active.max() > plan.MAX_ACTIVITY:
         raise DamagedFile("impossible weights of a prediction: the file is damaged")
-    if steps.min() < 1 or steps.max() > _LARGEST_STEP:
+    if steps.min() < plan.PARTS or steps.max() > _LARGEST_STEP:
         raise DamagedFile("impossible steps of a prediction: the file is damaged")
     limits = np.array([d.limits for d in described], np.int32)
     avoided = np.full(bands, _NOWHERE, np.int64)

@@ -19,7 +19,7 @@ enum {
     FRACTION = 16,           /* units of predictions and magnitudes per unit of samples */
     MAX_DISTANCE = (1 << 30) - 1, /* magnitudes beyond count as this */
     DEGREES = 144,           /* of expected magnitude, 4 per octave */
-    STEP_BITS = 20,
+    STEP_PARTS = 8,
     GAIN = 32,               /* what an occurrence counts */
     EXPECTED = 24,           /* occurrences that the first table counts as */
     OLDEST = 4096,           /* occurrences after which the past counts half */
@@ -32,6 +32,7 @@ enum {
 /* Where the weights belong: row, column. The first two are of the row itself and of an earlier sample. */
 static const int8_t OWN_PLACES[OWN_TAPS][2] = {{0, -1}, {0, -2}, {-1, 0}, {-1, -1}, {-1, 1}, {-2, 0}, {-2, 1}, {-1, 2}, {-1, -2}, {-2, -1}};
 static const int8_t REFERENCE_PLACES[9][2] = {{0, -1}, {0, 0}, {-1, 0}, {0, 1}, {1, 0}, {-1, -1}, {-1, 1}, {1, -1}, {1, 1}};
+static const int32_t TURNS[STEP_PARTS] = {0, 4, 2, 6, 1, 5, 3, 7}; /* rows whose step is rounded up, one after the other */
 static const int8_t OWN_ACTIVITIES[6][2] = {{0, -1}, {0, -2}, {-1, 0}, {-1, -1}, {-1, 1}, {-2, 0}};
 static const int8_t REFERENCE_ACTIVITIES[5][2] = {{0, 0}, {0, 1}, {1, 0}, {0, -1}, {-1, 0}};
 
@@ -42,7 +43,7 @@ typedef struct { /* of each plane */
     const int32_t *range;     /* (planes, 2): least and largest valid sample */
     const int64_t *avoided;   /* (planes,): no valid sample is decoded to this; out of reach for none */
     const uint8_t *repeats;   /* (planes,): whether repeated samples are flagged */
-    const int32_t *step;      /* (planes, grid rows, grid cols): of quantization, 1 for none */
+    const int32_t *step;      /* (planes, grid rows, grid cols): of quantization, in 1/8: 8 for none, 12 for 1 and 2 in turn */
 } Plan;
 
 typedef struct {
@@ -59,7 +60,7 @@ typedef struct {
     Histogram degree[DEGREES];
     uint16_t west[REPEAT_WEST], north[REPEAT_NORTH]; /* probability of a repetition, 1/2^16 */
     int32_t *value, *distance;                       /* planes with their pads */
-    int64_t *prediction, *activity;                  /* of a row */
+    int64_t *prediction, *activity, *step;           /* of a row */
     size_t stride, size;
     Reader reader;
     SlotList *list;
@@ -201,6 +202,15 @@ static void from_elsewhere(const Coder *c, const Plan *plan, int plane, int row,
         for (int k = 0; k < 5; k++) add_row(c, c->activity, c->distance, reference[0], row, REFERENCE_ACTIVITIES[k], a[6 + k], cols);
 }
 
+static void steps_of(const Coder *c, const Extent *e, const Plan *plan, int plane, int row) {
+    const int32_t *step = plan->step + ((size_t)plane * ((e->rows + e->block - 1) / e->block) + row / e->block) * e->grid_cols;
+    for (int j = 0; j < e->grid_cols; j++) {
+        int64_t rounded = ((int64_t)step[j] + TURNS[row % STEP_PARTS]) / STEP_PARTS;
+        int end = (j + 1) * e->block < e->cols ? (j + 1) * e->block : e->cols;
+        for (int k = j * e->block; k < end; k++) c->step[k] = rounded;
+    }
+}
+
 static inline int64_t limited(int64_t v, int64_t least, int64_t most) { return v < least ? least : v > most ? most : v; }
 
 /* The number of steps nearest to `off`. */
@@ -220,7 +230,6 @@ static inline void code_row(Coder *c, const Extent *e, const Plan *plan, int pla
     const int64_t least = plan->range[2 * plane], most = plan->range[2 * plane + 1], avoided = plan->avoided[plane];
     const int first = plan->reference[(size_t)plane * REFERENCES], repeats = plan->repeats[plane];
     const uint8_t *valid = e->valid + ((size_t)plane * e->rows + row) * e->cols;
-    const int32_t *step_of = plan->step + ((size_t)plane * ((e->rows + e->block - 1) / e->block) + row / e->block) * e->grid_cols;
     int32_t *v = at_row(c, c->value, plane, row), *d = at_row(c, c->distance, plane, row);
     const int32_t *n = v - c->stride, *nn = n - c->stride, *dn = d - c->stride, *ref = first >= 0 ? at_row(c, c->value, first, row) : 0;
     int64_t west = w[0], far_west = w[1], near = a[0], far = a[1];
@@ -229,7 +238,7 @@ static inline void code_row(Coder *c, const Extent *e, const Plan *plan, int pla
         near += a[2] + a[3] + a[4] + a[5];
     }
     for (int j = 0; j < e->cols; j++) {
-        const int64_t step = step_of[j / e->block];
+        const int64_t step = c->step[j];
         int64_t mu = (c->prediction[j] + west * v[j - 1] + far_west * v[j - 2]) >> (WEIGHT_BITS - 4);
         mu = limited(mu, FRACTION * least, FRACTION * most);
         if (least == most) {
@@ -263,7 +272,7 @@ static inline void code_row(Coder *c, const Extent *e, const Plan *plan, int pla
         }
         int64_t rounded = (mu + FRACTION / 2) >> 4, fraction = mu - FRACTION * rounded, q, x;
         int64_t expected = (c->activity[j] + near * d[j - 1] + far * d[j - 2]) >> ACTIVITY_BITS;
-        int flip = fraction < 0, degree = degree_of((uint64_t)(step == 1 ? expected : expected * ((1 << STEP_BITS) / step) >> STEP_BITS));
+        int flip = fraction < 0, degree = degree_of((uint64_t)(step == 1 ? expected : expected / step));
         if (decoding) {
             q = take_residual(c, degree);
             if (flip) q = -q;
@@ -295,7 +304,7 @@ static void continue_row(const Coder *c, int32_t *planes, int plane, int row, co
 }
 
 static void release_coder(Coder *c) {
-    if (c) free(c->value), free(c->distance), free(c->prediction), free(c->activity), free(c);
+    if (c) free(c->value), free(c->distance), free(c->prediction), free(c->activity), free(c->step), free(c);
 }
 
 static Coder *new_coder(const Extent *e) {
@@ -307,7 +316,8 @@ static Coder *new_coder(const Extent *e) {
     c->distance = (int32_t *)malloc(c->size * e->planes * 4);
     c->prediction = (int64_t *)malloc((size_t)e->cols * 8);
     c->activity = (int64_t *)malloc((size_t)e->cols * 8);
-    if (!c->value || !c->distance || !c->prediction || !c->activity) {
+    c->step = (int64_t *)malloc((size_t)e->cols * 8);
+    if (!c->value || !c->distance || !c->prediction || !c->activity || !c->step) {
         release_coder(c);
         return 0;
     }
@@ -324,6 +334,7 @@ static inline int code_planes(Coder *c, const Extent *e, const Plan *plan, int32
         for (int row = 0; row < e->rows; row++) {
             int32_t *own = samples + ((size_t)plane * e->rows + row) * e->cols;
             from_elsewhere(c, plan, plane, row, e->cols);
+            steps_of(c, e, plan, plane, row);
             code_row(c, e, plan, plane, row, own, decoding);
             if (decoding) memcpy(own, at_row(c, c->value, plane, row), (size_t)e->cols * 4);
             continue_row(c, c->value, plane, row, e);

@@ -14,6 +14,7 @@ from ._kernel import LIMITS, PLACES
 REFERENCES, TAPS, OWN = LIMITS["references"], LIMITS["taps"], LIMITS["own_taps"]
 REFERENCE_TAPS = (9, 5, 5)
 UNIT, MAX_WEIGHT = 1 << LIMITS["weight_bits"], LIMITS["max_weight"]
+PARTS = LIMITS["step_parts"]  # of a step
 ACTIVITIES, MAX_ACTIVITY = LIMITS["activities"], LIMITS["max_activity"]
 # In the order of PLACES, with a sum of about 1 << activity_bits: means of what fits the images of data/train.
 _OWN_ACTIVITY = (31, 22, 29, 14, 22, 17)
@@ -40,7 +41,7 @@ class Plan:
 
 def choose(planes: np.ndarray, valid: np.ndarray, limits: np.ndarray, avoided: np.ndarray, step: np.ndarray) -> Plan:
     """planes (planes, rows, cols) int32, all samples filled; valid: which of them are coded; limits, avoided: of the plan; step: usual step
-    of each plane."""
+    of each plane, in 1 / PARTS."""
     number, rows, cols = planes.shape
     plan = Plan(
         np.full((number, REFERENCES), -1, np.int32),
@@ -56,7 +57,7 @@ def choose(planes: np.ndarray, valid: np.ndarray, limits: np.ndarray, avoided: n
     field = _Field(planes, valid)
     for k in range(number):
         if field.tried[k].size:
-            _fit(field, k, plan, int(step[k]))
+            _fit(field, k, plan, step[k] / PARTS)
     return plan
 
 
@@ -97,7 +98,7 @@ class _Field:
         return known
 
 
-def _fit(field: _Field, k: int, plan: Plan, step: int) -> None:
+def _fit(field: _Field, k: int, plan: Plan, step: float) -> None:
     """Fill in what `plan` says of plane `k`."""
     places = field.tried[k]
     references = _references(field, k, places)
@@ -206,7 +207,7 @@ def _gram(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return pieces + a[whole:].T @ b[whole:]
 
 
-def _repeats(field: _Field, k: int, places: np.ndarray, error: float, step: int) -> bool:
+def _repeats(field: _Field, k: int, places: np.ndarray, error: float, step: float) -> bool:
     """Whether enough samples are equal to a neighbour, as in images enlarged by repetition, that flags cost less than coding them."""
     here, west, north = (field.at(k, places, by) for by in ((0, 0), (0, -1), (-1, 0)))
     bits = np.log2(max(2 * np.e * error / step, 1.0))
