@@ -12,7 +12,8 @@ from .predictive import coding
 
 _FLAT = 0.5  # share of samples that equal their left neighbour, above which a band may be a map of classes
 
-_LEAST_BITS = 0.0
+# Bits per sample of one band, or of several, below which the network was smaller in all trials on data/val.
+_LEAST_BITS, _LEAST_BITS_TOGETHER = 1.5, 0.8
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ def kept(
     return [_run(items, samples, valid, nodata, block) for items in runs], listed
 
 
-def promising(bits: float) -> bool:
-    """Whether prediction may be smaller than the network's `bits` per sample."""
-    return bits > _LEAST_BITS
+def promising(bits: float, bands: int) -> bool:
+    """Whether prediction may be smaller than the network's `bits` per sample of `bands` bands."""
+    return bits > (_LEAST_BITS if bands == 1 else _LEAST_BITS_TOGETHER)
 
 
 def smaller(
@@ -86,7 +87,8 @@ def smaller(
 def _run(items: list[tuple[int, float, bool]], samples: np.ndarray, valid: np.ndarray, nodata: tuple[float | None, ...], block: int) -> Run:
     bands, whole = slice(items[0][0], items[-1][0] + 1), items[0][2]
     inside = np.ones(samples[bands].shape, bool) if whole else valid[bands]
-    return Run(bands, *coding.encode_bounded(samples[bands], inside, nodata[bands], np.array([b for _, b, _ in items]), block, whole), whole)
+    bound = np.array([item[1] for item in items])
+    return Run(bands, *coding.encode_bounded(samples[bands], inside, nodata[bands], bound, block, whole), whole)
 
 
 def _restored(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...], band: int) -> bool:

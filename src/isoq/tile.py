@@ -89,7 +89,7 @@ def _predicted(
 ) -> list[Run] | None:
     """The runs of a tile if all its neural bands are predicted too; None if that is not smaller than what was `coded`."""
     neural = coded[1].modes[NEURAL]
-    if not neural or not predicted.promising(8 * len(coded[0]) / (samples[0].size * neural)):
+    if not neural or not predicted.promising(8 * len(coded[0]) / (samples[0].size * neural), neural):
         return None
     mse, valid = coded[1].target, classes == masks.VALID
     bunches = [g for g in _groups(len(samples), len(samples), exact, runs) if g.start not in exact]

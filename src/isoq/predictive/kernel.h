@@ -154,7 +154,7 @@ static inline int64_t take_residual(Coder *c, int degree) {
         if (read_bits(&c->reader, 1)) v = -v;
     }
     observe(h, s);
-    if (low > LONGEST || (low && (v > (1ll << LONGEST) >> low || v < -(1ll << LONGEST) >> low))) {
+    if (v > (1ll << LONGEST) >> low || v < -((1ll << LONGEST) >> low)) {
         c->reader.failed = 1;
         return 0;
     }
