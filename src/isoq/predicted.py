@@ -62,7 +62,14 @@ def kept(
             runs[-1].append(item)
         else:
             runs.append([item])
-    return [_run(items, samples, valid, nodata, block) for items in runs], listed
+    made = []
+    for items in runs:
+        run = _run(items, samples, valid, nodata, block)
+        if items[0][0] in exact and len(run.data) > samples[run.bands].nbytes:  # noise: prediction makes it larger
+            listed |= {band: lossless.pack(samples[band]) for band, _, _ in items}
+        else:
+            made.append(run)
+    return made, listed
 
 
 def promising(bits: float, bands: int) -> bool:

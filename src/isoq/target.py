@@ -44,7 +44,7 @@ class Target:
             return
         if self.kind == "lossless":
             if not np.all(self.value):
-                raise BadInput("lossless: is True, or left out")
+                raise BadInput("lossless: takes no value but True; leave it out for another target")
             object.__setattr__(self, "value", True)
             return
         try:
@@ -56,7 +56,7 @@ class Target:
         if self.kind in ("mse", "rmse", "quality", "bitrate") and min(values) <= 0:
             raise BadInput(f"--{name} {_text(values)}: must be greater than 0")
         if self.kind == "max_error" and min(values) < 0:
-            raise BadInput(f"--{name} {_text(values)}: must not be negative")
+            raise BadInput(f"--{name} {_text(values)}: must not be negative; 0 keeps every valid pixel")
         if len(values) > 1 and not self.is_error and self.kind != "max_error":
             raise BadInput(f"--{name} {_text(values)}: takes one number for all bands; give one")
         object.__setattr__(self, "value", values if len(values) > 1 else values[0])
