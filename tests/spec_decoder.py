@@ -435,7 +435,7 @@ def decode_predicted(group: Group, classes: np.ndarray, nodata: list[float | Non
         activity = take(active, 11 if references else 6)
         steps = np.array(take(change, grid[0] * grid[1]) or [0] * (grid[0] * grid[1])).reshape(grid) + s
         require(all(abs(w) < 1 << 14 for ws in weights for w in ws) and all(0 <= a <= 256 for a in activity))
-        require(8 <= steps.min() and steps.max() <= 2**31 - 8)
+        require(steps.min() >= 8 and steps.max() <= 2**31 - 8)
         listed = np.cumsum([offset, *(gap + 1 for gap in take(gaps, number - 1))])
         samples = {
             0: lambda y, o=offset, u=unit: o + u * y,
