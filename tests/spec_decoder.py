@@ -473,6 +473,7 @@ def predict(v, d, others, others_d, weights, activity, steps, block, coded, abou
     low, high, avoided, repeats = about
     rows, cols = v.a.shape
     for i, j in np.ndindex(rows, cols):
+
         def own(plane: Plane, place: tuple[int, int], i: int = i, j: int = j) -> int:
             return plane.at(i, j - 1) if i == 0 and place[0] < 0 else plane.at(i + place[0], j + place[1])
 

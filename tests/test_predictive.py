@@ -238,5 +238,3 @@ def test_window_and_tiles():
     out.seek(0)
     with isoq.open(out) as source:
         assert np.array_equal(source.read([2, 1], window=((50, 150), (60, 200))), image[[1, 0], 50:150, 60:200])
-
-

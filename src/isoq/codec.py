@@ -253,9 +253,10 @@ class Summary:
         self._blocks.append(relative[~np.isnan(relative)].astype(np.float32))
 
     def to_dict(self) -> dict:
-        """JSON: share of each mode; mse, variance and valid pixels per band, and with a bound the largest error; of the blocks (of bands coded jointly, one for all of them) their number and
-        percentiles of MSE / target, or of MSE without a target; how many lie above their target, for how many the model's best quality was
-        not enough and for how many its lowest too good, how many are patched and the bytes of that."""
+        """JSON: share of each mode; mse, variance and valid pixels per band, and with a bound the largest error; of the blocks (of bands
+        coded jointly, one for all of them) their number and percentiles of MSE / target, or of MSE without a target; how many lie above
+        their target, for how many the model's best quality was not enough and for how many its lowest too good, how many are patched and
+        the bytes of that."""
         per_block = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
         share = self._modes / max(self._modes.sum(), 1)
         result = {

@@ -35,8 +35,8 @@ def kept(
     exact: Container[int],
     block: int,
 ) -> tuple[list[Run], dict[int, bytes]]:
-    """The bands of a tile that are promised more than a mean error: those of `exact`, and with `bound` (bands,) all. Bands of a single value
-    are left out.
+    """The bands of a tile that are promised more than a mean error: those of `exact`, and with `bound` (bands,) all. Bands of a single
+    value are left out.
 
     Returns runs of predicted bands, and the data of bands that are smaller without prediction (see `lossless`).
     """
