@@ -11,15 +11,17 @@ import numpy as np
 
 from isoq import blocks, masks
 from isoq.container import SIGNATURE
+from isoq.predictive.coding import is_lossy
 from isoq.stream import Reader, Writer
-from isoq.tile import CONSTANT, DTYPES, LOSSLESS, MODES, NEURAL
+from isoq.tile import CONSTANT, DTYPES, LOSSLESS, MODES, NEURAL, PREDICTIVE
 
 _FRAME = struct.Struct("<4sI")
 
 
 @dataclass
 class Group:
-    """Some bands of a tile: how many, mode, what follows: bytes (constants, a lossless band) or numbers (normalizations)."""
+    """Some bands of a tile: how many, mode, what follows: bytes (constants, a lossless band, predicted bands) or
+    numbers (normalizations)."""
 
     together: int
     mode: int
@@ -55,7 +57,7 @@ class Tile:
             group = Group(*divmod(reader.varint(), MODES))
             if group.mode == CONSTANT:
                 group.data = reader.take(group.together * np.dtype(DTYPES[code]).itemsize)
-            elif group.mode == LOSSLESS:
+            elif group.mode in (LOSSLESS, PREDICTIVE):
                 group.data = reader.part()
             elif group.mode == NEURAL:
                 group.numbers = [reader.signed() for _ in range(2 * model_bands)]
@@ -73,7 +75,7 @@ class Tile:
         out.part(self.targets)
         for group in self.groups:
             out.varint(group.together * MODES + group.mode)
-            if group.mode == LOSSLESS:
+            if group.mode in (LOSSLESS, PREDICTIVE):
                 out.part(group.data)
             else:
                 out.data += group.data
@@ -100,7 +102,7 @@ class Tile:
         valid, at = self.valid_pixels(), 0
         lossy = np.zeros(len(valid), bool)
         for group in self.groups:
-            lossy[at : at + group.together] = group.mode == NEURAL
+            lossy[at : at + group.together] = group.mode == NEURAL or (group.mode == PREDICTIVE and is_lossy(group.data))
             at += group.together
         neural = sum(group.mode == NEURAL for group in self.groups)
         return neural * self.grid[0] * self.grid[1], int(lossy.sum()), int((valid[lossy] > 0).sum())

@@ -156,7 +156,7 @@ def _bounded(samples: np.ndarray, bound: float) -> Values:
 
 def is_lossy(data: bytes) -> bool:
     """Whether the errors of the bands coded in `data` are recorded."""
-    return bool(data[0] & _LOSSY)
+    return bool(data[:1]) and bool(data[0] & _LOSSY)
 
 
 def decode(
@@ -174,8 +174,8 @@ def decode(
     described, repeats, base = [], np.zeros(bands, np.uint8), np.zeros(bands, np.int64)
     reference = np.full((bands, plan.REFERENCES), -1, np.int32)
     for k in range(bands):
-        described.append(values.read(reader, dtype))
-        repeats[k], base[k] = reader.unpack("B")[0], reader.varint()
+        described.append(values.read(reader, dtype, rows * cols))
+        repeats[k], base[k] = reader.unpack("B")[0], min(reader.varint(), _LARGEST_STEP + 1)
         distances = [reader.varint() for _ in range(min(reader.varint(), plan.REFERENCES + 1))]
         if len(distances) > plan.REFERENCES or not all(1 <= distance <= k for distance in distances) or repeats[k] > 1:
             raise DamagedFile("a band is predicted from one that is not there: the file is damaged")

@@ -119,8 +119,8 @@ class Described:
         return Values(self.kind, self.offset if self.kind == SPACED else 0, self.unit, listed)
 
 
-def read(reader: Reader, dtype: np.dtype) -> Described:
-    """The inverse of `Values.write`. Raises DamagedFile."""
+def read(reader: Reader, dtype: np.dtype, most: int) -> Described:
+    """The inverse of `Values.write`; most: values in a list. Raises DamagedFile."""
     kind = reader.unpack("B")[0]
     offset, unit, missing = 0, 1.0, 0
     if kind == SPACED:
@@ -134,7 +134,7 @@ def read(reader: Reader, dtype: np.dtype) -> Described:
     if kind > ROUNDED:
         raise DamagedFile("samples are mapped in an unknown way: the file is damaged or made by a newer isoq")
     whole = kind == SPACED and 1 <= unit < 1 << 32 and abs(offset) < 1 << 32 and dtype.kind != "f"
-    listed = kind == LISTED and 0 <= missing < _LIST and abs(offset) < 1 << 32 and limits == (0, missing)
+    listed = kind == LISTED and 0 <= missing < min(_LIST, most) and abs(offset) < 1 << 32 and limits == (0, missing)
     bits = kind == FLOATS and dtype.kind == "f"
     rounded = kind == ROUNDED and dtype.kind == "f" and 1e-45 < unit < 1e30 and max(abs(low), abs(limits[1])) * unit < 3e38
     if not (whole or listed or bits or rounded) or not _INT32.min <= limits[0] <= limits[1] <= _INT32.max:
