@@ -47,7 +47,7 @@ class TileReport:
     patched: int = 0
     patch_bytes: int = 0
     largest: np.ndarray | None = None
-    modes: tuple[int, ...] = ()
+    modes: tuple[int, ...] = (0,) * len(MODE_NAMES)
 
 
 def encode_tile(

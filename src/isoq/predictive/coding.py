@@ -115,7 +115,7 @@ def encode_for(
     chosen: list[Values] = []
     for band, inside, target in zip(samples, valid, mse, strict=True):
         found = band[inside]
-        mapping = values.choose(found, 0, even=True) if found.size else Values(values.SPACED)
+        mapping = values.choose(found, 0, even=True)
         if samples.dtype.kind == "f" and found.size:
             mapping = values.rounded(found, np.sqrt(3 * target.min()) / _FINER)
         if mapping is None:
@@ -148,9 +148,7 @@ def _steps_for(mse: np.ndarray) -> np.ndarray:
 
 
 def _bounded(samples: np.ndarray, bound: float) -> Values:
-    if not samples.size:
-        return Values(values.FLOATS if samples.dtype.kind == "f" else values.SPACED)
-    rounded = values.rounded(samples, bound) if samples.dtype.kind == "f" and bound > 0 else None
+    rounded = values.rounded(samples, bound) if samples.dtype.kind == "f" and bound > 0 and samples.size else None
     return rounded or values.choose(samples, bound)
 
 

@@ -155,9 +155,11 @@ def rounded(samples: np.ndarray, bound: float) -> Values | None:
 
 
 def choose(samples: np.ndarray, bound: float, even: bool = False) -> Values:
-    """For the valid samples of a band (1-D, not empty) that may be off by up to `bound` (0: exact). even: integers must be as far apart as
-    the samples."""
+    """For the valid samples of a band (1-D) that may be off by up to `bound` (0: exact). even: integers must be as far apart as the
+    samples."""
     real = samples.dtype.kind == "f"
+    if not samples.size:
+        return Values(FLOATS if real else SPACED)
     whole = _whole(samples)
     low, high = int(whole.min()), int(whole.max())
     number = None
