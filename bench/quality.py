@@ -244,7 +244,7 @@ def uniform_bytes(original: Original, band: int, mse: float, places: list[Box], 
         for group in groups:
             coded = code(group, Goal(lam=lam), None)
             error = coded.decoded.astype(np.float64) - group.samples
-            squared, size = squared + float((error[group.valid] ** 2).sum()), size + len(coded.stream)
+            squared, size = squared + float((error[group.valid] ** 2).sum()), size + sum(map(len, coded.streams))
         return math.log(max(squared, 1e-9) / original.valid[band].sum()), size
 
     wanted, lam = math.log(mse), 0.7 / mse

@@ -6,10 +6,11 @@ import lzma
 import random
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from structure import Chunk, Group, Tile, chunks_of, file_of
+from structure import Chunk, Tile, chunks_of, file_of
 from tiny import Tiny
 
 from isoq.errors import DamagedFile
@@ -18,7 +19,7 @@ from isoq.limits import padded_samples
 from isoq.lossless import _FILTERS
 from isoq.qualitymap import latent_levels, map_from_residuals
 from isoq.stream import Reader, Writer, pack_integers, unpack_integers
-from isoq.tile import DTYPES, LOSSLESS, NEURAL, PREDICTIVE
+from isoq.tile import DTYPES, LOSSLESS, PREDICTIVE, SPECTRAL
 
 _INTEGERS = (
     *range(4),
@@ -108,10 +109,14 @@ def _groups(tile: Tile, model: Tiny, rng: random.Random) -> None:
     elif kind == 1:
         group.mode = rng.randrange(8)
     elif kind == 2:
-        tile.groups.insert(at, Group(group.together, group.mode, group.data, group.numbers[:]))
+        tile.groups.insert(at, replace(group, numbers=group.numbers[:]))
     elif kind == 3 and len(tile.groups) > 1:
         del tile.groups[at]
-    elif group.mode == NEURAL:
+    elif group.mode == SPECTRAL and kind == 4:
+        group.components, group.precision = _number(rng, group.components), _number(rng, group.precision)
+    elif group.mode == SPECTRAL and rng.random() < 0.5:
+        group.data = _recoded(group.data, (group.components * group.together,), rng)
+    elif group.lossy:
         place = rng.randrange(len(group.numbers))
         group.numbers[place] = rng.choice((-1, 1)) * _number(rng, abs(group.numbers[place]))
     elif group.mode == LOSSLESS:
@@ -139,7 +144,8 @@ def _latents(tile: Tile, model: Tiny, rng: random.Random) -> None:
     """Others, truly coded: a changed stream never ends as it should."""
     which = rng.randrange(len(tile.latents))
     size = tile.grid[0] * tile.grid[1]
-    own = unpack_integers(tile.side, *tile.sizes())[0][which * size : (which + 1) * size]
+    owner = [k for k, group in enumerate(g for g in tile.groups if g.lossy) for _ in range(group.components)][which]
+    own = unpack_integers(tile.side, *tile.sizes())[0][owner * size : (owner + 1) * size]
     h, w = padded_side(tile.rows) // 16, padded_side(tile.cols) // 16
     levels = latent_levels(map_from_residuals(own, tile.grid), 16 * tile.block, h, w)
     draw = np.random.default_rng(rng.getrandbits(32))

@@ -13,20 +13,26 @@ from isoq import blocks, masks
 from isoq.container import SIGNATURE
 from isoq.predictive.coding import is_lossy
 from isoq.stream import Reader, Writer
-from isoq.tile import CONSTANT, DTYPES, LOSSLESS, MODES, NEURAL, PREDICTIVE
+from isoq.tile import CONSTANT, DTYPES, LOSSLESS, MODES, NEURAL, PREDICTIVE, SPECTRAL
 
 _FRAME = struct.Struct("<4sI")
 
 
 @dataclass
 class Group:
-    """Some bands of a tile: how many, mode, what follows: bytes (constants, a lossless band, predicted bands) or
-    numbers (normalizations)."""
+    """Some bands of a tile: how many, mode, what follows: bytes (constants, a lossless band, predicted bands, coefficients of a
+    rotation) and numbers (normalizations); of a rotation also the number of components and the precision."""
 
     together: int
     mode: int
     data: bytes = b""
     numbers: list[int] = field(default_factory=list)
+    components: int = 1
+    precision: int = 0
+
+    @property
+    def lossy(self) -> bool:
+        return self.mode in (NEURAL, SPECTRAL)
 
 
 @dataclass
@@ -61,9 +67,12 @@ class Tile:
                 group.data = reader.part()
             elif group.mode == NEURAL:
                 group.numbers = [reader.signed() for _ in range(2 * model_bands)]
+            elif group.mode == SPECTRAL:
+                group.numbers = [reader.signed() for _ in range(2 * group.together)]
+                group.components, group.precision, group.data = reader.varint(), reader.varint(), reader.part()
             groups.append(group)
         side = reader.part()
-        latents = [reader.part() for group in groups if group.mode == NEURAL]
+        latents = [reader.part() for group in groups if group.lossy for _ in range(group.components)]
         return cls(code, *sizes, mask, targets, groups, side, latents, reader.unpack("I")[0], reader.part(), reader.rest())
 
     def to_bytes(self) -> bytes:
@@ -75,12 +84,15 @@ class Tile:
         out.part(self.targets)
         for group in self.groups:
             out.varint(group.together * MODES + group.mode)
-            if group.mode in (LOSSLESS, PREDICTIVE):
+            for n in group.numbers:
+                out.signed(n)
+            if group.mode == SPECTRAL:
+                out.varint(group.components)
+                out.varint(group.precision)
+            if group.mode in (LOSSLESS, SPECTRAL, PREDICTIVE):
                 out.part(group.data)
             else:
                 out.data += group.data
-            for n in group.numbers:
-                out.signed(n)
         out.part(self.side)
         for data in self.latents:
             out.part(data)
@@ -102,9 +114,9 @@ class Tile:
         valid, at = self.valid_pixels(), 0
         lossy = np.zeros(len(valid), bool)
         for group in self.groups:
-            lossy[at : at + group.together] = group.mode == NEURAL or (group.mode == PREDICTIVE and is_lossy(group.data))
+            lossy[at : at + group.together] = group.lossy or (group.mode == PREDICTIVE and is_lossy(group.data))
             at += group.together
-        neural = sum(group.mode == NEURAL for group in self.groups)
+        neural = sum(group.lossy for group in self.groups)
         return neural * self.grid[0] * self.grid[1], int(lossy.sum()), int((valid[lossy] > 0).sum())
 
     def valid_pixels(self) -> np.ndarray:

@@ -20,7 +20,7 @@ import onnxruntime
 
 TYPES = ("uint8", "uint16", "int16", "int32", "float32")
 VALID, NODATA, NAN, PLUS_INF, MINUS_INF, MASKED = range(6)
-EMPTY, CONSTANT, NEURAL, LOSSLESS, PREDICTIVE = range(5)
+EMPTY, CONSTANT, NEURAL, LOSSLESS, SPECTRAL, PREDICTIVE = range(6)
 LARGEST = 1 << 23
 
 
@@ -31,8 +31,8 @@ def require(true: bool, what: str = "damaged") -> None:
 
 @dataclass
 class Group:
-    """Bands that are coded together, and what their mode has: constants, a lossless plane, predicted planes, or normalization,
-    levels and latents."""
+    """Bands that are coded together, and what their mode has: constants, a lossless plane, predicted planes, or normalization, rotation,
+    levels and latents, the latter of one component after the other."""
 
     bands: slice
     mode: int
@@ -42,11 +42,14 @@ class Group:
     whole: bool = False
     lossy: bool = False
     normalization: list[tuple[int, int]] = field(default_factory=list)
+    precision: int = 0
+    steps: np.ndarray | None = None
+    rotation: bytes = b""
     levels: np.ndarray | None = None
     spread: np.ndarray | None = None
-    stream: bytes = b""
-    q: np.ndarray | None = None
-    z: np.ndarray | None = None
+    streams: list[bytes] = field(default_factory=list)
+    q: list[np.ndarray] = field(default_factory=list)
+    z: list[np.ndarray | None] = field(default_factory=list)
 
 
 @dataclass
@@ -192,11 +195,12 @@ def decode_tile(data: bytes, expected: tuple, nodata: list[float | None], model:
         groups.append(read_group(fields, first, shape, dtype, model))
         if groups[-1].mode == PREDICTIVE:
             decode_predicted(groups[-1], classes, nodata, dtype, block)
-    neural = [group for group in groups if group.mode == NEURAL]
+    neural = [group for group in groups if group.mode in (NEURAL, SPECTRAL)]
     grid = -(-rows // block), -(-cols // block)
     inside = [(b, i, j) for b in range(bands) for i, j in np.ndindex(grid) if (classes[area(b, i, j, block)] == VALID).any()]
     side = fields.part()
-    lossy = [band for group in groups if group.mode == NEURAL or group.lossy for band in range(group.bands.start, group.bands.stop)]
+    recorded = [group for group in groups if group.mode in (NEURAL, SPECTRAL) or group.lossy]
+    lossy = [band for group in recorded for band in range(group.bands.start, group.bands.stop)]
     inside = [at for at in inside if at[0] in lossy]
     maps, worst, below = integers(side, len(neural) * grid[0] * grid[1], len(lossy), len(inside))
     h, w = (max(64, -(-n // 16) * 16) // 16 for n in (rows, cols))
@@ -204,10 +208,15 @@ def decode_tile(data: bytes, expected: tuple, nodata: list[float | None], model:
     for group, own in zip(neural, maps.reshape(-1, *grid), strict=True):
         group.levels = levels_of(own)
         group.spread = latent_levels(group.levels, block // 16, h, w)
-        group.stream = fields.part()
-        group.q, r, group.z = model.latents(group.stream, group.spread)
-        check = zlib.crc32(group.q.astype("<i4").tobytes(), check)
-        samples[group.bands] = reconstruct(r, group, shape, dtype, model)
+        components = []
+        for _ in range(1 if group.steps is None else len(group.steps)):
+            group.streams.append(fields.part())
+            q, r, z = model.latents(group.streams[-1], group.spread)
+            group.q.append(q)
+            group.z.append(z)
+            check = zlib.crc32(q.astype("<i4").tobytes(), check)
+            components.append(r)
+        samples[group.bands] = reconstruct(components, group, shape, dtype, model)
     require(fields.unpack("I") == check, "latents differ from those of the encoder")
     for group in groups:
         if group.mode in (CONSTANT, PREDICTIVE):
@@ -280,13 +289,20 @@ def beside(value: np.generic) -> np.generic:
 def read_group(fields: Bytes, first: int, shape: tuple[int, int, int], dtype: np.dtype, model: Model) -> Group:
     """6.4"""
     number, mode = divmod(fields.varint(), 8)
-    require(0 < number <= min(shape[0] if mode == PREDICTIVE else model.bands, shape[0] - first))
+    most = 512 if mode == SPECTRAL and model.bands == 1 else shape[0] if mode == PREDICTIVE else model.bands
+    require(0 < number <= min(most, shape[0] - first))
     group = Group(slice(first, first + number), mode)
     if mode == CONSTANT:
         values = np.frombuffer(fields.take(number * dtype.itemsize), dtype.newbyteorder("<"))
         group.plane = values[:, None, None]
     elif mode == NEURAL:
         group.normalization = [(fields.signed(), fields.signed()) for _ in range(model.bands)]
+    elif mode == SPECTRAL:
+        group.normalization = [(fields.signed(), fields.signed()) for _ in range(number)]
+        components, group.precision = fields.varint(), fields.varint()
+        require(1 <= components <= number and group.precision <= 20)
+        group.rotation = fields.part()
+        group.steps = integers(group.rotation, components * number)[0].reshape(components, number)
     elif mode == LOSSLESS and number == 1:
         group.lossless = fields.part()
         group.plane = decode_lossless(group.lossless, shape[1:], dtype)
@@ -542,15 +558,17 @@ def latent_levels(levels: np.ndarray, block: int, h: int, w: int) -> np.ndarray:
     return result
 
 
-def reconstruct(r: np.ndarray, group: Group, shape: tuple[int, int, int], dtype: np.dtype, model: Model) -> np.ndarray:
+def reconstruct(latents: list[np.ndarray], group: Group, shape: tuple[int, int, int], dtype: np.dtype, model: Model) -> np.ndarray:
     """6.7"""
-    y = r / np.stack([[model.gain(level) for level in line] for line in group.spread.tolist()]).transpose(2, 0, 1)
-    x = model.synthesis(y[None])[0, : group.bands.stop - group.bands.start, : shape[1], : shape[2]]
-    result = np.empty(x.shape, dtype)
-    for k, band in enumerate(x):
+    gains = np.stack([[model.gain(level) for level in line] for line in group.spread.tolist()]).transpose(2, 0, 1)
+    x = np.concatenate([model.synthesis((r / gains)[None])[0, :, : shape[1], : shape[2]] for r in latents]).astype(np.float64)
+    if group.steps is not None:
+        x = np.einsum("cb,cij->bij", group.steps / 2.0**group.precision, x)
+    result = np.empty((group.bands.stop - group.bands.start, *shape[1:]), dtype)
+    for k in range(len(result)):
         e, n = group.normalization[k]
         scale = 2.0 ** (e / 8)
-        result[k] = limited(band.astype(np.float64) * scale + n * scale / 8, dtype)
+        result[k] = limited(x[k] * scale + n * scale / 8, dtype)
     return result
 
 

@@ -178,7 +178,7 @@ def test_tiles_and_threads_change_nothing_but_the_size():
 
 
 def test_many_bands_make_several_tiles(monkeypatch):
-    monkeypatch.setattr("isoq.codec._SAMPLES_PER_TILE", 3 * 64 * 64)
+    monkeypatch.setattr("isoq.codec.MOST_BANDS", 3)
     pixels = terrain(7, 64, 64, "uint16")
     data, summary = stream(pixels, Target("mse", 50.0))
     file = File(io.BytesIO(data))

@@ -43,9 +43,9 @@ def everywhere(places: Places, target: Target = MAIN, path: Path = LANDSAT, bloc
 
 
 def kept(path: Path, packed: Path, wanted: np.ndarray, block: int = 64) -> np.ndarray:
-    """Error over target of every block, all of them at most 1; wanted: (bands, block rows, block cols)."""
+    """Error over target of every block, mean over the bands, all of them at most 1; wanted: (bands, block rows, block cols)."""
     original, decoded = whole(path)[1].astype(np.float64), isoq.decompress(packed.read_bytes())
-    relative = blocks.mean_square(decoded - original, np.ones(original.shape, bool), block) / wanted
+    relative = joint(blocks.mean_square(decoded - original, np.ones(original.shape, bool), block) / wanted, per_band=False)
     assert relative.max() <= 1 + 1e-9
     assert main(["verify", str(packed), "--against", str(path), "--quiet"]) == 0
     return relative
@@ -251,8 +251,10 @@ def test_each_band_or_their_mean():
     assert np.array_equal(joint(relative, True), [[1, 2, np.nan]], equal_nan=True)
     pixels = terrain(2, 64, 64, "uint16")
     mse = np.full((2, 1, 1), 40.0)
-    both = [encode_tile(pixels, (None, None), Goal(mse, per_band=each), model())[0] for each in (False, True)]
-    assert both[0] == both[1]  # one band at a time: there is no mean
+    for per_band in (False, True):
+        report = encode_tile(pixels, (None, None), Goal(mse, per_band=per_band), model())[1]
+        assert (report.per_block.max() if per_band else report.per_block.mean()) <= 40
+        assert report.relative == pytest.approx(joint(report.per_block / 40, per_band)[None])
 
 
 def test_a_tile_of_one_block_keeps_its_own_target(tmp_path):

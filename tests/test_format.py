@@ -84,7 +84,7 @@ def test_isoq_decodes_golden_streams(path):
 @golden
 def test_the_page_decodes_golden_streams(path):
     file = by_the_page(path)
-    check(path, file.samples, [group.q for tile in file.tiles for group in tile.groups if group.q is not None])
+    check(path, file.samples, [q for tile in file.tiles for group in tile.groups for q in group.q])
 
 
 @golden
@@ -116,6 +116,10 @@ def test_coding_again_gives_the_same_bytes(path, monkeypatch):
             out.varint(8 * (group.bands.stop - group.bands.start) + group.mode)
             for number in (number for pair in group.normalization for number in pair):
                 out.signed(number)
+            if group.mode == spec_decoder.SPECTRAL:
+                out.varint(len(group.steps))
+                out.varint(group.precision)
+                out.part(pack_integers(group.steps))
             if group.mode == spec_decoder.CONSTANT:
                 out.data += group.plane.tobytes()
             if group.mode == spec_decoder.LOSSLESS:
@@ -126,10 +130,11 @@ def test_coding_again_gives_the_same_bytes(path, monkeypatch):
         out.part(pack_integers(np.concatenate([*maps, np.zeros(0, np.int32)]), tile.worst, tile.below))
         check = 0
         for group in neural:
-            monkeypatch.setattr(coder.entropy, "side_information", lambda y, z=group.z: z.astype(np.int32), raising=False)
-            levels = latent_levels(group.levels, tile.block, *group.q.shape[1:])
-            out.part(coder.entropy.encode(group.q.astype(np.float32), levels)[0])
-            check = zlib.crc32(group.q.astype("<i4").tobytes(), check)
+            levels = latent_levels(group.levels, tile.block, *group.q[0].shape[1:])
+            for q, z in zip(group.q, group.z, strict=True):
+                monkeypatch.setattr(coder.entropy, "side_information", lambda y, z=z: z.astype(np.int32), raising=False)
+                out.part(coder.entropy.encode(q.astype(np.float32), levels)[0])
+                check = zlib.crc32(q.astype("<i4").tobytes(), check)
         out.pack("I", check)
         patches = [residual.Patch(p.band, p.row, p.col, p.step, p.values) for p in tile.patches]
         out.part(residual.pack(patches, dtype))
@@ -161,7 +166,7 @@ def test_the_page_decodes_what_is_written_today(dtype):
     data = isoq.compress(pixels, mse=9.0, nodata=7, block=32)
     samples, file = isoq.decompress(data), spec_decoder.decode(data, model().folder)
     latents = [tile.latents for _, tile in File(io.BytesIO(data)).tiles(model())]
-    found = [[group.q for group in tile.groups] for tile in file.tiles]
+    found = [[q for group in tile.groups for q in group.q] for tile in file.tiles]
     assert all(np.array_equal(a, b) for tile, other in zip(latents, found, strict=True) for a, b in zip(tile, other, strict=True))
     assert np.abs(samples.astype(np.float64) - file.samples).max() <= (1 if samples.dtype.kind != "f" else 1e-3)
 
@@ -171,7 +176,7 @@ def test_golden_streams_have_everything():
     tiles = [tile for file in files for tile in file.tiles]
     groups = [group for tile in tiles for group in tile.groups]
     assert {file.samples.dtype.name for file in files} == set(spec_decoder.TYPES)
-    assert {group.mode for group in groups} == set(range(4))
+    assert {group.mode for group in groups} == set(range(5))
     assert {group.lossless[0] for group in groups if group.lossless} == {0, 1}
     assert {int(kind) for tile in tiles for kind in np.unique(tile.classes)} == set(range(6))
     assert {tile.mask[0] for tile in tiles if tile.mask} >= {0, 1, 5}

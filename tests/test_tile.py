@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from isoq.control import joint
 from isoq.masks import VALID, classify
 from isoq.model import Model
 from isoq.tile import ERROR_STEPS, Goal, Tile, TileReport, decode_tile, encode_tile, measure
@@ -56,8 +57,14 @@ def code(pixels: np.ndarray, aim: Goal, nodata: float | None = None, block: int 
 def test_round_trip(dtype, shape):
     pixels = terrain(*shape, dtype)
     _, report, tile = code(pixels, goal(shape[0], 30.0))
-    assert (report.per_block <= (30 if model().bands == 1 else 30 * shape[0])).all()
-    assert len(tile.latents) == (0 if shape == (1, 1, 1) else -(-shape[0] // model().bands))
+    assert (report.relative <= 1).all()
+    assert (joint(report.per_block / 30, per_band=False) <= 1).all()
+    if shape[1:] == (1, 1):
+        assert not tile.latents
+    elif model().bands == 1:
+        assert 1 <= len(tile.latents) <= shape[0]  # components
+    else:
+        assert len(tile.latents) == -(-shape[0] // model().bands)
 
 
 @modest(30)
@@ -146,7 +153,7 @@ def test_block_errors_are_near_the_target(name, closed):
     mse = pixels.var((1, 2), dtype=np.float64) / 10**3.5
     aim = goal(len(pixels), mse, closed=closed)
     _, report, _ = code(pixels, aim, 65535.0 if name == "sentinel2.tif" else None, block=32)
-    relative = report.per_block / mse[:, None, None]
+    relative = joint(report.per_block / mse[:, None, None], per_band=False)
     assert 1 / 1.6 < np.median(relative) < 1.6
     assert relative.max() < 4
     if closed and model().bands == 1:

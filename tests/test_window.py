@@ -49,7 +49,7 @@ def cube() -> tuple[bytes, np.ndarray]:
     pixels = np.concatenate([crop("landsat.tif"), crop("landsat.tif")[:, ::-1], terrain(3, 201, 233, "uint16")])
     out = io.BytesIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("isoq.codec._SAMPLES_PER_TILE", 2 * 64 * 64)
+        patch.setattr("isoq.codec.MOST_BANDS", 2)
         compress_to(out, ArraySource(pixels), Target("snr", 30), model(), Options(tile=64, single_pass=True))
     return out.getvalue(), isoq.decompress(out.getvalue())
 

@@ -9,7 +9,7 @@ import numpy as np
 from . import blocks, masks
 from .control import REFINE
 from .group import BandGroup
-from .levels import level_to_lambda
+from .levels import TRADED, level_to_lambda
 from .model import Model
 
 _LEVELS, _BLOCK, _SIDE = 14, 64, 512
@@ -36,12 +36,12 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
         refined = False
         rows, cols = group.samples.shape[1:]
         for k, level in enumerate(levels):
-            if 0.7 / lam[k] < REFINE * np.median(floor) and not refined:
+            if TRADED / lam[k] < REFINE * np.median(floor) and not refined:
                 refined = True
                 group.refine()
             grid = np.full((blocks.count(rows, _BLOCK), blocks.count(cols, _BLOCK)), level)
             near = group.quantize(grid)[2]
-            expected = group.landed(np.square(near - group.y))
+            expected = group.landed(np.square(near - group.y).sum(0))
             reached = group.normalized_error(near)
             used = (expected > 0) & (reached > 0)
             factors[k].append(np.log2(reached[used] / expected[used]))

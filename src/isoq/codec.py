@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,16 +18,17 @@ from .description import Description
 from .embedded import pack
 from .errors import BadInput
 from .files import provenance
-from .limits import padded_samples
+from .limits import LARGEST_TILE, padded_samples
 from .masks import Pixels
 from .model import STRIDE, Model
 from .parallel import ordered
 from .rate import RateSearch, code_at_rate
+from .spectral import MOST_BANDS
 from .target import BandStatistics, Target
 from .tile import MODE_NAMES, TileReport, encode_tile
 
-_SAMPLES_PER_TILE = 1 << 21  # bands beyond this go into a tile of their own, so that several cores find work
-_PREDICTED_PER_TILE = 1 << 22  # the same where bands are predicted from each other
+_SAMPLES_PER_TILE = 1 << 24  # where the tile's side is ours to choose: the encoder takes about 50 bytes for each
+_SIDES = 256, 1024  # then
 _SEARCH_TILES = 12
 _PERCENTILES = (5, 50, 95)
 Progress = Callable[[int], None]  # called with the number of samples done
@@ -61,12 +63,13 @@ class ArraySource:
 
 @dataclass(frozen=True)
 class Options:
-    """How to code: pixels per block side, tile side, predictor of the quality ('isoq' or 'paper'), one pass or a closed loop,
+    """How to code: pixels per block side, tile side (None: 1024, less for many bands), predictor of the quality ('isoq' or 'paper'), one
+    pass or a closed loop,
     the promise for each band or for the mean of those coded jointly, threads, bands (from 0) that are kept losslessly, whether the file
     brings along what its decoder needs of the model."""
 
     block: int = 64
-    tile: int = 1024
+    tile: int | None = None
     predictor: str = "isoq"
     single_pass: bool = False
     per_band: bool = False
@@ -77,7 +80,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.block < STRIDE or self.block % STRIDE:
             raise BadInput(f"--block {self.block}: must be a multiple of {STRIDE}")
-        if self.tile < self.block or self.tile % self.block:
+        if self.tile is not None and (self.tile < self.block or self.tile % self.block):
             raise BadInput(f"--tile {self.tile}: must be a multiple of the block ({self.block})")
         if self.predictor not in ("isoq", "paper"):
             raise BadInput(f"--predictor {self.predictor}: must be isoq or paper")
@@ -93,11 +96,22 @@ class Options:
         return replace(self, exact=tuple(range(bands))) if target.kind == "lossless" else self
 
 
-def _depth(description: Description, options: Options, model: Model, target: Target | None) -> int:
-    if target is not None and target.is_bound:
-        return max(1, _PREDICTED_PER_TILE // (min(description.rows, options.tile) * min(description.cols, options.tile)))
-    together = padded_samples(model.bands, min(description.rows, options.tile), min(description.cols, options.tile))
-    return max(1, _SAMPLES_PER_TILE // together) * model.bands
+def _side(bands: int, options: Options) -> int:
+    """Of the largest tile, in pixels: what was asked for, or what keeps memory at bay."""
+    if options.tile is not None:
+        return options.tile
+    least, most = _SIDES
+    side = min(most, max(least, math.isqrt(_SAMPLES_PER_TILE // min(bands, MOST_BANDS))))
+    return max(options.block, side // options.block * options.block)
+
+
+def _depth(d: Description, side: int, model: Model) -> int:
+    """Bands per tile: all that are coded together, as far as a tile may hold them."""
+    most = LARGEST_TILE // padded_samples(model.bands, min(d.rows, side), min(d.cols, side))
+    if model.bands > 1:
+        return max(1, min(most, -(-d.bands // model.bands))) * model.bands
+    parts = -(-d.bands // max(1, min(most, MOST_BANDS)))
+    return -(-d.bands // parts)
 
 
 def _statistics(source: Readable, parts: list[Box]) -> BandStatistics:
@@ -131,63 +145,116 @@ def compress_to(
     quality it gets the lambda (1,), NaN where there is none, and returns lambdas (1, block rows, block cols). For a bitrate that is missed
     by more than 1 %, the summary returned says why (`rate_missed`).
     """
-    d = source.description
-    options = options.meeting(target, d.bands)
-    depth, parts = tiling(d, options, model, target)
+    planned = plan(source, target, model, options, field is not None)
+    d, parts = planned.description, planned.parts
     if len(parts) == 1 and options.threads > 1:
         model = model.with_threads(options.threads)
-    mse = target_mse(source, parts, target) if target.is_error else None
-    bound = target.bound_per_band(d.bands, d.metadata.get("scales")) if target.is_bound else None
-    header = file_header(d, origin(source), target, model, options, depth, field is not None)
     start, embedded = stream.tell(), pack(model) if options.embed_model else b""
 
-    def goal_of(box: Box) -> Goal:
-        if bound is not None:
-            return Goal(bound=bound[box.band : box.band + box.bands])
-        if mse is None:
-            lam = np.array([np.nan if target.value is None else target.value])
-            return Goal(lam=lam if field is None else field(box, lam)[0])
-        asked = mse[box.band : box.band + box.bands]
-        per_block = asked[:, None, None] if field is None else field(box, asked)
-        return Goal(per_block, None, options.predictor, not options.single_pass, options.per_band, field is not None)
-
-    def work(item: tuple[Box, Pixels, Goal]) -> tuple[Box, bytes, TileReport, BandStatistics]:
-        box, pixels, goal = item
-        data, report = encode_tile(pixels.samples, pixels.nodata, goal, model, options.block, options.exact_in(box), pixels.mask)
-        return box, data, report, BandStatistics.of(pixels.samples, pixels.valid)
-
-    def write(goal_of: Callable[[Box], Goal]) -> tuple[dict, int, int]:
+    def write(lam: float | None = None) -> tuple[dict, int, int]:
         """The summary, bytes of the tiles and bytes beside them."""
         if stream.tell() > start:  # not the first time
             progress(-d.bands * d.rows * d.cols)
             stream.seek(start)
             stream.truncate()
-        writer, size = ContainerWriter(stream, header, d.metadata, len(parts), embedded), 0
-        summary = Summary(d.bands, mse if field is None else None)
-        for box, data, report, found in ordered(work, ((box, read_pixels(source, box), goal_of(box)) for box in parts), options.threads):
-            writer.tile(data)
-            size += len(data)
-            summary.add(report, found, slice(box.band, box.band + box.bands))
-            progress(box.bands * box.rows * box.cols)
-        result = summary.to_dict()
-        writer.finish(result)
+        size = 0
+
+        def counted() -> Iterator[Coded]:
+            nonlocal size
+            for coded in code(source, planned, parts, model, options, field, lam):
+                size += len(coded.data)
+                yield coded
+                progress(coded.box.bands * coded.box.rows * coded.box.cols)
+
+        result = assemble(stream, planned, counted(), embedded)
         return result, size, stream.tell() - start - size
 
     if target.kind != "bitrate":
-        return write(goal_of)[0]
+        return write()[0]
     pieces = [(pixels, options.exact_in(box)) for box, pixels in sample_tiles(source, parts, _SEARCH_TILES)]
     search = RateSearch(pieces, model, options.block, options.threads)
-    rate, beside = float(np.array(target.value)), overhead(header, d.metadata, len(parts), {}, embedded)
-    return code_at_rate(rate, d.bands * d.rows * d.cols, beside, search, lambda lam: write(lambda box: Goal(lam=lam)))
+    rate, beside = float(np.array(target.value)), overhead(planned.header, d.metadata, len(parts), {}, embedded)
+    return code_at_rate(rate, d.bands * d.rows * d.cols, beside, search, write)
 
 
-def tiling(d: Description, options: Options, model: Model, target: Target | None = None) -> tuple[int, list[Box]]:
-    """Bands per tile, and the tiles in file order; target: an error, if it is not told. Raises BadInput."""
-    depth = _depth(d, options, model, target)
+@dataclass(frozen=True)
+class Plan:
+    """What is settled before the first tile is coded: image, target, header of the file, tiles in file order, and per band (bands,) the
+    mean error that is asked of it in squared digital numbers, or the largest in digital numbers; None where the target is none. It is all
+    that coding tiles elsewhere needs."""
+
+    description: Description
+    target: Target
+    header: dict
+    parts: list[Box]
+    mse: np.ndarray | None
+    bound: np.ndarray | None = None
+
+
+class Coded(NamedTuple):
+    """A tile of the file: its place, its bytes, what was measured."""
+
+    box: Box
+    data: bytes
+    report: TileReport
+    statistics: BandStatistics
+
+
+def plan(source: Readable, target: Target, model: Model, options: Options, varied: bool = False) -> Plan:
+    """Reads the whole image if the target depends on it, and its file for the digest. varied: there is a `field`. Raises BadInput."""
+    d = source.description
+    depth, parts = tiling(d, options, model)
+    mse = target_mse(source, parts, target) if target.is_error else None
+    bound = target.bound_per_band(d.bands, d.metadata.get("scales")) if target.is_bound else None
+    return Plan(d, target, file_header(d, origin(source), target, model, options, depth, varied), parts, mse, bound)
+
+
+def code(
+    source: Readable, plan: Plan, parts: list[Box], model: Model, options: Options, field: Field | None = None, lam: float | None = None
+) -> Iterator[Coded]:
+    """Some tiles of a plan, in their order. lam: lambda per squared digital number instead of the target. Raises BadInput."""
+
+    options = options.meeting(plan.target, plan.description.bands)
+
+    def goal_of(box: Box) -> Goal:
+        if plan.bound is not None:
+            return Goal(bound=plan.bound[box.band : box.band + box.bands])
+        if plan.mse is None:
+            asked = np.array([lam if lam is not None else np.nan if plan.target.value is None else plan.target.value])
+            return Goal(lam=asked if field is None else field(box, asked)[0])
+        mse = plan.mse[box.band : box.band + box.bands]
+        per_block = mse[:, None, None] if field is None else field(box, mse)
+        return Goal(per_block, None, options.predictor, not options.single_pass, options.per_band, field is not None)
+
+    def work(item: tuple[Box, Pixels, Goal]) -> Coded:
+        box, pixels, goal = item
+        data, report = encode_tile(pixels.samples, pixels.nodata, goal, model, options.block, options.exact_in(box), pixels.mask)
+        return Coded(box, data, report, BandStatistics.of(pixels.samples, pixels.valid))
+
+    return ordered(work, ((box, read_pixels(source, box), goal_of(box)) for box in parts), options.threads)
+
+
+def assemble(stream: BinaryIO, plan: Plan, tiles: Iterable[Coded], embedded: bytes = b"") -> dict:
+    """Write the file of a plan from all its tiles in order, to a seekable binary stream, and return its summary. embedded: of `pack`."""
+    d = plan.description
+    writer = ContainerWriter(stream, plan.header, d.metadata, len(plan.parts), embedded)
+    summary = Summary(d.bands, None if plan.header["target"].get("varied") else plan.mse)
+    for coded in tiles:
+        writer.tile(coded.data)
+        summary.add(coded.report, coded.statistics, slice(coded.box.band, coded.box.band + coded.box.bands))
+    result = summary.to_dict()
+    writer.finish(result)
+    return result
+
+
+def tiling(d: Description, options: Options, model: Model) -> tuple[int, list[Box]]:
+    """Bands per tile, and the tiles in file order. Raises BadInput."""
+    side = _side(d.bands, options)
+    depth = _depth(d, side, model)
     try:
-        return depth, boxes(d.bands, d.rows, d.cols, options.tile, options.block, depth)
+        return depth, boxes(d.bands, d.rows, d.cols, side, options.block, depth)
     except ValueError as error:
-        raise BadInput(f"--tile {options.tile}: {error}; give a smaller one") from error
+        raise BadInput(f"--tile {side}: {error}; give a smaller one") from error
 
 
 def target_mse(source: Readable, parts: list[Box], target: Target) -> np.ndarray:
@@ -210,10 +277,11 @@ def origin(source: Readable) -> dict:
 
 def file_header(d: Description, origin: dict, target: Target, model: Model, options: Options, depth: int, varied: bool) -> dict:
     """The file's header, JSON. varied: the target differs between blocks."""
+    options = options.meeting(target, d.bands)
     return {
         "image": {k: v for k, v in d.to_dict().items() if k != "metadata"},
         **origin,
-        "tile": options.tile,
+        "tile": _side(d.bands, options),
         "depth": depth,
         "block": options.block,
         "model": [model.name, model.identity],

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import blocks, quality
 from .group import BandGroup
-from .levels import PER_OCTAVE, lambda_to_level
+from .levels import PER_OCTAVE, TRADED, lambda_to_level
 
 CORRECTIONS = 3
 # Below this many times the error of the unquantized autoencoder, that error is worth removing: it costs rate long before it is the target.
@@ -34,13 +34,17 @@ class Goal:
     varied: bool = False
     bound: np.ndarray | None = None
 
+    def allowed(self, shape: tuple[int, int, int]) -> np.ndarray:
+        """Mean squared error per band and block (bands, block rows, block cols = shape) that about results, in squared digital numbers."""
+        return np.broadcast_to(TRADED / np.asarray(self.lam) if self.mse is None else self.mse, shape)
+
 
 @dataclass
 class Coded:
-    """A coded group: levels per block, stream, quantized latents (M, h, w), decoded samples (bands, rows, cols)."""
+    """A coded group: levels per block, n streams, quantized latents (n, M, h, w), decoded samples (bands, rows, cols)."""
 
     levels: np.ndarray
-    stream: bytes
+    streams: list[bytes]
     latents: np.ndarray
     decoded: np.ndarray
 

@@ -36,18 +36,18 @@ class Estimate:
 def estimate(source: Readable, targets: list[Target], model: Model, options: Options) -> list[Estimate]:
     """Code at most 8 tiles, evenly spread, in one pass for each of `targets` (all but bitrates). Raises BadInput."""
     d = source.description
-    if len(tiling(d, options, model)[1]) == 1 and options.threads > 1:
+    depth, parts = tiling(d, options, model)
+    if len(parts) == 1 and options.threads > 1:
         model = model.with_threads(options.threads)
-    samples, whence, results = d.bands * d.rows * d.cols, origin(source), []
+    sample, samples = sample_tiles(source, parts, _TILES), d.bands * d.rows * d.cols
+    share = sum(pixels.samples.size for _, pixels in sample) / samples
+    whence, results = origin(source), []
     for target in targets:
-        options = options.meeting(target, d.bands)
-        depth, parts = tiling(d, options, model, target)
-        sample = sample_tiles(source, parts, _TILES)
-        share = sum(pixels.samples.size for _, pixels in sample) / samples
+        how = options.meeting(target, d.bands)
         bound = target.bound_per_band(d.bands, d.metadata.get("scales")) if target.is_bound else None
         mse = target_mse(source, parts, target) if target.is_error else None
         size, summary = 0, Summary(d.bands, mse)
-        for bands, length, report, found in ordered(partial(_coded, target, mse, bound, model, options), sample, options.threads):
+        for bands, length, report, found in ordered(partial(_coded, target, mse, bound, model, how), sample, options.threads):
             size += length
             summary.add(report, found, bands)
         result = summary.to_dict()

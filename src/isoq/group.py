@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from . import blocks, masks, quality
+from . import blocks, masks, quality, spectral
 from .entropy.quantize import TRADE, deadzone_squares
 from .errors import DamagedFile, WrongModel
 from .footprint import PixelError
@@ -13,6 +15,7 @@ from .normalize import Affine, robust
 from .qualitymap import latent_levels
 
 _SCALE_STEPS, _OFFSET_STEPS = 8, 8
+_LARGEST_ERROR = 0.02  # squared normalized units that leave all blocks room for coarser quality
 
 
 def padded_side(n: int) -> int:
@@ -45,25 +48,35 @@ def to_type(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 class BandGroup:
-    """The bands that the network takes at once, in the encoder.
+    """The bands that are coded together, in the encoder: as many as the network takes at once, or any number that a spectral transform
+    turns into components for a network of one band.
 
-    samples and valid: (bands, rows, cols); x: (1, bands, h, w) normalized and padded; y: latents (M, h / 16, w / 16), gains not
-    applied; block: pixels per side; pixels: valid ones per band and block. All errors are mean squares per valid pixel, in squared
-    normalized units.
+    samples and valid: (bands, rows, cols); rotation: the spectral transform, if there is one; x: (n, bands of the network, h, w) normalized
+    and padded, n > 1 for components; y: latents (n, M, h / 16, w / 16), gains not applied; block: pixels per side; pixels: valid ones per
+    band and block. All errors are mean squares per valid pixel, in squared normalized units, means over the bands.
     """
 
-    def __init__(self, samples: np.ndarray, valid: np.ndarray, model: Model, block: int):
-        self.model, self.samples, self.valid, self.block = model, samples, valid, block
-        self.codes = [normalization_code(s[v]) if v.any() else (0, 0) for s, v in zip(samples, valid, strict=True)]
+    def __init__(self, samples: np.ndarray, valid: np.ndarray, model: Model, block: int, allowed: np.ndarray | None = None):
+        """allowed: (bands, block rows, block cols) mean squared error in squared digital numbers, to weigh the bands of a spectral
+        transform; None for as many bands as the network takes."""
+        self.model, self.samples, self.valid, self.block, self.rotation = model, samples, valid, block, None
+        own = [normalization_code(s[v]) if v.any() else (0, 0) for s, v in zip(samples, valid, strict=True)]
+        self.codes = own if allowed is None else _weighted(own, allowed)
         self.affine = [affine_of(*code) for code in self.codes]
-        rows, cols = samples.shape[1:]
-        pad = ((0, padded_side(rows) - rows), (0, padded_side(cols) - cols))
-        planes = [masks.fill(a.forward(np.where(v, s, 0)), v) for a, s, v in zip(self.affine, samples, valid, strict=True)]
-        self.x = np.stack([np.pad(p, pad, mode="edge") for p in planes])[None]
-        self.y = model.analysis(self.x)[0]
         there = valid.any(0)
         self.pixels, self._any_pixels = blocks.sums(valid, block), blocks.sums(there, block)
-        self._pixel_error = PixelError(model.footprints, there, *self.y.shape[1:])
+        planes = np.stack([masks.fill(a.forward(np.where(v, s, 0)), v) for a, s, v in zip(self.affine, samples, valid, strict=True)])
+        if allowed is None:
+            x, self._share, self._dropped = planes[None], 1.0, 0.0
+        else:
+            error = (allowed / self.units()[:, None, None]).mean(0)
+            self.rotation, self._dropped = spectral.fit(planes, there, np.where(self._any_pixels > 0, error, np.nan), block)
+            x, self._share = self.rotation.forward(planes)[:, None], 1 / len(samples)
+        rows, cols = samples.shape[1:]
+        pad = ((0, padded_side(rows) - rows), (0, padded_side(cols) - cols))
+        self.x = np.pad(x, ((0, 0), (0, 0), *pad), mode="edge")
+        self.y = np.concatenate([model.analysis(one[None]) for one in self.x])
+        self._pixel_error = PixelError(model.footprints, there, *self.y.shape[2:])
 
     def units(self) -> np.ndarray:
         """Squared digital numbers per squared normalized unit, per band."""
@@ -71,58 +84,82 @@ class BandGroup:
 
     def refine(self) -> None:
         """One step of iterative inversion: analysis of what the synthesis of the unquantized latents misses (near the highest quality)."""
-        self.y = self.y + self.model.analysis(self.x - self.model.synthesis(self.y[None]))[0]
+        for x, y in zip(self.x, self.y, strict=True):
+            y += self.model.analysis((x - self.model.synthesis(y[None])[0])[None])[0]
 
     def floor(self) -> np.ndarray:
-        """Error of the unquantized autoencoder per block, mean over the bands, normalized."""
+        """Error of the unquantized autoencoder per block."""
         return self.normalized_error(self.y)
 
     def normalized_error(self, y: np.ndarray) -> np.ndarray:
-        """Error that synthesis of `y` (M, h, w) leaves, per block, mean over the bands; before rounding, all pixels counted."""
+        """Error that synthesis of `y` (n, M, h, w) leaves, per block; before rounding, all pixels counted."""
         rows, cols = self.samples.shape[1:]
-        error = (self.model.synthesis(y[None]) - self.x)[0, :, :rows, :cols]
-        return blocks.mean_square(error, np.ones(error.shape, bool), self.block).mean(0)
+        total = 0
+        for x, one in zip(self.x, y, strict=True):
+            error = (self.model.synthesis(one[None])[0] - x)[:, :rows, :cols]
+            total = total + blocks.mean_square(error, np.ones(error.shape, bool), self.block).mean(0)
+        return total * self._share + self._dropped
 
     def plain_error(self, levels: np.ndarray) -> np.ndarray:
         """Expected error of the pixels if the latents were plainly quantized at `levels`; both per block."""
-        return self._expected(deadzone_squares(self.y, self.model.gains(self._spread(levels))), levels)
+        gains = self.model.gains(self._spread(levels))
+        return self._expected(sum(deadzone_squares(y, gains) for y in self.y), levels)
 
     def coded_error(self, levels: np.ndarray) -> np.ndarray:
         """Expected error of the pixels after coding at `levels`; both per block."""
         spread = self._spread(levels)
-        gains = self.model.gains(spread)
-        error = self.model.entropy.quantize(self.y * gains, spread, TRADE)
-        error /= gains
-        error -= self.y
-        return self._expected(np.square(error, out=error), levels)
+        gains, total = self.model.gains(spread), 0
+        for y in self.y:
+            error = self.model.entropy.quantize(y * gains, spread, TRADE)
+            error /= gains
+            error -= y
+            total = total + np.square(error, out=error)
+        return self._expected(total, levels)
 
     def landed(self, squares: np.ndarray) -> np.ndarray:
-        """Squared errors of the latents (M, h, w) -> error of the pixels per block that the footprints make of them."""
-        return PixelError.per_block(self._pixel_error(squares), self._any_pixels, self.block)
+        """Squared errors of the latents (M, h, w), summed over components -> error of the pixels per block that the footprints make of
+        them."""
+        return self._share * PixelError.per_block(self._pixel_error(squares), self._any_pixels, self.block)
 
-    def quantize(self, levels: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
-        """Levels per block -> stream, quantized latents and dequantized latents (both (M, h, w), the latter without gains)."""
+    def quantize(self, levels: np.ndarray) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+        """Levels per block -> n streams, quantized latents and dequantized latents (both (n, M, h, w), the latter without gains)."""
         spread = self._spread(levels)
         gains = self.model.gains(spread)
-        data, q, near = self.model.entropy.encode(self.y * gains, spread, TRADE)
-        return data, q, np.divide(near, gains, out=near)
+        coded = [self.model.entropy.encode(y * gains, spread, TRADE) for y in self.y]
+        streams, q, near = zip(*coded, strict=True)
+        return list(streams), np.stack(q), np.stack([np.divide(r, gains, out=r) for r in near])
 
-    def encode(self, levels: np.ndarray) -> tuple[bytes, np.ndarray, np.ndarray]:
-        """Levels per block -> stream, quantized latents (M, h, w), decoded samples (bands, rows, cols)."""
+    def encode(self, levels: np.ndarray) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+        """Levels per block -> n streams, quantized latents (n, M, h, w), decoded samples (bands, rows, cols)."""
         data, q, y = self.quantize(levels)
-        return data, q, reconstruct(y, self.affine, self.samples.shape, self.samples.dtype, self.model)
+        return data, q, reconstruct(y, self.affine, self.rotation, self.samples.shape[1:], self.samples.dtype, self.model)
 
     def _expected(self, squares: np.ndarray, levels: np.ndarray) -> np.ndarray:
-        return quality.calibrated(self.landed(squares), levels, self.model)
+        return quality.calibrated(self.landed(squares), levels, self.model) + self._dropped
 
     def _spread(self, levels: np.ndarray) -> np.ndarray:
-        return latent_levels(levels, self.block, *self.y.shape[1:])
+        return latent_levels(levels, self.block, *self.y.shape[2:])
 
 
-def reconstruct(y: np.ndarray, affine: list[Affine], shape: tuple[int, ...], dtype: np.dtype, model: Model) -> np.ndarray:
-    """Dequantized latents (M, h, w) -> samples of `shape` (bands, rows, cols) and `dtype`: the decoder's last steps, which the encoder
-    shares."""
-    x = model.synthesis(y[None].astype(np.float32, copy=False))
-    if x.shape != (1, model.bands, STRIDE * y.shape[1], STRIDE * y.shape[2]):
-        raise WrongModel(f"the synthesis of model {model.name} makes {x.shape} of {y.shape}; get another copy of its folder")
-    return np.stack([to_type(a.inverse(band), dtype) for a, band in zip(affine, x[0, :, : shape[1], : shape[2]], strict=True)])
+def _weighted(codes: list[tuple[int, int]], allowed: np.ndarray) -> list[tuple[int, int]]:
+    """Normalizations (codes) of single bands -> such with scales in proportion to the root of the allowed error, so that an error weighs
+    the same in all of them, and of about the same size on average, unless the allowed error is then too large for the range of levels."""
+    own = [affine_of(*code) for code in codes]
+    weight = np.exp2(np.log2(allowed).mean((1, 2)) / 2)
+    common = np.sqrt(max(np.mean([(a.scale / w) ** 2 for a, w in zip(own, weight, strict=True)]), 1 / _LARGEST_ERROR))
+    exponents = np.rint(_SCALE_STEPS * np.log2(common * weight)).astype(int)
+    return [(int(e), round(a.offset * _OFFSET_STEPS / float(np.exp2(e / _SCALE_STEPS)))) for e, a in zip(exponents, own, strict=True)]
+
+
+def reconstruct(
+    y: Iterable[np.ndarray], affine: list[Affine], rotation: spectral.Rotation | None, side: tuple[int, int], dtype: np.dtype, model: Model
+) -> np.ndarray:
+    """Dequantized latents, n times (M, h, w) -> samples (bands, *side) of `dtype`: the decoder's last steps, which the encoder shares."""
+    planes = []
+    for one in y:
+        x = model.synthesis(one[None].astype(np.float32, copy=False))
+        if x.shape != (1, model.bands, STRIDE * one.shape[1], STRIDE * one.shape[2]):
+            raise WrongModel(f"the synthesis of model {model.name} makes {x.shape} of {one.shape}; get another copy of its folder")
+        planes.append(x[0, :, : side[0], : side[1]])
+    x = np.concatenate(planes) if rotation is None else rotation.inverse(np.concatenate(planes))
+    return np.stack([to_type(a.inverse(band), dtype) for a, band in zip(affine, x, strict=True)])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import blocks, lossless, masks, predicted, residual
+from . import blocks, lossless, masks, predicted, residual, spectral
 from .control import LEAST, Goal, code, joint, ratio
 from .errors import DamagedFile
 from .group import BandGroup, affine_of, padded_side, reconstruct
@@ -21,8 +21,8 @@ from .qualitymap import latent_levels, map_from_residuals, map_residuals
 from .stream import Reader, Writer, pack_integers, unpack_integers
 
 DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
-EMPTY, CONSTANT, NEURAL, LOSSLESS, PREDICTIVE = range(5)
-MODE_NAMES = ("empty", "constant", "neural", "lossless", "predictive")
+EMPTY, CONSTANT, NEURAL, LOSSLESS, SPECTRAL, PREDICTIVE = range(6)
+MODE_NAMES = ("empty", "constant", "neural", "lossless", "spectral", "predictive")
 MODES = 8  # room for as many
 ERROR_STEPS = 64  # recorded block errors: steps per octave
 _NO_ERROR = -400 * ERROR_STEPS  # stands for none at all; squared errors of float32 lie between 2^-298 and 2^256
@@ -70,7 +70,7 @@ def encode_tile(
     runs, listed = predicted.kept(samples, classes, nodata, goal.bound, exact, block)
     coded = _encode(samples, classes, nodata, goal, model, block, exact, runs, listed)
     if goal.mse is not None and goal.closed:
-        other = _predicted(coded, samples, classes, nodata, goal, block, exact, runs)
+        other = _predicted(coded, samples, classes, nodata, model, block, exact, runs, listed)
         if other:
             again = _encode(samples, classes, nodata, goal, model, block, exact, other, listed)
             coded = min(coded, again, key=lambda made: len(made[0]))
@@ -82,18 +82,22 @@ def _predicted(
     samples: np.ndarray,
     classes: np.ndarray,
     nodata: tuple[float | None, ...],
-    goal: Goal,
+    model: Model,
     block: int,
     exact: Container[int],
     runs: list[Run],
+    listed: dict[int, bytes],
 ) -> list[Run] | None:
-    """The runs of a tile if all its neural bands are predicted too; None if that is not smaller than what was `coded`."""
-    neural = coded[1].modes[NEURAL]
-    if not neural or not predicted.promising(8 * len(coded[0]) / (samples[0].size * neural), neural):
+    """The runs of a tile if what the network takes is predicted too; None if that is not smaller than what was `coded`."""
+    valid, bunches = classes == masks.VALID, list[slice]()
+    for bunch, mode in _entries(samples, valid, model.bands, exact, runs, listed):
+        if mode in (NEURAL, SPECTRAL):
+            before = bunches.pop() if bunches and bunches[-1].stop == bunch.start else bunch
+            bunches.append(slice(before.start, bunch.stop))
+    bands, size = sum(bunch.stop - bunch.start for bunch in bunches), len(coded[0])
+    if not bands or not predicted.promising(8 * size / (samples[0].size * bands), bands):
         return None
-    mse, valid = coded[1].target, classes == masks.VALID
-    bunches = [g for g in _groups(len(samples), len(samples), exact, runs) if g.start not in exact]
-    more = predicted.smaller(samples, valid, nodata, mse, bunches, block, len(coded[0]) - sum(len(run.data) for run in runs))
+    more = predicted.smaller(samples, valid, nodata, coded[1].target, bunches, block, size - sum(len(run.data) for run in runs))
     return None if more is None else [*runs, *more]
 
 
@@ -116,16 +120,16 @@ def _encode(
     for n in (bands, rows, cols, block // STRIDE):
         out.varint(n)
     out.part(masks.pack(classes))
-    mse, targets = _targets(goal, (bands, blocks.count(rows, block), blocks.count(cols, block)))
+    grid = blocks.count(rows, block), blocks.count(cols, block)
+    mse, targets = _targets(goal, (bands, *grid))
     out.part(targets)
     decoded = np.zeros_like(samples)
     sides, streams, headers, check, beyond, calm = [], [], Writer(), 0, 0, 0
     lossy, modes = np.zeros(bands, bool), [0] * len(MODE_NAMES)
-    groups, predictions = _groups(bands, model.bands, exact, runs), {run.bands.start: run for run in runs}
-    for bunch in groups:
+    entries, predictions = _entries(samples, valid, model.bands, exact, runs, listed), {run.bands.start: run for run in runs}
+    groups = [bunch for bunch, _ in entries]
+    for bunch, mode in entries:
         size = bunch.stop - bunch.start
-        mode, constant = _mode(samples[bunch], valid[bunch])
-        mode = PREDICTIVE if bunch.start in predictions else LOSSLESS if bunch.start in listed else mode
         headers.varint(mode + MODES * size)
         modes[mode] += size
         if mode == LOSSLESS:
@@ -136,13 +140,16 @@ def _encode(
             decoded[bunch] = predictions[bunch.start].decoded
             lossy[bunch] = coding.is_lossy(predictions[bunch.start].data)
         if mode == CONSTANT:
+            constant = _firsts(samples[bunch], valid[bunch])
             headers.data += constant.astype(constant.dtype.newbyteorder("<")).tobytes()
             decoded[bunch] = constant[:, None, None]
-        if mode != NEURAL:
+        if mode not in (NEURAL, SPECTRAL):
             continue
         lossy[bunch] = True
-        index = np.minimum(np.arange(bunch.start, bunch.start + model.bands), bunch.stop - 1)
-        group = BandGroup(samples[index], valid[index], model, block)
+        joint_bands = model.bands if mode == NEURAL else size
+        index = np.minimum(np.arange(bunch.start, bunch.start + joint_bands), bunch.stop - 1)
+        allowed = goal.allowed((bands, *grid))[index] if mode == SPECTRAL else None
+        group = BandGroup(samples[index], valid[index], model, block, allowed)
         coded = code(group, goal, None if mse is None else mse[index])
         check = zlib.crc32(coded.latents.astype("<i4", copy=False), check)
         decoded[bunch] = coded.decoded[:size]
@@ -153,8 +160,10 @@ def _encode(
         for numbers in group.codes:
             headers.signed(numbers[0])
             headers.signed(numbers[1])
+        if group.rotation:
+            group.rotation.pack(headers)
         sides.append(map_residuals(coded.levels).ravel())
-        streams.append(coded.stream)
+        streams += coded.streams
     masks.restore(decoded, classes, nodata)
     patches = _patch(samples, decoded, valid, nodata, mse, goal.per_band, block, groups) if mse is not None and goal.closed else []
     report = measure(samples, decoded, valid, block)
@@ -177,20 +186,37 @@ def _encode(
     return bytes(out.data), report
 
 
-def _groups(bands: int, together: int, exact: Container[int], runs: list[Run] = ()) -> list[slice]:
-    """The bands in their order: `runs` as they are, those of `exact` alone, the others up to `together` at a time."""
-    groups: list[slice] = []
-    predicted_in = {band: run.bands for run in runs for band in range(run.bands.start, run.bands.stop)}
-    for band in range(bands):
-        last = groups[-1] if groups else None
-        if band in predicted_in:
-            if band == predicted_in[band].start:
-                groups.append(predicted_in[band])
-        elif last is None or band in exact or last.start in exact or last.start in predicted_in or last.stop - last.start == together:
-            groups.append(slice(band, band + 1))
+def _entries(
+    samples: np.ndarray, valid: np.ndarray, together: int, exact: Container[int], runs: list[Run], listed: Container[int]
+) -> list[tuple[slice, int]]:
+    """The groups of bands in their order, and their modes: `runs`, bands that are `listed`, others. A model of several bands takes those
+    `together` at a time; for a model of one band, neighbours with something to code are turned into components, as many as there are."""
+    groups: list[tuple[slice, int]] = []
+    run_of = {band: run.bands for run in runs for band in range(run.bands.start, run.bands.stop)}
+    for bunch in _bunches(len(samples), together, {band for band in range(len(samples)) if band in exact or band in run_of}):
+        if bunch.start in run_of:
+            if bunch.start == run_of[bunch.start].start:
+                groups.append((run_of[bunch.start], PREDICTIVE))
+            continue
+        mode = LOSSLESS if bunch.start in listed else _mode(samples[bunch], valid[bunch])
+        last, before = groups[-1] if groups else (bunch, EMPTY)
+        if mode == NEURAL and together == 1 and before in (NEURAL, SPECTRAL) and bunch.stop - last.start <= spectral.MOST_BANDS:
+            groups[-1] = slice(last.start, bunch.stop), SPECTRAL
         else:
-            groups[-1] = slice(last.start, band + 1)
+            groups.append((bunch, mode))
     return groups
+
+
+def _bunches(bands: int, together: int, exact: Container[int]) -> list[slice]:
+    """The bands in their order, those of `exact` alone, the others up to `together` at a time."""
+    bunches: list[slice] = []
+    for band in range(bands):
+        last = bunches[-1] if bunches else None
+        if last is None or band in exact or last.start in exact or last.stop - last.start == together:
+            bunches.append(slice(band, band + 1))
+        else:
+            bunches[-1] = slice(last.start, band + 1)
+    return bunches
 
 
 def _targets(goal: Goal, grid: tuple[int, int, int]) -> tuple[np.ndarray | None, bytes]:
@@ -226,13 +252,17 @@ def _patch(
     return patches
 
 
-def _mode(samples: np.ndarray, valid: np.ndarray) -> tuple[int, np.ndarray]:
-    """The mode of a group of bands, and its constants (bands,) if each band has but one value."""
+def _mode(samples: np.ndarray, valid: np.ndarray) -> int:
+    """The mode of bands that need not be exact."""
     if not valid.any():
-        return EMPTY, samples[:, 0, 0]
-    firsts = np.array([s[v][0] if v.any() else 0 for s, v in zip(samples, valid, strict=True)], samples.dtype)
-    same = all((s[v] == f).all() for s, v, f in zip(samples, valid, firsts, strict=True))
-    return (CONSTANT if same else NEURAL), firsts
+        return EMPTY
+    same = all((s[v] == f).all() for s, v, f in zip(samples, valid, _firsts(samples, valid), strict=True))
+    return CONSTANT if same else NEURAL
+
+
+def _firsts(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """The first valid sample of each band (bands,), 0 where there is none."""
+    return np.array([s[v][0] if v.any() else 0 for s, v in zip(samples, valid, strict=True)], samples.dtype)
 
 
 def measure(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block: int) -> TileReport:
@@ -270,8 +300,8 @@ def _recorded(worst: np.ndarray, below: np.ndarray, lossy: np.ndarray, number: n
 @dataclass
 class Tile:
     """A decoded tile: samples, validity, the mask (rows, cols) that `encode_tile` was given (all True if none), the quantized latents of
-    each neural group, the groups of bands that were coded together, the level of each block (bands, block rows, block cols; -1 in bands
-    that are not neural), and the report that the encoder recorded."""
+    each neural group (one array per component, if it has such), the groups of bands that were coded together, the level of each block
+    (bands, block rows, block cols; -1 in bands that are not neural), and the report that the encoder recorded."""
 
     samples: np.ndarray
     valid: np.ndarray
@@ -297,7 +327,7 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     samples = np.zeros(shape, dtype)
     grid = (blocks.count(rows, block), blocks.count(cols, block))
     little = samples.dtype.newbyteorder("<")
-    neural: list[tuple[slice, list[Affine]]] = []
+    neural: list[tuple[slice, list[Affine], spectral.Rotation | None]] = []
     exact: dict[int, np.ndarray] = {}
     lossy = np.zeros(bands, bool)
     groups: list[slice] = []
@@ -305,14 +335,19 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     while first < bands:
         together, mode = divmod(reader.varint(), MODES)
         bunch = slice(first, first + together)
-        if not 0 < together <= min(bands if mode == PREDICTIVE else model.bands, bands - first):
+        most = spectral.MOST_BANDS if mode == SPECTRAL and model.bands == 1 else bands if mode == PREDICTIVE else model.bands
+        if not 0 < together <= min(most, bands - first):
             raise DamagedFile("a tile has an impossible number of bands: the file is damaged")
         if mode == CONSTANT:
             samples[bunch] = np.frombuffer(reader.take(together * little.itemsize), little)[:, None, None]
         elif mode == LOSSLESS and together == 1:
             exact[first] = lossless.unpack(reader.part(), (rows, cols), samples.dtype)
         elif mode == NEURAL:
-            neural.append((bunch, [affine_of(reader.signed(), reader.signed()) for _ in range(model.bands)]))
+            affine = [affine_of(reader.signed(), reader.signed()) for _ in range(model.bands)]
+            neural.append((bunch, affine, None))
+        elif mode == SPECTRAL:
+            affine = [affine_of(reader.signed(), reader.signed()) for _ in range(together)]
+            neural.append((bunch, affine, spectral.Rotation.unpack(reader, together)))
         elif mode == PREDICTIVE:
             found = coding.decode(reader.part(), (together, rows, cols), samples.dtype, valid[bunch], nodata[bunch], block)
             samples[bunch], lossy[bunch] = found.samples, found.lossy
@@ -324,7 +359,7 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
         first = bunch.stop
     size = grid[0] * grid[1]
     number = blocks.sums(valid, block)
-    for bunch, _ in neural:
+    for bunch, _, _ in neural:
         lossy[bunch] = True
     residuals, worst, below = unpack_integers(reader.part(), len(neural) * size, int(lossy.sum()), int((number[lossy] > 0).sum()))
     report = _recorded(worst, below, lossy, number)
@@ -332,14 +367,17 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
         steps = np.cumsum(unpack_integers(targets[1:], bands * size)[0], dtype=np.int64).reshape(bands, *grid)
         report.target = np.exp2(steps.clip(-(1 << 14), 1 << 14) / ERROR_STEPS)
     latents, of_blocks, check = [], np.full((bands, *grid), -1), 0
-    for own, (bunch, affine) in zip(residuals.reshape(len(neural), size), neural, strict=True):
+    for own, (bunch, affine, rotation) in zip(residuals.reshape(len(neural), size), neural, strict=True):
         of_blocks[bunch] = map_from_residuals(own, grid)
         levels = latent_levels(of_blocks[bunch.start], block, padded_side(rows) // STRIDE, padded_side(cols) // STRIDE)
-        q, near = model.entropy.decode(reader.part(), levels)
-        check = zlib.crc32(q.astype("<i4", copy=False), check)
-        result = reconstruct(near / model.gains(levels), affine, (model.bands, rows, cols), samples.dtype, model)
+        gains, y = model.gains(levels), []
+        for _ in range(rotation.components if rotation else 1):
+            q, near = model.entropy.decode(reader.part(), levels)
+            check = zlib.crc32(q.astype("<i4", copy=False), check)
+            latents.append(q)
+            y.append(np.divide(near, gains, out=near))
+        result = reconstruct(y, affine, rotation, (rows, cols), samples.dtype, model)
         samples[bunch] = result[: bunch.stop - bunch.start]
-        latents.append(q)
     if reader.unpack("I")[0] != check:
         raise DamagedFile("the latents of a tile do not match their checksum: the file is damaged")
     masks.restore(samples, classes, nodata)

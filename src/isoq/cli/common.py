@@ -75,10 +75,10 @@ def add_coding(parser: argparse.ArgumentParser) -> None:
         "--physical", action="store_true", help="--mse, --rmse, --max-error, --target-map and --roi-mse in the unit of the bands' scales"
     )
     parser.add_argument(
-        "--per-band", action="store_true", help="where a model takes bands jointly: the promise for each, not for their mean"
+        "--per-band", action="store_true", help="the promise for each band, not for the mean of error / target over bands coded jointly"
     )
     parser.add_argument("--block", type=int, default=64, help="pixels per block side, a multiple of 16 (default: %(default)s)")
-    parser.add_argument("--tile", type=int, default=1024, help="pixels per tile side, a multiple of the block (default: %(default)s)")
+    parser.add_argument("--tile", type=int, help="pixels per tile side, a multiple of the block (default: 1024, less above 16 bands)")
     parser.add_argument("--predictor", default="isoq", help="how a block's quality is found: isoq or paper (default: %(default)s)")
     parser.add_argument(
         "--lossless-bands",
