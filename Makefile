@@ -4,7 +4,7 @@ PIP := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-che
 # The installation is editable: only what is compiled or declared needs it again.
 BUILT_FROM := pyproject.toml $(wildcard src/isoq/entropy/*.pyx src/isoq/entropy/*.h)
 
-.PHONY: demo test fuzz bench clean
+.PHONY: demo test browser docs fuzz bench clean
 
 demo: .venv/run.stamp
 	.venv/bin/python examples/demo.py
@@ -12,6 +12,14 @@ demo: .venv/run.stamp
 test: .venv/develop.stamp
 	.venv/bin/python -m pytest
 	.venv/bin/python -m ruff check .
+
+docs: .venv/develop.stamp
+	.venv/bin/python -m mkdocs build --strict --site-dir build/site
+
+# For the test that opens a report: headless Chromium from the distribution's packages, unless there is one. Without it that test is skipped.
+browser:
+	@command -v chromium-headless-shell > /dev/null || command -v chromium > /dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium-headless-shell; }
 
 fuzz: .venv/run.stamp
 	.venv/bin/python fuzz/run.py --seconds 60

@@ -21,10 +21,11 @@ import isoq
 from isoq import File, Target
 from isoq.codec import ArraySource, Options, compress_to
 from isoq.container import Box
+from isoq.limits import LARGEST_SIDE
 from isoq.raster import open_source
 
 STRIP, FAR = 4, 64  # pixels from a tile border: beside it, and far from it
-WHOLE = 1 << 14  # pixels: larger than any image here
+WHOLE = LARGEST_SIDE  # pixels: larger than any image here
 GOAL = 1.05
 PICTURE = HERE.parent / "docs" / "images" / "seams.png"
 PICTURE_OF, PICTURE_SIDE, PICTURE_SNR = DATA / "vhr" / "PNN_IK_PAN.jp2", 300, 10.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from isoq import blocks, masks
-from isoq.container import SIGNATURE
+from isoq.container import DICTIONARY, SIGNATURE
 from isoq.predictive.coding import is_lossy
 from isoq.stream import Reader, Writer
 from isoq.tile import CONSTANT, DTYPES, LOSSLESS, MODES, NEURAL, PREDICTIVE, SPECTRAL
@@ -133,7 +133,7 @@ class Chunk:
         return _FRAME.pack(self.kind, len(self.payload)) + self.payload + struct.pack("<I", zlib.crc32(self.kind + self.payload))
 
     def json(self) -> dict:
-        return json.loads(zlib.decompress(self.payload[self.kind == b"HEAD" :]))
+        return json.loads(zlib.decompressobj(zdict=DICTIONARY).decompress(self.payload[self.kind == b"HEAD" :]))
 
     def set_json(self, value) -> None:
         self.payload = self.payload[: self.kind == b"HEAD"] + zlib.compress(json.dumps(value).encode(), 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isoq.entropy.context import BUCKETS, LEVELS, OWN, OWN_VALUE, PRECISION, REACH, SYMBOLS, ContextModel
+from isoq.entropy.context import BUCKETS, LEVELS, OWN, OWN_VALUE, PRECISION, QUANTIZERS, REACH, SYMBOLS, ContextModel
 from isoq.entropy.hyperprior import TABLES, HyperpriorModel, _layout
 from isoq.footprint import STRIDE, footprints
 from isoq.levels import COUNT, GAIN, level_to_lambda
@@ -28,7 +28,7 @@ def _tables(spread: np.ndarray) -> np.ndarray:
 
 def _context(channels: int) -> ContextModel:
     """Each channel looks at the one before; tables get wider from level to level."""
-    levels = np.arange(LEVELS * BUCKETS) // BUCKETS
+    levels = np.tile(np.arange(LEVELS * BUCKETS) // BUCKETS, QUANTIZERS)
     before = {"start": np.arange(channels + 1).clip(1) - 1, "channel": np.arange(channels - 1), "place": np.full(channels - 1, 4)}
     around, value = before | {"weight": np.full(channels - 1, 2000)}, before | {"weight": np.full(channels - 1, 300)}
     arrays = {f"{term}_{part}": a.astype(np.int32) for term, parts in (("around", around), ("value", value)) for part, a in parts.items()}

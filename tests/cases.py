@@ -13,7 +13,7 @@ import rasterio
 from hypothesis import HealthCheck, settings
 from images import DTYPES
 
-from isoq.entropy.context import BUCKETS, LEVELS, OWN, OWN_VALUE, PRECISION, SYMBOLS
+from isoq.entropy.context import BUCKETS, LEVELS, OWN, OWN_VALUE, PRECISION, QUANTIZERS, SYMBOLS
 from isoq.model import Model, load_model
 
 DATA = Path(__file__).parent / "data"
@@ -66,15 +66,16 @@ def context_arrays(channels: int = 6, groups: int = 2, seed: int = 0) -> dict[st
         start = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=channels))])
         parts = {"start": start, "channel": channel, "place": place, "weight": weight}
         arrays |= {f"{term}_{part}": np.array(v, np.int32) for part, v in parts.items()}
-    tables = groups * LEVELS * BUCKETS
+    tables = groups * QUANTIZERS * LEVELS * BUCKETS
     freq = rng.integers(1, 1000, (tables, SYMBOLS))
     freq = 1 + freq * ((1 << PRECISION) - SYMBOLS) // freq.sum(1, keepdims=True)
     freq[:, SYMBOLS // 2] += (1 << PRECISION) - freq.sum(1)
     group = rng.integers(0, groups, channels)
     group[-1] = groups - 1
+    itself = rng.random((channels, 1)) < 0.5
     return arrays | {
-        "own": rng.integers(0, 2500, (channels, OWN)).astype(np.int32),
-        "own_value": rng.integers(-1000, 1000, (channels, OWN_VALUE)).astype(np.int32),
+        "own": (itself * rng.integers(0, 2500, (channels, OWN))).astype(np.int32),
+        "own_value": (itself * rng.integers(-1000, 1000, (channels, OWN_VALUE))).astype(np.int32),
         "bias": rng.integers(0, 1 << 15, channels).astype(np.int32),
         "group": group.astype(np.uint8),
         "cdf": np.concatenate([np.zeros((tables, 1), np.int64), freq.cumsum(1)], 1).astype(np.uint16),

@@ -22,6 +22,17 @@ TYPES = ("uint8", "uint16", "int16", "int32", "float32")
 VALID, NODATA, NAN, PLUS_INF, MINUS_INF, MASKED = range(6)
 EMPTY, CONSTANT, NEURAL, LOSSLESS, SPECTRAL, PREDICTIVE = range(6)
 LARGEST = 1 << 23
+DICTIONARY = (  # 2.1
+    b'"lossless":["per_band":true,"max_error""bitrate""quality""snr""psnr","peak":"rmse","physical":true,"varied":true'
+    b'"software":"isoq "source":{"name":".tif","sha256":"predictive","embedded_model":"scales":[0.0001,"offsets":[0.0,"units":["gcps"'
+    b'"descriptions":["B02","B03","B04","B08"],"colorinterp":["red","green","blue","alpha"],["gray","undefined","undefined"],"mask":true'
+    b'{"container":"GTiff","crs":"EPSG:32631","transform":[10.0,0.0,600000.0,0.0,-10.0,4900020.0],"tags":{"":{"TIFFTAG_SOFTWARE":""}}'
+    b'"int16"int32"uint8"float32","nodata":"nan"-9999.0-32768.0"loop":"single"'
+    b'{"image":{"bands":1,"rows":256,"cols":256,"dtype":"uint16","nodata":0.0},"tile":1024,"depth":1,"block":64,"model":["eo16-1","'
+    b'"],"target":{"kind":"mse","value":25.0},"loop":"closed","software":"isoq 0.1.0"}'
+    b'{"mse":[24.9],"variance":[10000.0],"pixels":[65536],"blocks":16,"block_error":{"p5":0.97,"median":0.99,"p95":0.99,"max":0.999},'
+    b'"target_mse":[25.0],"above":0,"beyond":0,"calm":0,"patched":0,"patch_bytes":0}'
+)
 
 
 def require(true: bool, what: str = "damaged") -> None:
@@ -49,6 +60,7 @@ class Group:
     spread: np.ndarray | None = None
     streams: list[bytes] = field(default_factory=list)
     q: list[np.ndarray] = field(default_factory=list)
+    r: list[np.ndarray] = field(default_factory=list)
     z: list[np.ndarray | None] = field(default_factory=list)
 
 
@@ -96,7 +108,7 @@ class File:
 
 
 def unpack_json(data: bytes) -> dict:
-    return json.loads(zlib.decompress(data))
+    return json.loads(zlib.decompressobj(zdict=DICTIONARY).decompress(data))
 
 
 def chunks(data: bytes) -> list[tuple[str, bytes]]:
@@ -213,6 +225,7 @@ def decode_tile(data: bytes, expected: tuple, nodata: list[float | None], model:
             group.streams.append(fields.part())
             q, r, z = model.latents(group.streams[-1], group.spread)
             group.q.append(q)
+            group.r.append(r)
             group.z.append(z)
             check = zlib.crc32(q.astype("<i4").tobytes(), check)
             components.append(r)
@@ -706,6 +719,9 @@ def clamp(v: int, limit: int) -> int:
     return max(-limit, min(limit, v))
 
 
+NEXT = ((0, 2), (5, 7), (1, 3), (4, 6), (2, 0), (7, 5), (3, 1), (6, 4))
+
+
 def context_latents(arrays: dict[str, np.ndarray], data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """q, r and the tables that were used, all (channels, h, w); arrays: without their prefix."""
     stream, (h, w), channels = Rans(data), levels.shape, len(arrays["group"])
@@ -729,6 +745,7 @@ def context_latents(arrays: dict[str, np.ndarray], data: bytes, levels: np.ndarr
             value += weight * values[d]
         around, value = around.tolist(), value.tolist()
         a, v = ([[0] * (w + 3) for _ in range(h + 2)] for _ in range(2))  # nothing two above, two to the left, one to the right
+        state = 0
         for i, j in np.ndindex(h, w):
             near = [(i + 2 + di, j + 2 + dj) for di, dj in OWN]
             up, down = scales[below[i][j]]
@@ -743,14 +760,15 @@ def context_latents(arrays: dict[str, np.ndarray], data: bytes, levels: np.ndarr
             f = mu - 16 * base
             sign = -1 if f < 0 else 1
             bucket = 0 if shift or abs(f) < 3 else 1 if abs(f) < 6 else 2
-            table = (int(arrays["group"][c]) * 152 + level) * 3 + bucket
+            table = ((int(arrays["group"][c]) * 2 + state % 2) * 152 + level) * 3 + bucket
             d = stream.value(cdf[table], shift)
-            latent = base + sign * d
-            require(abs(latent) <= LARGEST)
+            latent = 2 * base + sign * (2 * d - state % 2 * ((d > 0) - (d < 0)))
+            require(abs(latent) <= 2 * LARGEST)
             q[c, i, j], tables[c, i, j] = latent, table
-            r[c, i, j] = latent + sign * offset[table][d + 15] / 128 if not shift and abs(d) <= 15 else latent
-            a[i + 2][j + 2] = min(1 << 20, (abs(16 * latent - mu) + 2) * down >> 6)
-            v[i + 2][j + 2] = clamp(16 * latent * down >> 6, 1 << 26)
+            r[c, i, j] = latent / 2 + sign * offset[table][d + 15] / 128 if not shift and abs(d) <= 15 else latent / 2
+            a[i + 2][j + 2] = min(1 << 20, (abs(8 * latent - mu) + 2) * down >> 6)
+            v[i + 2][j + 2] = clamp(8 * latent * down >> 6, 1 << 26)
+            state = NEXT[state][d % 2]
         framed[c] = np.pad(np.array(a)[2:, 2:-1], 1, mode="edge")
         values[c] = np.array(v)[2:, 2:-1]
     stream.end()
@@ -785,7 +803,7 @@ class Model:
         if level not in self._gains:
             lam, low, high = 4 * 2 ** (level / 64), self.info["lambda_min"], self.info["lambda_max"]
             if self.info["modulation"] == "log":
-                gain = np.sqrt(2 * np.log(2) / 12 * lam) * np.exp(self._mlp(np.log(lam / low) / np.log(high / low)))
+                gain = np.sqrt(0.796 * np.log(2) / 6 * lam) * np.exp(self._mlp(np.log(lam / low) / np.log(high / low)))
             else:
                 require(self.info["modulation"] == "linear", "unknown")
                 gain = np.logaddexp(0, self._mlp(lam / high)) + 0.001

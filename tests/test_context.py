@@ -49,10 +49,8 @@ def test_round_trip(coder, data):
     assert np.array_equal(decoded, q)
     assert again.tobytes() == near.tobytes()
     inside = np.clip(y.astype(np.float64), -LARGEST, LARGEST)
-    assert np.abs(q - inside).max() <= (1.5 if trade else 0.5)
-    assert np.abs(near - q).max() <= 0.5
-    if not trade:
-        assert np.array_equal(q, np.rint(inside))
+    assert (np.abs(q / 2 - inside) <= np.where(np.abs(inside) < LARGEST / 4, 3, 10)).all()
+    assert np.abs(near - q / 2).max() <= 0.5
 
 
 @pytest.mark.parametrize("value", [-np.inf, np.inf, 3e38, LARGEST + 0.5, -LARGEST, 0.5, -1.5, 0])
@@ -61,13 +59,22 @@ def test_extreme_latents(coder, value):
     levels = qualities(3, 4)
     data, q, _ = coder.encode(y, levels, TRADE)
     assert np.array_equal(coder.decode(data, levels)[0], q)
-    assert np.abs(q).max() <= LARGEST
+    assert np.abs(q).max() <= 2 * LARGEST
 
 
 def test_trade_saves_bits(coder):
     y, levels = latents(6, 16, 16), np.full((16, 16), 500)
     plain, traded = coder.encode(y, levels)[0], coder.encode(y, levels, 5 * TRADE)[0]
     assert len(traded) < len(plain)
+
+
+def test_less_error_than_rounding():
+    """At equal step, where nothing is traded for bits; 1.08 dB at most (Marcellin and Fischer 1990), less in short channels."""
+    y = np.random.default_rng(0).normal(0, 30, (6, 64, 64)).astype(np.float32)
+    arrays = context_arrays()
+    arrays["offset"][:] = 0
+    error = y - ContextModel(arrays).encode(y, np.full((64, 64), 300))[1] / 2
+    assert 10 * np.log10(np.mean(error**2) * 12) < -0.9
 
 
 def test_same_stream_every_time_and_in_threads(coder):

@@ -46,7 +46,7 @@ def test_every_block_is_under_its_target(name, snr, per_band):
     relative = joint(block_errors(image, file) / target[:, None, None], per_band)
     assert relative.max() <= 1
     assert summary["above"] == 0
-    assert np.median(relative) > 0.85 or summary["calm"] > relative.size / 2
+    assert np.median(relative) > 0.8 or summary["calm"] > relative.size / 2
 
 
 @given(st.integers(1, 140), st.integers(1, 140), st.sampled_from(DTYPES), st.floats(-2, 5), st.integers(0, 99))

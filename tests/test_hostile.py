@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cases import model, other_model, terrain
 from images import samples, save
-from test_container import chunk, chunks
+from test_container import chunk, chunks, unpack_json
 
 import isoq
 from isoq.cli import main
@@ -36,9 +36,7 @@ def with_part(data: bytes, kind: bytes, payload: bytes) -> bytes:
 
 def with_header(data: bytes, **changes) -> bytes:
     (_, start, end), *_ = chunks(data)
-    return with_part(
-        data, b"HEAD", b"\1" + zlib.compress(json.dumps(json.loads(zlib.decompress(data[start + 9 : end - 4])) | changes).encode())
-    )
+    return with_part(data, b"HEAD", b"\1" + zlib.compress(json.dumps(unpack_json(data[start + 9 : end - 4]) | changes).encode()))
 
 
 def image(**changes) -> dict:
@@ -215,7 +213,7 @@ def test_summaries_that_do_not_fit(small, summary):
 def test_info_shows_what_there_is(small, tmp_path, capsys):
     """A header may lack what decoding does not need, and no text of it reaches the terminal as a command."""
     (_, start, end), *_ = chunks(small)
-    header = json.loads(zlib.decompress(small[start + 9 : end - 4]))
+    header = unpack_json(small[start + 9 : end - 4])
     lean = {key: header[key] for key in ("image", "tile", "block", "depth", "model")}
     for more in ({}, {"software": "\x1b[2Jx", "source": {"name": "a\nb"}, "target": {"kind": "\x07", "value": None}}):
         path = tmp_path / "a.isoq"

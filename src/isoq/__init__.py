@@ -9,11 +9,22 @@ __all__ = ["File", "Target", "compress", "decompress", "load_model", "open"]
 
 if TYPE_CHECKING:
     from .api import compress, decompress, open
+    from .ecosystem.xarray import to_zarr as to_zarr
+    from .ecosystem.zarr import IsoqCodec as IsoqCodec
     from .model import load_model
     from .reader import File
     from .target import Target
 
-_HOME = {"compress": "api", "decompress": "api", "open": "api", "File": "reader", "load_model": "model", "Target": "target"}
+_HOME = {
+    "compress": "api",
+    "decompress": "api",
+    "open": "api",
+    "File": "reader",
+    "load_model": "model",
+    "Target": "target",
+    "IsoqCodec": "ecosystem.zarr",  # these two need zarr and xarray, and so do not come with an asterisk
+    "to_zarr": "ecosystem.xarray",
+}
 
 
 def __getattr__(name: str):

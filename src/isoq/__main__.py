@@ -1,3 +1,4 @@
 from .cli import main
 
-raise SystemExit(main())
+if __name__ == "__main__":  # and not where multiprocessing imports it for a worker
+    raise SystemExit(main())

@@ -30,6 +30,8 @@ def compress(
     nodata: float | None = None,
     block: int = 64,
     peak: float | None = None,
+    per_band: bool = False,
+    threads: int | None = None,
     **target: float | Sequence[float],
 ) -> bytes:
     """Compress an array to the bytes of an .isoq file.
@@ -37,9 +39,9 @@ def compress(
     array: (bands, rows, cols) or (rows, cols), uint8, uint16, int16, int32 or float32, any byte order. Exactly one keyword says the
     target: mse (squared digital numbers), rmse, psnr (dB, with `peak`), snr (dB) or max_error (digital numbers that no pixel may be off by
     more than), each a number or a sequence with one per band; lossless (True); quality (lambda per squared digital number) or bitrate (bits
-    per sample). Errors are kept in every `block` x `block` pixels; the file records
-    what was reached. nodata: value of pixels that carry none; they come back exactly. Raises BadInput (no or two targets, a type that is
-    not supported).
+    per sample). Errors are kept in every `block` x `block` pixels; the file records what was reached. per_band: of bands that are coded
+    jointly each keeps its target, not only their mean. nodata: value of pixels that carry none; they come back exactly. threads: default
+    one per core. Raises BadInput (no or two targets, a type that is not supported).
     """
     if len(target) != 1 or next(iter(target)) not in KINDS:
         raise BadInput(f"give exactly one target, one of {', '.join(KINDS)}; got {', '.join(target) or 'none'}")
@@ -49,13 +51,15 @@ def compress(
     out = io.BytesIO()
     source = ArraySource(array[None] if array.ndim == 2 else array, nodata)
     chosen = model if isinstance(model, Model) else load_model(model)
-    compress_to(out, source, Target(kind, tuple(np.ravel(value)), peak), chosen, Options(block=block))
+    options = Options(block=block, per_band=per_band, threads=threads or Options.threads)
+    compress_to(out, source, Target(kind, tuple(np.ravel(value)), peak), chosen, options)
     return out.getvalue()
 
 
-def decompress(data: bytes, model: str | Path | Model | None = None) -> np.ndarray:
-    """The array (bands, rows, cols) of an .isoq file's bytes, native byte order. Raises DamagedFile and WrongModel."""
-    with Dataset(io.BytesIO(data), "data", model) as dataset:
+def decompress(data: bytes, model: str | Path | Model | None = None, threads: int | None = None) -> np.ndarray:
+    """The array (bands, rows, cols) of an .isoq file's bytes, native byte order. threads: default one per core. Raises DamagedFile and
+    WrongModel."""
+    with Dataset(io.BytesIO(data), "data", model, threads=threads) as dataset:
         return dataset.read()
 
 
@@ -70,8 +74,10 @@ class Dataset:
         model: str | Path | Model | None,
         owned: bool = True,
         on_damage: Callable[[Lost], None] | None = None,
+        threads: int | None = None,
     ):
         self._stream, self._owned, self.file = stream, owned, File(stream, name, on_damage)
+        self._threads = threads or Options.threads
         self.description = self.file.description
         self._model = self.file.model(model)
 
@@ -100,11 +106,21 @@ class Dataset:
         places: dict[int, list[int]] = {}  # of each band needed
         for place, number in enumerate(numbers):
             places.setdefault(int(number) - 1, []).append(place)
-        for part, samples, _ in self.file.pieces(self._model, area, Options().threads, places):
+        for part, samples, _ in self.file.pieces(self._model, area, self._threads, places):
             for band, plane in enumerate(samples, part.band):
                 for place in places.get(band, ()):
                     out[place, part.row : part.row + part.rows, part.col : part.col + part.cols] = plane
         return out if bands is None or isinstance(bands, Iterable) else out[0]
+
+    def dataset_mask(self, window: Any = None) -> np.ndarray:
+        """The mask that the image has beside its bands, (rows, cols) uint8: 0 where no band has a measurement, else 255, which is
+        everywhere without one. window and errors: as for `read`."""
+        area = window_of(window, self.description, self.file.name)
+        out = np.full((area.height, area.width), 255, np.uint8)
+        if self.description.metadata.get("mask"):
+            for part, _, valid in self.file.pieces(self._model, area, self._threads, {0}):
+                out[part.row : part.row + part.rows, part.col : part.col + part.cols] = np.where(valid, 255, 0)
+        return out
 
     def close(self) -> None:
         """Close the file; a stream that was given stays open."""

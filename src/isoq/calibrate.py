@@ -20,9 +20,9 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
 
     images: samples (bands, rows, cols) and nodata per band, several of them; the middle 512 x 512 pixels of up to four groups of bands
     of each are used. The entries are `floor`: median over the blocks of the error of the unquantized autoencoder, per squared
-    normalized unit; `synthesis`: log2 of (pixel error / error expected of what the coder left in the latents), median per level; `paper`:
-    alpha, a, b of the paper's model, a and b by relative least squares of the mean gain, alpha the median of (MSE / MSE_0 - 1) / D^2.
-    Raises ValueError if no image has valid pixels.
+    normalized unit; `synthesis`: log2 of (pixel error / error expected of what a first coding left in the latents), median per level;
+    `paper`: alpha, a, b of the paper's model, a and b by relative least squares of the mean gain, alpha the median of
+    (MSE / MSE_0 - 1) / D^2. Raises ValueError if no image has valid pixels.
     """
     levels = np.unique(np.linspace(model.lowest, model.highest, _LEVELS).astype(int))
     floors, factors, alphas = [], [[] for _ in levels], []
@@ -40,9 +40,8 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
                 refined = True
                 group.refine()
             grid = np.full((blocks.count(rows, _BLOCK), blocks.count(cols, _BLOCK)), level)
-            near = group.quantize(grid)[2]
-            expected = group.landed(np.square(near - group.y).sum(0))
-            reached = group.normalized_error(near)
+            expected = group.landed(group.left(grid))
+            reached = group.normalized_error(group.quantize(grid)[2])
             used = (expected > 0) & (reached > 0)
             factors[k].append(np.log2(reached[used] / expected[used]))
             if not refined:

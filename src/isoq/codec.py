@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -86,6 +86,11 @@ class Options:
             raise BadInput(f"--predictor {self.predictor}: must be isoq or paper")
         if self.threads < 1:
             raise BadInput(f"--threads {self.threads}: must be at least 1")
+
+    @classmethod
+    def of(cls, options: object) -> Options:
+        """Of the command line's options, which have the same names; `exact` depends on the image."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls) if field.name != "exact"})
 
     def exact_in(self, box: Box) -> set[int]:
         """The lossless bands of a tile, counted from its first."""

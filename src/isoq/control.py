@@ -16,6 +16,8 @@ CORRECTIONS = 3
 REFINE = 150
 # The controller aims between 0.98 and 1.00 of the target: at the middle, less where this was its last chance.
 _AIM, _LAST_AIM, LEAST = 0.995, 0.98, 0.975
+# What is left of the error of a block that is coded a second time with feedback (see `feedback`), at the same level.
+_AGAIN = 0.99
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def code(group: BandGroup, goal: Goal, mse: np.ndarray | None) -> Coded:
         return coded
     for correction in range(CORRECTIONS):
         reached = ratio(group, coded.decoded, mse, block, goal.per_band)
-        levels = _corrected(coded.levels, reached, slope, group, last=correction == CORRECTIONS - 1)
+        expected = reached if correction or group.model.adjoint is None else reached * _AGAIN
+        levels = _corrected(coded.levels, expected, slope, group, last=correction == CORRECTIONS - 1)
         moved = levels - coded.levels
         if not moved.any():
             break

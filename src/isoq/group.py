@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from . import blocks, masks, quality, spectral
-from .entropy.quantize import TRADE, deadzone_squares
+from .entropy.quantize import TRADE, expected_squares
 from .errors import DamagedFile, WrongModel
+from .feedback import Feedback
 from .footprint import PixelError
 from .model import LEAST_SIDE, STRIDE, Model
 from .normalize import Affine, robust
@@ -77,6 +78,7 @@ class BandGroup:
         self.x = np.pad(x, ((0, 0), (0, 0), *pad), mode="edge")
         self.y = np.concatenate([model.analysis(one[None]) for one in self.x])
         self._pixel_error = PixelError(model.footprints, there, *self.y.shape[2:])
+        self._listen()
 
     def units(self) -> np.ndarray:
         """Squared digital numbers per squared normalized unit, per band."""
@@ -86,6 +88,11 @@ class BandGroup:
         """One step of iterative inversion: analysis of what the synthesis of the unquantized latents misses (near the highest quality)."""
         for x, y in zip(self.x, self.y, strict=True):
             y += self.model.analysis((x - self.model.synthesis(y[None])[0])[None])[0]
+        self._listen()
+
+    def _listen(self) -> None:
+        there = self.valid.any(0)
+        self._feedback = [Feedback(self.model, x[None], y, there) for x, y in zip(self.x, self.y, strict=True)]
 
     def floor(self) -> np.ndarray:
         """Error of the unquantized autoencoder per block."""
@@ -101,20 +108,25 @@ class BandGroup:
         return total * self._share + self._dropped
 
     def plain_error(self, levels: np.ndarray) -> np.ndarray:
-        """Expected error of the pixels if the latents were plainly quantized at `levels`; both per block."""
+        """Expected error of the pixels if the latents were coded at `levels`, estimated; both per block."""
         gains = self.model.gains(self._spread(levels))
-        return self._expected(sum(deadzone_squares(y, gains) for y in self.y), levels)
+        return self._expected(sum(expected_squares(y, gains) for y in self.y), levels)
 
     def coded_error(self, levels: np.ndarray) -> np.ndarray:
         """Expected error of the pixels after coding at `levels`; both per block."""
+        return self._expected(self.left(levels), levels)
+
+    def left(self, levels: np.ndarray) -> np.ndarray:
+        """Squared errors (M, h, w) that a first coding at `levels` per block leaves in the latents, summed over components."""
         spread = self._spread(levels)
         gains, total = self.model.gains(spread), 0
-        for y in self.y:
-            error = self.model.entropy.quantize(y * gains, spread, TRADE)
-            error /= gains
+        for y, feedback in zip(self.y, self._feedback, strict=True):
+            near = self.model.entropy.quantize(y * gains, spread, TRADE)
+            feedback.tell(y, near, spread)
+            error = near / gains
             error -= y
             total = total + np.square(error, out=error)
-        return self._expected(total, levels)
+        return total
 
     def landed(self, squares: np.ndarray) -> np.ndarray:
         """Squared errors of the latents (M, h, w), summed over components -> error of the pixels per block that the footprints make of
@@ -122,12 +134,19 @@ class BandGroup:
         return self._share * PixelError.per_block(self._pixel_error(squares), self._any_pixels, self.block)
 
     def quantize(self, levels: np.ndarray) -> tuple[list[bytes], np.ndarray, np.ndarray]:
-        """Levels per block -> n streams, quantized latents and dequantized latents (both (n, M, h, w), the latter without gains)."""
+        """Levels per block -> n streams, quantized latents and dequantized latents (both (n, M, h, w), the latter without gains). Each
+        coding learns from the one before (see `feedback`)."""
+        if not all(feedback.heard for feedback in self._feedback):
+            self.left(levels)
         spread = self._spread(levels)
         gains = self.model.gains(spread)
-        coded = [self.model.entropy.encode(y * gains, spread, TRADE) for y in self.y]
+        coded = []
+        for feedback in self._feedback:
+            aim = feedback.aim(spread, gains)
+            coded.append(self.model.entropy.encode(aim * gains, spread, TRADE))
+            feedback.tell(aim, coded[-1][2], spread)
         streams, q, near = zip(*coded, strict=True)
-        return list(streams), np.stack(q), np.stack([np.divide(r, gains, out=r) for r in near])
+        return list(streams), np.stack(q), np.stack([r / gains for r in near])
 
     def encode(self, levels: np.ndarray) -> tuple[list[bytes], np.ndarray, np.ndarray]:
         """Levels per block -> n streams, quantized latents (n, M, h, w), decoded samples (bands, rows, cols)."""

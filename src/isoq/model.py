@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
 
@@ -22,11 +23,13 @@ SHIPPED = Path(__file__).parent / "models"
 LEAST_SIDE = 4 * STRIDE  # pixels: the last stage needs four samples to extrapolate its border
 FORMAT = 1
 DEVICES = ("cpu", "cuda")
+_LOADING = RLock()
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a model is made of: model.json, decoder.npz, the two graphs by name. The decoder's half has no "analysis"."""
+    """What a model is made of: model.json, decoder.npz, graphs by name. The decoder's half has none but "synthesis", and "adjoint" (the
+    transposed synthesis) have only models whose synthesis is linear."""
 
     info: dict
     arrays: dict[str, np.ndarray]
@@ -36,7 +39,8 @@ class Content:
     def of_folder(cls, folder: Path) -> Content:
         """Raises what reading raises."""
         arrays = load_arrays(folder / "decoder.npz")
-        graphs = {name: (folder / f"{name}.onnx").read_bytes() for name in ("analysis", "synthesis")}
+        names = ["analysis", "synthesis"] + ["adjoint"] * (folder / "adjoint.onnx").exists()
+        graphs = {name: (folder / f"{name}.onnx").read_bytes() for name in names}
         return cls(json.loads((folder / "model.json").read_text()), arrays, graphs)
 
 
@@ -72,6 +76,7 @@ class Model:
             raise WrongModel(f"{self.folder}: not a model ({error}); see 'isoq models'") from error
         transforms = {name: _transform(graph, optimize, threads, device) for name, graph in self.content.graphs.items()}
         self.synthesis, self.analysis = transforms["synthesis"], transforms.get("analysis", self._no_analysis)
+        self.adjoint = transforms.get("adjoint")
         self.identity = self._hash()
 
     def _check_modulation(self) -> None:
@@ -131,6 +136,11 @@ class Model:
         """(latents, 3, 3, 256): where the error of a latent lands; see `footprint.footprints`."""
         return footprints(self.synthesis, self.latents)
 
+    @cached_property
+    def energies(self) -> np.ndarray:
+        """(latents,): squared basis functions, summed over pixels and bands."""
+        return self.bands * self.footprints.sum((1, 2, 3))
+
     def gains(self, levels: np.ndarray) -> np.ndarray:
         """Levels (any shape) -> gain m(lambda) per latent channel (latents, *shape) float32; see NetworkConfig.modulation for the
         formulas."""
@@ -165,13 +175,18 @@ def _transform(graph: bytes, optimize: bool, threads: int, device: str) -> Calla
     return TorchTransform(graph, device)
 
 
-@lru_cache(maxsize=8)
 def load_model(name: str | Path, device: str = "cpu") -> Model:
     """A shipped model by name or full id (`eo16`, `eo16-1`; a bare name is its newest release) or a model folder.
 
     device: "cpu", or "cuda" for transforms on an NVIDIA GPU. What one of them wrote decodes on the other to the same latents, and to the
     same pixels but for single ones that round otherwise. Raises WrongModel, and BadInput if the device cannot be used.
     """
+    with _LOADING:  # threads that start together get one model, loaded once
+        return _load(name, device)
+
+
+@lru_cache(maxsize=8)
+def _load(name: str | Path, device: str) -> Model:
     return Model(Path(name), device=device) if Path(name).is_dir() else _shipped(str(name), device)
 
 

@@ -80,10 +80,10 @@ class Source(ABC):
 
 
 class _RasterSource(Source):
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, system: object = None) -> None:
         advice = f"give --geometry {CONVENTION}" if path.lower().endswith(".raw") else "give a GeoTIFF or another raster"
         with guard(path, f"not an image that can be read; {advice}"):
-            self._dataset = open_dataset(path)
+            self._dataset = open_dataset(path, **({"opener": system} if system else {}))
         try:
             with guard(path, "damaged header; get another copy of the file"):
                 super().__init__(Path(path), describe(path, self._dataset))
@@ -122,13 +122,15 @@ class _RawSource(Source):
         del self._samples
 
 
-def open_source(path: str | os.PathLike[str], geometry: str | None = None) -> Source:
+def open_source(path: str | os.PathLike[str], geometry: str | None = None, system: object = None) -> Source:
     """Open an image: as raw samples with `geometry` or a name that tells it (see `isoq.raw`), else as anything that GDAL reads.
+
+    system: fsspec's file system that the path is in, if it is not this machine's; not for raw samples.
 
     Raises BadInput (no such file, not an image, size that does not match the geometry), UnsupportedImage (sample type).
     """
     raw = Geometry.parse(geometry) if geometry is not None else Geometry.of_name(Path(path))
-    return _RawSource(Path(path), raw) if raw else _RasterSource(os.fspath(path))
+    return _RawSource(Path(path), raw) if raw else _RasterSource(os.fspath(path), system)
 
 
 class Sink(ABC):

@@ -50,10 +50,11 @@ class Lost:
 class File:
     """An open .isoq file: its header at once, tiles on demand.
 
-    stream: binary and seekable, with the file from where it stands; used by the caller's thread only. Of it the header and the index are
-    read, then the tiles that are asked for, and nothing else. on_damage: called with every part that turns out to be lost, by the thread
-    that reads; the rest of the file can be used as if nothing was. Without it, or where nothing can be done (header, index), DamagedFile
-    is raised; WrongModel, and BadInput where the stream cannot be read, in any case. All name the file.
+    stream: binary and seekable, with the file from where it stands; used by the callers' threads only, of which several may read tiles at
+    a time. Of it the header and the index are read, then the tiles that are asked for, and nothing else. on_damage: called with every part
+    that turns out to be lost, by the thread that reads; the rest of the file can be used as if nothing was. Without it, or where nothing
+    can be done (header, index), DamagedFile is raised; WrongModel, and BadInput where the stream cannot be read, in any case. All name the
+    file.
     """
 
     def __init__(self, stream: BinaryIO, name: str = "data", on_damage: Callable[[Lost], None] | None = None):

@@ -27,7 +27,7 @@ from cases import DATA, crop, model, terrain
 from isoq import codec
 from isoq.container import Box
 from isoq.description import Description
-from isoq.entropy.context import BUCKETS, LEVELS, MAGNITUDE_ONE, OWN, OWN_VALUE, PRECISION, REACH, SYMBOLS, VALUE_ONE
+from isoq.entropy.context import BUCKETS, LEVELS, MAGNITUDE_ONE, OWN, OWN_VALUE, PRECISION, QUANTIZERS, REACH, SYMBOLS, VALUE_ONE
 from isoq.model import FORMAT, Model, load_model
 from isoq.reader import File
 from isoq.target import Target
@@ -251,6 +251,7 @@ def context_arrays(channels: int) -> dict[str, np.ndarray]:
     frequency = 1 + np.floor(weight / weight.sum(1, keepdims=True) * ((1 << PRECISION) - SYMBOLS)).astype(np.int64)
     frequency[:, REACH] += (1 << PRECISION) - frequency.sum(1)
     cdf = np.pad(frequency.cumsum(1), ((0, 0), (1, 0))).astype(np.uint16).repeat(BUCKETS, 0)
+    cdf = np.tile(cdf, (QUANTIZERS, 1))
     toward = -np.sign(np.arange(-REACH, REACH + 2)) * 9
     entries = {"start": np.arange(-1, channels).clip(0), "channel": np.arange(channels - 1), "place": np.full(channels - 1, 4)}
     arrays = {

@@ -17,11 +17,13 @@ COMMANDS = {
     "info": ("inspect", "what a file is, how it was made, requested and achieved error"),
     "verify": ("inspect", "check a file, against the original if it is at hand"),
     "estimate": ("estimate", "size and error expected for a list of targets, without writing"),
+    "evaluate": ("evaluate", "a model measured beside other codecs: tables, plots, one HTML report"),
     "models": ("inspect", "the models there are"),
     "calibrate": ("training", "refit the quality control of a model to images"),
     "train": ("training", "train a model on images"),
     "bands": ("bands", "a cube into files of some bands each, and back"),
     "tile": ("tiles", "an image into tiles, and back"),
+    "batch": ("batch", "a collection of images, on a dask cluster"),
     "latents": ("latents", "the transforms alone: image to latents and back, gains of a quality"),
 }
 

@@ -16,7 +16,7 @@ from ..description import Description, alpha_band
 from ..errors import BadInput
 from ..lossless import categorical
 from ..remote import Url
-from ..target import ERRORS
+from ..target import ERRORS, KINDS, Target
 
 # Bytes that GDAL may hold; it would take a twentieth of the memory. Two rows of tiles of a Sentinel-2 band fit, so that blocks on the
 # borders of tiles are decoded once.
@@ -65,8 +65,35 @@ def about(path: Path) -> Iterator[None]:
         raise error if str(path) in str(error) else type(error)(f"{path}: {error}") from error
 
 
-def add_coding(parser: argparse.ArgumentParser) -> None:
-    """The options that say how to code."""
+def add_targets(parser: argparse.ArgumentParser) -> None:
+    """The options that say the target; see `chosen_target`."""
+    group = parser.add_argument_group("target (exactly one)", "of an error, X and DB may be one number per band, separated by commas")
+    kinds = group.add_mutually_exclusive_group()
+    for kind in KINDS:
+        add_target(kinds, kind)
+
+
+def chosen_target(options: argparse.Namespace) -> Target:
+    """What was asked for. Raises BadInput."""
+    by_map = "quality_map" in options
+    kind = next((k for k in KINDS if getattr(options, k) is not None), "quality" if by_map and options.quality_map else None)
+    if kind is None:
+        raise BadInput(f"no target; give one of {', '.join(['--' + k.replace('_', '-') for k in KINDS] + by_map * ['--quality-map'])}")
+    return Target(kind, getattr(options, kind), options.peak, options.physical)
+
+
+def add_how(parser: argparse.ArgumentParser) -> None:
+    """The options of commands that write files."""
+    parser.add_argument("--single-pass", action="store_true", help="predict each block's quality, code once, correct nothing; no promise")
+    parser.add_argument(
+        "--embed-model",
+        action="store_true",
+        help="put what decoding needs of the model into the file (eo16: 149 kB), so that it can be read wherever isoq is",
+    )
+
+
+def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> None:
+    """The options that say how to code. threads: their default, else all cores."""
     from ..api import DEFAULT_MODEL
 
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|DIR", help="see isoq models (default: %(default)s)")
@@ -90,7 +117,7 @@ def add_coding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of raw files without the naming convention"
     )
-    add_machine(parser)
+    add_machine(parser, threads)
 
 
 def exact_bands(text: str, description: Description, name: str) -> tuple[int, ...]:
@@ -112,14 +139,15 @@ def exact_bands(text: str, description: Description, name: str) -> tuple[int, ..
     return tuple(sorted(found))
 
 
-def add_machine(parser: argparse.ArgumentParser) -> None:
-    """The options that say what to run on."""
+def add_machine(parser: argparse.ArgumentParser, threads: int | None = None) -> None:
+    """The options that say what to run on. threads: their default, else all cores."""
     from ..codec import Options
 
     parser.add_argument(
         "--device", default="cpu", metavar="cpu|cuda", help="what the transforms run on; cuda: an NVIDIA GPU, by PyTorch (default: cpu)"
     )
-    parser.add_argument("--threads", type=int, default=Options().threads, help="cores to use (default: all, %(default)s here)")
+    known = "of a task (default: %(default)s)" if threads else "to use (default: all, %(default)s here)"
+    parser.add_argument("--threads", type=int, default=threads or Options().threads, help=f"cores {known}")
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

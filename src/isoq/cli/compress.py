@@ -11,20 +11,21 @@ from pathlib import Path
 import rasterio
 
 from ..codec import Options, compress_to
-from ..errors import BadInput
 from ..fields import Places, open_field
 from ..files import atomic, expand
 from ..model import Model, load_model
 from ..parts import stem_of
 from ..raster import open_source
-from ..target import KINDS, Target
+from ..target import Target
 from .common import (
     GDAL_CACHE,
     about,
     add_coding,
+    add_how,
     add_output,
-    add_target,
+    add_targets,
     bar,
+    chosen_target,
     exact_bands,
     folder_for,
     pair_up,
@@ -46,10 +47,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("paths", nargs="+", metavar="SRC", help="images (wildcards may be quoted); for a single one, DST.isoq may follow")
     parser.add_argument("--out", metavar="DIR", help="folder for the files (default: beside each image)")
-    group = parser.add_argument_group("target (exactly one)", "of an error, X and DB may be one number per band, separated by commas")
-    kinds = group.add_mutually_exclusive_group()
-    for kind in KINDS:
-        add_target(kinds, kind)
+    add_targets(parser)
     places = parser.add_argument_group("elsewhere another one")
     places.add_argument(
         "--target-map",
@@ -72,32 +70,16 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         help="instead of a target: raster of LAMBDA, georeferenced or one value per block or per 16 x 16 pixels; no promise; with "
         "--quality for where it has nodata",
     )
-    parser.add_argument("--single-pass", action="store_true", help="predict each block's quality, code once, correct nothing; no promise")
-    parser.add_argument(
-        "--embed-model",
-        action="store_true",
-        help="put what decoding needs of the model into the file (eo16: 149 kB), so that it can be read wherever isoq is",
-    )
+    add_how(parser)
     add_coding(parser)
     add_output(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    kind = next((k for k in KINDS if getattr(options, k) is not None), "quality" if options.quality_map else None)
-    if kind is None:
-        raise BadInput(f"no target; give one of {', '.join('--' + k.replace('_', '-') for k in KINDS)}, --quality-map")
-    target = Target(kind, getattr(options, kind), options.peak, options.physical)
+    target = chosen_target(options)
     places = Places(options.target_map, options.roi, options.roi_mse, options.quality_map)
-    how = Options(
-        block=options.block,
-        tile=options.tile,
-        predictor=options.predictor,
-        single_pass=options.single_pass,
-        per_band=options.per_band,
-        threads=options.threads,
-        embed_model=options.embed_model,
-    )
+    how = Options.of(options)
     patterns, destination = pair_up(options.paths, options.out, lambda p: p.endswith(".isoq"), "DST.isoq")
     sources, model = expand(patterns), load_model(options.model, options.device)
     paths = [destination or folder_for(options.out, source) / f"{stem_of(source)}.isoq" for source in sources]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -27,7 +28,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     else:
         parser.add_argument("path", metavar="SRC.isoq", help="the file, or its URL")
     if name == "info":
-        parser.epilog = "examples:\n  isoq info scene.isoq\n  isoq info scene.isoq --blocks scene.csv"
+        parser.epilog = "examples:\n  isoq info scene.isoq\n  isoq info scene.isoq --blocks scene.csv\n  isoq info scene.isoq --stac"
         parser.add_argument(
             "--blocks",
             type=Path,
@@ -36,6 +37,11 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
             "the band), and whether it is better than asked because the model has no lower level; decodes the whole file",
         )
         parser.add_argument("--model", metavar="DIR", help="folder of the model for --blocks, if neither shipped nor in the file")
+        parser.add_argument(
+            "--stac",
+            action="store_true",
+            help="print a STAC asset instead: media type, size, checksum, projection, bands with their errors; reads the whole file",
+        )
     if name == "verify":
         parser.epilog = "example: isoq verify scene.isoq --against scene.tif"
         parser.add_argument("--against", metavar="IMG", help="the original image: the recorded errors are measured again")
@@ -55,6 +61,11 @@ def info(options: argparse.Namespace) -> None:
         if options.blocks:
             _write_blocks(file, options)
         size = stream.seek(0, 2)
+        if options.stac:
+            from ..stac import asset
+
+            stream.seek(0)
+            return print_json(asset(file, str(path), size, hashlib.file_digest(stream, "sha256").hexdigest()))
     samples = d.bands * d.rows * d.cols
     mse, variance = (np.array(statistics[k], float) for k in ("mse", "variance"))
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -9,7 +9,7 @@ from libc.string cimport memset
 import numpy as np
 
 cdef extern from "coder.h" nogil:
-    enum: PRECISION, REACH, SYMBOLS, STEPS_PER_OCTAVE, LEVELS, BUCKETS, REST, OWN, OWN_VALUE, MAX_LATENT
+    enum: PRECISION, REACH, SYMBOLS, STEPS_PER_OCTAVE, LEVELS, BUCKETS, QUANTIZERS, REST, OWN, OWN_VALUE, MAX_LATENT
     ctypedef struct Slot:
         uint16_t start
     ctypedef struct SlotList:
@@ -54,8 +54,8 @@ cdef extern from "coder.h" nogil:
     int decode_latents(const Model *, const Grid *, const uint8_t *, size_t, int32_t *, float *)
 
 CONSTANTS = dict(
-    precision=PRECISION, reach=REACH, symbols=SYMBOLS, steps_per_octave=STEPS_PER_OCTAVE, levels=LEVELS, buckets=BUCKETS, rest=REST,
-    own=OWN, own_value=OWN_VALUE, max_latent=MAX_LATENT,
+    precision=PRECISION, reach=REACH, symbols=SYMBOLS, steps_per_octave=STEPS_PER_OCTAVE, levels=LEVELS, buckets=BUCKETS,
+    quantizers=QUANTIZERS, rest=REST, own=OWN, own_value=OWN_VALUE, max_latent=MAX_LATENT,
 )
 
 

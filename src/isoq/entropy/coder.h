@@ -15,12 +15,14 @@ enum {
     STEPS_PER_OCTAVE = 8,
     LEVELS = 19 * STEPS_PER_OCTAVE,
     BUCKETS = 3,             /* of the fractional part of the predicted value */
+    QUANTIZERS = 2,
+    STATES = 8,              /* of the trellis that chooses between them */
     REST = 2,                /* magnitude of a zero, in 1/16 step */
     OWN = 6,
     OWN_VALUE = 4,
     MAX_MAGNITUDE = 1 << 20, /* in 1/16 step: neighbours beyond count as this */
     MAX_VALUE = 1 << 26,
-    MAX_LATENT = 1 << 23
+    MAX_LATENT = 1 << 23     /* in steps */
 };
 
 /* ---- rANS: 64-bit state, 32-bit words (Duda 2013). The encoder runs backwards over a list of (start, frequency). ---- */
@@ -245,7 +247,7 @@ typedef struct {
     const int32_t *own, *own_value;  /* (channels, OWN), (channels, OWN_VALUE) */
     const int32_t *bias;             /* (channels,): added to the expected magnitude, 1/2^17 step, not negative */
     const uint8_t *group;            /* (channels,): group of tables */
-    const uint16_t *cdf;             /* (groups * LEVELS * BUCKETS, SYMBOLS + 1) */
+    const uint16_t *cdf;             /* (groups * QUANTIZERS * LEVELS * BUCKETS, SYMBOLS + 1) */
     const int8_t *offset;            /* (same, SYMBOLS): reconstruction minus integer, 1/128 step, or null */
     const float *bits;               /* (same, SYMBOLS): code length, encoder only */
 } Model;
@@ -276,7 +278,7 @@ static inline void context_at(const Model *m, int c, int64_t magnitude, int64_t 
     k->flip = fraction < 0;
     if (k->flip) fraction = -fraction;
     int bucket = k->shift ? 0 : fraction < 3 ? 0 : fraction < 6 ? 1 : 2;
-    k->table = (m->group[c] * LEVELS + level) * BUCKETS + bucket;
+    k->table = (m->group[c] * QUANTIZERS * LEVELS + level) * BUCKETS + bucket; /* of quantizer 0 */
 }
 
 /* Decoded latents as contexts see them. Magnitudes have a frame one wide, filled by replication when a channel is complete. */
@@ -356,73 +358,229 @@ static inline void left_terms(const Model *m, int c, int j, const int32_t *a, co
     if (j > 1) *magnitude += (int64_t)own[4] * a[j - 2];
 }
 
+/* ---- Trellis-coded quantization (Marcellin and Fischer 1990). Two quantizers of step 1 take turns: their points lie at a whole number of
+   steps from the rounded prediction (0), or at half a step less, and at 0 (1). A latent is coded as the index of a point; the parities of
+   the indices of a channel lead through the states of a trellis, and the state tells the quantizer, as in H.266. In effect all half steps
+   can be reached, at the rate of whole ones. Decoded latents count half steps. ---- */
+
+/* Found by trying all linear trellises of this form: 1.08 dB less error than a uniform quantizer at the same high rate. */
+static const uint8_t NEXT[STATES][2] = {{0, 2}, {5, 7}, {1, 3}, {4, 6}, {2, 0}, {7, 5}, {3, 1}, {6, 4}};
+static const uint8_t BEFORE[STATES][2] = {{0, 4}, {2, 6}, {0, 4}, {2, 6}, {3, 7}, {1, 5}, {3, 7}, {1, 5}}; /* the states that lead there */
+
+static inline int quantizer_of(int state) { return state & 1; }
+
+static inline int next_state(int state, int32_t index) { return NEXT[state][index & 1]; }
+
+static inline Context of_quantizer(const Context *k, int quantizer) {
+    Context own = *k;
+    own.table += quantizer * LEVELS * BUCKETS;
+    return own;
+}
+
+static inline int64_t half_steps(const Context *k, int64_t index, int quantizer) {
+    int64_t distance = 2 * index - quantizer * ((index > 0) - (index < 0));
+    return 2 * (int64_t)k->rounded + (k->flip ? -distance : distance);
+}
+
 static inline void remember(int32_t q, const Context *k, int32_t down, int32_t *a, int32_t *v) {
-    int64_t distance = 16 * (int64_t)q - k->mu;
+    int64_t distance = 8 * (int64_t)q - k->mu;
     int64_t magnitude = (((distance < 0 ? -distance : distance) + REST) * down) >> 6;
     *a = (int32_t)(magnitude > MAX_MAGNITUDE ? MAX_MAGNITUDE : magnitude);
-    *v = (int32_t)clamp64((16 * (int64_t)q * down) >> 6, MAX_VALUE);
+    *v = (int32_t)clamp64((8 * (int64_t)q * down) >> 6, MAX_VALUE);
 }
 
-static inline float reconstruct(const Model *m, const Context *k, int32_t q, int32_t bucketed) {
-    if (!m->offset || k->shift || bucketed < -REACH || bucketed > REACH) return (float)q;
-    float d = m->offset[(size_t)k->table * SYMBOLS + bucketed + REACH] * (1.0f / 128);
-    return (float)q + (k->flip ? -d : d);
+/* How far the reconstruction lies beyond the point with this index, in steps, on the flipped axis. */
+static inline float offset_of(const Model *m, const Context *k, int32_t index) {
+    if (k->shift || index < -REACH || index > REACH) return 0;
+    return m->offset[(size_t)k->table * SYMBOLS + index + REACH] * (1.0f / 128);
 }
 
-static inline int32_t residual(const Context *k, int32_t q) { return k->flip ? k->rounded - q : q - k->rounded; }
+static inline float reconstruct(const Model *m, const Context *k, int32_t q, int32_t index) {
+    float d = offset_of(m, k, index);
+    return 0.5f * (float)q + (k->flip ? -d : d);
+}
 
-static inline float code_length(const Model *m, const Context *k, int32_t q) {
-    int32_t v = residual(k, q) >> k->shift;
-    const float *bits = m->bits + (size_t)k->table * SYMBOLS;
-    if (v >= -REACH && v <= REACH) return bits[v + REACH] + k->shift;
-    return bits[ESCAPE] + k->shift + 5 + bit_length((uint32_t)(v < 0 ? -v : v) - REACH);
+static inline float within(float y) { /* what is beyond the range, or no number, to its end; float rounds whole steps there */
+    float most = MAX_LATENT - 8;
+    return y > most ? most : y > -most ? y : -most;
+}
+
+/* The cheapest index of each parity, by error^2 + trade * bits. */
+typedef struct {
+    int32_t index[2];
+    float cost[2];
+} Choice;
+
+static inline void consider(const Model *m, const Context *k, float target, float point, int32_t index, float trade, Choice *choice) {
+    float error = target - point - offset_of(m, k, index);
+    int32_t v = index >> k->shift, parity = index & 1;
+    const float *table = m->bits + (size_t)k->table * SYMBOLS;
+    float bits = v >= -REACH && v <= REACH ? table[v + REACH] : table[ESCAPE] + 5 + bit_length((uint32_t)(v < 0 ? -v : v) - REACH);
+    float cost = error * error + trade * (bits + k->shift);
+    if (cost < choice->cost[parity]) choice->cost[parity] = cost, choice->index[parity] = index;
+}
+
+/* The points on either side of y, and 0 where it is not far. */
+static inline void choose(const Model *m, const Context *k, int quantizer, float y, float trade, Choice *choice) {
+    float target = k->flip ? (float)k->rounded - y : y - (float)k->rounded, half = quantizer ? 0.5f : 0;
+    int32_t cell = (int32_t)(target + half);
+    cell -= (float)cell > target + half; /* rounded down; points at cell - half and cell + 1 - half */
+    int32_t below = quantizer && cell < 1 ? cell - 1 : cell, above = quantizer && cell < 0 ? cell : cell + 1;
+    choice->cost[0] = choice->cost[1] = INFINITY;
+    choice->index[0] = choice->index[1] = 0;
+    consider(m, k, target, (float)cell - half, below, trade, choice);
+    consider(m, k, target, (float)(cell + 1) - half, above, trade, choice);
+    if (below && above && below > -3 && above < 3) consider(m, k, target, 0, 0, trade, choice);
+}
+
+/* A way through the trellis that ends in a state: its cost, and what it leaves to the next latent's context. */
+typedef struct {
+    float cost;
+    int32_t left[2], value;
+} Survivor;
+
+typedef struct { /* per latent and state: the index that leads there, and the state before */
+    int32_t index[STATES];
+    uint8_t from[STATES];
+} Step;
+
+static void start_survivors(Survivor *s, int state) {
+    memset(s, 0, STATES * sizeof(Survivor));
+    for (int k = 0; k < STATES; k++) s[k].cost = k == state ? 0 : INFINITY;
+}
+
+/* The better of the two ways into each state. choice: of each state before, by quantizer if they are the same for all states. */
+static inline void advance_survivors(const Survivor *old, const Choice *choice, int by_state, Survivor *now, Step *step) {
+#ifdef __GNUC__
+#pragma GCC unroll 8
+#endif
+    for (int s = 0; s < STATES; s++) {
+        int a = BEFORE[s][0], b = BEFORE[s][1];
+        int a_parity = NEXT[a][1] == s, b_parity = NEXT[b][1] == s;
+        const Choice *first = choice + (by_state ? a : quantizer_of(a)), *second = choice + (by_state ? b : quantizer_of(b));
+        float a_cost = old[a].cost + first->cost[a_parity], b_cost = old[b].cost + second->cost[b_parity];
+        int other = b_cost < a_cost;
+        now[s].cost = other ? b_cost : a_cost;
+        step->index[s] = other ? second->index[b_parity] : first->index[a_parity];
+        step->from[s] = (uint8_t)(other ? b : a);
+    }
+}
+
+/* Leaves the indices of the cheapest way in index[0] of each step. */
+static void trace_back(const Survivor *ends, Step *steps, int n) {
+    int state = 0;
+    for (int s = 1; s < STATES; s++)
+        if (ends[s].cost < ends[state].cost) state = s;
+    while (n-- > 0) {
+        steps[n].index[0] = steps[n].index[state];
+        state = steps[n].from[state];
+    }
+}
+
+/* Indices for n latents with known contexts. */
+static void quantize_all(const Model *m, const Context *k, const float *y, float trade, int n, Step *steps) {
+    Survivor ways[2][STATES];
+    start_survivors(ways[0], 0);
+    for (int j = 0; j < n; j++) {
+        Choice choice[QUANTIZERS];
+        for (int z = 0; z < QUANTIZERS; z++) {
+            Context own = of_quantizer(k + j, z);
+            choose(m, &own, z, within(y[j]), trade, choice + z);
+        }
+        advance_survivors(ways[j & 1], choice, 0, ways[~j & 1], steps + j);
+    }
+    trace_back(ways[n & 1], steps, n);
+}
+
+/* Indices for row i of a channel whose contexts look to the left: each survivor has its own. */
+static void quantize_row(const Model *m, const Planes *p, const Grid *g, int c, int i, int state, const float *y, float trade, Step *steps) {
+    const int32_t *own = m->own + c * OWN, left_value = m->own_value[c * OWN_VALUE], *up = g->up + i * g->cols, *down = g->down + i * g->cols;
+    Survivor old[STATES], now[STATES];
+    start_survivors(old, state);
+    for (int j = 0; j < g->cols; j++) {
+        Context k[STATES];
+        Choice choice[STATES];
+        for (int s = 0; s < STATES; s++) {
+            int64_t magnitude = p->row_magnitude[j] + (int64_t)own[0] * old[s].left[0] + (int64_t)own[4] * old[s].left[1];
+            context_at(m, c, magnitude, p->row_value[j] + (int64_t)left_value * old[s].value, up[j], k + s);
+            k[s] = of_quantizer(k + s, quantizer_of(s));
+            choose(m, k + s, quantizer_of(s), within(y[j]), trade, choice + s);
+        }
+        advance_survivors(old, choice, 1, now, steps + j);
+        for (int s = 0; s < STATES; s++) {
+            int from = steps[j].from[s];
+            remember((int32_t)half_steps(k + from, steps[j].index[s], quantizer_of(from)), k + from, down[j], now[s].left, &now[s].value);
+            now[s].left[1] = old[from].left[0];
+        }
+        memcpy(old, now, sizeof(old));
+    }
+    trace_back(old, steps, g->cols);
 }
 
 /* What the coder did, for counting: each may be null. */
 typedef struct {
     int32_t *table;  /* (channels, rows, cols) */
-    int16_t *symbol; /* same: -REACH ... REACH, or REACH + 1 for an escape; shifted residual */
+    int16_t *symbol; /* same: -REACH ... REACH, or REACH + 1 for an escape; shifted index */
     int8_t *flip;
 } Trace;
 
-/* Chooses q for each y (rounding, or one step nearer to the prediction where that costs less: error^2 + trade * bits) and lists the slots,
-   unless list is null. */
+/* Whether contexts of a channel look at the channel itself. */
+static int looks_at_itself(const Model *m, int c) {
+    for (int k = 0; k < OWN; k++)
+        if (m->own[c * OWN + k]) return 1;
+    for (int k = 0; k < OWN_VALUE; k++)
+        if (m->own_value[c * OWN_VALUE + k]) return 1;
+    return 0;
+}
+
+/* Chooses q for each y (error^2 + trade * bits) and lists the slots, unless list is null. */
 static int encode_latents(const Model *m, const Grid *g, const float *y, float trade, int32_t *q, float *reconstruction, SlotList *list,
                           const Trace *trace) {
     Planes p;
-    int ok = allocate(&p, g);
+    size_t size = (size_t)g->rows * g->cols;
+    Context *contexts = (Context *)malloc(size * sizeof(Context));
+    Step *steps = (Step *)malloc(size * sizeof(Step));
+    int ok = allocate(&p, g) && contexts && steps;
     for (int c = 0; ok && c < g->channels; c++) {
-        for (int i = 0; i < g->rows; i++) {
+        int follows = looks_at_itself(m, c), state = 0;
+        for (int i = 0; !follows && i < g->rows; i++) {
             row_terms(m, &p, c, i);
-            size_t row = ((size_t)c * g->rows + i) * g->cols;
+            for (int j = 0; j < g->cols; j++)
+                context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j], contexts + i * g->cols + j);
+        }
+        if (!follows) quantize_all(m, contexts, y + c * size, trade, (int)size, steps);
+        for (int i = 0; i < g->rows; i++) {
+            size_t row = c * size + (size_t)i * g->cols;
+            Step *step = steps + i * g->cols;
             int32_t *a = magnitude_row(&p, c, i), *v = value_row(&p, c, i);
+            if (follows) {
+                row_terms(m, &p, c, i);
+                quantize_row(m, &p, g, c, i, state, y + row, trade, step);
+            }
             for (int j = 0; j < g->cols; j++) {
-                Context k;
-                left_terms(m, c, j, a, v, p.row_magnitude + j, p.row_value + j);
-                context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j], &k);
-                float target = y[row + j];
-                float limited = target > MAX_LATENT ? MAX_LATENT : target > -MAX_LATENT ? target : -MAX_LATENT;
-                int32_t best = (int32_t)lrintf(limited);
-                if (trade > 0 && best != k.rounded) {
-                    int32_t other = best < k.rounded ? best + 1 : best - 1;
-                    float d0 = target - best, d1 = target - other;
-                    if (d1 * d1 + trade * code_length(m, &k, other) < d0 * d0 + trade * code_length(m, &k, best)) best = other;
+                Context *k = contexts + i * g->cols + j;
+                if (follows) {
+                    left_terms(m, c, j, a, v, p.row_magnitude + j, p.row_value + j);
+                    context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j], k);
                 }
-                int32_t r = residual(&k, best), shifted = r >> k.shift;
-                if (list) put_value(list, m->cdf + (size_t)k.table * (SYMBOLS + 1), k.shift, r);
-                q[row + j] = best;
-                reconstruction[row + j] = reconstruct(m, &k, best, shifted);
-                remember(best, &k, g->down[i * g->cols + j], a + j, v + j);
+                *k = of_quantizer(k, quantizer_of(state));
+                int32_t index = step[j].index[0], latent = (int32_t)half_steps(k, index, quantizer_of(state));
+                if (list) put_value(list, m->cdf + (size_t)k->table * (SYMBOLS + 1), k->shift, index);
+                q[row + j] = latent;
+                reconstruction[row + j] = reconstruct(m, k, latent, index);
+                remember(latent, k, g->down[i * g->cols + j], a + j, v + j);
                 if (trace->table) {
-                    trace->table[row + j] = k.table;
+                    int32_t shifted = index >> k->shift;
+                    trace->table[row + j] = k->table;
                     trace->symbol[row + j] = (int16_t)(shifted < -REACH || shifted > REACH ? REACH + 1 : shifted);
-                    trace->flip[row + j] = (int8_t)k.flip;
+                    trace->flip[row + j] = (int8_t)k->flip;
                 }
+                state = next_state(state, index);
             }
         }
         frame(&p, c);
     }
-    release(&p);
+    release(&p), free(contexts), free(steps);
     return ok && !(list && list->failed);
 }
 
@@ -446,6 +604,7 @@ static int decode_latents(const Model *m, const Grid *g, const uint8_t *data, si
     Reader reader;
     start_reader(&reader, data, size);
     for (int c = 0; result == 1 && c < g->channels; c++) {
+        int state = 0;
         for (int i = 0; result == 1 && i < g->rows; i++) {
             row_terms(m, &p, c, i);
             size_t row = ((size_t)c * g->rows + i) * g->cols;
@@ -454,13 +613,15 @@ static int decode_latents(const Model *m, const Grid *g, const uint8_t *data, si
                 Context k;
                 left_terms(m, c, j, a, v, p.row_magnitude + j, p.row_value + j);
                 context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j], &k);
-                int64_t r = take_value(&reader, m->cdf + (size_t)k.table * (SYMBOLS + 1), k.shift);
-                int64_t latent = k.rounded + (k.flip ? -r : r);
-                int32_t best = (int32_t)clamp64(latent, MAX_LATENT);
-                if (best != latent) reader.failed = 1;
-                q[row + j] = best;
-                reconstruction[row + j] = reconstruct(m, &k, best, (int32_t)(r >> k.shift));
-                remember(best, &k, g->down[i * g->cols + j], a + j, v + j);
+                k = of_quantizer(&k, quantizer_of(state));
+                int64_t index = take_value(&reader, m->cdf + (size_t)k.table * (SYMBOLS + 1), k.shift);
+                int64_t exact = half_steps(&k, index, quantizer_of(state));
+                int32_t latent = (int32_t)clamp64(exact, 2 * MAX_LATENT);
+                if (latent != exact) reader.failed = 1;
+                q[row + j] = latent;
+                reconstruction[row + j] = reconstruct(m, &k, latent, (int32_t)clamp64(index, 2 * MAX_LATENT));
+                remember(latent, &k, g->down[i * g->cols + j], a + j, v + j);
+                state = next_state(state, (int32_t)(index & 1));
             }
             if (reader.failed) result = 0;
         }

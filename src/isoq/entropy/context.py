@@ -2,8 +2,8 @@
 
 For every latent, in coding order (channel by channel, raster order inside), two integer linear forms are evaluated: the expected
 magnitude of its prediction error, from the magnitudes around it, and its predicted value. Magnitude (logarithmic, 8 steps an octave),
-the fractional part of the prediction (3 buckets) and the channel's group choose one counted table. No side information, no floating
-point. The arithmetic is in coder.h; this module owns the arrays.
+the fractional part of the prediction (3 buckets), the quantizer (of two that a trellis alternates between) and the channel's group choose
+one counted table. No side information, no floating point. The arithmetic is in coder.h; this module owns the arrays.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..errors import DamagedFile
 from ..levels import COUNT, PER_OCTAVE
 from ._coder import CONSTANTS, ContextCoder
 
-PRECISION, SYMBOLS, LEVELS, BUCKETS = (CONSTANTS[k] for k in ("precision", "symbols", "levels", "buckets"))
+PRECISION, SYMBOLS, LEVELS, BUCKETS, QUANTIZERS = (CONSTANTS[k] for k in ("precision", "symbols", "levels", "buckets", "quantizers"))
 OWN, OWN_VALUE, REACH = CONSTANTS["own"], CONSTANTS["own_value"], CONSTANTS["reach"]
 MAGNITUDE_ONE, VALUE_ONE, BIAS_ONE = 1 << 13, 1 << 12, 1 << 17  # fixed-point units of the weights
 _TERMS = ("around", "value")
@@ -49,8 +49,8 @@ class ContextModel:
     arrays: for each of `around` (magnitudes) and `value` the sparse weights of earlier channels, `X_start` (channels + 1,),
     `X_channel`, `X_place` (0 ... 8: which of the nine positions around; 4 is the same one, values use no other), `X_weight` (entries,);
     `own` (channels, 6) and `own_value` (channels, 4); `bias` (channels,) of the magnitude, 1/2^17 step; `group` (channels,) uint8;
-    `cdf` (groups * LEVELS * BUCKETS, SYMBOLS + 1) uint16, cumulative frequencies of total 2^15; `offset` (same rows, SYMBOLS) int8,
-    reconstruction offsets in 1/128 step. Raises ValueError if they are not that.
+    `cdf` (groups * QUANTIZERS * LEVELS * BUCKETS, SYMBOLS + 1) uint16, cumulative frequencies of total 2^15; `offset` (same rows,
+    SYMBOLS) int8, reconstruction offsets in 1/128 step. Raises ValueError if they are not that.
     """
 
     kind = "context"
@@ -71,9 +71,9 @@ class ContextModel:
         """Quantize and code.
 
         y: (channels, rows, cols) float32, gains applied; levels: (rows, cols) quality level of each position; trade: rate-distortion
-        optimized quantization, squared steps of error worth one bit (0: plain rounding). Returns the stream, the quantized latents
-        (int32) and their reconstruction (float32, gains still applied), both (channels, rows, cols); with `trace` also tables, symbols
-        and flips.
+        optimized quantization, squared steps of error worth one bit (0: least error). Returns the stream, the quantized latents (int32,
+        half steps) and their reconstruction (float32, steps, gains still applied), both (channels, rows, cols); with `trace` also
+        tables, symbols and flips.
         """
         up, down = self._scales(levels)
         return self._coder.encode(np.ascontiguousarray(y, np.float32), up, down, trade, trace)
@@ -107,7 +107,7 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if a[name].dtype != dtype:
             raise ValueError(f"context model: {name} is {a[name].dtype}, not {np.dtype(dtype)}")
     channels = a["group"].size
-    tables = (int(a["group"].max(initial=0)) + 1) * LEVELS * BUCKETS
+    tables = (int(a["group"].max(initial=0)) + 1) * QUANTIZERS * LEVELS * BUCKETS
     shapes = {
         "group": (channels,),
         "bias": (channels,),

@@ -1,0 +1,1 @@
+"""isoq measured beside other codecs: `isoq evaluate`."""

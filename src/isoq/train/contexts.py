@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..entropy.context import BIAS_ONE, LEVELS, MAGNITUDE_ONE, PRECISION, REACH, SYMBOLS, VALUE_ONE, ContextModel
+from ..entropy.context import BIAS_ONE, LEVELS, MAGNITUDE_ONE, PRECISION, QUANTIZERS, REACH, SYMBOLS, VALUE_ONE, ContextModel
 from ..entropy.quantize import TRADE, deadzone
 from ..levels import COUNT, level_to_lambda
 from .networks import Network
@@ -16,6 +16,9 @@ from .wavelet import wavelet_leaves
 
 # How many samples of earlier channels each channel looks at: magnitudes at the nine places around, values at the same place.
 KEPT = {"around": 32, "value": 6}
+# Channels look at themselves only if that has this share of their weights. The trellis of all others runs through the whole channel, which
+# the encoder does faster and better than row by row.
+OWN_SHARE = 0.1
 _FIT_BATCH = 6
 
 
@@ -32,13 +35,14 @@ class _Forms(nn.Module):
         self.bias = nn.Parameter(torch.exp(0.5 * (rate.a + rate.c).detach()).clamp(min=0.05))
         self.register_buffer("around_mask", rate.earlier[:, :, None, None].repeat(1, 1, 3, 3))
         self.register_buffer("value_mask", rate.earlier.clone())
+        self.register_buffer("own_mask", torch.ones(len(rate.a), 1))
 
     def forward(self, q: Tensor, g: Tensor) -> Tensor:
         """Bits of integer latents q (n, M, h, w), g (n, 1, h, w) step scales: (n, M, h, w)."""
         v = q / g
-        mu = (torch.einsum("cd,ndhw->nchw", self.value * self.value_mask, v) + _causal(v, self.own_value)) * g
+        mu = (torch.einsum("cd,ndhw->nchw", self.value * self.value_mask, v) + _causal(v, self.own_value * self.own_mask)) * g
         a = ((q - mu).abs() + REST) / g
-        e = F.conv2d(F.pad(a, (1, 1, 1, 1), mode="replicate"), self.around**2 * self.around_mask) + _causal(a, self.own**2)
+        e = F.conv2d(F.pad(a, (1, 1, 1, 1), mode="replicate"), self.around**2 * self.around_mask) + _causal(a, self.own**2 * self.own_mask)
         b = e * g + self.bias.view(1, -1, 1, 1) ** 2 + 1e-3
         m = (q - mu).abs()
         far = torch.exp(-(m + 0.5) / b)
@@ -49,7 +53,9 @@ class _Forms(nn.Module):
 
     @torch.no_grad()
     def thin(self) -> None:
-        """Keep the heaviest weights of every channel."""
+        """Keep the heaviest weights of every channel, and those of the channel itself where they matter."""
+        own, around = (self.own**2).sum(1), (self.around**2 * self.around_mask).sum((1, 2, 3))
+        self.own_mask *= (own >= OWN_SHARE * (own + around))[:, None]
         for name, kept in KEPT.items():
             mask = getattr(self, f"{name}_mask")
             weight = (getattr(self, name).abs() * mask).flatten(1)
@@ -75,8 +81,8 @@ class _Forms(nn.Module):
         return {
             **sparse("around", self.around**2, MAGNITUDE_ONE),
             **sparse("value", self.value, VALUE_ONE),
-            "own": np.rint(self.own.numpy() ** 2 * MAGNITUDE_ONE).astype(np.int32),
-            "own_value": np.rint(self.own_value.numpy()[:, :VALUE_NEIGHBOURS] * VALUE_ONE).astype(np.int32),
+            "own": np.rint((self.own**2 * self.own_mask).numpy() * MAGNITUDE_ONE).astype(np.int32),
+            "own_value": np.rint((self.own_value * self.own_mask).numpy()[:, :VALUE_NEIGHBOURS] * VALUE_ONE).astype(np.int32),
             "bias": np.rint(self.bias.numpy() ** 2 * BIAS_ONE).astype(np.int32),
         }
 
@@ -116,17 +122,21 @@ def table_groups(latents: int, bands: int) -> np.ndarray:
 
 
 def _first_tables(groups: int) -> np.ndarray:
-    """(groups * LEVELS * BUCKETS, SYMBOLS) probabilities of a Laplace with the parameter that the level stands for."""
+    """(groups * QUANTIZERS * LEVELS * BUCKETS, SYMBOLS) probabilities of a Laplace with the parameter that the level stands for."""
     level = np.arange(LEVELS)
     e = 2.0 ** (level // 8 - 7) * (1 + (level % 8 + 0.5) / 8)
     shift = np.maximum(np.floor(np.log2(e)) - 1, 0)
     b = (e / 2**shift)[:, None, None]
     centre = np.array([0.0, 0.25, 0.43])[None, :, None]
-    edges = np.arange(-REACH, REACH + 2)[None, None, :] - 0.5 - centre
-    cumulative = np.where(edges < 0, 0.5 * np.exp(np.minimum(edges, 0) / b), 1 - 0.5 * np.exp(-np.maximum(edges, 0) / b))
-    p = np.diff(cumulative, axis=2)
-    p = np.concatenate([p, 1 - p.sum(2, keepdims=True)], 2)
-    return np.tile(p.reshape(-1, SYMBOLS), (groups, 1))
+    index = np.arange(-REACH, REACH + 1)
+    tables = []
+    for quantizer in range(QUANTIZERS):
+        point = index - 0.5 * quantizer * np.sign(index)
+        edges = np.concatenate([[point[0] - 0.5], (point[1:] + point[:-1]) / 2, [point[-1] + 0.5]]) - centre
+        cumulative = np.where(edges < 0, 0.5 * np.exp(np.minimum(edges, 0) / b), 1 - 0.5 * np.exp(-np.maximum(edges, 0) / b))
+        p = np.diff(cumulative, axis=2)
+        tables.append(np.concatenate([p, 1 - p.sum(2, keepdims=True)], 2).reshape(-1, SYMBOLS))
+    return np.tile(np.concatenate(tables), (groups, 1))
 
 
 def quantize_tables(p: np.ndarray) -> np.ndarray:
@@ -161,7 +171,7 @@ def count_tables(
                 _, q, _, table, symbol, flip = model.encode(scaled, np.full(y.shape[1:], level), TRADE, trace=True)
                 cell = (table.astype(np.int64) * SYMBOLS + symbol + REACH).ravel()
                 count += np.bincount(cell, minlength=rows * SYMBOLS)
-                shift += np.bincount(cell, (np.where(flip, -1, 1) * (scaled - q)).ravel(), rows * SYMBOLS)
+                shift += np.bincount(cell, (np.where(flip, -1, 1) * (scaled - q / 2)).ravel(), rows * SYMBOLS)
         count, shift = count.reshape(rows, SYMBOLS), shift.reshape(rows, SYMBOLS)
         # Rare cells lean on the same level of all groups together, and that one on the Laplace.
         together = count.reshape(groups, -1, SYMBOLS).sum(0)

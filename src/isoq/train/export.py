@@ -138,14 +138,25 @@ def to_onnx(transform: nn.Sequential, inputs: int, outputs: int) -> bytes:
 def wavelet_analysis(bands: int) -> bytes:
     """The graph of a network whose analysis still is the wavelet: four kernels per level and band, then sub-bands cut into phases.
     Bit for bit what the whole network computes, at a fraction of its arithmetic."""
+    return _decomposition(bands, DOWN, 4)
+
+
+def wavelet_adjoint(bands: int) -> bytes:
+    """The transposed `wavelet_synthesis`: the scalar product of an image with the basis function of each latent. Near the border it is that
+    of the reflected image."""
+    return _decomposition(bands, UP, 3)
+
+
+def _decomposition(bands: int, taps: tuple[np.ndarray, np.ndarray], before: int) -> bytes:
+    """taps: low and high pass, from `before` samples before an even one."""
     graph, low = _Graph(), "x"
     kernels = np.zeros((4, bands, bands, 9, 9), np.float32)
     for kind, band in np.ndindex(4, bands):
-        kernels[kind, band, band] = np.outer(DOWN[kind >> 1], DOWN[kind & 1])
+        kernels[kind, band, band] = np.outer(taps[kind >> 1], taps[kind & 1])
     parts, made = [], []
     for level in range(1, STAGES + 1):
         side = 1 << (STAGES - level)
-        split = graph.convolve(graph.padded(low, 4, 3, "reflect"), kernels.reshape(4 * bands, bands, 9, 9))
+        split = graph.convolve(graph.padded(low, before, 7 - before, "reflect"), kernels.reshape(4 * bands, bands, 9, 9))
         low = graph.sliced(split, 1, 0, bands)
         parts.append(graph.add("SpaceToDepth", [graph.sliced(split, 1, bands, _END)], blocksize=side) if side > 1 else split)
         made += _phases(level, bands)
@@ -186,6 +197,7 @@ def write_model(folder: Path, network: Network, entropy: dict[str, np.ndarray], 
     folder.mkdir(parents=True, exist_ok=True)
     if network.is_wavelet():
         analysis, synthesis = wavelet_analysis(config.bands), wavelet_synthesis(config.bands)
+        (folder / "adjoint.onnx").write_bytes(wavelet_adjoint(config.bands))
     else:
         analysis = to_onnx(network.analysis, config.bands, config.latents)
         synthesis = to_onnx(network.synthesis, config.latents, config.bands)

@@ -1,0 +1,54 @@
+"""isoq as one of the codecs: through its file format, on one thread."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from ..codec import ArraySource, Options, compress_to
+from ..model import Model, load_model
+from ..reader import File
+from ..target import Target
+
+CLOSED, SINGLE = "closed loop", "single pass"
+NAME = "isoq"
+
+
+class Isoq:
+    """isoq at work on one group of bands (bands, rows, cols). It takes the target itself: there is no knob to turn."""
+
+    def __init__(self, samples: np.ndarray, nodata: tuple[float | None, ...], model: str, block: int):
+        self._source, self._model, self._block = ArraySource(samples), warm(model), block
+        self._source.description = replace(self._source.description, nodata=nodata)
+
+    def encode(self, mse: float, mode: str) -> bytes:
+        """A whole file."""
+        out = io.BytesIO()
+        how = Options(block=self._block, threads=1, single_pass=mode == SINGLE)
+        compress_to(out, self._source, Target("mse", mse), self._model, how)
+        return out.getvalue()
+
+    def decode(self, data: bytes) -> np.ndarray:
+        file = File(io.BytesIO(data))
+        d = file.description
+        samples = np.empty((d.bands, d.rows, d.cols), d.dtype)
+        for box, tile in file.tiles(self._model, threads=1):
+            samples[box.band : box.band + box.bands, box.row : box.row + box.rows, box.col : box.col + box.cols] = tile.samples
+        return samples
+
+
+def recorded(data: bytes) -> list[float]:
+    """The mean squared error per band that a file says it has."""
+    return File(io.BytesIO(data)).statistics()["mse"]
+
+
+@lru_cache(maxsize=1)
+def warm(name: str) -> Model:
+    """The model with its sessions started, so that no measured time has that in it."""
+    model = load_model(name)
+    ramp = np.arange(64**2, dtype=np.uint16).reshape(1, 64, 64)
+    compress_to(io.BytesIO(), ArraySource(ramp), Target("mse", 10.0), model, Options(threads=1))
+    return model
