@@ -120,7 +120,7 @@ def test_what_is_missing_costs_next_to_nothing(kind):
     assert len(isoq.compress(image, lossless=True, nodata=0 if kind == "masked" else None)) < 1.03 * left + 100
 
 
-@pytest.mark.parametrize("mse", [0.2, 1.0, 3.0, 20.0])
+@pytest.mark.parametrize("mse", [0.2, 1.0, 3.0])
 def test_the_smaller_mode_keeps_the_promise(mse, monkeypatch):
     image = crop("sentinel2.tif")
     goal, nodata = Goal(np.full((len(image), 1, 1), mse)), (None,) * len(image)
