@@ -1,8 +1,9 @@
 """How well the promise is kept and what it costs: every 64 x 64 block against its target, closed loop and one pass; results/quality.csv.
 
 The chosen bands of an image go into one file, at a target SNR per band; bands whose target MSE is below 2 (16 bit) or 0.3 (8 bit) squared
-digital numbers are left out. Everything is measured on the decoded file; what the encoder reports is not used. Blocks whose own variance is
-below their target cannot come near it from below: they are counted apart, as "calm".
+digital numbers are left out. Errors are MSE / target, mean over the bands, which is what bands coded jointly promise. Everything is
+measured on the decoded file; what the encoder reports is not used. Blocks whose own variance is below their target cannot come near it
+from below: they are counted apart, as "calm".
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from common import Cells, Image, Row, arguments, column, images_of, over, print_
 
 import isoq
 from isoq import File, Target
-from isoq.blocks import mean_square, sums
+from isoq.blocks import count, mean_square, sums
 from isoq.codec import ArraySource, Options, compress_to
 from isoq.container import Box, ContainerReader
-from isoq.control import Goal, code
+from isoq.control import Goal, code, joint
 from isoq.group import BandGroup
 from isoq.model import Model
+from isoq.spectral import Rotation
 from isoq.stream import Reader
-from isoq.tile import CONSTANT, DTYPES, MODES, NEURAL
+from isoq.tile import CONSTANT, DTYPES, MODES, NEURAL, SPECTRAL, entries
 
 BLOCK = 64
 LEAST = {"uint8": 0.3, "uint16": 2.0, "int16": 2.0}  # target MSE, squared digital numbers
@@ -58,7 +60,7 @@ CLOSED_HEAD = (
 
 @dataclass(frozen=True)
 class Original:
-    """Bands of an image (bands, rows, cols), the target MSE per band, and which blocks are calm."""
+    """Bands of an image (bands, rows, cols), the target MSE per band, and which blocks (block rows, block cols) are calm."""
 
     samples: np.ndarray
     valid: np.ndarray
@@ -75,16 +77,17 @@ class Original:
         kept = target >= LEAST[samples.dtype.name]
         samples, valid, target = samples[kept], valid[kept], target[kept]
         mean = sums(np.where(valid, samples, 0), BLOCK) / np.maximum(sums(valid, BLOCK), 1)
-        calm = mean_square(samples, valid, BLOCK) - mean**2 < target[:, None, None]
+        calm = joint((mean_square(samples, valid, BLOCK) - mean**2) / target[:, None, None], per_band=False) < 1
         return cls(samples, valid, image.nodata, target, calm) if kept.any() else None
 
 
 @dataclass(frozen=True)
 class Result:
-    """One image at one target by one method: a row of the CSV, and MSE / target of the bands, of the blocks and of the calm blocks."""
+    """One image at one target by one method: a row of the CSV, and MSE / target, mean over the bands, of the image, the blocks and the calm
+    blocks."""
 
     row: Row
-    bands: np.ndarray
+    image: float
     blocks: np.ndarray
     calm: np.ndarray
 
@@ -118,7 +121,7 @@ def results(task: tuple[Image, float], model: str, methods: list[str]) -> list[R
         base: Row = {"stratum": image.stratum, "file": image.path.name, "bands": len(original.samples), "snr": snr, "method": method}
         result = judged(original, decoded, base | {"seconds": seconds, "bytes": sum(map(len, data))})
         if method == CLOSED:
-            result.row.update(closed_only(data[0], original, result.bands * original.target, coder))
+            result.row.update(closed_only(data[0], original, result.image, coder))
         found.append(result)
     return found
 
@@ -163,8 +166,9 @@ def jpeg2000_decoded(data: list[bytes], original: Original) -> np.ndarray:
 def judged(original: Original, decoded: np.ndarray, base: Row) -> Result:
     """`base`, completed by what comparison of the decoded samples with the original shows."""
     error = decoded.astype(np.float64) - original.samples
-    per_block = mean_square(error, original.valid, BLOCK) / original.target[:, None, None]
-    bands = np.array([np.mean(e[v] ** 2) for e, v in zip(error, original.valid, strict=True)]) / original.target
+    per_block = joint(mean_square(error, original.valid, BLOCK) / original.target[:, None, None], per_band=False)
+    squared = np.square(np.where(original.valid, error, 0)).sum((1, 2)) / original.target
+    image = float(squared.sum() / original.valid.sum())
     there = ~np.isnan(per_block)
     blocks, calm = per_block[there & ~original.calm], per_block[there & original.calm]
     p5, median, p95 = np.percentile(blocks, (5, 50, 95)) if len(blocks) else (math.nan,) * 3
@@ -179,17 +183,16 @@ def judged(original: Original, decoded: np.ndarray, base: Row) -> Result:
         "block_median": float(median),
         "block_p95": float(p95),
         "block_max": float(per_block[there].max()),
-        "image_median": float(np.median(np.abs(bands - 1))),
-        "image_max": float(np.abs(bands - 1).max()),
+        "image": image,
     }
-    return Result(row, bands, blocks, calm)
+    return Result(row, image, blocks, calm)
 
 
-def closed_only(data: bytes, original: Original, mse: np.ndarray, model: Model) -> Row:
-    """Side information and residual layer of a closed-loop file, and the bytes of a file that differs in nothing but this: each band has
-    one quality, at which it has the same `mse` (bands,), and so neither quality map nor residual layer."""
+def closed_only(data: bytes, original: Original, relative: float, model: Model) -> Row:
+    """Side information and residual layer of a closed-loop file, and the bytes of a file that differs in nothing but this: it has one
+    quality, at which its MSE / target, mean over the bands, is the same `relative`, and so neither quality map nor residual layer."""
     part, places = anatomy(data), File(io.BytesIO(data)).boxes
-    uniform = sum(uniform_bytes(original, band, float(value), places, model) for band, value in enumerate(mse))
+    uniform = uniform_bytes(original, relative, places, model)
     return {
         "side_bytes": part["side"] + part["targets"],
         "patched": part["patched"],
@@ -207,17 +210,18 @@ def anatomy(data: bytes) -> Counter[str]:
         bands, *_ = (tile.varint() for _ in range(4))
         size["masks"] += len(tile.part())
         size["targets"] += len(tile.part())
-        neural = 0
-        for _ in range(bands):
-            mode = tile.varint() % MODES
+        seen = streams = 0
+        while seen < bands:
+            together, mode = divmod(tile.varint(), MODES)
+            seen += together
             if mode == CONSTANT:
-                tile.take(dtype.itemsize)
-            elif mode == NEURAL:
-                neural += 1
-                tile.signed()
-                tile.signed()
+                tile.take(together * dtype.itemsize)
+            elif mode in (NEURAL, SPECTRAL):
+                for _ in range(2 * together):
+                    tile.signed()
+                streams += Rotation.unpack(tile, together).components if mode == SPECTRAL else 1
         size["side"] += len(tile.part())
-        size["streams"] += sum(len(tile.part()) for _ in range(neural))
+        size["streams"] += sum(len(tile.part()) for _ in range(streams))
         tile.take(4)
         layer = tile.part()
         tile.end()
@@ -226,28 +230,32 @@ def anatomy(data: bytes) -> Counter[str]:
     return size
 
 
-def uniform_bytes(original: Original, band: int, mse: float, places: list[Box], model: Model) -> float:
-    """Bytes of the streams of one band, in tiles at `places`, at the one quality that makes the band's mean squared error `mse`: two trials
-    close to it, linear in its logarithm between them. The latents are always refined, which the codec does at high qualities only."""
-    groups = []
+def uniform_bytes(original: Original, relative: float, places: list[Box], model: Model) -> float:
+    """Bytes of the streams of tiles at `places`, at the one quality (in units of the bands' targets) that makes MSE / target, mean over the
+    bands, `relative`: two trials close to it, linear in its logarithm between them. The latents are always refined, which the codec does at
+    high qualities only."""
+    groups: list[tuple[BandGroup, np.ndarray]] = []
     for box in places:
-        if box.band <= band < box.band + box.bands:
-            at = np.index_exp[band : band + 1, box.row : box.row + box.rows, box.col : box.col + box.cols]
-            samples, valid = original.samples[at], original.valid[at]
-            if valid.any() and np.ptp(samples[valid]) > 0:
-                groups.append(BandGroup(samples, valid, model, BLOCK))
-                groups[-1].refine()
+        at = (slice(box.row, box.row + box.rows), slice(box.col, box.col + box.cols))
+        samples, valid = (np.ascontiguousarray(a[:, *at]) for a in (original.samples, original.valid))
+        target = np.broadcast_to(original.target[:, None, None], (len(samples), count(box.rows, BLOCK), count(box.cols, BLOCK)))
+        for bunch, mode in entries(samples, valid, model.bands, ()):
+            if mode in (NEURAL, SPECTRAL):
+                group = BandGroup(samples[bunch], valid[bunch], model, BLOCK, target[bunch] if mode == SPECTRAL else None)
+                group.refine()
+                groups.append((group, original.target[bunch]))
 
     def trial(lam: float) -> tuple[float, int]:
-        """log of the mean squared error, bytes."""
+        """log of the mean squared error over target, bytes."""
         squared, size = 0.0, 0
-        for group in groups:
-            coded = code(group, Goal(lam=lam), None)
-            error = coded.decoded.astype(np.float64) - group.samples
-            squared, size = squared + float((error[group.valid] ** 2).sum()), size + sum(map(len, coded.streams))
-        return math.log(max(squared, 1e-9) / original.valid[band].sum()), size
+        for group, target in groups:
+            units = group.units()
+            coded = code(group, Goal(lam=lam * float((units / target).mean() / units.mean())), None)
+            error = np.where(group.valid, coded.decoded.astype(np.float64) - group.samples, 0)
+            squared, size = squared + float(((error**2).sum((1, 2)) / target).sum()), size + sum(map(len, coded.streams))
+        return math.log(max(squared, 1e-9) / original.valid.sum()), size
 
-    wanted, lam = math.log(mse), 0.7 / mse
+    wanted, lam = math.log(relative), 0.7 / relative
     first, size = trial(lam)
     step = 1.2 * (first - wanted)
     second, other = trial(lam * math.exp(step if abs(step) > 0.03 else 0.03))
@@ -270,8 +278,8 @@ def of_blocks(found: list[Result]) -> str:
     return " … ".join(f"{v:.3f}" for v in np.percentile(blocks, (5, 50, 95))) if len(blocks) else "none"
 
 
-def of_bands(found: list[Result]) -> str:
-    off = 100 * np.abs(np.concatenate([r.bands for r in found]) - 1)
+def of_images(found: list[Result]) -> str:
+    off = 100 * np.abs(np.array([r.image for r in found]) - 1)
     return f"{np.median(off):.2f}, {np.percentile(off, 95):.2f}"
 
 
@@ -299,7 +307,7 @@ def closed_line(name: str, found: list[Result]) -> Cells:
 def one_pass_line(name: str, found: list[Result], methods: list[str]) -> Cells:
     """A line of the table of what does not correct itself."""
     of = [[r for r in found if r.row["method"] == method] for method in methods]
-    return name, *[cell(own) for own in of for cell in (of_bands, of_blocks)]
+    return name, *[cell(own) for own in of for cell in (of_images, of_blocks)]
 
 
 def main() -> None:
@@ -325,12 +333,12 @@ def main() -> None:
         print(f"{method}: {100 * total(of, 'violations') / total(of, 'blocks'):.1f} % of the blocks above their target")
     print(f"\nAt most {options.bands} bands of a file, {CUBE_BANDS * options.bands} of a cube of more than {CUBE}.")
     peers = methods[1:]
-    head = ("", *[f"{method}: {what}" for method in peers for what in ("bands", "blocks")])
+    head = ("", *[f"{method}: {what}" for method in peers for what in ("images", "blocks")])
     for key, title in (("stratum", "by stratum"), ("snr", "by target")):
         groups = list(grouped(found, key))
         print(f"\nClosed loop, {title}\n")
         print_table(CLOSED_HEAD, [closed_line(*group) for group in groups])
-        print(f"\nOne pass, {title}; bands: |MSE / target - 1| in %, median and p95; blocks: MSE / target, p5 … median … p95\n")
+        print(f"\nOne pass, {title}; images: |MSE / target - 1| in %, median and p95; blocks: MSE / target, p5 … median … p95\n")
         print_table(head, [one_pass_line(*group, peers) for group in groups])
 
 

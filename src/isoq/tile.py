@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,7 +90,7 @@ def _predicted(
 ) -> list[Run] | None:
     """The runs of a tile if what the network takes is predicted too; None if that is not smaller than what was `coded`."""
     valid, bunches = classes == masks.VALID, list[slice]()
-    for bunch, mode in _entries(samples, valid, model.bands, exact, runs, listed):
+    for bunch, mode in entries(samples, valid, model.bands, exact, runs, listed):
         if mode in (NEURAL, SPECTRAL):
             before = bunches.pop() if bunches and bunches[-1].stop == bunch.start else bunch
             bunches.append(slice(before.start, bunch.stop))
@@ -126,9 +126,9 @@ def _encode(
     decoded = np.zeros_like(samples)
     sides, streams, headers, check, beyond, calm = [], [], Writer(), 0, 0, 0
     lossy, modes = np.zeros(bands, bool), [0] * len(MODE_NAMES)
-    entries, predictions = _entries(samples, valid, model.bands, exact, runs, listed), {run.bands.start: run for run in runs}
-    groups = [bunch for bunch, _ in entries]
-    for bunch, mode in entries:
+    parts, predictions = entries(samples, valid, model.bands, exact, runs, listed), {run.bands.start: run for run in runs}
+    groups = [bunch for bunch, _ in parts]
+    for bunch, mode in parts:
         size = bunch.stop - bunch.start
         headers.varint(mode + MODES * size)
         modes[mode] += size
@@ -186,8 +186,8 @@ def _encode(
     return bytes(out.data), report
 
 
-def _entries(
-    samples: np.ndarray, valid: np.ndarray, together: int, exact: Container[int], runs: list[Run], listed: Container[int]
+def entries(
+    samples: np.ndarray, valid: np.ndarray, together: int, exact: Container[int], runs: Sequence[Run] = (), listed: Container[int] = ()
 ) -> list[tuple[slice, int]]:
     """The groups of bands in their order, and their modes: `runs`, bands that are `listed`, others. A model of several bands takes those
     `together` at a time; for a model of one band, neighbours with something to code are turned into components, as many as there are."""
