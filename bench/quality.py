@@ -239,7 +239,7 @@ def uniform_bytes(original: Original, relative: float, places: list[Box], model:
         at = (slice(box.row, box.row + box.rows), slice(box.col, box.col + box.cols))
         samples, valid = (np.ascontiguousarray(a[:, *at]) for a in (original.samples, original.valid))
         target = np.broadcast_to(original.target[:, None, None], (len(samples), count(box.rows, BLOCK), count(box.cols, BLOCK)))
-        for bunch, mode in entries(samples, np.where(valid, 0, 1), (original.nodata,) * len(samples), model.bands, ()):
+        for bunch, mode in entries(samples, valid, model.bands, ()):
             if mode in (NEURAL, SPECTRAL):
                 group = BandGroup(samples[bunch], valid[bunch], model, BLOCK, target[bunch] if mode == SPECTRAL else None)
                 group.refine()

@@ -19,7 +19,7 @@ from isoq.limits import padded_samples
 from isoq.lossless import _FILTERS
 from isoq.qualitymap import latent_levels, map_from_residuals
 from isoq.stream import Reader, Writer, pack_integers, unpack_integers
-from isoq.tile import DTYPES, LOSSLESS, SPECTRAL
+from isoq.tile import DTYPES, LOSSLESS, PREDICTIVE, SPECTRAL
 
 _INTEGERS = (
     *range(4),
@@ -121,6 +121,9 @@ def _groups(tile: Tile, model: Tiny, rng: random.Random) -> None:
         group.numbers[place] = rng.choice((-1, 1)) * _number(rng, abs(group.numbers[place]))
     elif group.mode == LOSSLESS:
         group.data = _lossless(group.data, np.dtype(DTYPES[tile.code]).itemsize, rng)
+    elif group.mode == PREDICTIVE:  # mostly what stands in front of the stream
+        at = min(len(group.data), rng.choice((8, 30, 30, 300, 1 << 30)))
+        group.data = mutate_bytes(group.data[:at], rng) + group.data[at:]
     else:
         group.data = mutate_bytes(group.data, rng)
 

@@ -11,16 +11,17 @@ import numpy as np
 
 from isoq import blocks, masks
 from isoq.container import DICTIONARY, SIGNATURE
+from isoq.predictive.coding import is_lossy
 from isoq.stream import Reader, Writer
-from isoq.tile import CONSTANT, DTYPES, LOSSLESS, MODES, NEURAL, SPECTRAL
+from isoq.tile import CONSTANT, DTYPES, LOSSLESS, MODES, NEURAL, PREDICTIVE, SPECTRAL
 
 _FRAME = struct.Struct("<4sI")
 
 
 @dataclass
 class Group:
-    """Some bands of a tile: how many, mode, what follows: bytes (constants, a lossless band, coefficients of a rotation) and numbers
-    (normalizations); of a rotation also the number of components and the precision."""
+    """Some bands of a tile: how many, mode, what follows: bytes (constants, a lossless band, predicted bands, coefficients of a
+    rotation) and numbers (normalizations); of a rotation also the number of components and the precision."""
 
     together: int
     mode: int
@@ -62,7 +63,7 @@ class Tile:
             group = Group(*divmod(reader.varint(), MODES))
             if group.mode == CONSTANT:
                 group.data = reader.take(group.together * np.dtype(DTYPES[code]).itemsize)
-            elif group.mode == LOSSLESS:
+            elif group.mode in (LOSSLESS, PREDICTIVE):
                 group.data = reader.part()
             elif group.mode == NEURAL:
                 group.numbers = [reader.signed() for _ in range(2 * model_bands)]
@@ -88,7 +89,7 @@ class Tile:
             if group.mode == SPECTRAL:
                 out.varint(group.components)
                 out.varint(group.precision)
-            if group.mode in (LOSSLESS, SPECTRAL):
+            if group.mode in (LOSSLESS, SPECTRAL, PREDICTIVE):
                 out.part(group.data)
             else:
                 out.data += group.data
@@ -113,7 +114,7 @@ class Tile:
         valid, at = self.valid_pixels(), 0
         lossy = np.zeros(len(valid), bool)
         for group in self.groups:
-            lossy[at : at + group.together] = group.lossy
+            lossy[at : at + group.together] = group.lossy or (group.mode == PREDICTIVE and is_lossy(group.data))
             at += group.together
         neural = sum(group.lossy for group in self.groups)
         return neural * self.grid[0] * self.grid[1], int(lossy.sum()), int((valid[lossy] > 0).sum())

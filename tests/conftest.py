@@ -11,3 +11,9 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def transformed(monkeypatch):
+    """No band is predicted that need not be: for tests of what the network does."""
+    monkeypatch.setattr("isoq.predicted.promising", lambda bits, bands: False)

@@ -20,6 +20,8 @@ from isoq.target import Target
 from isoq.tile import TileReport
 from isoq.verify import verify_against
 
+pytestmark = pytest.mark.usefixtures("transformed")
+
 
 def coded(image: np.ndarray, target: Target, nodata: float | None = None, **options) -> tuple[dict, bytes]:
     out = io.BytesIO()

@@ -205,7 +205,7 @@ def test_verify_a_summary_that_lies(run, scene, tmp_path):
     assert "summary does not fit" in err
 
 
-def test_out_of_reach_is_said(run, tmp_path):
+def test_out_of_reach_is_said(run, tmp_path, transformed):
     path = make(tmp_path / "a.tif", terrain(1, 70, 70, "float32"), crs="EPSG:3857")
     out, err = run("compress", path, "--mse", 1e-8)
     assert len(out.splitlines()) == 1

@@ -19,6 +19,8 @@ from isoq.reader import File
 from isoq.target import Target
 from isoq.verify import verify_against
 
+pytestmark = pytest.mark.usefixtures("transformed")
+
 
 def coded(image: np.ndarray, target: Target, nodata: float | None = None, field=None, **options) -> tuple[dict, File]:
     out = io.BytesIO()

@@ -124,6 +124,8 @@ def test_coding_again_gives_the_same_bytes(path, monkeypatch):
                 out.data += group.plane.tobytes()
             if group.mode == spec_decoder.LOSSLESS:
                 out.part(group.lossless)
+            if group.mode == spec_decoder.PREDICTIVE:
+                out.part(group.predicted)
         maps = [map_residuals(group.levels).ravel() for group in neural]
         out.part(pack_integers(np.concatenate([*maps, np.zeros(0, np.int32)]), tile.worst, tile.below))
         check = 0

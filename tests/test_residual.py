@@ -89,6 +89,7 @@ def test_corrections_as_wide_as_the_type(mse):
     assert ((again.astype(np.float64) - original) ** 2).mean() <= mse
 
 
+@pytest.mark.usefixtures("transformed")
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 @pytest.mark.parametrize("mse", [0.01, 1e-6])
 def test_targets_beyond_the_network_are_kept(dtype, mse):

@@ -14,6 +14,8 @@ from isoq.masks import VALID, classify
 from isoq.model import Model
 from isoq.tile import ERROR_STEPS, Goal, Tile, TileReport, decode_tile, encode_tile, measure
 
+pytestmark = pytest.mark.usefixtures("transformed")
+
 FLOAT_MAX = float(np.finfo(np.float32).max)
 SIZES = [(1, 1, 1), (3, 1, 17), (2, 67, 5), (1, 64, 64), (2, 70, 131)]
 

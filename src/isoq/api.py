@@ -37,10 +37,11 @@ def compress(
     """Compress an array to the bytes of an .isoq file.
 
     array: (bands, rows, cols) or (rows, cols), uint8, uint16, int16, int32 or float32, any byte order. Exactly one keyword says the
-    target: mse (squared digital numbers), rmse, psnr (dB, with `peak`) or snr (dB), each a number or a sequence with one per band; quality
-    (lambda per squared digital number) or bitrate (bits per sample). Errors are kept in every `block` x `block` pixels; the file records
-    what was reached. per_band: of bands that are coded jointly each keeps its target, not only their mean. nodata: value of pixels that
-    carry none; they come back exactly. threads: default one per core. Raises BadInput (no or two targets, a type that is not supported).
+    target: mse (squared digital numbers), rmse, psnr (dB, with `peak`), snr (dB) or max_error (digital numbers that no pixel may be off by
+    more than), each a number or a sequence with one per band; lossless (True); quality (lambda per squared digital number) or bitrate (bits
+    per sample). Errors are kept in every `block` x `block` pixels; the file records what was reached. per_band: of bands that are coded
+    jointly each keeps its target, not only their mean. nodata: value of pixels that carry none; they come back exactly. threads: default
+    one per core. Raises BadInput (no or two targets, a type that is not supported).
     """
     if len(target) != 1 or next(iter(target)) not in KINDS:
         raise BadInput(f"give exactly one target, one of {', '.join(KINDS)}; got {', '.join(target) or 'none'}")

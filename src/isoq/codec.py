@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -25,7 +25,7 @@ from .parallel import ordered
 from .rate import RateSearch, code_at_rate
 from .spectral import MOST_BANDS
 from .target import BandStatistics, Target
-from .tile import TileReport, encode_tile
+from .tile import MODE_NAMES, TileReport, encode_tile
 
 _SAMPLES_PER_TILE = 1 << 24  # where the tile's side is ours to choose: the encoder takes about 50 bytes for each
 _SIDES = 256, 1024  # then
@@ -95,6 +95,10 @@ class Options:
     def exact_in(self, box: Box) -> set[int]:
         """The lossless bands of a tile, counted from its first."""
         return {band - box.band for band in self.exact}
+
+    def meeting(self, target: Target, bands: int) -> Options:
+        """These options, all of an image's `bands` kept losslessly if that is the target."""
+        return replace(self, exact=tuple(range(bands))) if target.kind == "lossless" else self
 
 
 def _side(bands: int, options: Options) -> int:
@@ -180,14 +184,16 @@ def compress_to(
 
 @dataclass(frozen=True)
 class Plan:
-    """What is settled before the first tile is coded: image, target, header of the file, tiles in file order, and the error that is asked
-    of each band (bands,) in squared digital numbers, None where the target is none. It is all that coding tiles elsewhere needs."""
+    """What is settled before the first tile is coded: image, target, header of the file, tiles in file order, and per band (bands,) the
+    mean error that is asked of it in squared digital numbers, or the largest in digital numbers; None where the target is none. It is all
+    that coding tiles elsewhere needs."""
 
     description: Description
     target: Target
     header: dict
     parts: list[Box]
     mse: np.ndarray | None
+    bound: np.ndarray | None = None
 
 
 class Coded(NamedTuple):
@@ -204,7 +210,8 @@ def plan(source: Readable, target: Target, model: Model, options: Options, varie
     d = source.description
     depth, parts = tiling(d, options, model)
     mse = target_mse(source, parts, target) if target.is_error else None
-    return Plan(d, target, file_header(d, origin(source), target, model, options, depth, varied), parts, mse)
+    bound = target.bound_per_band(d.bands, d.metadata.get("scales")) if target.is_bound else None
+    return Plan(d, target, file_header(d, origin(source), target, model, options, depth, varied), parts, mse, bound)
 
 
 def code(
@@ -212,7 +219,11 @@ def code(
 ) -> Iterator[Coded]:
     """Some tiles of a plan, in their order. lam: lambda per squared digital number instead of the target. Raises BadInput."""
 
+    options = options.meeting(plan.target, plan.description.bands)
+
     def goal_of(box: Box) -> Goal:
+        if plan.bound is not None:
+            return Goal(bound=plan.bound[box.band : box.band + box.bands])
         if plan.mse is None:
             asked = np.array([lam if lam is not None else np.nan if plan.target.value is None else plan.target.value])
             return Goal(lam=asked if field is None else field(box, asked)[0])
@@ -271,6 +282,7 @@ def origin(source: Readable) -> dict:
 
 def file_header(d: Description, origin: dict, target: Target, model: Model, options: Options, depth: int, varied: bool) -> dict:
     """The file's header, JSON. varied: the target differs between blocks."""
+    options = options.meeting(target, d.bands)
     return {
         "image": {k: v for k, v in d.to_dict().items() if k != "metadata"},
         **origin,
@@ -279,7 +291,7 @@ def file_header(d: Description, origin: dict, target: Target, model: Model, opti
         "block": options.block,
         "model": [model.name, model.identity],
         "target": target.to_dict() | ({"varied": True} if varied else {}),
-        "loop": "closed" if target.is_error and not options.single_pass else "single",
+        "loop": "closed" if target.is_bound or (target.is_error and not options.single_pass) else "single",
         **({"per_band": True} if options.per_band else {}),
         **({"lossless": [band + 1 for band in options.exact]} if options.exact else {}),
         "software": f"isoq {__version__}",
@@ -295,6 +307,8 @@ class Summary:
         self._counts = {"beyond": 0, "calm": 0, "patched": 0, "patch_bytes": 0}
         self._blocks: list[np.ndarray] = []
         self._promised = False
+        self._largest: np.ndarray | None = None
+        self._modes = np.zeros(len(MODE_NAMES))
 
     def add(self, report: TileReport, statistics: BandStatistics, bands: slice) -> None:
         """One tile's report and statistics on `bands`."""
@@ -303,16 +317,23 @@ class Summary:
         self._statistics.merge(statistics, bands)
         for name in self._counts:
             self._counts[name] += getattr(report, name)
+        if report.largest is not None:
+            self._largest = np.zeros(len(self._squared)) if self._largest is None else self._largest
+            self._largest[bands] = np.maximum(self._largest[bands], report.largest)
+        self._modes += np.multiply(report.modes, report.pixels.sum() / max(sum(report.modes), 1))
         relative = report.per_block if report.relative is None else report.relative
         self._promised |= report.relative is not None
         self._blocks.append(relative[~np.isnan(relative)].astype(np.float32))
 
     def to_dict(self) -> dict:
-        """JSON: mse, variance and valid pixels per band; of the blocks (of bands coded jointly, one for all of them) their number and
-        percentiles of MSE / target, or of MSE without a target; how many lie above their target, for how many the model's best quality was
-        not enough and for how many its lowest too good, how many are patched and the bytes of that."""
+        """JSON: share of each mode; mse, variance and valid pixels per band, and with a bound the largest error; of the blocks (of bands
+        coded jointly, one for all of them) their number and percentiles of MSE / target, or of MSE without a target; how many lie above
+        their target, for how many the model's best quality was not enough and for how many its lowest too good, how many are patched and
+        the bytes of that."""
         per_block = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
+        share = self._modes / max(self._modes.sum(), 1)
         result = {
+            "modes": {name: part for name, part in zip(MODE_NAMES, _significant(share), strict=True) if part},
             "mse": _significant(self._squared / np.maximum(self._pixels, 1)),
             "variance": _significant(self._statistics.variance),
             "pixels": [int(n) for n in self._pixels],
@@ -323,6 +344,8 @@ class Summary:
             result["block_error"] = dict(zip(("p5", "median", "p95", "max"), _significant(values), strict=True))
         if self._mse is not None:
             result["target_mse"] = _significant(self._mse)
+        if self._largest is not None:
+            result["max_error"] = _significant(self._largest)
         if self._promised:
             result |= {"above": int((per_block > 1).sum()), **self._counts}
         return result

@@ -27,7 +27,7 @@ class Goal:
     (bands, 1, 1) for all its blocks, `varied` if blocks elsewhere in the image may have another; or `lam` (lambda per squared digital
     number), one for all of it or per block (block rows, block cols). With `mse`, `predictor` ('isoq' or 'paper') finds the levels;
     `closed`: they are corrected until every block is under its target; `per_band`: of bands coded jointly each keeps its target, not only
-    their mean."""
+    their mean. Or `bound` (bands,), in digital numbers: no valid pixel is off by more."""
 
     mse: np.ndarray | None = None
     lam: float | np.ndarray | None = None
@@ -35,6 +35,7 @@ class Goal:
     closed: bool = True
     per_band: bool = False
     varied: bool = False
+    bound: np.ndarray | None = None
 
     def allowed(self, shape: tuple[int, int, int]) -> np.ndarray:
         """Mean squared error per band and block (bands, block rows, block cols = shape) that about results, in squared digital numbers."""

@@ -34,7 +34,7 @@ class Estimate:
 
 
 def estimate(source: Readable, targets: list[Target], model: Model, options: Options) -> list[Estimate]:
-    """Code at most 8 tiles, evenly spread, in one pass for each of `targets` (errors or qualities). Raises BadInput."""
+    """Code at most 8 tiles, evenly spread, in one pass for each of `targets` (all but bitrates). Raises BadInput."""
     d = source.description
     depth, parts = tiling(d, options, model)
     if len(parts) == 1 and options.threads > 1:
@@ -43,9 +43,11 @@ def estimate(source: Readable, targets: list[Target], model: Model, options: Opt
     share = sum(pixels.samples.size for _, pixels in sample) / samples
     whence, results = origin(source), []
     for target in targets:
+        how = options.meeting(target, d.bands)
+        bound = target.bound_per_band(d.bands, d.metadata.get("scales")) if target.is_bound else None
         mse = target_mse(source, parts, target) if target.is_error else None
         size, summary = 0, Summary(d.bands, mse)
-        for bands, length, report, found in ordered(partial(_coded, target, mse, model, options), sample, options.threads):
+        for bands, length, report, found in ordered(partial(_coded, target, mse, bound, model, how), sample, options.threads):
             size += length
             summary.add(report, found, bands)
         result = summary.to_dict()
@@ -57,12 +59,14 @@ def estimate(source: Readable, targets: list[Target], model: Model, options: Opt
 
 
 def _coded(
-    target: Target, mse: np.ndarray | None, model: Model, options: Options, item: tuple[Box, Pixels]
+    target: Target, mse: np.ndarray | None, bound: np.ndarray | None, model: Model, options: Options, item: tuple[Box, Pixels]
 ) -> tuple[slice, int, TileReport, BandStatistics]:
-    """A tile's bands, bytes, report and statistics; mse: the target (bands,) in squared digital numbers."""
+    """A tile's bands, bytes, report and statistics; mse, bound: the target (bands,) in (squared) digital numbers, if it is one."""
     box, pixels = item
     bands = slice(box.band, box.band + box.bands)
-    if mse is None:
+    if bound is not None:
+        goal = Goal(bound=bound[bands])
+    elif mse is None:
         goal = Goal(lam=np.asarray(target.value, np.float64))
     else:
         goal = Goal(mse[bands, None, None], predictor=options.predictor, closed=False, per_band=options.per_band)

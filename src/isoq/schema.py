@@ -75,7 +75,7 @@ def _point(value: Any) -> bool:
 _BIT = record({}, endian=lambda value: value in (0, 1), rgb=lambda value: value in (0, 1))
 HEADER = record(
     {"image": values(lambda value: True), "tile": whole, "block": whole, "depth": whole, "model": each(text, 2)},
-    target=record({"kind": text, "value": maybe(either(number, each(number)))}, peak=number),
+    target=record({"kind": text, "value": maybe(either(flag, number, each(number)))}, peak=number),
     loop=text,
     per_band=flag,
     lossless=each(whole),
@@ -89,7 +89,7 @@ def statistics(bands: int) -> Shape:
     per_band = each(number, bands)
     counts = dict.fromkeys(("above", "beyond", "calm", "patched", "patch_bytes"), whole)
     needed = {"mse": per_band, "variance": per_band, "pixels": each(whole, bands), "blocks": whole}
-    fits = record(needed, block_error=values(number), target_mse=per_band, **counts)
+    fits = record(needed, block_error=values(number), target_mse=per_band, max_error=per_band, modes=values(number), **counts)
     return lambda value: fits(value) and ("above" not in value or counts.keys() <= value.keys())
 
 

@@ -11,18 +11,20 @@ from .errors import BadInput
 
 ERRORS = ("mse", "rmse", "psnr", "snr")
 _LEAST = 1e-300  # squared digital numbers, below which quotients of errors are none
-KINDS = (*ERRORS, "quality", "bitrate")
+BOUNDS = ("max_error", "lossless")
+KINDS = (*ERRORS, *BOUNDS, "quality", "bitrate")
 
 
 @dataclass(frozen=True)
 class Target:
-    """A target: `kind` is one of KINDS, `value` in its unit: one number, or a tuple with one per band (errors only; any sequence may be
-    given).
+    """A target: `kind` is one of KINDS, `value` in its unit: one number, or a tuple with one per band (errors and
+    max_error only; any sequence may be given).
 
     mse: squared digital numbers, every block; rmse: digital numbers, every block; psnr: dB relative to `peak` (default: the largest value
-    of an integer type, the largest valid value of float data); snr: dB relative to the variance of the band's valid pixels; quality: lambda
-    per squared digital number, no promise (None: only where a map says so); bitrate: bits per sample of the whole file, no promise.
-    physical: mse and rmse are in the unit of the bands' scales instead of digital numbers. Raises BadInput.
+    of an integer type, the largest valid value of float data); snr: dB relative to the variance of the band's valid pixels; max_error:
+    digital numbers that no valid pixel may be off by more than; lossless: True, every sample comes back bit for bit; quality: lambda per
+    squared digital number, no promise (None: only where a map says so); bitrate: bits per sample of the whole file, no promise.
+    physical: mse, rmse and max_error are in the unit of the bands' scales instead of digital numbers. Raises BadInput.
     """
 
     kind: str
@@ -33,31 +35,44 @@ class Target:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise BadInput(f"unknown target '{self.kind}': use one of {', '.join(KINDS)}")
+        name = self.kind.replace("_", "-")
         if self.peak is not None and (self.kind != "psnr" or not self.peak > 0):
             raise BadInput(f"--peak {self.peak:g}: must be greater than 0, and only goes with --psnr")
-        if self.physical and self.kind not in ("mse", "rmse"):
-            raise BadInput("--physical: only goes with --mse and --rmse; leave it out")
+        if self.physical and self.kind not in ("mse", "rmse", "max_error"):
+            raise BadInput("--physical: only goes with --mse, --rmse and --max-error; leave it out")
         if self.value is None and self.kind == "quality":
+            return
+        if self.kind == "lossless":
+            if not np.all(self.value):
+                raise BadInput("lossless: takes no value but True; leave it out for another target")
+            object.__setattr__(self, "value", True)
             return
         try:
             values = tuple(np.ravel(np.array(self.value, np.float64)).tolist())
         except (TypeError, ValueError) as error:
-            raise BadInput(f"--{self.kind} {self.value}: give a number, or one per band") from error
+            raise BadInput(f"--{name} {self.value}: give a number, or one per band") from error
         if not values or not np.isfinite(values).all():
-            raise BadInput(f"--{self.kind} {_text(values)}: must be a finite number")
+            raise BadInput(f"--{name} {_text(values)}: must be a finite number")
         if self.kind in ("mse", "rmse", "quality", "bitrate") and min(values) <= 0:
-            raise BadInput(f"--{self.kind} {_text(values)}: must be greater than 0")
-        if len(values) > 1 and not self.is_error:
-            raise BadInput(f"--{self.kind} {_text(values)}: takes one number for all bands; give one")
+            raise BadInput(f"--{name} {_text(values)}: must be greater than 0")
+        if self.kind == "max_error" and min(values) < 0:
+            raise BadInput(f"--{name} {_text(values)}: must not be negative; 0 keeps every valid pixel")
+        if len(values) > 1 and not self.is_error and self.kind != "max_error":
+            raise BadInput(f"--{name} {_text(values)}: takes one number for all bands; give one")
         object.__setattr__(self, "value", values if len(values) > 1 else values[0])
 
     def __str__(self) -> str:
-        return f"{self.kind} {_text(np.array(self.value, np.float64))}"
+        return self.kind if self.kind == "lossless" else f"{self.kind} {_text(np.array(self.value, np.float64))}"
 
     @property
     def is_error(self) -> bool:
         """Whether the target is an error that every block must keep."""
         return self.kind in ERRORS
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the target is an error that no valid pixel may exceed."""
+        return self.kind in BOUNDS
 
     @property
     def needs_statistics(self) -> bool:
@@ -74,9 +89,7 @@ class Target:
         without variance get 1.0. scales: units per digital number of each band, for `physical`. Raises BadInput: the number of values is
         not that of the bands, there are no scales, or an error is too large for a number."""
         bands = statistics.variance.shape
-        value = np.array(self.value, np.float64)
-        if value.ndim and value.shape != bands:
-            raise BadInput(f"--{self.kind} {_text(value)}: {value.size} values for {bands[0]} band(s); give one, or one per band")
+        value = self._values(bands[0])
         with np.errstate(over="ignore"):
             if self.kind in ("mse", "rmse"):
                 mse = value if self.kind == "mse" else value**2
@@ -93,6 +106,24 @@ class Target:
         if (mse < _LEAST).any():
             raise BadInput(f"--{self.kind} {_text(value)}: an error too small for any image; check the value")
         return mse
+
+    def bound_per_band(self, bands: int, scales: Sequence[float] | None = None) -> np.ndarray:
+        """(bands,) float64: the largest error of a valid pixel in digital numbers, 0 for none at all. scales: as for `mse_per_band`. Raises
+        BadInput."""
+        if self.kind == "lossless":
+            return np.zeros(bands)
+        bound = np.broadcast_to(self._values(bands), bands)
+        if self.physical:  # 0.003 / 0.0001 is to be 30
+            bound = bound / np.sqrt(squared_scales(True, bands, scales)) * (1 + 1e-9)
+        return bound
+
+    def _values(self, bands: int) -> np.ndarray:
+        """The value, or those of all bands. Raises BadInput."""
+        value = np.array(self.value, np.float64)
+        if value.ndim and value.shape != (bands,):
+            name = self.kind.replace("_", "-")
+            raise BadInput(f"--{name} {_text(value)}: {value.size} values for {bands} band(s); give one, or one per band")
+        return value
 
 
 def squared_scales(physical: bool, bands: int, scales: Sequence[float] | None) -> np.ndarray:

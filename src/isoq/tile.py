@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from . import blocks, lossless, masks, residual, spectral
+from . import blocks, lossless, masks, predicted, residual, spectral
 from .control import LEAST, Goal, code, joint, ratio
 from .errors import DamagedFile
 from .group import BandGroup, affine_of, padded_side, reconstruct
 from .limits import LARGEST_SIDE
 from .model import STRIDE, Model
 from .normalize import Affine
+from .predicted import Run
+from .predictive import coding
 from .qualitymap import latent_levels, map_from_residuals, map_residuals
 from .stream import Reader, Writer, pack_integers, unpack_integers
 
 DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
-EMPTY, CONSTANT, NEURAL, LOSSLESS, SPECTRAL = range(5)
+EMPTY, CONSTANT, NEURAL, LOSSLESS, SPECTRAL, PREDICTIVE = range(6)
+MODE_NAMES = ("empty", "constant", "neural", "lossless", "spectral", "predictive")
 MODES = 8  # room for as many
 ERROR_STEPS = 64  # recorded block errors: steps per octave
 _NO_ERROR = -400 * ERROR_STEPS  # stands for none at all; squared errors of float32 lie between 2^-298 and 2^256
@@ -31,7 +34,8 @@ class TileReport:
     error per block (bands, block rows, block cols; NaN without valid pixels), the targets of the blocks (same shape; None where all of
     a band have the same, or there are none), and error / target as it is promised, of every group of bands that is not lossless
     (groups, block rows, block cols; the encoder only). Of the blocks: how many the network's best quality was not enough for, for how many
-    its lowest was too good, how many were patched by the residual layer, and the bytes that took."""
+    its lowest was too good, how many were patched by the residual layer, and the bytes that took. Of the encoder only: the largest error of
+    valid pixels per band (bands,), and the number of bands coded in each mode."""
 
     squared: np.ndarray
     pixels: np.ndarray
@@ -42,6 +46,8 @@ class TileReport:
     calm: int = 0
     patched: int = 0
     patch_bytes: int = 0
+    largest: np.ndarray | None = None
+    modes: tuple[int, ...] = (0,) * len(MODE_NAMES)
 
 
 def encode_tile(
@@ -61,6 +67,52 @@ def encode_tile(
     in no error; what lies under a mask becomes nodata, or 0 without one, in all bands but those of `exact`.
     """
     classes = masks.classify(samples, nodata, mask)
+    runs, listed = predicted.kept(samples, classes, nodata, goal.bound, exact, block)
+    coded = _encode(samples, classes, nodata, goal, model, block, exact, runs, listed)
+    if goal.mse is not None and goal.closed:
+        other = _predicted(coded, samples, classes, nodata, model, block, exact, runs, listed)
+        if other:
+            again = _encode(samples, classes, nodata, goal, model, block, exact, other, listed)
+            coded = min(coded, again, key=lambda made: len(made[0]))
+    return coded
+
+
+def _predicted(
+    coded: tuple[bytes, TileReport],
+    samples: np.ndarray,
+    classes: np.ndarray,
+    nodata: tuple[float | None, ...],
+    model: Model,
+    block: int,
+    exact: Container[int],
+    runs: list[Run],
+    listed: dict[int, bytes],
+) -> list[Run] | None:
+    """The runs of a tile if what the network takes is predicted too; None if that is not smaller than what was `coded`."""
+    valid, bunches = classes == masks.VALID, list[slice]()
+    for bunch, mode in entries(samples, valid, model.bands, exact, runs, listed):
+        if mode in (NEURAL, SPECTRAL):
+            before = bunches.pop() if bunches and bunches[-1].stop == bunch.start else bunch
+            bunches.append(slice(before.start, bunch.stop))
+    bands, size = sum(bunch.stop - bunch.start for bunch in bunches), len(coded[0])
+    if not bands or not predicted.promising(8 * size / (samples[0].size * bands), bands):
+        return None
+    more = predicted.smaller(samples, valid, nodata, coded[1].target, bunches, block, size - sum(len(run.data) for run in runs))
+    return None if more is None else [*runs, *more]
+
+
+def _encode(
+    samples: np.ndarray,
+    classes: np.ndarray,
+    nodata: tuple[float | None, ...],
+    goal: Goal,
+    model: Model,
+    block: int,
+    exact: Container[int],
+    runs: list[Run],
+    listed: dict[int, bytes],
+) -> tuple[bytes, TileReport]:
+    """A tile, with `runs` of predicted bands and those that are `listed`."""
     valid = classes == masks.VALID
     bands, rows, cols = samples.shape
     out = Writer()
@@ -73,15 +125,20 @@ def encode_tile(
     out.part(targets)
     decoded = np.zeros_like(samples)
     sides, streams, headers, check, beyond, calm = [], [], Writer(), 0, 0, 0
-    lossy = np.zeros(bands, bool)
-    parts = entries(samples, classes, nodata, model.bands, exact)
+    lossy, modes = np.zeros(bands, bool), [0] * len(MODE_NAMES)
+    parts, predictions = entries(samples, valid, model.bands, exact, runs, listed), {run.bands.start: run for run in runs}
     groups = [bunch for bunch, _ in parts]
     for bunch, mode in parts:
         size = bunch.stop - bunch.start
         headers.varint(mode + MODES * size)
+        modes[mode] += size
         if mode == LOSSLESS:
-            headers.part(lossless.pack(samples[bunch.start]))
+            headers.part(listed[bunch.start])
             decoded[bunch] = samples[bunch]
+        if mode == PREDICTIVE:
+            headers.part(predictions[bunch.start].data)
+            decoded[bunch] = predictions[bunch.start].decoded
+            lossy[bunch] = coding.is_lossy(predictions[bunch.start].data)
         if mode == CONSTANT:
             constant = _firsts(samples[bunch], valid[bunch])
             headers.data += constant.astype(constant.dtype.newbyteorder("<")).tobytes()
@@ -111,7 +168,9 @@ def encode_tile(
     patches = _patch(samples, decoded, valid, nodata, mse, goal.per_band, block, groups) if mse is not None and goal.closed else []
     report = measure(samples, decoded, valid, block)
     layer = residual.pack(patches, samples.dtype)
-    report.target = mse
+    report.target, report.modes = mse, tuple(modes)
+    if goal.bound is not None:
+        report.largest = np.abs(blocks.difference(decoded, samples, valid)).max((1, 2))
     report.beyond, report.calm, report.patched, report.patch_bytes = beyond, calm, len(patches), len(layer)
     out.data += headers.data
     levels = np.concatenate(sides) if sides else np.zeros(0, np.int32)
@@ -128,16 +187,18 @@ def encode_tile(
 
 
 def entries(
-    samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...], together: int, exact: Container[int]
+    samples: np.ndarray, valid: np.ndarray, together: int, exact: Container[int], runs: Sequence[Run] = (), listed: Container[int] = ()
 ) -> list[tuple[slice, int]]:
-    """The groups of bands in their order, and their modes. A model of several bands takes them `together` at a time; for a model of one
-    band, neighbours with something to code are turned into components, as many as there are."""
-    bands, valid = len(samples), classes == masks.VALID
+    """The groups of bands in their order, and their modes: `runs`, bands that are `listed`, others. A model of several bands takes those
+    `together` at a time; for a model of one band, neighbours with something to code are turned into components, as many as there are."""
     groups: list[tuple[slice, int]] = []
-    for bunch in _bunches(bands, together, exact):
-        mode = _mode(samples[bunch], valid[bunch])
-        if bunch.start in exact and not _restorable(samples[bunch], valid[bunch], classes[bunch], nodata[bunch]):
-            mode = LOSSLESS
+    run_of = {band: run.bands for run in runs for band in range(run.bands.start, run.bands.stop)}
+    for bunch in _bunches(len(samples), together, {band for band in range(len(samples)) if band in exact or band in run_of}):
+        if bunch.start in run_of:
+            if bunch.start == run_of[bunch.start].start:
+                groups.append((run_of[bunch.start], PREDICTIVE))
+            continue
+        mode = LOSSLESS if bunch.start in listed else _mode(samples[bunch], valid[bunch])
         last, before = groups[-1] if groups else (bunch, EMPTY)
         if mode == NEURAL and together == 1 and before in (NEURAL, SPECTRAL) and bunch.stop - last.start <= spectral.MOST_BANDS:
             groups[-1] = slice(last.start, bunch.stop), SPECTRAL
@@ -204,14 +265,6 @@ def _firsts(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return np.array([s[v][0] if v.any() else 0 for s, v in zip(samples, valid, strict=True)], samples.dtype)
 
 
-def _restorable(samples: np.ndarray, valid: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...]) -> bool:
-    """Whether the first valid sample of each band and the classes of its pixels are all there is, as with an alpha band of nothing but 0
-    and 255."""
-    plain = np.broadcast_to(_firsts(samples, valid)[:, None, None], samples.shape).copy()
-    masks.restore(plain, classes, nodata)
-    return plain.tobytes() == samples.tobytes()
-
-
 def measure(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block: int) -> TileReport:
     """The report on `decoded` against `original`, all (bands, rows, cols)."""
     squared = blocks.square_sums(blocks.difference(decoded, original, valid), block)
@@ -276,12 +329,13 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     little = samples.dtype.newbyteorder("<")
     neural: list[tuple[slice, list[Affine], spectral.Rotation | None]] = []
     exact: dict[int, np.ndarray] = {}
+    lossy = np.zeros(bands, bool)
     groups: list[slice] = []
     first = 0
     while first < bands:
         together, mode = divmod(reader.varint(), MODES)
         bunch = slice(first, first + together)
-        most = spectral.MOST_BANDS if mode == SPECTRAL and model.bands == 1 else model.bands
+        most = spectral.MOST_BANDS if mode == SPECTRAL and model.bands == 1 else bands if mode == PREDICTIVE else model.bands
         if not 0 < together <= min(most, bands - first):
             raise DamagedFile("a tile has an impossible number of bands: the file is damaged")
         if mode == CONSTANT:
@@ -294,12 +348,17 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
         elif mode == SPECTRAL:
             affine = [affine_of(reader.signed(), reader.signed()) for _ in range(together)]
             neural.append((bunch, affine, spectral.Rotation.unpack(reader, together)))
+        elif mode == PREDICTIVE:
+            found = coding.decode(reader.part(), (together, rows, cols), samples.dtype, valid[bunch], nodata[bunch], block)
+            samples[bunch], lossy[bunch] = found.samples, found.lossy
+            if found.whole:
+                exact |= dict(enumerate(found.samples, first))
         elif mode != EMPTY:
             raise DamagedFile("a tile has an unknown mode: the file is damaged or made by a newer isoq")
         groups.append(bunch)
         first = bunch.stop
     size = grid[0] * grid[1]
-    number, lossy = blocks.sums(valid, block), np.zeros(bands, bool)
+    number = blocks.sums(valid, block)
     for bunch, _, _ in neural:
         lossy[bunch] = True
     residuals, worst, below = unpack_integers(reader.part(), len(neural) * size, int(lossy.sum()), int((number[lossy] > 0).sum()))

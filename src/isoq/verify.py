@@ -50,6 +50,7 @@ def verify_against(file: File, source: Readable, model: Model, threads: int, pro
         raise BadInput(f"{file.name}: the image to compare with has another size or number of bands; give the original")
     if source.description.dtype != d.dtype:
         raise BadInput(f"{file.name}: the image to compare with is {source.description.dtype}, not {d.dtype}; give the original")
+    asked, largest = _target(file), np.zeros(d.bands)
     squared, signal = np.zeros(d.bands), BandStatistics.empty(d.bands)
     for box, tile in file.tiles(model, threads):
         seen += 1
@@ -62,8 +63,15 @@ def verify_against(file: File, source: Readable, model: Model, threads: int, pro
         if not np.array_equal(*special):
             problems.append(f"tile at row {box.row}, column {box.col}: infinities, NaN or nodata are not those of the original")
         for band in (b - 1 - box.band for b in file.header.get("lossless", ()) if box.band < b <= box.band + box.bands):
-            if not np.array_equal(original.samples[band], tile.samples[band], equal_nan=True):
+            if original.samples[band].tobytes() != tile.samples[band].tobytes():
                 problems.append(f"tile at row {box.row}, column {box.col}: lossless band {box.band + band + 1} is not the original")
+        if asked and asked.is_bound:
+            most = asked.bound_per_band(d.bands, d.metadata.get("scales"))[bands]
+            worst = np.abs(blocks.difference(tile.samples, original.samples, tile.valid)).max((1, 2))
+            largest[bands] = np.maximum(largest[bands], worst)
+            for band in np.flatnonzero(worst > most):
+                where = f"tile at row {box.row}, column {box.col}, band {box.band + band + 1}"
+                problems.append(f"{where}: a pixel is off by {worst[band]:g}, more than {most[band]:g}")
         found = measure(original.samples, tile.samples, tile.valid, file.header["block"])
         squared[bands] += found.squared
         statistics = BandStatistics.of(original.samples, tile.valid)
@@ -84,18 +92,24 @@ def verify_against(file: File, source: Readable, model: Model, threads: int, pro
         progress(box.bands * box.rows * box.cols)
     if said and seen == len(file.boxes) and not problems:
         problems += _of_summary(file, said, squared / np.maximum(signal.pixels, 1), signal)
+        if "max_error" in said and not np.allclose(said["max_error"], largest, rtol=1e-5):
+            problems.append("the recorded largest error of a band is not true")
     return problems
+
+
+def _target(file: File) -> Target | None:
+    """What was asked for when the file was made, if it says so."""
+    asked = file.header.get("target")
+    return asked and Target(asked["kind"], asked["value"], asked.get("peak"), asked.get("physical", False))
 
 
 def _of_summary(file: File, said: dict, mse: np.ndarray, signal: BandStatistics) -> list[str]:
     """What is not true in the summary `said`: the error of a band, or the target that follows from what was asked for."""
-    d, problems = file.description, []
+    d, problems, target = file.description, [], _target(file)
     slack = _elsewhere(mse, signal.pixels, _NOISE * np.sqrt(signal.variance), 0 if np.dtype(d.dtype).kind == "f" else 1)
     if (np.abs(np.array(said["mse"]) - mse) > slack).any():
         problems.append("the recorded error of a band is not true")
-    asked = file.header["target"]
-    if "target_mse" in said and not asked.get("varied"):
-        target = Target(asked["kind"], asked["value"], asked.get("peak"), asked.get("physical", False))
+    if "target_mse" in said and target and not file.header["target"].get("varied"):
         wanted = target.mse_per_band(signal, np.dtype(d.dtype), d.metadata.get("scales"))
         if not np.allclose(said["target_mse"], wanted, rtol=1e-5):
             problems.append("the recorded target is not what was asked for")

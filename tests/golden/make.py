@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cases import DATA, crop, model, terrain
 
-from isoq import codec
+from isoq import codec, predicted
 from isoq.container import Box
 from isoq.description import Description
 from isoq.entropy.context import BUCKETS, LEVELS, MAGNITUDE_ONE, OWN, OWN_VALUE, PRECISION, QUANTIZERS, REACH, SYMBOLS, VALUE_ONE
@@ -154,6 +154,23 @@ def lossless_floats() -> Case:
     return Case(pixels, Target("mse", 1.0), {"exact": (0,)})
 
 
+def predicted_floats() -> Case:
+    """Kept within a bound where they can be; the other band's infinities and NaN of odd bits are kept as they are."""
+    pixels = crop("sentinel1.tif")[:, :30, :36]
+    pixels[0, 3:6, 4:9], pixels[0, 20] = np.nan, -9999
+    pixels.view(np.uint32)[1, 7, 3:9] = 0x7FC01234
+    return Case(pixels, Target("max_error", 0.01), {"block": 16, "exact": (1,)}, nodata=(-9999.0, None))
+
+
+def predicted_bound() -> Case:
+    """With nodata amid the values, a band of repeated samples, and one of values far apart."""
+    pixels = sentinel2(40, 52)
+    pixels[1] = pixels[1][:, np.arange(52) // 2]
+    pixels[2] = pixels[2] // 16 * 16
+    pixels[:, 30:, 40:] = 900
+    return Case(pixels, Target("max_error", (0.0, 2.0, 20.0)), {"block": 16}, (900.0,) * 3)
+
+
 def targets_of(box: Box, asked: np.ndarray) -> np.ndarray:
     """A checkerboard, too fine for the network in its first block; one everywhere in the right half, which a tile tells without a byte."""
     places = np.indices((-(-box.rows // 16), -(-box.cols // 16))).sum(0)
@@ -180,6 +197,11 @@ CASES: dict[str, Callable[[], Case]] = {
     "embedded": lambda: Case(landsat(40, 50), Target("mse", 4000.0), {"embed_model": True}, model="paper-1"),
     "lossless": lossless,
     "lossless-float32": lossless_floats,
+    "predicted": lambda: Case(sentinel2(40, 52), Target("lossless", True)),
+    "predicted-bound": predicted_bound,
+    "predicted-float32": predicted_floats,
+    "predicted-mse": lambda: Case(sentinel2(40, 52), Target("mse", 10.0), {"block": 16}),
+    "predicted-list": lambda: Case((landsat(40, 50) ** 1.3).astype("int32"), Target("lossless", True)),
     "tiles": lambda: Case(sentinel2(90, 100), Target("snr", 18.0), {"tile": 48, "block": 16, "single_pass": True}, most=2),
     "targets": lambda: Case(landsat(40, 96), Target("mse", 1.0), {"tile": 48, "block": 16}, varied=targets_of),
     "bands": lambda: Case(sentinel2(40, 52), Target("mse", (40.0, 250.0, 900.0))),
@@ -261,7 +283,8 @@ def hyperprior_arrays() -> dict[str, np.ndarray]:
 def code(name: str, case: Case, coder: Model) -> tuple[bytes, np.ndarray, bytes]:
     """The stream, what isoq decodes it to, and all its latents in their order."""
     stream, samples, latents = io.BytesIO(), np.empty_like(case.pixels), b""
-    with patch.object(codec, "MOST_BANDS", case.most):
+    choice = patch.object(predicted, "promising", lambda bits, bands: name.startswith("predicted"))  # else nearly all would be predicted
+    with patch.object(codec, "MOST_BANDS", case.most), choice:
         codec.compress_to(stream, case, case.target, coder, codec.Options(threads=1, **case.options), field=case.varied)
     stream.seek(0)
     for box, tile in File(stream, name).tiles(coder):

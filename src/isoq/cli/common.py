@@ -30,9 +30,22 @@ TARGET_HELP = {
     "rmse": ("X", "root of it, in digital numbers"),
     "psnr": ("DB", "peak signal-to-noise ratio of every block, in dB; see --peak"),
     "snr": ("DB", "variance of the band over the error of every block, in dB"),
+    "max_error": ("E", "no pixel off by more than E digital numbers (float data: by more than E)"),
+    "lossless": (None, "every sample comes back bit for bit"),
     "quality": ("LAMBDA", "no error target: weight of a squared digital number against a bit per sample"),
     "bitrate": ("BPS", "no error target: bits per sample of the file"),
 }
+
+
+def add_target(parser: argparse._ActionsContainer, kind: str, **several: str) -> None:
+    """The option of a kind of target. several: its `nargs`, if it takes a list."""
+    metavar, text = TARGET_HELP[kind]
+    option = f"--{kind.replace('_', '-')}"
+    if kind == "lossless":
+        parser.add_argument(option, action="store_const", const=[True] if several else True, help=text)
+    else:
+        value = per_band if kind in (*ERRORS, "max_error") else float
+        parser.add_argument(option, type=value, metavar=metavar, help=text, **several)
 
 
 def per_band(text: str) -> list[float]:
@@ -57,8 +70,7 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("target (exactly one)", "of an error, X and DB may be one number per band, separated by commas")
     kinds = group.add_mutually_exclusive_group()
     for kind in KINDS:
-        metavar, text = TARGET_HELP[kind]
-        kinds.add_argument(f"--{kind}", type=per_band if kind in ERRORS else float, metavar=metavar, help=text)
+        add_target(kinds, kind)
 
 
 def chosen_target(options: argparse.Namespace) -> Target:
@@ -87,7 +99,7 @@ def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> N
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|DIR", help="see isoq models (default: %(default)s)")
     parser.add_argument("--peak", type=float, metavar="P", help="peak of --psnr (default: the type's largest value; float: the band's)")
     parser.add_argument(
-        "--physical", action="store_true", help="--mse, --rmse, --target-map and --roi-mse in the unit of the bands' scales"
+        "--physical", action="store_true", help="--mse, --rmse, --max-error, --target-map and --roi-mse in the unit of the bands' scales"
     )
     parser.add_argument(
         "--per-band", action="store_true", help="the promise for each band, not for the mean of error / target over bands coded jointly"

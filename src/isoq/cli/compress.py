@@ -38,6 +38,8 @@ _EXAMPLES = """examples:
   isoq compress 'scenes/*.tif' --snr 35 --out archive
   isoq compress scene.tif --rmse 4,4,8                           one per band
   isoq compress reflectance.tif --rmse 0.002 --physical
+  isoq compress elevation.tif --max-error 0.1 --physical
+  isoq compress landcover.tif --lossless
   isoq compress scene.tif --snr 30 --roi fields.geojson --roi-mse 10"""
 
 
@@ -93,7 +95,7 @@ def _one(source: Path, path: Path, target: Target, places: Places, model: Model,
         d = image.description
         samples = d.bands * d.rows * d.cols
         with about(source):
-            how = replace(how, exact=exact_bands(options.lossless_bands, d, source.name))
+            how = replace(how, exact=exact_bands(options.lossless_bands, d, source.name)).meeting(target, d.bands)
         with (
             atomic(path, options.overwrite) as stream,
             about(source),
@@ -112,7 +114,7 @@ def _one(source: Path, path: Path, target: Target, places: Places, model: Model,
     }
     if not (options.json or options.quiet):
         print(f"{path}: {size} bytes, {result['bits_per_sample']:.3f} bit/sample, {_errors(summary)}, {seconds:.1f} s")
-        if how.exact:
+        if how.exact and target.kind != "lossless":
             print(f"{path}: lossless bands: {', '.join(str(band + 1) for band in how.exact)}")
     if "rate_missed" in summary:
         print(f"isoq: {path}: {8 * size / samples:.4g} bit/sample instead of {target.value:g}: {summary['rate_missed']}", file=sys.stderr)
@@ -126,6 +128,10 @@ def _one(source: Path, path: Path, target: Target, places: Places, model: Model,
 
 
 def _errors(summary: dict) -> str:
+    if not any(summary["pixels"]):
+        return "no valid pixels"
+    if "max_error" in summary:
+        return f"largest error {max(summary['max_error']):g}"
     if not summary["blocks"]:
         return "no valid pixels"
     block = summary["block_error"]

@@ -11,10 +11,10 @@ from ..estimate import Estimate, estimate
 from ..files import expand
 from ..model import load_model
 from ..raster import open_source
-from ..target import ERRORS, Target
-from .common import TARGET_HELP, about, add_coding, exact_bands, per_band, print_json
+from ..target import BOUNDS, ERRORS, Target
+from .common import about, add_coding, add_target, exact_bands, print_json
 
-KINDS = (*ERRORS, "quality")
+KINDS = (*ERRORS, *BOUNDS, "quality")
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -26,8 +26,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("targets (one kind)", "an error may be one number per band, separated by commas")
     kinds = group.add_mutually_exclusive_group(required=True)
     for kind in KINDS:
-        metavar, text = TARGET_HELP[kind]
-        kinds.add_argument(f"--{kind}", nargs="+", type=per_band if kind in ERRORS else float, metavar=metavar, help=text)
+        add_target(kinds, kind, nargs="+")
     add_coding(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.set_defaults(run=run)

@@ -15,6 +15,7 @@ from ..errors import BrokenPromise
 from ..model import load_model, shipped_models
 from ..reader import File, Lost
 from ..remote import locate, located, open_stream
+from ..target import BOUNDS
 from ..verify import verify_against, verify_summary
 from .common import add_machine, bar, print_json, show_lost
 
@@ -93,7 +94,7 @@ def info(options: argparse.Namespace) -> None:
     if "source" in header:
         name, digest = (_plain(header["source"].get(key, "unknown")) for key in ("name", "sha256"))
         print(f"source: {name}, SHA-256 {digest}")
-    promise = "" if "above" in statistics else " (no promise)"
+    promise = "" if "above" in statistics or header.get("target", {}).get("kind") in BOUNDS else " (no promise)"
     asked = _asked(header["target"]) if "target" in header else "unknown"
     print(f"target: {asked}{promise}; errors below are those the encoder measured")
     if "block_error" in statistics:
@@ -101,11 +102,14 @@ def info(options: argparse.Namespace) -> None:
         print(f"{statistics['blocks']} blocks, MSE{' / target' if 'above' in statistics else ''}: {values}")
     if "above" in statistics:
         print(_promise(header, statistics))
+    if "modes" in statistics:
+        print("coded: " + ", ".join(f"{100 * share:.4g} % {_plain(name)}" for name, share in statistics["modes"].items()))
     for band in range(min(d.bands, 16)):
         if band + 1 in header.get("lossless", ()):
             print(f"band {band + 1}: lossless, {statistics['pixels'][band]} valid pixels")
             continue
         asked = f", target {statistics['target_mse'][band]:g}" if "target_mse" in statistics else ""
+        asked += f", largest error {statistics['max_error'][band]:g}" if "max_error" in statistics else ""
         print(f"band {band + 1}: MSE {mse[band]:g}{asked}, SNR {snr[band]:.2f} dB, {statistics['pixels'][band]} valid pixels")
     if d.bands > 16:
         print(f"... and {d.bands - 16} bands more (--json has all)")
@@ -119,7 +123,7 @@ def _plain(text: str) -> str:
 
 def _asked(target: dict) -> str:
     value = target["value"]
-    numbers = [] if value is None else value if isinstance(value, list) else [value]
+    numbers = [] if value is None or value is True else value if isinstance(value, list) else [value]
     peak = f" peak {target['peak']:g}" if "peak" in target else ""
     notes = {"physical": "physical units", "varied": "others from a map or polygons"}
     extra = "".join(f", {text}" for key, text in notes.items() if key in target)

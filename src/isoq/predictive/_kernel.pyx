@@ -1,0 +1,119 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Thin wrapper of kernel.h: checks sizes, owns buffers, releases the GIL. What the arrays of a plan mean stands there at `Plan`."""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport free
+
+import numpy as np
+
+cdef extern from "kernel.h" nogil:
+    enum: REFERENCES, TAPS, OWN_TAPS, ACTIVITIES, WEIGHT_BITS, ACTIVITY_BITS, MAX_WEIGHT, MAX_ACTIVITY, STEP_PARTS
+    ctypedef signed char int8_t
+    const int8_t OWN_PLACES[10][2]
+    const int8_t REFERENCE_PLACES[9][2]
+    const int8_t OWN_ACTIVITIES[6][2]
+    const int8_t REFERENCE_ACTIVITIES[5][2]
+    ctypedef struct Slot:
+        uint16_t start
+    ctypedef struct SlotList:
+        Slot *slots
+        size_t count, capacity
+        int failed
+    ctypedef struct Plan:
+        const int32_t *reference
+        const int32_t *weight
+        const int32_t *activity
+        const int32_t *range
+        const int64_t *avoided
+        const uint8_t *repeats
+        const int32_t *step
+    ctypedef struct Extent:
+        int planes, rows, cols, block, grid_cols
+        const uint8_t *valid
+    size_t flush(const SlotList *, uint32_t *, size_t)
+    int encode_planes(const Extent *, const Plan *, int32_t *, int32_t *, SlotList *)
+    int decode_planes(const Extent *, const Plan *, const uint8_t *, size_t, int32_t *)
+
+LIMITS = dict(
+    references=REFERENCES, taps=TAPS, own_taps=OWN_TAPS, activities=ACTIVITIES, weight_bits=WEIGHT_BITS, activity_bits=ACTIVITY_BITS,
+    max_weight=MAX_WEIGHT, max_activity=MAX_ACTIVITY, step_parts=STEP_PARTS,
+)
+PLACES = dict(
+    own=[(OWN_PLACES[k][0], OWN_PLACES[k][1]) for k in range(10)],
+    reference=[(REFERENCE_PLACES[k][0], REFERENCE_PLACES[k][1]) for k in range(9)],
+    own_activity=[(OWN_ACTIVITIES[k][0], OWN_ACTIVITIES[k][1]) for k in range(6)],
+    reference_activity=[(REFERENCE_ACTIVITIES[k][0], REFERENCE_ACTIVITIES[k][1]) for k in range(5)],
+)
+
+
+cdef class _Job:
+    """The arguments in the form of kernel.h, and the arrays that they point into."""
+
+    cdef Extent extent
+    cdef Plan plan
+    cdef object arrays
+
+    def __init__(self, const uint8_t[:, :, ::1] valid, int block, const int32_t[:, ::1] reference, const int32_t[:, ::1] weight,
+                 const int32_t[:, ::1] activity, const int32_t[:, ::1] limits, const int64_t[::1] avoided, const uint8_t[::1] repeats,
+                 const int32_t[:, :, ::1] step):
+        cdef Py_ssize_t n = valid.shape[0], rows = valid.shape[1], cols = valid.shape[2]
+        if not n or not rows or not cols or block < 1:
+            raise ValueError("nothing to code")
+        grid = (n, -(-rows // block), -(-cols // block))
+        shapes = list(map(np.shape, (reference, weight, activity, limits, avoided, repeats, step)))
+        if shapes != [(n, REFERENCES), (n, TAPS), (n, ACTIVITIES), (n, 2), (n,), (n,), grid]:
+            raise ValueError("sizes differ")
+        r, w, a = np.asarray(reference), np.asarray(weight), np.asarray(activity)
+        if np.any(r < -1) or np.any(r >= np.arange(n)[:, None]) or np.any((r[:, :-1] < 0) & (r[:, 1:] >= 0)):
+            raise ValueError("impossible references")
+        if np.any(np.abs(w) >= MAX_WEIGHT) or np.any(a < 0) or np.any(a > MAX_ACTIVITY) or np.any(np.asarray(step) < STEP_PARTS):
+            raise ValueError("impossible weights or steps")
+        if np.any(np.asarray(limits)[:, 0] > np.asarray(limits)[:, 1]):
+            raise ValueError("impossible range")
+        self.arrays = (valid, reference, weight, activity, limits, avoided, repeats, step)
+        self.extent.planes, self.extent.rows, self.extent.cols = <int>n, <int>rows, <int>cols
+        self.extent.block, self.extent.grid_cols, self.extent.valid = block, <int>grid[2], &valid[0, 0, 0]
+        self.plan.reference, self.plan.weight, self.plan.activity = &reference[0, 0], &weight[0, 0], &activity[0, 0]
+        self.plan.range, self.plan.avoided, self.plan.repeats, self.plan.step = &limits[0, 0], &avoided[0], &repeats[0], &step[0, 0, 0]
+
+
+def encode(int32_t[:, :, ::1] samples, *job):
+    """samples (planes, rows, cols), valid (the same, uint8), block, and the arrays of a plan -> bytes, decoded samples (int32)."""
+    cdef _Job j = _Job(*job)
+    cdef SlotList list
+    cdef size_t room, used
+    list.slots, list.count, list.capacity, list.failed = NULL, 0, 0, 0
+    if np.shape(samples) != (j.extent.planes, j.extent.rows, j.extent.cols):
+        raise ValueError("sizes differ")
+    decoded = np.empty((j.extent.planes, j.extent.rows, j.extent.cols), np.int32)
+    cdef int32_t[:, :, ::1] view = decoded
+    cdef int done
+    with nogil:
+        done = encode_planes(&j.extent, &j.plan, &samples[0, 0, 0], &view[0, 0, 0], &list)
+    if not done:
+        free(list.slots)
+        raise MemoryError
+    room = list.count // 2 + 4
+    out = np.empty(room, np.uint32)
+    cdef uint32_t[::1] words = out
+    with nogil:
+        used = flush(&list, &words[0], room)
+        free(list.slots)
+    return out[room - used:].astype("<u4", copy=False).tobytes(), decoded
+
+
+def decode(const uint8_t[::1] data, *job):
+    """The samples (planes, rows, cols) int32, or None if the data are damaged."""
+    cdef _Job j = _Job(*job)
+    samples = np.empty((j.extent.planes, j.extent.rows, j.extent.cols), np.int32)
+    cdef int32_t[:, :, ::1] view = samples
+    cdef size_t size = data.shape[0]
+    cdef int done
+    if size == 0:
+        return None
+    with nogil:
+        done = decode_planes(&j.extent, &j.plan, &data[0], size, &view[0, 0, 0])
+    if done < 0:
+        raise MemoryError
+    return samples if done else None
