@@ -12,6 +12,7 @@ from unittest.mock import patch
 from isoq import File, Target, codec, control, group, quality, reader, residual, tile
 from isoq.codec import Options, compress_to
 from isoq.container import ContainerWriter
+from isoq.feedback import Feedback
 from isoq.group import BandGroup
 from isoq.model import Model
 from isoq.raster import Sink, Source, create_sink, open_source
@@ -63,6 +64,7 @@ def _places(model: Model) -> dict[str, list[tuple[object, str]]]:
         "quantization and entropy coding": [(model.entropy, "encode")],
         "entropy decoding": [(model.entropy, "decode")],
         "synthesis": [(model, "synthesis")],
+        "feedback": [(Feedback, "aim"), (model, "adjoint")],
         "gains, denormalization, rounding": [(BandGroup, "encode"), (group, "reconstruct"), (tile, "reconstruct"), (type(model), "gains")],
         "measuring": [(control, "ratio"), (tile, "measure")],
         "residual layer": [(residual, "correct"), (residual, "pack"), (residual, "unpack_onto")],
