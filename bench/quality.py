@@ -30,7 +30,7 @@ from isoq.group import BandGroup
 from isoq.model import Model
 from isoq.spectral import Rotation
 from isoq.stream import Reader
-from isoq.tile import CONSTANT, DTYPES, MODES, NEURAL, SPECTRAL, entries
+from isoq.tile import CONSTANT, DTYPES, MODES, NEURAL, PREDICTIVE, SPECTRAL, entries
 
 BLOCK = 64
 LEAST = {"uint8": 0.3, "uint16": 2.0, "int16": 2.0}  # target MSE, squared digital numbers
@@ -220,6 +220,8 @@ def anatomy(data: bytes) -> Counter[str]:
                 for _ in range(2 * together):
                     tile.signed()
                 streams += Rotation.unpack(tile, together).components if mode == SPECTRAL else 1
+            elif mode == PREDICTIVE:
+                size["streams"] += len(tile.part())
         size["side"] += len(tile.part())
         size["streams"] += sum(len(tile.part()) for _ in range(streams))
         tile.take(4)
