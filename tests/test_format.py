@@ -176,7 +176,7 @@ def test_golden_streams_have_everything():
     tiles = [tile for file in files for tile in file.tiles]
     groups = [group for tile in tiles for group in tile.groups]
     assert {file.samples.dtype.name for file in files} == set(spec_decoder.TYPES)
-    assert {group.mode for group in groups} == set(range(5))
+    assert {group.mode for group in groups} == set(range(6))
     assert {group.lossless[0] for group in groups if group.lossless} == {0, 1}
     assert {int(kind) for tile in tiles for kind in np.unique(tile.classes)} == set(range(6))
     assert {tile.mask[0] for tile in tiles if tile.mask} >= {0, 1, 5}

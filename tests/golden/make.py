@@ -142,9 +142,11 @@ def plain() -> Case:
 
 
 def lossless() -> Case:
-    """A band of codes, one of many values, which go by planes, and a lossy one between them."""
-    codes = (landsat(45, 60)[0] // 500 * 64).astype("uint16")
-    many = np.random.default_rng(0).integers(0, 600, (45, 60)).astype("uint16")
+    """A band of codes, a pattern that repeats, one of noise, which goes by planes, and a lossy one between them. What else is lossless is
+    predicted."""
+    draw = np.random.default_rng(0)
+    codes = np.kron(np.tile(draw.integers(0, 9, (3, 4)), (5, 3)) * 64, np.ones((3, 5))).astype("uint16")
+    many = draw.integers(0, 1 << 16, (45, 60)).astype("uint16")
     return Case(np.stack([codes, landsat(45, 60)[0], many]), Target("rmse", 150.0), {"exact": (0, 2)}, (None, None, 3.0))
 
 
