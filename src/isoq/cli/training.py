@@ -31,6 +31,9 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "--val", nargs="+", metavar="GLOB", help="images to check on (default: every tenth of the training images, set apart)"
     )
     parser.add_argument("--preset", choices=["default", "paper"], default="default", help="kind of network (default: %(default)s)")
+    parser.add_argument(
+        "--from", dest="start", metavar="NAME|DIR", help="tune this model: its transforms stay, its tables follow the images"
+    )
     parser.add_argument("--bands", type=int, default=1, help="bands that the network takes at once (default: %(default)s)")
     parser.add_argument(
         "--lambda",
@@ -75,8 +78,9 @@ def _images(paths: list[Path]) -> Iterator[tuple[np.ndarray, tuple[float | None,
 def train(options: argparse.Namespace) -> None:
     try:
         from ..train.data import Patches, read_planes
+        from ..train.export import is_wavelet_model
         from ..train.finish import finish, mean_ratio
-        from ..train.loop import Schedule
+        from ..train.loop import Schedule, Trainee
         from ..train.loop import train as run
         from ..train.networks import NetworkConfig
     except ImportError as error:
@@ -88,6 +92,11 @@ def train(options: argparse.Namespace) -> None:
     low, high = options.range or (Schedule.lambda_low, Schedule.lambda_high)
     if not 0 < low < high:
         raise BadInput(f"--lambda {low:g} {high:g}: must be 0 < MIN < MAX")
+    start = load_model(options.start) if options.start else None
+    if start is not None:
+        if not is_wavelet_model(start) or options.preset != "default":
+            raise BadInput(f"--from {options.start}: only models that keep the wavelet can be tuned (eo16 is one); leave --from out")
+        options.bands = start.bands
     out = Path(options.out)
     if (out / "checkpoint.pt").exists() and not options.resume:
         raise BadInput(f"{out}: holds a training already; give --resume to go on with it, or another --out")
@@ -114,9 +123,15 @@ def train(options: argparse.Namespace) -> None:
     config = NetworkConfig.of_preset(options.preset, options.bands, **ranged)
     patches = Patches(planes, options.patch, options.seed)
     fixed = Patches(check or planes, options.patch, 1).batch(32)
-    model = run(config, schedule, patches, fixed, out, options.quiet)
     provenance = {"images": len(paths), "samples": int(sum(p.samples.size for p in planes)), "about": f"trained on {len(paths)} images"}
-    rows = finish(model, planes, check or planes, out, out.name, schedule, provenance)
+    provenance["validated"] = "images set apart" if check else "the training images themselves, for there were too few to set some apart"
+    if start is None:
+        model = run(config, schedule, patches, fixed, out, options.quiet)
+    else:
+        model = Trainee(config)
+        model.network.freeze()
+        provenance["from"] = f"{start.name} ({start.identity})"
+    rows = finish(model, planes, check or planes, out, out.name, schedule, provenance, start)
     if not options.quiet:
         print(f"{'plane':50s} SNR dB  bit/sample  JPEG 2000  ratio")
         for row in rows:

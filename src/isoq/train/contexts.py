@@ -20,6 +20,7 @@ KEPT = {"around": 32, "value": 6}
 # the encoder does faster and better than row by row.
 OWN_SHARE = 0.1
 _FIT_BATCH = 6
+_TRUST = 2000.0  # counts that a shipped table stands for when a model is tuned to other images (chosen on val/)
 
 
 class _Forms(nn.Module):
@@ -161,18 +162,7 @@ def count_tables(
     model = ContextModel({**forms, "group": group, "cdf": quantize_tables(prior), "offset": np.zeros((rows, SYMBOLS), np.int8)})
     rng = np.random.default_rng(0)
     for _ in range(rounds):
-        count, shift = np.zeros(rows * SYMBOLS), np.zeros(rows * SYMBOLS)
-        for y in planes:
-            for base in np.linspace(0, COUNT - 1, 11):
-                level = int(np.clip(base + rng.uniform(-60, 60), 0, COUNT - 1))
-                with torch.no_grad():
-                    gains = network.gains(torch.tensor(float(level_to_lambda(level)))).numpy()
-                scaled = y * gains[:, None, None]
-                _, q, _, table, symbol, flip = model.encode(scaled, np.full(y.shape[1:], level), TRADE, trace=True)
-                cell = (table.astype(np.int64) * SYMBOLS + symbol + REACH).ravel()
-                count += np.bincount(cell, minlength=rows * SYMBOLS)
-                shift += np.bincount(cell, (np.where(flip, -1, 1) * (scaled - q / 2)).ravel(), rows * SYMBOLS)
-        count, shift = count.reshape(rows, SYMBOLS), shift.reshape(rows, SYMBOLS)
+        count, shift = _counted(model, network, planes, rng)
         # Rare cells lean on the same level of all groups together, and that one on the Laplace.
         together = count.reshape(groups, -1, SYMBOLS).sum(0)
         pooled = together + 30 * prior[: len(together)]
@@ -180,3 +170,30 @@ def count_tables(
         offset = np.clip(np.rint(128 * shift / (count + 50)), -64, 64).astype(np.int8)
         model = ContextModel({**forms, "group": group, "cdf": quantize_tables(count + 60 * pooled), "offset": offset})
     return model
+
+
+def tune_tables(start: ContextModel, network: Network, planes: list[np.ndarray]) -> ContextModel:
+    """The tables and offsets of `start`, moved towards what is counted on latents (see `count_tables`): every table stands for as many
+    counts as _TRUST, so that rare contexts stay as they were."""
+    arrays = start.arrays
+    count, shift = _counted(start, network, planes, np.random.default_rng(0))
+    known = _TRUST * np.diff(arrays["cdf"].astype(np.int64), axis=1) / (1 << PRECISION)
+    offset = np.clip(np.rint((128 * shift + known * arrays["offset"]) / (count + known + 1e-9)), -64, 64).astype(np.int8)
+    return ContextModel({**arrays, "cdf": quantize_tables(count + known), "offset": offset})
+
+
+def _counted(model: ContextModel, network: Network, planes: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """How often each symbol of each table is coded, and the sum of what reconstruction misses then; both (tables, SYMBOLS)."""
+    cells = len(model.arrays["cdf"]) * SYMBOLS
+    count, shift = np.zeros(cells), np.zeros(cells)
+    for y in planes:
+        for base in np.linspace(0, COUNT - 1, 11):
+            level = int(np.clip(base + rng.uniform(-60, 60), 0, COUNT - 1))
+            with torch.no_grad():
+                gains = network.gains(torch.tensor(float(level_to_lambda(level)))).numpy()
+            scaled = y * gains[:, None, None]
+            _, q, _, table, symbol, flip = model.encode(scaled, np.full(y.shape[1:], level), TRADE, trace=True)
+            cell = (table.astype(np.int64) * SYMBOLS + symbol + REACH).ravel()
+            count += np.bincount(cell, minlength=cells)
+            shift += np.bincount(cell, (np.where(flip, -1, 1) * (scaled - q / 2)).ravel(), cells)
+    return count.reshape(-1, SYMBOLS), shift.reshape(-1, SYMBOLS)

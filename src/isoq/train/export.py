@@ -10,7 +10,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from ..model import FORMAT
+from ..model import FORMAT, Model
+from ..transforms import Transform
 from .networks import GDN, Down, Network, Up
 from .wavelet import DOWN, STAGES, UP, Leaf, mirror_weights, wavelet_leaves
 
@@ -189,6 +190,16 @@ def _phases(level: int, bands: int) -> list[Leaf]:
     side = 1 << (STAGES - level)
     kinds = range(0 if level == STAGES else 1, 4)
     return [Leaf(band, level, kind, side, y, x) for y in range(side) for x in range(side) for kind in kinds for band in range(bands)]
+
+
+def is_wavelet_model(model: Model) -> bool:
+    """Whether a model's synthesis is `wavelet_synthesis` and its gains are uniform, as they are where training starts. Tried on noise."""
+    if model.latents != 256 * model.bands or model.info["entropy"] != "context":
+        return False
+    y = np.random.default_rng(0).normal(size=(1, model.latents, 8, 8)).astype(np.float32)
+    same = np.allclose(model.synthesis(y), Transform(wavelet_synthesis(model.bands))(y), atol=1e-4)
+    gains = model.gains(np.array([model.lowest, model.highest]))
+    return same and np.allclose(gains, gains[:1])
 
 
 def write_model(folder: Path, network: Network, entropy: dict[str, np.ndarray], info: dict) -> None:

@@ -11,17 +11,20 @@ import torch
 from .. import __version__
 from ..calibrate import calibrate
 from ..control import Goal
+from ..entropy.context import ContextModel
 from ..evaluate.jpeg2000 import jpeg2000_bits
 from ..masks import VALID, classify
 from ..model import Model, update_info
 from ..target import BandStatistics
 from ..tile import encode_tile
 from . import hyperprior
-from .contexts import count_tables, fit_forms, table_groups
+from .card import write_card
+from .contexts import count_tables, fit_forms, table_groups, tune_tables
 from .data import Plane
 from .export import write_model
 from .loop import Schedule, Trainee
 
+_CROPS_A_MINUTE = 6  # that one core counts on
 _FIT_SIDE, _COUNT_SIDE, _CALIBRATION_PLANES = 320, 512, 16
 _LONG = 30.0  # minutes of training from which on the tables get their full effort: 500 steps of fitting, 200 crops to count
 _UNCALIBRATED = {"floor": 1e-6, "synthesis": {"level": [0], "log2_factor": [0.0]}, "paper": {"alpha": 1.0, "a": 1.0, "b": 1.0}}
@@ -52,7 +55,12 @@ def _context_arrays(model: Trainee, planes: list[Plane], minutes: float, rng: np
     forms = fit_forms(model.rate, model.network, fitting, steps=round(20 + 480 * effort))
     counting = latents_of(model, planes, _COUNT_SIDE, round(10 + 190 * effort), rng)
     counted = count_tables(forms, table_groups(config.latents, config.bands), model.network, counting)
-    return {f"context_{name}": array for name, array in counted.arrays.items()}
+    return _prefixed(counted)
+
+
+def _prefixed(model: ContextModel) -> dict[str, np.ndarray]:
+    """The arrays as a model folder keeps them."""
+    return {f"context_{name}": array for name, array in model.arrays.items()}
 
 
 def _samples(plane: Plane) -> tuple[np.ndarray, tuple[None, ...]]:
@@ -61,12 +69,27 @@ def _samples(plane: Plane) -> tuple[np.ndarray, tuple[None, ...]]:
 
 
 def finish(
-    model: Trainee, planes: list[Plane], check: list[Plane], folder: Path, name: str, schedule: Schedule, provenance: dict
+    model: Trainee,
+    planes: list[Plane],
+    check: list[Plane],
+    folder: Path,
+    name: str,
+    schedule: Schedule,
+    provenance: dict,
+    start: Model | None = None,
 ) -> list[dict]:
-    """Write the model folder and return its table against JPEG 2000 on `check`, which model.json keeps as well."""
+    """Write the model folder, with its card, and return its table against JPEG 2000 on `check`, which model.json keeps as well.
+
+    start: a model of the same transforms, whose entropy model is tuned to `planes` instead of making one."""
     model.to(memory_format=torch.contiguous_format).eval()
     config, rng = model.network.config, np.random.default_rng(schedule.seed)
-    entropy = _context_arrays(model, planes, schedule.minutes, rng) if config.entropy == "context" else hyperprior.export(model.rate)
+    if start is not None:
+        crops = latents_of(model, planes, _COUNT_SIDE, max(4, round(_CROPS_A_MINUTE * schedule.minutes)), rng)
+        entropy = _prefixed(tune_tables(start.entropy, model.network, crops))
+    elif config.entropy == "context":
+        entropy = _context_arrays(model, planes, schedule.minutes, rng)
+    else:
+        entropy = hyperprior.export(model.rate)
     info = {
         "name": name,
         "about": provenance.pop("about", ""),
@@ -79,11 +102,13 @@ def finish(
     update_info(folder, calibration=calibrate(Model(folder), map(_samples, picked)))
     rows = validation_table(Model(folder), check)
     update_info(folder, validation=rows)
+    write_card(folder)
     return rows
 
 
 def validation_table(model: Model, planes: list[Plane], most: int = 24) -> list[dict]:
-    """Rows plane, snr, bits_per_sample, jpeg2000 (at equal error), ratio: up to `most` planes, the middle 768 pixels, at SNR 15 ... 45 dB.
+    """Rows plane, snr, bits_per_sample, jpeg2000 (at equal error), ratio: up to `most` planes, the middle 768 pixels, in one
+    pass at SNR 15 ... 45 dB.
 
     Only integer types of up to 16 bit, which JPEG 2000 takes, and planes without invalid pixels.
     """
@@ -94,7 +119,8 @@ def validation_table(model: Model, planes: list[Plane], most: int = 24) -> list[
         samples = np.ascontiguousarray(plane.samples[:, i : i + 768, j : j + 768])
         variance = BandStatistics.of(samples, classify(samples, (None,) * len(samples)) == VALID).variance
         for snr in range(15, 50, 5):
-            data, report = encode_tile(samples, (None,) * len(samples), Goal(mse=variance[:, None, None] * 10 ** (-snr / 10)), model)
+            goal = Goal(variance[:, None, None] * 10 ** (-snr / 10), closed=False)
+            data, report = encode_tile(samples, (None,) * len(samples), goal, model)
             mse = report.squared / report.pixels
             peer = float(np.mean([jpeg2000_bits(band, m)[0] for band, m in zip(samples, mse, strict=True)]))
             bits = 8 * len(data) / samples.size
