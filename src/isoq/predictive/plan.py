@@ -22,7 +22,7 @@ _REFERENCE_ACTIVITY = (55, 20, 28, 15, 17)
 _LEAST_TRIED, _MOST_TRIED = 4096, 16384  # samples that weights are fitted to
 _CANDIDATES = 12  # nearest earlier planes that references are chosen from
 _WORTH = 0.985  # of the error, below which one more reference is taken
-_FEW = 1024  # samples for choices between references and the like
+_FEW = slice(None, None, 4)  # of those, for first steps
 _GAIN = 0.02  # bits per sample, above which repeated samples are flagged
 _PIECE = 256
 # Places, and what the sample at the last counts in: itself over the mean of its four neighbours.
@@ -78,7 +78,7 @@ class _Field:
         random = np.random.default_rng(0)
         self.tried: list[np.ndarray] = []
         self.error: dict[int, np.ndarray] = {}
-        self._around: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._around: dict[int, tuple[np.ndarray, ...]] = {}
         shared = np.zeros(0, int)
         for k in range(number):
             if k == 0 or not np.array_equal(valid[k], valid[k - 1]):
@@ -95,12 +95,19 @@ class _Field:
 
     def around(self, plane: int, places: np.ndarray) -> np.ndarray:
         """What samples around `places` have over the one to the west: (_AROUND, places) float32."""
-        where, known = self._around.get(plane, (None, None))
-        if where is not places:
+        return self._known(plane, places)[1]
+
+    def detail(self, plane: int, places: np.ndarray) -> np.ndarray:
+        """What samples at some of the places have over the mean of their neighbours, float32."""
+        return self._known(plane, places)[2]
+
+    def _known(self, plane: int, places: np.ndarray) -> tuple[np.ndarray, ...]:
+        known = self._around.get(plane, (None,))
+        if known[0] is not places:
             found = self.flat[plane].take(places + self.by(_AROUND)[:, None])
-            known = np.empty(found.shape, np.float32)
-            np.subtract(found, found[_WEST], out=known, dtype=np.float64, casting="same_kind")
-            self._around[plane] = places, known
+            around = np.empty(found.shape, np.float32)
+            np.subtract(found, found[_WEST], out=around, dtype=np.float64, casting="same_kind")
+            known = self._around[plane] = places, around, _DETAIL @ around[:, _FEW]
         return known
 
 
@@ -131,15 +138,16 @@ def _fit(field: _Field, k: int, plan: Plan, step: float) -> None:
 def _activity(field: _Field, k: int, reference: int, weight: np.ndarray, sources: list, activity: np.ndarray) -> np.ndarray:
     """How much the errors of plane `k` and of its first reference count in what is expected at the next sample: the shares in which the
     errors to the west, to the north and in the reference tell of an error."""
-    few = slice(None, None, max(1, len(activity) // _FEW))
-    scale = np.abs(field.error[k]).mean() / max(np.abs(field.error[reference]).mean(), 1e-6)
+    few = slice(None, None, 16)
+    error, other = np.abs(field.error[k]), np.abs(field.error[reference])
+    scale = error.mean() / max(other.mean(), 1e-6)
     places = field.tried[k][few] + field.by([(0, -1), (-1, 0)])[:, None]
-    error = field.flat[k].take(places).astype(np.float64)
+    around = field.flat[k].take(places).astype(np.float64)
     for plane, taps, start in sources:
         found = field.flat[plane].take(places[..., None] + field.by(taps))
-        error -= found @ (weight[start : start + len(taps)] / UNIT)
-    x = np.abs(np.stack([scale * field.error[reference][few], *error], 1)) / activity[few, None]
-    y = np.abs(field.error[k][few]) / activity[few]
+        around -= found @ (weight[start : start + len(taps)] / UNIT)
+    x = np.stack([scale * other[few], *np.abs(around)], 1) / activity[few, None]
+    y = error[few] / activity[few]
     solved = np.linalg.solve(x.T @ x + 1e-3 * len(y) * np.eye(3), x.T @ y).clip(0)
     share = min(solved[0] / max(solved.sum(), 1e-9), 0.6)
     own, other = (1 - share) * np.array(_OWN_ACTIVITY), share * scale * np.array(_REFERENCE_ACTIVITY)
@@ -161,8 +169,7 @@ def _references(field: _Field, k: int, places: np.ndarray) -> list[int]:
     candidates = list(range(max(0, k - _CANDIDATES), k))
     if not candidates:
         return []
-    few = slice(None, None, max(1, len(places) // _FEW))
-    details = np.stack([_DETAIL @ field.around(plane, places)[:, few] for plane in [k, *candidates]])
+    details = np.stack([field.detail(plane, places) for plane in [k, *candidates]])
     size = np.abs(details[0])
     details /= size + size.mean() + 1e-6
     gram = _gram(details)
@@ -183,8 +190,8 @@ def _least_absolute(x: np.ndarray, activity: np.ndarray) -> tuple[np.ndarray, np
     """Weights and errors of the last row of x (weights + 1, n) predicted from the others: least absolute error relative to what is active
     around, by iterated reweighting, first of a part."""
     error = np.zeros_like(activity)
-    for part in (slice(None, None, 4), slice(None)):
-        gram = _gram(x[:, part] / np.sqrt(activity[part] * (activity[part] + np.abs(error[part]))))
+    for part in (_FEW, slice(None)):
+        gram = _gram(x[:, part] / np.sqrt(activity[part] + np.abs(error[part])))
         normal = gram[:-1, :-1]
         ridge = 1e-6 * np.trace(normal) / len(normal) + 1e-9
         weights = np.linalg.solve(normal + ridge * np.eye(len(normal)), gram[:-1, -1])
