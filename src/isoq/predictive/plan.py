@@ -23,10 +23,12 @@ _LEAST_TRIED, _MOST_TRIED = 4096, 16384  # samples that weights are fitted to
 _CANDIDATES = 12  # nearest earlier planes that references are chosen from
 _WORTH = 0.985  # of the error, below which one more reference is taken
 _FEW = slice(None, None, 4)  # of those, for first steps
+_FEWER = slice(None, None, 16)  # of those, for the share of errors elsewhere
 _GAIN = 0.02  # bits per sample, above which repeated samples are flagged
 _PIECE = 256
 # Places, and what the sample at the last counts in: itself over the mean of its four neighbours.
 _AROUND = list(dict.fromkeys([*PLACES["own"], *PLACES["reference"]]))
+_OWN_ROWS, _REFERENCE_ROWS = ([_AROUND.index(at) for at in PLACES[name][1:]] for name in ("own", "reference"))
 _WEST, _HERE = _AROUND.index((0, -1)), _AROUND.index((0, 0))
 _DETAIL = np.array([{(0, 0): 1, (0, -1): -0.25, (0, 1): -0.25, (-1, 0): -0.25, (1, 0): -0.25}.get(at, 0) for at in _AROUND], np.float32)
 
@@ -79,6 +81,7 @@ class _Field:
         self.tried: list[np.ndarray] = []
         self.error: dict[int, np.ndarray] = {}
         self._around: dict[int, tuple[np.ndarray, ...]] = {}
+        self._indexed: tuple[np.ndarray | None, ...] = (None,)
         shared = np.zeros(0, int)
         for k in range(number):
             if k == 0 or not np.array_equal(valid[k], valid[k - 1]):
@@ -101,13 +104,20 @@ class _Field:
         """What samples at some of the places have over the mean of their neighbours, float32."""
         return self._known(plane, places)[2]
 
+    def _index(self, places: np.ndarray) -> np.ndarray:
+        """Where in `flat` the samples around `places` are."""
+        if self._indexed[0] is not places:
+            self._indexed = places, places + self.by(_AROUND)[:, None]
+        return self._indexed[1]
+
     def _known(self, plane: int, places: np.ndarray) -> tuple[np.ndarray, ...]:
         known = self._around.get(plane, (None,))
         if known[0] is not places:
-            found = self.flat[plane].take(places + self.by(_AROUND)[:, None])
+            found = self.flat[plane].take(self._index(places))
             around = np.empty(found.shape, np.float32)
             np.subtract(found, found[_WEST], out=around, dtype=np.float64, casting="same_kind")
             known = self._around[plane] = places, around, _DETAIL @ around[:, _FEW]
+            self._around.pop(plane - _CANDIDATES - 1, None)  # never asked for again
         return known
 
 
@@ -117,9 +127,14 @@ def _fit(field: _Field, k: int, plan: Plan, step: float) -> None:
     references = _references(field, k, places)
     plan.reference[k, : len(references)] = references
     sources = _sources(k, references)
-    rows = [field.around(plane, places)[[_AROUND.index(at) for at in taps[1:]]] for plane, taps, _ in sources]
     around = field.around(k, places)
-    x = np.concatenate([*rows, around[_HERE, None]])
+    x = np.empty((sum(len(taps) - 1 for _, taps, _ in sources) + 1, len(places)), np.float32)
+    at = 0
+    for plane, taps, _ in sources:
+        rows = _OWN_ROWS if plane == k else _REFERENCE_ROWS[: len(taps) - 1]
+        field.around(plane, places).take(rows, 0, out=x[at : at + len(rows)], mode="clip")
+        at += len(rows)
+    x[at] = around[_HERE]
     activity = np.abs(x[:5]).mean(0)
     activity += 0.1 * activity.mean() + 1e-6
     weights, field.error[k] = _least_absolute(x, activity)
@@ -138,16 +153,15 @@ def _fit(field: _Field, k: int, plan: Plan, step: float) -> None:
 def _activity(field: _Field, k: int, reference: int, weight: np.ndarray, sources: list, activity: np.ndarray) -> np.ndarray:
     """How much the errors of plane `k` and of its first reference count in what is expected at the next sample: the shares in which the
     errors to the west, to the north and in the reference tell of an error."""
-    few = slice(None, None, 16)
     error, other = np.abs(field.error[k]), np.abs(field.error[reference])
     scale = error.mean() / max(other.mean(), 1e-6)
-    places = field.tried[k][few] + field.by([(0, -1), (-1, 0)])[:, None]
+    places = field.tried[k][_FEWER] + field.by([(0, -1), (-1, 0)])[:, None]
     around = field.flat[k].take(places).astype(np.float64)
     for plane, taps, start in sources:
         found = field.flat[plane].take(places[..., None] + field.by(taps))
         around -= found @ (weight[start : start + len(taps)] / UNIT)
-    x = np.stack([scale * other[few], *np.abs(around)], 1) / activity[few, None]
-    y = error[few] / activity[few]
+    x = np.stack([scale * other[_FEWER], *np.abs(around)], 1) / activity[_FEWER, None]
+    y = error[_FEWER] / activity[_FEWER]
     solved = np.linalg.solve(x.T @ x + 1e-3 * len(y) * np.eye(3), x.T @ y).clip(0)
     share = min(solved[0] / max(solved.sum(), 1e-9), 0.6)
     own, other = (1 - share) * np.array(_OWN_ACTIVITY), share * scale * np.array(_REFERENCE_ACTIVITY)
@@ -191,7 +205,7 @@ def _least_absolute(x: np.ndarray, activity: np.ndarray) -> tuple[np.ndarray, np
     around, by iterated reweighting, first of a part."""
     error = np.zeros_like(activity)
     for part in (_FEW, slice(None)):
-        gram = _gram(x[:, part] / np.sqrt(activity[part] + np.abs(error[part])))
+        gram = _gram(x[:, part] * (1 / np.sqrt(activity[part] + np.abs(error[part]))))
         normal = gram[:-1, :-1]
         ridge = 1e-6 * np.trace(normal) / len(normal) + 1e-9
         weights = np.linalg.solve(normal + ridge * np.eye(len(normal)), gram[:-1, -1])
@@ -212,7 +226,7 @@ def _repeats(around: np.ndarray, error: float, step: float) -> bool:
     here, north, corner = (around[_AROUND.index(by)] for by in ((0, 0), (-1, 0), (-1, -1)))
     bits = np.log2(max(2 * np.e * error / step, 1.0))
     equal = here == 0, here == north
-    gain = sum(int(same.sum()) for same in equal) * bits
+    gain = sum(map(np.count_nonzero, equal)) * bits
     if gain <= _GAIN * len(here):
         return False
     for same, hint in zip(equal, (north == corner, corner == 0), strict=True):
