@@ -174,7 +174,7 @@ def choose(samples: np.ndarray, bound: float, even: bool = False) -> Values:
     low, high = int(whole.min()), int(whole.max())
     number = None
     if high - low < _COUNTED:
-        base = 0 if 0 <= low and high < _COUNTED else low
+        base = 0 if low >= 0 and high < _COUNTED else low
         number = np.bincount(whole - base if base else whole)
         listed = np.flatnonzero(number)
         number = number[listed]
