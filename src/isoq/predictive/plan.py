@@ -145,6 +145,9 @@ def _fit(field: _Field, k: int, plan: Plan, step: float) -> None:
         own, weights = weights[: len(taps) - 1], weights[len(taps) - 1 :]
         plan.weight[k, start + 1 : start + len(taps)] = own
         plan.weight[k, start] -= own.sum()
+    if np.abs(plan.weight[k]).max() >= MAX_WEIGHT:  # no decoder takes such
+        plan.weight[k] = 0
+        plan.weight[k, 0] = UNIT
     if references and np.array_equal(field.tried[references[0]], places):
         plan.activity[k] = _activity(field, k, references[0], plan.weight[k], sources, activity)
     plan.repeats[k] = _repeats(around, float(np.abs(field.error[k]).mean()), step)
