@@ -181,7 +181,7 @@ def test_golden_streams_have_everything():
     assert {int(kind) for tile in tiles for kind in np.unique(tile.classes)} == set(range(6))
     assert {tile.mask[0] for tile in tiles if tile.mask} >= {0, 1, 5}
     assert {patch.step == 0 for tile in tiles for patch in tile.patches} == {True, False}
-    assert {file.header["target"]["kind"] for file in files} == {"mse", "rmse", "psnr", "snr", "quality", "bitrate"}
+    assert {file.header["target"]["kind"] for file in files} == {"mse", "rmse", "psnr", "snr", "quality", "bitrate", "max_error", "lossless"}
     assert {bool(tile.targets) for tile in tiles} == {True, False}
     assert {file.header["loop"] for file in files} == {"closed", "single"}
     assert any(file.header["depth"] < len(file.samples) for file in files)
