@@ -43,10 +43,9 @@ class Planes:
         self._avoided = np.full(len(samples), _NOWHERE, np.int64)
         for k, (band, inside, mapping, special) in enumerate(zip(samples, valid, chosen, nodata, strict=True)):
             if inside.any():
-                found = mapping.forward(band[inside])
+                found = mapping.forward(_inside(band, inside))
                 self._limits[k] = found.min(), found.max()
-                self._planes[k][inside] = found
-                _fill(self._planes[k], inside)
+                _put(self._planes[k], inside, found)
                 place = mapping.integer_of(special, band.dtype) if masks.holds(band.dtype, special) else None
                 if place is not None and self._limits[k, 0] < place < self._limits[k, 1]:
                     self._avoided[k] = place
@@ -97,7 +96,7 @@ def encode_bounded(
 
     What cannot be kept otherwise is kept exactly. whole: samples are to count as they are, whatever the tile's masks say; all are valid.
     """
-    chosen = [_bounded(band[inside], float(most)) for band, inside, most in zip(samples, valid, bound, strict=True)]
+    chosen = [_bounded(_inside(band, inside), float(most)) for band, inside, most in zip(samples, valid, bound, strict=True)]
     planes = Planes(samples, valid, nodata if not whole else (None,) * len(samples), chosen, block)
     steps = np.full(planes.grid, plan.PARTS, np.int32)
     for k, (mapping, most) in enumerate(zip(chosen, bound.tolist(), strict=True)):
@@ -114,7 +113,7 @@ def encode_for(
     `most` bytes, or floats too many integers."""
     chosen: list[Values] = []
     for band, inside, target in zip(samples, valid, mse, strict=True):
-        found = band[inside]
+        found = _inside(band, inside)
         mapping = values.choose(found, 0, even=True)
         if samples.dtype.kind == "f" and found.size:
             mapping = values.rounded(found, np.sqrt(3 * target.min()) / _FINER)
@@ -233,10 +232,17 @@ def _job(valid: np.ndarray, block: int, p: plan.Plan, steps: np.ndarray) -> tupl
     return inside, block, p.reference, p.weight, p.activity, p.limits, p.avoided, p.repeats, np.ascontiguousarray(steps, np.int32)
 
 
-def _fill(plane: np.ndarray, valid: np.ndarray) -> None:
-    """Give what is not valid the value to the left, so that weights can be fitted around it."""
-    if valid.all():
+def _inside(band: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Valid samples of a band, 1-D."""
+    return band.ravel() if valid.all() else band[valid]
+
+
+def _put(plane: np.ndarray, valid: np.ndarray, samples: np.ndarray) -> None:
+    """Set what is valid, and give what is not the value to the left, so that weights can be fitted around it."""
+    if len(samples) == plane.size:
+        plane[:] = samples.reshape(plane.shape)
         return
+    plane[valid] = samples
     last = np.maximum.accumulate(np.where(valid, np.arange(plane.shape[1]), -1), axis=1)
     filled = np.take_along_axis(plane, last.clip(0), 1)
-    plane[:] = np.where(last < 0, plane[valid][0], filled)
+    plane[:] = np.where(last < 0, samples[0], filled)

@@ -178,28 +178,53 @@ static inline int32_t *at_row(const Coder *c, int32_t *planes, int plane, int ro
     return planes + (size_t)plane * c->size + (size_t)(row + PAD) * c->stride + PAD;
 }
 
-static void add_row(const Coder *c, int64_t *to, int32_t *planes, int plane, int row, const int8_t *place, int32_t weight, int cols) {
-    if (weight) accumulate(to, at_row(c, planes, plane, row + place[0]) + place[1], weight, cols);
+typedef struct { /* of sums over rows */
+    const int32_t *from[TAPS + 3];
+    int32_t weight[TAPS + 3];
+    int count;
+} Terms;
+
+static void add_term(Terms *t, const Coder *c, int32_t *planes, int plane, int row, const int8_t *place, int32_t weight) {
+    if (!weight) return;
+    t->from[t->count] = at_row(c, planes, plane, row + place[0]) + place[1];
+    t->weight[t->count++] = weight;
+}
+
+/* Four at a time: loading and storing the sum takes as long as the products. */
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+__attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+static void add_four(int64_t *restrict to, const int32_t *const *from, const int32_t *weight, int n) {
+    const int32_t *restrict a = from[0], *restrict b = from[1], *restrict c = from[2], *restrict d = from[3];
+    const int32_t wa = weight[0], wb = weight[1], wc = weight[2], wd = weight[3];
+    for (int j = 0; j < n; j++) to[j] += (int64_t)wa * a[j] + (int64_t)wb * b[j] + (int64_t)wc * c[j] + (int64_t)wd * d[j];
+}
+
+static void sum_terms(int64_t *to, Terms *t, int cols) {
+    memset(to, 0, cols * sizeof(int64_t));
+    for (; t->count % 4; t->count++) t->from[t->count] = t->from[0], t->weight[t->count] = 0;
+    for (int k = 0; k < t->count; k += 4) add_four(to, t->from + k, t->weight + k, cols);
 }
 
 /* What the prediction and the expected magnitude of a row take from elsewhere than from the row itself. */
 static void from_elsewhere(const Coder *c, const Plan *plan, int plane, int row, int cols) {
     const int32_t *w = plan->weight + (size_t)plane * TAPS, *a = plan->activity + (size_t)plane * ACTIVITIES;
     const int32_t *reference = plan->reference + (size_t)plane * REFERENCES;
-    memset(c->prediction, 0, cols * sizeof(int64_t));
-    memset(c->activity, 0, cols * sizeof(int64_t));
+    Terms value = {.count = 0}, distance = {.count = 0};
     if (row > 0) {
-        for (int k = 2; k < OWN_TAPS; k++) add_row(c, c->prediction, c->value, plane, row, OWN_PLACES[k], w[k], cols);
-        for (int k = 2; k < 6; k++) add_row(c, c->activity, c->distance, plane, row, OWN_ACTIVITIES[k], a[k], cols);
+        for (int k = 2; k < OWN_TAPS; k++) add_term(&value, c, c->value, plane, row, OWN_PLACES[k], w[k]);
+        for (int k = 2; k < 6; k++) add_term(&distance, c, c->distance, plane, row, OWN_ACTIVITIES[k], a[k]);
     }
     w += OWN_TAPS;
     for (int r = 0; r < REFERENCES && reference[r] >= 0; r++) {
         int taps = r ? 5 : 9;
-        for (int k = 0; k < taps; k++) add_row(c, c->prediction, c->value, reference[r], row, REFERENCE_PLACES[k], w[k], cols);
+        for (int k = 0; k < taps; k++) add_term(&value, c, c->value, reference[r], row, REFERENCE_PLACES[k], w[k]);
         w += taps;
     }
     if (reference[0] >= 0)
-        for (int k = 0; k < 5; k++) add_row(c, c->activity, c->distance, reference[0], row, REFERENCE_ACTIVITIES[k], a[6 + k], cols);
+        for (int k = 0; k < 5; k++) add_term(&distance, c, c->distance, reference[0], row, REFERENCE_ACTIVITIES[k], a[6 + k]);
+    sum_terms(c->prediction, &value, cols);
+    sum_terms(c->activity, &distance, cols);
 }
 
 static void steps_of(const Coder *c, const Extent *e, const Plan *plan, int plane, int row) {

@@ -22,8 +22,15 @@ _REFERENCE_ACTIVITY = (55, 20, 28, 15, 17)
 _LEAST_TRIED, _MOST_TRIED = 4096, 16384  # samples that weights are fitted to
 _CANDIDATES = 12  # nearest earlier planes that references are chosen from
 _WORTH = 0.985  # of the error, below which one more reference is taken
-_ROUNDS = 2  # of reweighting
-_PIECE = 128
+_FEW = slice(None, None, 4)  # of those, for first steps
+_FEWER = slice(None, None, 16)  # of those, for the share of errors elsewhere
+_GAIN = 0.02  # bits per sample, above which repeated samples are flagged
+_PIECE = 256
+# Places, and what the sample at the last counts in: itself over the mean of its four neighbours.
+_AROUND = list(dict.fromkeys([*PLACES["own"], *PLACES["reference"]]))
+_OWN_ROWS, _REFERENCE_ROWS = ([_AROUND.index(at) for at in PLACES[name][1:]] for name in ("own", "reference"))
+_WEST, _HERE = _AROUND.index((0, -1)), _AROUND.index((0, 0))
+_DETAIL = np.array([{(0, 0): 1, (0, -1): -0.25, (0, 1): -0.25, (-1, 0): -0.25, (1, 0): -0.25}.get(at, 0) for at in _AROUND], np.float32)
 
 
 @dataclass(frozen=True)
@@ -62,18 +69,19 @@ def choose(planes: np.ndarray, valid: np.ndarray, limits: np.ndarray, avoided: n
 
 
 class _Field:
-    """Samples of planes at places that are tried, and at places relative to those."""
+    """Samples of planes at places that are tried, and around those."""
 
     def __init__(self, planes: np.ndarray, valid: np.ndarray):
         number, rows, cols = planes.shape
-        self._flat = planes.reshape(number, -1)
+        self.flat = planes.reshape(number, -1)
         self.cols = cols
         inside = np.zeros((rows, cols), bool)
         inside[2:-1, 2:-2] = True
         random = np.random.default_rng(0)
         self.tried: list[np.ndarray] = []
         self.error: dict[int, np.ndarray] = {}
-        self._details: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._around: dict[int, tuple[np.ndarray, ...]] = {}
+        self._indexed: tuple[np.ndarray | None, ...] = (None,)
         shared = np.zeros(0, int)
         for k in range(number):
             if k == 0 or not np.array_equal(valid[k], valid[k - 1]):
@@ -84,17 +92,32 @@ class _Field:
                 shared = places
             self.tried.append(shared)
 
-    def at(self, plane: int, places: np.ndarray, by: tuple[int, int]) -> np.ndarray:
-        """Samples of a plane, float64, rows and columns `by` away from `places`."""
-        return self._flat[plane][places + (by[0] * self.cols + by[1])].astype(np.float64)
+    def by(self, places: list[tuple[int, int]]) -> np.ndarray:
+        """How far away, in `flat`, the relative `places` are."""
+        return np.array([row * self.cols + col for row, col in places])
+
+    def around(self, plane: int, places: np.ndarray) -> np.ndarray:
+        """What samples around `places` have over the one to the west: (_AROUND, places) float32."""
+        return self._known(plane, places)[1]
 
     def detail(self, plane: int, places: np.ndarray) -> np.ndarray:
-        """What samples of a plane have over the mean of their neighbours."""
-        where, known = self._details.get(plane, (None, None))
-        if where is not places:
-            around = sum(self.at(plane, places, by) for by in ((0, -1), (0, 1), (-1, 0), (1, 0)))
-            known = self.at(plane, places, (0, 0)) - around / 4
-            self._details[plane] = places, known
+        """What samples at some of the places have over the mean of their neighbours, float32."""
+        return self._known(plane, places)[2]
+
+    def _index(self, places: np.ndarray) -> np.ndarray:
+        """Where in `flat` the samples around `places` are."""
+        if self._indexed[0] is not places:
+            self._indexed = places, places + self.by(_AROUND)[:, None]
+        return self._indexed[1]
+
+    def _known(self, plane: int, places: np.ndarray) -> tuple[np.ndarray, ...]:
+        known = self._around.get(plane, (None,))
+        if known[0] is not places:
+            found = self.flat[plane].take(self._index(places))
+            around = np.empty(found.shape, np.float32)
+            np.subtract(found, found[_WEST], out=around, dtype=np.float64, casting="same_kind")
+            known = self._around[plane] = places, around, _DETAIL @ around[:, _FEW]
+            self._around.pop(plane - _CANDIDATES - 1, None)  # never asked for again
         return known
 
 
@@ -103,46 +126,45 @@ def _fit(field: _Field, k: int, plan: Plan, step: float) -> None:
     places = field.tried[k]
     references = _references(field, k, places)
     plan.reference[k, : len(references)] = references
-    wanted = field.at(k, places, (0, 0))
-    columns, pivots, slots = [], [], []
     sources = _sources(k, references)
-    for plane, taps, start in sources:
-        first = field.at(plane, places, taps[0])
-        if plane == k:
-            wanted = wanted - first
-        columns += [field.at(plane, places, by) - first for by in taps[1:]]
-        pivots += [start] * (len(taps) - 1)
-        slots += range(start + 1, start + len(taps))
-    x = np.stack(columns, 1)
-    activity = np.abs(x[:, :5]).mean(1)
+    around = field.around(k, places)
+    x = np.empty((sum(len(taps) - 1 for _, taps, _ in sources) + 1, len(places)), np.float32)
+    at = 0
+    for plane, taps, _ in sources:
+        rows = _OWN_ROWS if plane == k else _REFERENCE_ROWS[: len(taps) - 1]
+        field.around(plane, places).take(rows, 0, out=x[at : at + len(rows)], mode="clip")
+        at += len(rows)
+    x[at] = around[_HERE]
+    activity = np.abs(x[:5]).mean(0)
     activity += 0.1 * activity.mean() + 1e-6
-    weights, field.error[k] = _least_absolute(x, wanted, activity)
-    weights = np.clip(np.rint(weights * UNIT), -2 * UNIT, 2 * UNIT).astype(np.int64)
+    weights, field.error[k] = _least_absolute(x, activity)
+    weights = np.clip(np.rint(weights * UNIT), -2 * UNIT, 2 * UNIT).astype(np.int32)
     plan.weight[k] = 0
     plan.weight[k, 0] = UNIT
-    for slot, pivot, weight in zip(slots, pivots, weights.tolist(), strict=True):
-        plan.weight[k, slot] += weight
-        plan.weight[k, pivot] -= weight
-    plan.activity[k, : len(_OWN_ACTIVITY)] = _OWN_ACTIVITY
+    for _, taps, start in sources:
+        own, weights = weights[: len(taps) - 1], weights[len(taps) - 1 :]
+        plan.weight[k, start + 1 : start + len(taps)] = own
+        plan.weight[k, start] -= own.sum()
+    if np.abs(plan.weight[k]).max() >= MAX_WEIGHT:  # no decoder takes such
+        plan.weight[k] = 0
+        plan.weight[k, 0] = UNIT
     if references and np.array_equal(field.tried[references[0]], places):
         plan.activity[k] = _activity(field, k, references[0], plan.weight[k], sources, activity)
-    plan.repeats[k] = _repeats(field, k, places, float(np.abs(field.error[k]).mean()), step)
+    plan.repeats[k] = _repeats(around, float(np.abs(field.error[k]).mean()), step)
 
 
 def _activity(field: _Field, k: int, reference: int, weight: np.ndarray, sources: list, activity: np.ndarray) -> np.ndarray:
     """How much the errors of plane `k` and of its first reference count in what is expected at the next sample: the shares in which the
     errors to the west, to the north and in the reference tell of an error."""
-    few = slice(None, None, 4)
-    places, scale = field.tried[k][few], np.abs(field.error[k]).mean() / max(np.abs(field.error[reference]).mean(), 1e-6)
-    known = [scale * np.abs(field.error[reference][few])]
-    for by in ((0, -1), (-1, 0)):
-        moved, error = places + by[0] * field.cols + by[1], field.at(k, places, by)
-        for plane, taps, start in sources:
-            for at, w in zip(taps, weight[start : start + len(taps)].tolist(), strict=True):
-                error -= w / UNIT * field.at(plane, moved, at)
-        known.append(np.abs(error))
-    x = np.stack(known, 1) / activity[few, None]
-    y = np.abs(field.error[k][few]) / activity[few]
+    error, other = np.abs(field.error[k]), np.abs(field.error[reference])
+    scale = error.mean() / max(other.mean(), 1e-6)
+    places = field.tried[k][_FEWER] + field.by([(0, -1), (-1, 0)])[:, None]
+    around = field.flat[k].take(places).astype(np.float64)
+    for plane, taps, start in sources:
+        found = field.flat[plane].take(places[..., None] + field.by(taps))
+        around -= found @ (weight[start : start + len(taps)] / UNIT)
+    x = np.stack([scale * other[_FEWER], *np.abs(around)], 1) / activity[_FEWER, None]
+    y = error[_FEWER] / activity[_FEWER]
     solved = np.linalg.solve(x.T @ x + 1e-3 * len(y) * np.eye(3), x.T @ y).clip(0)
     share = min(solved[0] / max(solved.sum(), 1e-9), 0.6)
     own, other = (1 - share) * np.array(_OWN_ACTIVITY), share * scale * np.array(_REFERENCE_ACTIVITY)
@@ -159,63 +181,60 @@ def _sources(k: int, references: list[int]) -> list[tuple[int, list[tuple[int, i
 
 
 def _references(field: _Field, k: int, places: np.ndarray) -> list[int]:
-    """Earlier planes whose details tell most of those of plane `k`, one after the other (orthogonal matching pursuit)."""
+    """Earlier planes whose details, what samples have over the mean of their neighbours, tell most of those of plane `k`, one after the
+    other (orthogonal matching pursuit)."""
     candidates = list(range(max(0, k - _CANDIDATES), k))
     if not candidates:
         return []
-    details = np.stack([field.detail(plane, places) for plane in [k, *candidates]], 1)
-    details /= (np.abs(details[:, 0]) + np.abs(details[:, 0]).mean() + 1e-6)[:, None]
-    gram = _gram(details, details)
+    details = np.stack([field.detail(plane, places) for plane in [k, *candidates]])
+    size = np.abs(details[0])
+    details /= size + size.mean() + 1e-6
+    gram = _gram(details)
+    ridge = 1e-6 * gram[0, 0]
     chosen: list[int] = []
-    left = gram[0, 0]
     while len(chosen) < min(REFERENCES, len(candidates)):
-        best, least = 0, np.inf
-        for c in range(1, len(candidates) + 1):
-            use = [*chosen, c]
-            if c in chosen or gram[c, c] <= 0:
-                continue
-            solved = np.linalg.solve(gram[use][:, use] + 1e-6 * gram[0, 0] * np.eye(len(use)), gram[use, 0])
-            error = gram[0, 0] - solved @ gram[use, 0]
-            if error < least:
-                best, least = c, error
-        if not best or least > _WORTH * left:
+        told = gram[0] ** 2 / (gram.diagonal() + ridge + 1e-30)
+        told[[0, *chosen]] = 0
+        best = int(told.argmax())
+        if told[best] <= (1 - _WORTH) * gram[0, 0]:
             break
         chosen.append(best)
-        left = least
+        gram = gram - np.outer(gram[best], gram[best]) / (gram[best, best] + ridge)  # of what the chosen do not tell
     return [candidates[c - 1] for c in chosen]
 
 
-def _least_absolute(x: np.ndarray, wanted: np.ndarray, activity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and errors of `wanted` (n,) predicted from x (n, weights): least absolute error relative to what is active around, by
-    iterated reweighting."""
-    trust = 1 / activity
-    weights, error = np.zeros(x.shape[1]), wanted
-    for _ in range(_ROUNDS):
-        weighted = x * trust[:, None]
-        normal = _gram(weighted, x)
+def _least_absolute(x: np.ndarray, activity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and errors of the last row of x (weights + 1, n) predicted from the others: least absolute error relative to what is active
+    around, by iterated reweighting, first of a part."""
+    error = np.zeros_like(activity)
+    for part in (_FEW, slice(None)):
+        gram = _gram(x[:, part] * (1 / np.sqrt(activity[part] + np.abs(error[part]))))
+        normal = gram[:-1, :-1]
         ridge = 1e-6 * np.trace(normal) / len(normal) + 1e-9
-        weights = np.linalg.solve(normal + ridge * np.eye(len(normal)), weighted.T @ wanted)
-        error = wanted - x @ weights
-        trust = 1 / (activity + np.abs(error))
+        weights = np.linalg.solve(normal + ridge * np.eye(len(normal)), gram[:-1, -1])
+        error = np.append(-weights, 1).astype(np.float32) @ x
     return weights, error
 
 
-def _gram(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a.T @ b, in pieces so small that no library starts threads for them."""
-    whole = len(a) // _PIECE * _PIECE
-    pieces = np.matmul(a[:whole].reshape(-1, _PIECE, a.shape[1]).transpose(0, 2, 1), b[:whole].reshape(-1, _PIECE, b.shape[1])).sum(0)
-    return pieces + a[whole:].T @ b[whole:]
+def _gram(a: np.ndarray) -> np.ndarray:
+    """a @ a.T in float64, in pieces so small that no library starts threads for them."""
+    whole = a.shape[1] // _PIECE * _PIECE
+    pieces = a[:, :whole].reshape(len(a), -1, _PIECE).transpose(1, 0, 2)
+    rest = a[:, whole:]
+    return np.matmul(pieces, pieces.transpose(0, 2, 1)).sum(0, dtype=np.float64) + rest @ rest.T
 
 
-def _repeats(field: _Field, k: int, places: np.ndarray, error: float, step: float) -> bool:
+def _repeats(around: np.ndarray, error: float, step: float) -> bool:
     """Whether enough samples are equal to a neighbour, as in images enlarged by repetition, that flags cost less than coding them."""
-    here, west, north = (field.at(k, places, by) for by in ((0, 0), (0, -1), (-1, 0)))
+    here, north, corner = (around[_AROUND.index(by)] for by in ((0, 0), (-1, 0), (-1, -1)))
     bits = np.log2(max(2 * np.e * error / step, 1.0))
-    gain = 0.0
-    for same, hint in ((here == west, north == field.at(k, places, (-1, -1))), (here == north, west == field.at(k, places, (-1, -1)))):
-        gain += same.sum() * bits
+    equal = here == 0, here == north
+    gain = sum(map(np.count_nonzero, equal)) * bits
+    if gain <= _GAIN * len(here):
+        return False
+    for same, hint in zip(equal, (north == corner, corner == 0), strict=True):
         for part in (same[hint], same[~hint]):
             share = part.mean() if part.size else 0.0
             if 0 < share < 1:
                 gain += len(part) * (share * np.log2(share) + (1 - share) * np.log2(1 - share))
-    return gain > 0.02 * len(places)
+    return bool(gain > _GAIN * len(here))

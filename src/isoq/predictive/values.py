@@ -44,10 +44,20 @@ class Values:
         if self.kind == ROUNDED:
             return np.rint(samples / np.float64(self.unit)).astype(np.int32)
         if self.kind == LISTED:
-            return np.searchsorted(self.listed, _whole(samples)).astype(np.int32)
-        if self.unit == 1:
-            return (samples.astype(np.int64) - self.offset).astype(np.int32)
-        return ((samples.astype(np.int64) - self.offset) // int(self.unit)).astype(np.int32)
+            return self._places(_whole(samples))
+        if self.unit == 1 and self.offset == 0:
+            return samples.astype(np.int32)
+        wide = samples.astype(np.int32 if samples.itemsize < 4 else np.int64)
+        return ((wide - self.offset) // int(self.unit)).astype(np.int32, copy=False)
+
+    def _places(self, whole: np.ndarray) -> np.ndarray:
+        """Where in the list int64 values are."""
+        low, reach = int(self.listed[0]), int(self.listed[-1] - self.listed[0])
+        if reach >= _COUNTED:
+            return np.searchsorted(self.listed, whole).astype(np.int32)
+        table = np.zeros(reach + 1, np.int32)
+        table[self.listed - low] = np.arange(len(self.listed))
+        return table[whole - low]
 
     def inverse(self, integers: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """int32 -> samples of `dtype`."""
@@ -164,10 +174,11 @@ def choose(samples: np.ndarray, bound: float, even: bool = False) -> Values:
     low, high = int(whole.min()), int(whole.max())
     number = None
     if high - low < _COUNTED:
-        number = np.bincount(whole - low)
+        base = 0 if low >= 0 and high < _COUNTED else low
+        number = np.bincount(whole - base if base else whole)
         listed = np.flatnonzero(number)
         number = number[listed]
-        listed = listed + low
+        listed = listed + base
     else:
         few = np.unique(whole[:: -(-len(whole) // _TRIED)])
         if len(few) > min(len(whole), _TRIED) // 4:
