@@ -1,0 +1,15 @@
+"""The table against JPEG 2000 and the card of a shipped model: python training/card.py MODEL_DIR IMAGE... (of val/)"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from isoq.model import Model, update_info
+from isoq.train.card import write_card
+from isoq.train.data import read_planes
+from isoq.train.finish import validation_table
+
+folder, images = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
+update_info(folder, validation=validation_table(Model(folder), read_planes(images, 1, 192), 10))
+write_card(folder)
