@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check
 # The installation is editable: only what is compiled or declared needs it again.
-BUILT_FROM := pyproject.toml $(wildcard src/isoq/entropy/*.pyx src/isoq/entropy/*.h)
+BUILT_FROM := pyproject.toml constraints.txt $(wildcard src/isoq/entropy/*.pyx src/isoq/entropy/*.h)
 
 .PHONY: demo test browser docs fuzz bench clean
 
@@ -43,5 +43,5 @@ clean:
 # `torch>=2.13` of the train extra alone would bring the newest from the index, and with it several GB of CUDA libraries.
 .venv/develop.stamp: $(BUILT_FROM) | .venv/bin/python
 	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[dev,evaluate,train]'
+	$(PIP) --constraint constraints.txt --editable '.[dev,evaluate,train]'
 	touch .venv/run.stamp $@
