@@ -23,7 +23,7 @@ from images import make, one_line
 from isoq.cli import main
 from isoq.codec import Options, compress_to
 from isoq.errors import BadInput, OutputExists, WrongModel
-from isoq.model import load_model
+from isoq.model import _load, load_model
 from isoq.raster import open_source
 from isoq.target import Target
 
@@ -363,7 +363,7 @@ def test_the_command_on_s3(s3, client, capsys, tmp_path):
 def test_a_worker_loads_a_model_once(s3, client):
     jobs = batch.jobs_of([f"{BUCKET}/in/**/*.tif"], f"{BUCKET}/models", in_parts())
     assert {row["status"] for row in cluster.run(client, jobs)} == {"written"}
-    loads = client.run(lambda: load_model.cache_info()).values()
+    loads = client.run(lambda: _load.cache_info()).values()
     assert len(loads) == 2
     assert all(found.currsize <= 2 for found in loads)  # by name, and by folder
     assert sum(found.misses for found in loads) <= 4 < sum(found.hits for found in loads)

@@ -16,7 +16,7 @@ from isoq import torch_transforms  # noqa: E402
 from isoq.cli import main  # noqa: E402
 from isoq.errors import WrongModel  # noqa: E402
 from isoq.graphs import OPERATORS  # noqa: E402
-from isoq.model import Model, load_model  # noqa: E402
+from isoq.model import Model, _load, load_model  # noqa: E402
 from isoq.tile import Goal, decode_tile, encode_tile  # noqa: E402
 from isoq.torch_transforms import TorchTransform  # noqa: E402
 
@@ -27,9 +27,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def gpu(monkeypatch):
     if not torch.cuda.is_available():
         monkeypatch.setattr(torch_transforms, "TorchTransform", lambda graph, device: TorchTransform(graph, "cpu"))
-    load_model.cache_clear()
+    _load.cache_clear()
     yield
-    load_model.cache_clear()
+    _load.cache_clear()
 
 
 def graph_of(name: str) -> onnx.ModelProto:
@@ -54,6 +54,7 @@ def test_transforms_agree(gpu, network, tmp_path):
 
 
 @pytest.mark.parametrize("writer", ["cpu", "cuda"])
+@pytest.mark.usefixtures("transformed")
 def test_a_tile_decodes_to_the_same_latents_on_either_device(gpu, writer):
     pixels = crop("landsat.tif")
     cpu, cuda = model(), model().on("cuda")
