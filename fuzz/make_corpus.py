@@ -76,6 +76,8 @@ def images() -> dict[str, tuple]:
         "targets": (ArraySource(landsat), Target("mse", 1e4), plain, lambda box, mse: _checkered(mse, box)),
         "hyper": (ArraySource(landsat), Target("quality", 0.01), plain),
         "hyper_radar": (ArraySource(radar), Target("snr", 12.0), plain),
+        "single": (ArraySource(landsat), Target("mse", 1e4), plain),
+        "single_targets": (ArraySource(landsat), Target("mse", 1e4), plain, lambda box, mse: _checkered(mse, box)),
         "tiles": (ArraySource(optical), Target("psnr", 30.0), Options(block=32, tile=32, threads=1, single_pass=True)),
     }
 
@@ -90,7 +92,7 @@ def main() -> None:
     (_HERE / "corpus").mkdir(exist_ok=True)
     for name, (source, target, options, *field) in images().items():
         out = io.BytesIO()
-        model = Tiny("hyperprior" if name.startswith("hyper") else "context")
+        model = Tiny({"hyper": "hyperprior", "single": "single"}.get(name.split("_")[0], "context"))
         with patch.object(predicted, "promising", lambda bits, bands, name=name: name == "near"):  # all would be predicted otherwise
             compress_to(out, source, target, model, options, lambda n: None, *field)
         (_HERE / "corpus" / f"{name}.isoq").write_bytes(out.getvalue())

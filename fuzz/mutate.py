@@ -21,6 +21,7 @@ from isoq.qualitymap import latent_levels, map_from_residuals
 from isoq.stream import Reader, Writer, pack_integers, unpack_integers
 from isoq.tile import DTYPES, LOSSLESS, PREDICTIVE, SPECTRAL
 
+_MOST_COEFFICIENTS = 1 << 20  # of a rotation whose numbers were changed before
 _INTEGERS = (
     *range(4),
     5,
@@ -114,7 +115,7 @@ def _groups(tile: Tile, model: Tiny, rng: random.Random) -> None:
         del tile.groups[at]
     elif group.mode == SPECTRAL and kind == 4:
         group.components, group.precision = _number(rng, group.components), _number(rng, group.precision)
-    elif group.mode == SPECTRAL and rng.random() < 0.5:
+    elif group.mode == SPECTRAL and group.components * group.together < _MOST_COEFFICIENTS and rng.random() < 0.5:
         group.data = _recoded(group.data, (group.components * group.together,), rng)
     elif group.lossy:
         place = rng.randrange(len(group.numbers))

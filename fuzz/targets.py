@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from rasterio.windows import Window
 from structure import Tile
-from tiny import Tiny
+from tiny import KINDS, Tiny
 
 from isoq import reader
 from isoq.api import Dataset
@@ -68,7 +68,7 @@ class Targets:
     """Runs inputs and counts. Raises what is a finding."""
 
     def __init__(self) -> None:
-        models = {kind: Tiny(kind) for kind in ("context", "hyperprior")}
+        models = {kind: Tiny(kind) for kind in KINDS}
         self.seeds = [Seed.of(path.read_bytes(), models) for path in sorted(_CORPUS.glob("*.isoq"))]
         self.counts = Counts()
 

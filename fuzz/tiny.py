@@ -15,6 +15,7 @@ from isoq.footprint import STRIDE, footprints
 from isoq.levels import COUNT, GAIN, level_to_lambda
 from isoq.model import Model
 
+KINDS = ("context", "hyperprior", "single")
 _HALF = STRIDE // 2
 
 
@@ -73,14 +74,14 @@ class Tiny(Model):
     """A model without a folder, for the encoder as well."""
 
     identity, folder, device = "0" * 16, Path("tiny"), "cpu"
-    bands, lowest, highest = 2, 0, COUNT - 1
-    latents = 4 * bands
+    lowest, highest, adjoint = 0, COUNT - 1, None
     calibration = {"floor": 1e-4, "synthesis": {"level": [0, COUNT - 1], "log2_factor": [0, 0]}}  # noqa: RUF012 - never changed
 
     def __init__(self, kind: str):
-        """kind: "context" or "hyperprior"."""
-        self.name = kind
-        self.entropy = Watched((_context if kind == "context" else _hyperprior)(self.latents))
+        """kind: one of KINDS. "single" takes one band, which a rotation of bands needs, the others two."""
+        self.name, self.bands = kind, 1 if kind == "single" else 2
+        self.latents = 4 * self.bands
+        self.entropy = Watched((_hyperprior if kind == "hyperprior" else _context)(self.latents))
 
     def with_threads(self, threads: int) -> Tiny:
         return self

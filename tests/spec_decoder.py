@@ -302,7 +302,7 @@ def beside(value: np.generic) -> np.generic:
 def read_group(fields: Bytes, first: int, shape: tuple[int, int, int], dtype: np.dtype, model: Model) -> Group:
     """6.4"""
     number, mode = divmod(fields.varint(), 8)
-    most = 512 if mode == SPECTRAL and model.bands == 1 else shape[0] if mode == PREDICTIVE else model.bands
+    most = {SPECTRAL: 512 if model.bands == 1 else 0, PREDICTIVE: shape[0]}.get(mode, model.bands)
     require(0 < number <= min(most, shape[0] - first))
     group = Group(slice(first, first + number), mode)
     if mode == CONSTANT:

@@ -1,5 +1,7 @@
 """An altered tile raises DamagedFile, or decodes to the very same latents; nothing else."""
 
+from copy import copy
+
 import numpy as np
 import pytest
 from cases import model, terrain
@@ -102,3 +104,13 @@ def test_random_tails_behind_a_true_header():
         at = int(rng.integers(1, 40))
         with pytest.raises(DamagedFile):
             decode_tile(data[:at] + rng.bytes(int(rng.integers(1, 300))), (None,), model(), pixels.shape, "uint16")
+
+
+def test_a_rotation_needs_a_model_of_one_band():
+    """Found by fuzzing."""
+    pixels, nodata = terrain(2, 64, 64, "uint16"), (None, None)
+    data = encode_tile(pixels, nodata, goal(2, 2000.0), model(), 16)[0]
+    pair = copy(model())
+    pair.bands = 2
+    with pytest.raises(DamagedFile, match="impossible number of bands"):
+        decode_tile(data, nodata, pair, pixels.shape, "uint16")

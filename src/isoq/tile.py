@@ -335,7 +335,7 @@ def decode_tile(data: bytes, nodata: tuple[float | None, ...], model: Model, sha
     while first < bands:
         together, mode = divmod(reader.varint(), MODES)
         bunch = slice(first, first + together)
-        most = spectral.MOST_BANDS if mode == SPECTRAL and model.bands == 1 else bands if mode == PREDICTIVE else model.bands
+        most = {SPECTRAL: spectral.MOST_BANDS if model.bands == 1 else 0, PREDICTIVE: bands}.get(mode, model.bands)
         if not 0 < together <= min(most, bands - first):
             raise DamagedFile("a tile has an impossible number of bands: the file is damaged")
         if mode == CONSTANT:
