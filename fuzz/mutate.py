@@ -114,7 +114,7 @@ def _groups(tile: Tile, model: Tiny, rng: random.Random) -> None:
     elif kind == 3 and len(tile.groups) > 1:
         del tile.groups[at]
     elif group.mode == SPECTRAL and kind == 4:
-        group.components, group.precision = _number(rng, group.components), _number(rng, group.precision)
+        group.components, group.precision = min(_number(rng, group.components), 1000), _number(rng, group.precision)
     elif group.mode == SPECTRAL and group.components * group.together < _MOST_COEFFICIENTS and rng.random() < 0.5:
         group.data = _recoded(group.data, (group.components * group.together,), rng)
     elif group.lossy:
