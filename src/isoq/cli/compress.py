@@ -10,6 +10,7 @@ from pathlib import Path
 
 import rasterio
 
+from ..api import DEFAULT_MODEL
 from ..codec import Options, compress_to
 from ..fields import Places, open_field
 from ..files import atomic, expand
@@ -87,6 +88,8 @@ def run(options: argparse.Namespace) -> None:
     results = [_one(source, path, target, places, model, how, options) for source, path in zip(sources, paths, strict=True)]
     if options.json:
         print_json({"files": results})
+    elif options.model == DEFAULT_MODEL and not options.quiet:
+        print(f"model {model.name}: the only one shipped, it codes every type and number of bands")
 
 
 def _one(source: Path, path: Path, target: Target, places: Places, model: Model, how: Options, options: argparse.Namespace) -> dict:
@@ -111,6 +114,7 @@ def _one(source: Path, path: Path, target: Target, places: Places, model: Model,
         "bytes": size,
         "bits_per_sample": round(8 * size / samples, 4),
         "seconds": round(seconds, 2),
+        "model": model.name,
     }
     if not (options.json or options.quiet):
         print(f"{path}: {size} bytes, {result['bits_per_sample']:.3f} bit/sample, {_errors(summary)}, {seconds:.1f} s")
