@@ -43,6 +43,8 @@ _EXAMPLES = """examples:
   isoq compress landcover.tif --lossless
   isoq compress scene.tif --snr 30 --roi fields.geojson --roi-mse 10"""
 
+_WHY = " (the only one shipped; for all types and numbers of bands)"
+
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
@@ -88,8 +90,6 @@ def run(options: argparse.Namespace) -> None:
     results = [_one(source, path, target, places, model, how, options) for source, path in zip(sources, paths, strict=True)]
     if options.json:
         print_json({"files": results})
-    elif options.model == DEFAULT_MODEL and not options.quiet:
-        print(f"model {model.name}: the only one shipped, it codes every type and number of bands")
 
 
 def _one(source: Path, path: Path, target: Target, places: Places, model: Model, how: Options, options: argparse.Namespace) -> dict:
@@ -117,7 +117,8 @@ def _one(source: Path, path: Path, target: Target, places: Places, model: Model,
         "model": model.name,
     }
     if not (options.json or options.quiet):
-        print(f"{path}: {size} bytes, {result['bits_per_sample']:.3f} bit/sample, {_errors(summary)}, {seconds:.1f} s")
+        which = f"model {model.name}" + _WHY * (options.model == DEFAULT_MODEL)
+        print(f"{path}: {size} bytes, {result['bits_per_sample']:.3f} bit/sample, {_errors(summary)}, {seconds:.1f} s, {which}")
         if how.exact and target.kind != "lossless":
             print(f"{path}: lossless bands: {', '.join(str(band + 1) for band in how.exact)}")
     if "rate_missed" in summary:
