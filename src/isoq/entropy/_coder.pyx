@@ -32,7 +32,7 @@ cdef extern from "coder.h" nogil:
         const int32_t *bias
         const uint8_t *group
         const uint16_t *cdf
-        const int8_t *offset
+        const float *offset
         const float *bits
     ctypedef struct Grid:
         int channels, rows, cols
@@ -175,8 +175,7 @@ cdef class ContextCoder:
         cdef const int32_t[::1] bias = a["bias"]
         cdef const uint8_t[::1] group = a["group"]
         cdef const uint16_t[:, ::1] cdf = a["cdf"]
-        cdef const int8_t[:, ::1] offset = a["offset"]
-        cdef const float[:, ::1] bits = a["bits"]
+        cdef const float[:, ::1] offset = a["offset"], bits = a["bits"]
         self.channels = group.shape[0]
         self.model.own, self.model.own_value, self.model.bias, self.model.group = &own[0, 0], &own_value[0, 0], &bias[0], &group[0]
         self.model.cdf, self.model.offset, self.model.bits = &cdf[0, 0], &offset[0, 0], &bits[0, 0]

@@ -25,6 +25,15 @@ enum {
     MAX_LATENT = 1 << 23     /* in steps */
 };
 
+/* Loops that compilers make vectors of. They need newer instructions than the baseline of x86-64: products of 64 bits, loads from a list of
+   places. No product may be fused with a sum there (-ffp-contract=off): the choices of the encoder must not depend on the processor. */
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#define VECTORS __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#else
+#define VECTORS
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
 /* ---- rANS: 64-bit state, 32-bit words (Duda 2013). The encoder runs backwards over a list of (start, frequency). ---- */
 
 typedef struct {
@@ -248,7 +257,7 @@ typedef struct {
     const int32_t *bias;             /* (channels,): added to the expected magnitude, 1/2^17 step, not negative */
     const uint8_t *group;            /* (channels,): group of tables */
     const uint16_t *cdf;             /* (groups * QUANTIZERS * LEVELS * BUCKETS, SYMBOLS + 1) */
-    const int8_t *offset;            /* (same, SYMBOLS): reconstruction minus integer, 1/128 step, or null */
+    const float *offset;             /* (same, SYMBOLS): reconstruction minus integer, in steps */
     const float *bits;               /* (same, SYMBOLS): code length, encoder only */
 } Model;
 
@@ -262,23 +271,29 @@ typedef struct {
     int32_t rounded, mu;
 } Context;
 
-static inline int64_t clamp64(int64_t v, int64_t limit) { return v > limit ? limit : v < -limit ? -limit : v; }
+INLINE int64_t clamp64(int64_t v, int64_t limit) { return v > limit ? limit : v < -limit ? -limit : v; }
 
-static inline void context_at(const Model *m, int c, int64_t magnitude, int64_t value, int32_t up, Context *k) {
-    int64_t e = ((magnitude * up) >> 16) + m->bias[c]; /* expected magnitude, 1/2^17 step */
-    int octave = 63 - __builtin_clzll((uint64_t)e | 1);
-    int level = 0;
-    if (octave >= 10) level = STEPS_PER_OCTAVE * (octave - 10) + (int)((e >> (octave - 3)) & 7);
-    if (level > LEVELS - 1) level = LEVELS - 1;
-    octave = 10 + level / STEPS_PER_OCTAVE - 17; /* of the clamped level, in steps */
-    k->shift = octave >= 2 ? octave - 1 : 0;
-    k->mu = (int32_t)clamp64((clamp64(value, (int64_t)1 << 44) * up) >> 28, 16 * (int64_t)MAX_LATENT);
-    k->rounded = (k->mu + 8) >> 4;
-    int fraction = k->mu - 16 * k->rounded; /* -8 ... 7 */
-    k->flip = fraction < 0;
-    if (k->flip) fraction = -fraction;
-    int bucket = k->shift ? 0 : fraction < 3 ? 0 : fraction < 6 ? 1 : 2;
-    k->table = (m->group[c] * QUANTIZERS * LEVELS + level) * BUCKETS + bucket; /* of quantizer 0 */
+/* Without branches, for vectors. */
+INLINE Context context_at(const Model *m, int c, int64_t magnitude, int64_t value, int32_t up) {
+    Context k;
+    int64_t e = ((magnitude * up) >> 16) + m->bias[c]; /* expected magnitude, 1/2^17 step, below 2^41 */
+    union {
+        int64_t bits;
+        double number;
+    } exact = {e | 0x433ll << 52}; /* 2^52 + e */
+    exact.number -= 4503599627370496.0;
+    int level = (int)(exact.bits >> 49) - STEPS_PER_OCTAVE * (1023 + 10); /* the exponent and three bits of the mantissa */
+    level = level < 0 ? 0 : level > LEVELS - 1 ? LEVELS - 1 : level;
+    int shift = level / STEPS_PER_OCTAVE - 8; /* the octave, in steps, less one */
+    k.shift = shift > 0 ? shift : 0;
+    k.mu = (int32_t)clamp64((clamp64(value, (int64_t)1 << 44) * up) >> 28, 16 * (int64_t)MAX_LATENT);
+    k.rounded = (k.mu + 8) >> 4;
+    int fraction = k.mu - 16 * k.rounded; /* -8 ... 7 */
+    k.flip = fraction < 0;
+    fraction = k.flip ? -fraction : fraction;
+    int bucket = (fraction > 2) + (fraction > 5);
+    k.table = (m->group[c] * QUANTIZERS * LEVELS + level) * BUCKETS + (k.shift ? 0 : bucket); /* of quantizer 0 */
+    return k;
 }
 
 /* Decoded latents as contexts see them. Magnitudes have a frame one wide, filled by replication when a channel is complete. */
@@ -317,16 +332,12 @@ static void frame(const Planes *p, int c) {
     memcpy(magnitude_row(p, c, p->rows) - 1, magnitude_row(p, c, p->rows - 1) - 1, bytes);
 }
 
-/* The inner loop of all contexts; 32 x 32 -> 64 bit products need newer instructions than the baseline of x86-64 to go several at a time. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-static void accumulate(int64_t *restrict to, const int32_t *restrict from, int32_t weight, int n) {
+INLINE void accumulate(int64_t *restrict to, const int32_t *restrict from, int32_t weight, int n) {
     for (int j = 0; j < n; j++) to[j] += (int64_t)weight * from[j];
 }
 
 /* The terms of row i that do not depend on the row itself. */
-static void row_terms(const Model *m, const Planes *p, int c, int i) {
+VECTORS static void row_terms(const Model *m, const Planes *p, int c, int i) {
     int w = p->cols;
     int64_t *magnitude = p->row_magnitude, *value = p->row_value;
     memset(magnitude, 0, w * sizeof(int64_t));
@@ -371,150 +382,273 @@ static inline int quantizer_of(int state) { return state & 1; }
 
 static inline int next_state(int state, int32_t index) { return NEXT[state][index & 1]; }
 
-static inline Context of_quantizer(const Context *k, int quantizer) {
-    Context own = *k;
-    own.table += quantizer * LEVELS * BUCKETS;
-    return own;
+INLINE Context of_quantizer(Context k, int quantizer) {
+    k.table += quantizer * LEVELS * BUCKETS;
+    return k;
 }
 
-static inline int64_t half_steps(const Context *k, int64_t index, int quantizer) {
+INLINE int64_t half_steps(const Context *k, int64_t index, int quantizer) {
     int64_t distance = 2 * index - quantizer * ((index > 0) - (index < 0));
     return 2 * (int64_t)k->rounded + (k->flip ? -distance : distance);
 }
 
-static inline void remember(int32_t q, const Context *k, int32_t down, int32_t *a, int32_t *v) {
-    int64_t distance = 8 * (int64_t)q - k->mu;
-    int64_t magnitude = (((distance < 0 ? -distance : distance) + REST) * down) >> 6;
+INLINE void remember(int32_t q, const Context *k, int32_t down, int32_t *a, int32_t *v) {
+    int32_t distance = 8 * q - k->mu;
+    int64_t magnitude = ((int64_t)((distance < 0 ? -distance : distance) + REST) * down) >> 6;
     *a = (int32_t)(magnitude > MAX_MAGNITUDE ? MAX_MAGNITUDE : magnitude);
-    *v = (int32_t)clamp64((8 * (int64_t)q * down) >> 6, MAX_VALUE);
+    *v = (int32_t)clamp64(((int64_t)(8 * q) * down) >> 6, MAX_VALUE);
+}
+
+/* Where the tables keep the symbol of an index. */
+INLINE int32_t symbol_at(const Context *k, int32_t index) {
+    int32_t v = index >> k->shift;
+    return k->table * SYMBOLS + (v < -REACH || v > REACH ? ESCAPE : v + REACH);
 }
 
 /* How far the reconstruction lies beyond the point with this index, in steps, on the flipped axis. */
-static inline float offset_of(const Model *m, const Context *k, int32_t index) {
-    if (k->shift || index < -REACH || index > REACH) return 0;
-    return m->offset[(size_t)k->table * SYMBOLS + index + REACH] * (1.0f / 128);
+INLINE float offset_of(const Model *m, const Context *k, int32_t index) {
+    float offset = m->offset[symbol_at(k, index)];
+    return (k->shift != 0) | (index < -REACH) | (index > REACH) ? 0 : offset;
 }
 
-static inline float reconstruct(const Model *m, const Context *k, int32_t q, int32_t index) {
+INLINE float reconstruct(const Model *m, const Context *k, int32_t q, int32_t index) {
     float d = offset_of(m, k, index);
     return 0.5f * (float)q + (k->flip ? -d : d);
 }
 
-static inline float within(float y) { /* what is beyond the range, or no number, to its end; float rounds whole steps there */
+INLINE float within(float y) { /* what is beyond the range, or no number, to its end; float rounds whole steps there */
     float most = MAX_LATENT - 8;
     return y > most ? most : y > -most ? y : -most;
 }
 
-/* The cheapest index of each parity, by error^2 + trade * bits. */
+/* error^2 + trade * bits */
+INLINE float cost_of(const Model *m, const Context *k, float target, float point, int32_t index, float trade) {
+    float error = target - point - offset_of(m, k, index);
+    int32_t v = index >> k->shift, beyond = (v < 0 ? -v : v) - REACH;
+    union {
+        float number;
+        int32_t bits;
+    } exact = {(float)beyond}; /* at most 2^24, and its exponent is its length */
+    float bits = m->bits[symbol_at(k, index)], escaped = bits + 5 + (float)((exact.bits >> 23) - 126);
+    return error * error + trade * ((beyond > 0 ? escaped : bits) + (float)k->shift);
+}
+
+/* The cheapest index of each parity. */
 typedef struct {
-    int32_t index[2];
     float cost[2];
+    int32_t index[2];
 } Choice;
 
-static inline void consider(const Model *m, const Context *k, float target, float point, int32_t index, float trade, Choice *choice) {
-    float error = target - point - offset_of(m, k, index);
-    int32_t v = index >> k->shift, parity = index & 1;
-    const float *table = m->bits + (size_t)k->table * SYMBOLS;
-    float bits = v >= -REACH && v <= REACH ? table[v + REACH] : table[ESCAPE] + 5 + bit_length((uint32_t)(v < 0 ? -v : v) - REACH);
-    float cost = error * error + trade * (bits + k->shift);
-    if (cost < choice->cost[parity]) choice->cost[parity] = cost, choice->index[parity] = index;
+INLINE void consider(Choice *choice, float cost, int32_t index) {
+    int odd = index & 1, even_better = !odd & (cost < choice->cost[0]), odd_better = odd & (cost < choice->cost[1]);
+    choice->cost[0] = even_better ? cost : choice->cost[0];
+    choice->index[0] = even_better ? index : choice->index[0];
+    choice->cost[1] = odd_better ? cost : choice->cost[1];
+    choice->index[1] = odd_better ? index : choice->index[1];
 }
 
 /* The points on either side of y, and 0 where it is not far. */
-static inline void choose(const Model *m, const Context *k, int quantizer, float y, float trade, Choice *choice) {
-    float target = k->flip ? (float)k->rounded - y : y - (float)k->rounded, half = quantizer ? 0.5f : 0;
+INLINE Choice choose(const Model *m, const Context *k, int quantizer, float y, float trade) {
+    float ahead = y - (float)k->rounded, behind = (float)k->rounded - y, half = 0.5f * (float)quantizer;
+    float target = k->flip ? behind : ahead;
     int32_t cell = (int32_t)(target + half);
     cell -= (float)cell > target + half; /* rounded down; points at cell - half and cell + 1 - half */
-    int32_t below = quantizer && cell < 1 ? cell - 1 : cell, above = quantizer && cell < 0 ? cell : cell + 1;
-    choice->cost[0] = choice->cost[1] = INFINITY;
-    choice->index[0] = choice->index[1] = 0;
-    consider(m, k, target, (float)cell - half, below, trade, choice);
-    consider(m, k, target, (float)(cell + 1) - half, above, trade, choice);
-    if (below && above && below > -3 && above < 3) consider(m, k, target, 0, 0, trade, choice);
+    int32_t below = cell - (quantizer & (cell < 1)), above = cell + !(quantizer & (cell < 0));
+    Choice choice = {{INFINITY, INFINITY}, {0, 0}};
+    consider(&choice, cost_of(m, k, target, (float)cell - half, below, trade), below);
+    consider(&choice, cost_of(m, k, target, (float)(cell + 1) - half, above, trade), above);
+    float zero = cost_of(m, k, target, 0, 0, trade);
+    int near = (below != 0) & (above != 0) & (below > -3) & (above < 3);
+    consider(&choice, near ? zero : INFINITY, 0);
+    return choice;
 }
 
-/* A way through the trellis that ends in a state: its cost, and what it leaves to the next latent's context. */
+/* What is known of the latents of a channel while they are coded, member by member. */
 typedef struct {
-    float cost;
-    int32_t left[2], value;
-} Survivor;
+    int32_t *table, *shift, *flip, *rounded, *mu; /* contexts, of quantizer 0, at last of the quantizer that is used */
+    float *cost;                                  /* (latents, 4): of the cheapest index of quantizer k / 2 and parity k % 2 */
+    int32_t *candidate;                           /* (latents, 4): these indices */
+    int32_t *second;                              /* (latents, STATES): whether the second way into a state is the better one */
+    int32_t *choice;                              /* the k that the best way through the trellis takes */
+    int32_t *index;                               /* and its index */
+} Work;
+
+enum { WORDS = 5 + 4 + 4 + STATES + 2 };
+
+static int allocate_work(Work *w, size_t n) {
+    int32_t *at = w->table = (int32_t *)malloc(n * WORDS * sizeof(int32_t));
+    if (!at) return 0;
+    w->shift = at += n, w->flip = at += n, w->rounded = at += n, w->mu = at += n, w->choice = at += n, w->index = at += n;
+    w->cost = (float *)(at += n), w->candidate = at += 4 * n, w->second = at + 4 * n;
+    return 1;
+}
+
+
+/* Contexts of n latents from the terms of a row. */
+VECTORS static void find_contexts(const Model *m, const Planes *p, int c, const int32_t *restrict up, int n, const Work *work, size_t first) {
+    Work w = *work;
+    int32_t *restrict table = w.table + first, *restrict shift = w.shift + first, *restrict flip = w.flip + first;
+    int32_t *restrict rounded = w.rounded + first, *restrict mu = w.mu + first;
+    const int64_t *restrict magnitude = p->row_magnitude, *restrict value = p->row_value;
+    for (int j = 0; j < n; j++) {
+        Context k = context_at(m, c, magnitude[j], value[j], up[j]);
+        table[j] = k.table, shift[j] = k.shift, flip[j] = k.flip, rounded[j] = k.rounded, mu[j] = k.mu;
+    }
+}
+
+/* Costs and candidates of n latents with known contexts. */
+VECTORS static void find_candidates(const Model *model, const float *restrict y, float trade, int n, const Work *work) {
+    Model m = *model;
+    const int32_t *restrict table = work->table, *restrict shift = work->shift, *restrict flip = work->flip, *restrict rounded = work->rounded;
+    float *restrict cost = work->cost;
+    int32_t *restrict candidate = work->candidate;
+    for (int j = 0; j < n; j++) {
+        Context k = {table[j], shift[j], flip[j], rounded[j], 0}, other = of_quantizer(k, 1);
+        Choice a = choose(&m, &k, 0, within(y[j]), trade), b = choose(&m, &other, 1, within(y[j]), trade);
+        cost[4 * j] = a.cost[0], cost[4 * j + 1] = a.cost[1], cost[4 * j + 2] = b.cost[0], cost[4 * j + 3] = b.cost[1];
+        candidate[4 * j] = a.index[0], candidate[4 * j + 1] = a.index[1];
+        candidate[4 * j + 2] = b.index[0], candidate[4 * j + 3] = b.index[1];
+    }
+}
+
+/* Costs of the ways through the trellis that end in states 0 ... 3 and 4 ... 7. */
+typedef float Four __attribute__((vector_size(16)));
+typedef int32_t FourInts __attribute__((vector_size(16)));
+
+typedef struct {
+    Four low, high;
+} Ways;
+
+static Ways ways_from(int state) {
+    Ways w;
+    for (int k = 0; k < 4; k++) w.low[k] = state == k ? 0 : INFINITY, w.high[k] = state == k + 4 ? 0 : INFINITY;
+    return w;
+}
+
+INLINE Four least(Four first, Four second, int32_t *other) {
+    FourInts better = second < first;
+    memcpy(other, &better, sizeof(better));
+    return (Four)(((FourInts)second & better) | ((FourInts)first & ~better));
+}
+
+/* The better of the two ways into each state, given the costs of the step from the first and the second of the states before. */
+INLINE Ways advance_ways(Ways old, Four low_first, Four low_second, Four high_first, Four high_second, int32_t *second) {
+    Four low = old.low, high = old.high;
+    Four a = {low[0], low[2], low[0], low[2]}, b = {high[0], high[2], high[0], high[2]};
+    Four c = {low[3], low[1], low[3], low[1]}, d = {high[3], high[1], high[3], high[1]};
+    return (Ways){least(a + low_first, b + low_second, second), least(c + high_first, d + high_second, second + 4)};
+}
+
+static int cheapest(Ways ends) {
+    int state = 0;
+    float cost[STATES];
+    memcpy(cost, &ends.low, sizeof(ends.low)), memcpy(cost + 4, &ends.high, sizeof(ends.high));
+    for (int s = 1; s < STATES; s++)
+        if (cost[s] < cost[state]) state = s;
+    return state;
+}
+
+/* The cheapest way through n latents with known costs, from state 0. */
+static void find_way(int n, const Work *w) {
+    Ways ways = ways_from(0);
+    for (int j = 0; j < n; j++) {
+        const float *k = w->cost + 4 * j;
+        Four low_first = {k[0], k[0], k[1], k[1]}, low_second = {k[1], k[1], k[0], k[0]};
+        Four high_first = {k[2], k[2], k[3], k[3]}, high_second = {k[3], k[3], k[2], k[2]};
+        ways = advance_ways(ways, low_first, low_second, high_first, high_second, w->second + STATES * j);
+    }
+    int state = cheapest(ways);
+    for (int j = n; j-- > 0;) {
+        int from = BEFORE[state][w->second[STATES * j + state] & 1];
+        w->choice[j] = 2 * quantizer_of(from) + (NEXT[from][1] == state);
+        state = from;
+    }
+}
+
+/* What a way through the trellis that ends in a state leaves to the next latent's context. */
+typedef struct {
+    int32_t left[STATES], before[STATES], value[STATES];
+} Survivors;
 
 typedef struct { /* per latent and state: the index that leads there, and the state before */
-    int32_t index[STATES];
-    uint8_t from[STATES];
+    int32_t index[STATES], from[STATES];
 } Step;
 
-static void start_survivors(Survivor *s, int state) {
-    memset(s, 0, STATES * sizeof(Survivor));
-    for (int k = 0; k < STATES; k++) s[k].cost = k == state ? 0 : INFINITY;
-}
-
-/* The better of the two ways into each state. choice: of each state before, by quantizer if they are the same for all states. */
-static inline void advance_survivors(const Survivor *old, const Choice *choice, int by_state, Survivor *now, Step *step) {
-#ifdef __GNUC__
-#pragma GCC unroll 8
-#endif
-    for (int s = 0; s < STATES; s++) {
-        int a = BEFORE[s][0], b = BEFORE[s][1];
-        int a_parity = NEXT[a][1] == s, b_parity = NEXT[b][1] == s;
-        const Choice *first = choice + (by_state ? a : quantizer_of(a)), *second = choice + (by_state ? b : quantizer_of(b));
-        float a_cost = old[a].cost + first->cost[a_parity], b_cost = old[b].cost + second->cost[b_parity];
-        int other = b_cost < a_cost;
-        now[s].cost = other ? b_cost : a_cost;
-        step->index[s] = other ? second->index[b_parity] : first->index[a_parity];
-        step->from[s] = (uint8_t)(other ? b : a);
-    }
-}
-
-/* Leaves the indices of the cheapest way in index[0] of each step. */
-static void trace_back(const Survivor *ends, Step *steps, int n) {
-    int state = 0;
-    for (int s = 1; s < STATES; s++)
-        if (ends[s].cost < ends[state].cost) state = s;
-    while (n-- > 0) {
-        steps[n].index[0] = steps[n].index[state];
-        state = steps[n].from[state];
-    }
-}
-
-/* Indices for n latents with known contexts. */
-static void quantize_all(const Model *m, const Context *k, const float *y, float trade, int n, Step *steps) {
-    Survivor ways[2][STATES];
-    start_survivors(ways[0], 0);
-    for (int j = 0; j < n; j++) {
-        Choice choice[QUANTIZERS];
-        for (int z = 0; z < QUANTIZERS; z++) {
-            Context own = of_quantizer(k + j, z);
-            choose(m, &own, z, within(y[j]), trade, choice + z);
-        }
-        advance_survivors(ways[j & 1], choice, 0, ways[~j & 1], steps + j);
-    }
-    trace_back(ways[n & 1], steps, n);
-}
-
-/* Indices for row i of a channel whose contexts look to the left: each survivor has its own. */
-static void quantize_row(const Model *m, const Planes *p, const Grid *g, int c, int i, int state, const float *y, float trade, Step *steps) {
-    const int32_t *own = m->own + c * OWN, left_value = m->own_value[c * OWN_VALUE], *up = g->up + i * g->cols, *down = g->down + i * g->cols;
-    Survivor old[STATES], now[STATES];
-    start_survivors(old, state);
+/* Indices for row i of a channel whose contexts look to the left: each way through the trellis has its own. */
+VECTORS static void quantize_row(const Model *model, const Planes *p, const Grid *g, int c, int i, int state, const float *y, float trade, Step *steps,
+                                 int32_t *index) {
+    Model m = *model;
+    const int32_t *own = m.own + c * OWN, left_value = m.own_value[c * OWN_VALUE], *up = g->up + i * g->cols, *down = g->down + i * g->cols;
+    Survivors old, now;
+    Ways ways = ways_from(state);
+    memset(&old, 0, sizeof(old));
     for (int j = 0; j < g->cols; j++) {
-        Context k[STATES];
-        Choice choice[STATES];
+        int32_t mu[STATES], rounded[STATES], flip[STATES], chosen[2][STATES], second[STATES];
+        float cost[2][STATES];
         for (int s = 0; s < STATES; s++) {
-            int64_t magnitude = p->row_magnitude[j] + (int64_t)own[0] * old[s].left[0] + (int64_t)own[4] * old[s].left[1];
-            context_at(m, c, magnitude, p->row_value[j] + (int64_t)left_value * old[s].value, up[j], k + s);
-            k[s] = of_quantizer(k + s, quantizer_of(s));
-            choose(m, k + s, quantizer_of(s), within(y[j]), trade, choice + s);
+            int64_t magnitude = p->row_magnitude[j] + (int64_t)own[0] * old.left[s] + (int64_t)own[4] * old.before[s];
+            Context k = of_quantizer(context_at(&m, c, magnitude, p->row_value[j] + (int64_t)left_value * old.value[s], up[j]), quantizer_of(s));
+            Choice choice = choose(&m, &k, quantizer_of(s), within(y[j]), trade);
+            mu[s] = k.mu, rounded[s] = k.rounded, flip[s] = k.flip;
+            cost[0][s] = choice.cost[0], cost[1][s] = choice.cost[1], chosen[0][s] = choice.index[0], chosen[1][s] = choice.index[1];
         }
-        advance_survivors(old, choice, 1, now, steps + j);
+        const float *even = cost[0], *odd = cost[1];
+        Four low_first = {even[0], even[2], odd[0], odd[2]}, low_second = {odd[4], odd[6], even[4], even[6]};
+        Four high_first = {even[3], even[1], odd[3], odd[1]}, high_second = {odd[7], odd[5], even[7], even[5]};
+        ways = advance_ways(ways, low_first, low_second, high_first, high_second, second);
+        for (int s = 0; s < STATES; s++) {
+            int from = BEFORE[s][second[s] & 1];
+            steps[j].from[s] = from;
+            steps[j].index[s] = chosen[NEXT[from][1] == s][from];
+        }
         for (int s = 0; s < STATES; s++) {
             int from = steps[j].from[s];
-            remember((int32_t)half_steps(k + from, steps[j].index[s], quantizer_of(from)), k + from, down[j], now[s].left, &now[s].value);
-            now[s].left[1] = old[from].left[0];
+            Context k = {0, 0, flip[from], rounded[from], mu[from]};
+            remember((int32_t)half_steps(&k, steps[j].index[s], quantizer_of(from)), &k, down[j], now.left + s, now.value + s);
+            now.before[s] = old.left[from];
         }
-        memcpy(old, now, sizeof(old));
+        old = now;
     }
-    trace_back(old, steps, g->cols);
+    int at = cheapest(ways);
+    for (int j = g->cols; j-- > 0; at = steps[j].from[at]) index[j] = steps[j].index[at];
+}
+
+/* Latents of row i with known contexts and choices. */
+VECTORS static void settle_row(const Model *model, const Planes *p, const Grid *g, int c, int i, const Work *work, int32_t *restrict q,
+                               float *restrict reconstruction) {
+    Model m = *model;
+    size_t first = (size_t)i * g->cols;
+    const int32_t *restrict down = g->down + first, *restrict choice = work->choice + first, *restrict candidate = work->candidate + 4 * first;
+    const int32_t *restrict shift = work->shift + first, *restrict flip = work->flip + first, *restrict rounded = work->rounded + first;
+    const int32_t *restrict mu = work->mu + first;
+    int32_t *restrict table = work->table + first, *restrict indices = work->index + first;
+    int32_t *restrict a = magnitude_row(p, c, i), *restrict v = value_row(p, c, i);
+    for (int j = 0, n = g->cols; j < n; j++) {
+        int quantizer = choice[j] >> 1;
+        Context k = of_quantizer((Context){table[j], shift[j], flip[j], rounded[j], mu[j]}, quantizer);
+        int32_t index = candidate[4 * j + choice[j]], latent = (int32_t)half_steps(&k, index, quantizer), magnitude, value;
+        table[j] = k.table, indices[j] = index, q[j] = latent;
+        reconstruction[j] = reconstruct(&m, &k, latent, index);
+        remember(latent, &k, down[j], &magnitude, &value);
+        a[j] = magnitude, v[j] = value;
+    }
+}
+
+/* Latents of row i with known indices, whose contexts look to the left; returns the state after. */
+static int follow_row(const Model *m, const Planes *p, const Grid *g, int c, int i, int state, const Work *w, int32_t *q, float *reconstruction) {
+    size_t first = (size_t)i * g->cols;
+    int32_t *a = magnitude_row(p, c, i), *v = value_row(p, c, i);
+    for (int j = 0; j < g->cols; j++) {
+        int32_t index = w->index[first + j];
+        left_terms(m, c, j, a, v, p->row_magnitude + j, p->row_value + j);
+        Context k = of_quantizer(context_at(m, c, p->row_magnitude[j], p->row_value[j], g->up[first + j]), quantizer_of(state));
+        w->table[first + j] = k.table, w->shift[first + j] = k.shift, w->flip[first + j] = k.flip;
+        q[j] = (int32_t)half_steps(&k, index, quantizer_of(state));
+        reconstruction[j] = reconstruct(m, &k, q[j], index);
+        remember(q[j], &k, g->down[first + j], a + j, v + j);
+        state = next_state(state, index);
+    }
+    return state;
 }
 
 /* What the coder did, for counting: each may be null. */
@@ -537,58 +671,40 @@ static int looks_at_itself(const Model *m, int c) {
 static int encode_latents(const Model *m, const Grid *g, const float *y, float trade, int32_t *q, float *reconstruction, SlotList *list,
                           const Trace *trace) {
     Planes p;
+    Work w;
     size_t size = (size_t)g->rows * g->cols;
-    Context *contexts = (Context *)malloc(size * sizeof(Context));
-    Step *steps = (Step *)malloc(size * sizeof(Step));
-    int ok = allocate(&p, g) && contexts && steps;
-    for (int c = 0; ok && c < g->channels; c++) {
+    Step *steps = (Step *)malloc(g->cols * sizeof(Step));
+    int ok = allocate(&p, g) & allocate_work(&w, size) && steps;
+    for (int c = 0; ok && c < g->channels; c++, y += size, q += size, reconstruction += size) {
         int follows = looks_at_itself(m, c), state = 0;
-        for (int i = 0; !follows && i < g->rows; i++) {
-            row_terms(m, &p, c, i);
-            for (int j = 0; j < g->cols; j++)
-                context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j], contexts + i * g->cols + j);
-        }
-        if (!follows) quantize_all(m, contexts, y + c * size, trade, (int)size, steps);
         for (int i = 0; i < g->rows; i++) {
-            size_t row = c * size + (size_t)i * g->cols;
-            Step *step = steps + i * g->cols;
-            int32_t *a = magnitude_row(&p, c, i), *v = value_row(&p, c, i);
+            size_t row = (size_t)i * g->cols;
+            row_terms(m, &p, c, i);
             if (follows) {
-                row_terms(m, &p, c, i);
-                quantize_row(m, &p, g, c, i, state, y + row, trade, step);
-            }
-            for (int j = 0; j < g->cols; j++) {
-                Context *k = contexts + i * g->cols + j;
-                if (follows) {
-                    left_terms(m, c, j, a, v, p.row_magnitude + j, p.row_value + j);
-                    context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j], k);
-                }
-                *k = of_quantizer(k, quantizer_of(state));
-                int32_t index = step[j].index[0], latent = (int32_t)half_steps(k, index, quantizer_of(state));
-                if (list) put_value(list, m->cdf + (size_t)k->table * (SYMBOLS + 1), k->shift, index);
-                q[row + j] = latent;
-                reconstruction[row + j] = reconstruct(m, k, latent, index);
-                remember(latent, k, g->down[i * g->cols + j], a + j, v + j);
-                if (trace->table) {
-                    int32_t shifted = index >> k->shift;
-                    trace->table[row + j] = k->table;
-                    trace->symbol[row + j] = (int16_t)(shifted < -REACH || shifted > REACH ? REACH + 1 : shifted);
-                    trace->flip[row + j] = (int8_t)k->flip;
-                }
-                state = next_state(state, index);
-            }
+                quantize_row(m, &p, g, c, i, state, y + row, trade, steps, w.index + row);
+                state = follow_row(m, &p, g, c, i, state, &w, q + row, reconstruction + row);
+            } else find_contexts(m, &p, c, g->up + row, g->cols, &w, row);
+        }
+        if (!follows) {
+            find_candidates(m, y, trade, (int)size, &w);
+            find_way((int)size, &w);
+            for (int i = 0; i < g->rows; i++) settle_row(m, &p, g, c, i, &w, q + (size_t)i * g->cols, reconstruction + (size_t)i * g->cols);
         }
         frame(&p, c);
+        for (size_t j = 0; list && j < size; j++) put_value(list, m->cdf + (size_t)w.table[j] * (SYMBOLS + 1), w.shift[j], w.index[j]);
+        for (size_t j = 0; trace->table && j < size; j++) {
+            int32_t shifted = w.index[j] >> w.shift[j];
+            trace->table[c * size + j] = w.table[j];
+            trace->symbol[c * size + j] = (int16_t)(shifted < -REACH || shifted > REACH ? REACH + 1 : shifted);
+            trace->flip[c * size + j] = (int8_t)w.flip[j];
+        }
     }
-    release(&p), free(contexts), free(steps);
+    release(&p), free(w.table), free(steps);
     return ok && !(list && list->failed);
 }
 
 /* Squared error that quantization with a dead zone leaves: q = floor(|y| gain + threshold), where values beyond 2^23 are exact. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-static void deadzone_squares(const float *restrict y, const float *restrict gain, float threshold, float *restrict out, size_t n) {
+VECTORS static void deadzone_squares(const float *restrict y, const float *restrict gain, float threshold, float *restrict out, size_t n) {
     for (size_t k = 0; k < n; k++) {
         float scaled = fabsf(y[k]) * gain[k];
         scaled = scaled < (float)MAX_LATENT ? scaled : 0;
@@ -610,10 +726,8 @@ static int decode_latents(const Model *m, const Grid *g, const uint8_t *data, si
             size_t row = ((size_t)c * g->rows + i) * g->cols;
             int32_t *a = magnitude_row(&p, c, i), *v = value_row(&p, c, i);
             for (int j = 0; j < g->cols; j++) {
-                Context k;
                 left_terms(m, c, j, a, v, p.row_magnitude + j, p.row_value + j);
-                context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j], &k);
-                k = of_quantizer(&k, quantizer_of(state));
+                Context k = of_quantizer(context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j]), quantizer_of(state));
                 int64_t index = take_value(&reader, m->cdf + (size_t)k.table * (SYMBOLS + 1), k.shift);
                 int64_t exact = half_steps(&k, index, quantizer_of(state));
                 int32_t latent = (int32_t)clamp64(exact, 2 * MAX_LATENT);

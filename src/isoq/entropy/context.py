@@ -59,7 +59,8 @@ class ContextModel:
         self.arrays = _checked(arrays)
         cdf = self.arrays["cdf"].astype(np.int64)
         bits = (PRECISION - np.log2(np.diff(cdf, axis=1))).astype(np.float32)
-        self._coder = ContextCoder({**self.arrays, "bits": bits})
+        offset = self.arrays["offset"] * np.float32(1 / 128)
+        self._coder = ContextCoder({**self.arrays, "bits": bits, "offset": offset})
         self.channels = self._coder.channels
 
     @classmethod
