@@ -32,6 +32,7 @@ enum {
 #else
 #define VECTORS
 #endif
+#define INDEPENDENT _Pragma("GCC ivdep") /* no round of the loop needs another */
 #define INLINE static inline __attribute__((always_inline))
 
 /* ---- rANS: 64-bit state, 32-bit words (Duda 2013). The encoder runs backwards over a list of (start, frequency). ---- */
@@ -421,6 +422,12 @@ INLINE float within(float y) { /* what is beyond the range, or no number, to its
     return y > most ? most : y > -most ? y : -most;
 }
 
+/* Of a quantizer, on the flipped axis, beside the rounded prediction. */
+INLINE float point_of(int32_t index, int quantizer) {
+    float half = index == 0 ? 0 : 0.5f * (float)quantizer;
+    return (float)((quantizer != 0) & (index < 0) ? index + 1 : index) - half;
+}
+
 /* error^2 + trade * bits */
 INLINE float cost_of(const Model *m, const Context *k, float target, float point, int32_t index, float trade) {
     float error = target - point - offset_of(m, k, index);
@@ -439,28 +446,20 @@ typedef struct {
     int32_t index[2];
 } Choice;
 
-INLINE void consider(Choice *choice, float cost, int32_t index) {
-    int odd = index & 1, even_better = !odd & (cost < choice->cost[0]), odd_better = odd & (cost < choice->cost[1]);
-    choice->cost[0] = even_better ? cost : choice->cost[0];
-    choice->index[0] = even_better ? index : choice->index[0];
-    choice->cost[1] = odd_better ? cost : choice->cost[1];
-    choice->index[1] = odd_better ? index : choice->index[1];
-}
-
-/* The points on either side of y, and 0 where it is not far. */
+/* Of the points on either side of y, one has an even index and one an odd one; 0 is tried as well where it is not far. */
 INLINE Choice choose(const Model *m, const Context *k, int quantizer, float y, float trade) {
     float ahead = y - (float)k->rounded, behind = (float)k->rounded - y, half = 0.5f * (float)quantizer;
     float target = k->flip ? behind : ahead;
     int32_t cell = (int32_t)(target + half);
     cell -= (float)cell > target + half; /* rounded down; points at cell - half and cell + 1 - half */
-    int32_t below = cell - (quantizer & (cell < 1)), above = cell + !(quantizer & (cell < 0));
-    Choice choice = {{INFINITY, INFINITY}, {0, 0}};
-    consider(&choice, cost_of(m, k, target, (float)cell - half, below, trade), below);
-    consider(&choice, cost_of(m, k, target, (float)(cell + 1) - half, above, trade), above);
-    float zero = cost_of(m, k, target, 0, 0, trade);
-    int near = (below != 0) & (above != 0) & (below > -3) & (above < 3);
-    consider(&choice, near ? zero : INFINITY, 0);
-    return choice;
+    int32_t below = (quantizer != 0) & (cell < 1) ? cell - 1 : cell, even = (below + 1) & ~1, odd = below | 1;
+    int around = (quantizer != 0) & (below == -1), near = (below == -2) | (below == 1); /* around: -1 and 1 on either side, even is 0 */
+    float cost = cost_of(m, k, target, point_of(even, quantizer), even, trade), other = cost_of(m, k, target, point_of(odd, quantizer), odd, trade);
+    int32_t third = around ? 1 : 0;
+    float third_cost = cost_of(m, k, target, point_of(third, quantizer), third, trade);
+    float instead_even = near ? third_cost : INFINITY, instead_odd = around ? third_cost : INFINITY;
+    return (Choice){{instead_even < cost ? instead_even : cost, instead_odd < other ? instead_odd : other},
+                    {instead_even < cost ? 0 : even, instead_odd < other ? 1 : odd}};
 }
 
 /* What is known of the latents of a channel while they are coded, member by member. */
@@ -490,6 +489,7 @@ VECTORS static void find_contexts(const Model *m, const Planes *p, int c, const 
     int32_t *restrict table = w.table + first, *restrict shift = w.shift + first, *restrict flip = w.flip + first;
     int32_t *restrict rounded = w.rounded + first, *restrict mu = w.mu + first;
     const int64_t *restrict magnitude = p->row_magnitude, *restrict value = p->row_value;
+    INDEPENDENT
     for (int j = 0; j < n; j++) {
         Context k = context_at(m, c, magnitude[j], value[j], up[j]);
         table[j] = k.table, shift[j] = k.shift, flip[j] = k.flip, rounded[j] = k.rounded, mu[j] = k.mu;
@@ -502,6 +502,7 @@ VECTORS static void find_candidates(const Model *model, const float *restrict y,
     const int32_t *restrict table = work->table, *restrict shift = work->shift, *restrict flip = work->flip, *restrict rounded = work->rounded;
     float *restrict cost = work->cost;
     int32_t *restrict candidate = work->candidate;
+    INDEPENDENT
     for (int j = 0; j < n; j++) {
         Context k = {table[j], shift[j], flip[j], rounded[j], 0}, other = of_quantizer(k, 1);
         Choice a = choose(&m, &k, 0, within(y[j]), trade), b = choose(&m, &other, 1, within(y[j]), trade);
@@ -623,6 +624,7 @@ VECTORS static void settle_row(const Model *model, const Planes *p, const Grid *
     const int32_t *restrict mu = work->mu + first;
     int32_t *restrict table = work->table + first, *restrict indices = work->index + first;
     int32_t *restrict a = magnitude_row(p, c, i), *restrict v = value_row(p, c, i);
+    INDEPENDENT
     for (int j = 0, n = g->cols; j < n; j++) {
         int quantizer = choice[j] >> 1;
         Context k = of_quantizer((Context){table[j], shift[j], flip[j], rounded[j], mu[j]}, quantizer);
