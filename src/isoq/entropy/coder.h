@@ -379,6 +379,8 @@ static inline void left_terms(const Model *m, int c, int j, const int32_t *a, co
 static const uint8_t NEXT[STATES][2] = {{0, 2}, {5, 7}, {1, 3}, {4, 6}, {2, 0}, {7, 5}, {3, 1}, {6, 4}};
 static const uint8_t BEFORE[STATES][2] = {{0, 4}, {2, 6}, {0, 4}, {2, 6}, {3, 7}, {1, 5}, {3, 7}, {1, 5}}; /* the states that lead there */
 
+static const int32_t QUANTIZER[STATES] = {0, 1, 0, 1, 0, 1, 0, 1}; /* quantizer_of, for vectors */
+
 static inline int quantizer_of(int state) { return state & 1; }
 
 static inline int next_state(int state, int32_t index) { return NEXT[state][index & 1]; }
@@ -585,11 +587,11 @@ VECTORS static void quantize_row(const Model *model, const Planes *p, const Grid
     memset(&old, 0, sizeof(old));
     for (int j = 0; j < g->cols; j++) {
         int32_t mu[STATES], rounded[STATES], flip[STATES], chosen[2][STATES], second[STATES];
-        float cost[2][STATES];
+        float cost[2][STATES], target = within(y[j]);
         for (int s = 0; s < STATES; s++) {
             int64_t magnitude = p->row_magnitude[j] + (int64_t)own[0] * old.left[s] + (int64_t)own[4] * old.before[s];
-            Context k = of_quantizer(context_at(&m, c, magnitude, p->row_value[j] + (int64_t)left_value * old.value[s], up[j]), quantizer_of(s));
-            Choice choice = choose(&m, &k, quantizer_of(s), within(y[j]), trade);
+            Context k = of_quantizer(context_at(&m, c, magnitude, p->row_value[j] + (int64_t)left_value * old.value[s], up[j]), QUANTIZER[s]);
+            Choice choice = choose(&m, &k, QUANTIZER[s], target, trade);
             mu[s] = k.mu, rounded[s] = k.rounded, flip[s] = k.flip;
             cost[0][s] = choice.cost[0], cost[1][s] = choice.cost[1], chosen[0][s] = choice.index[0], chosen[1][s] = choice.index[1];
         }
