@@ -297,10 +297,16 @@ INLINE Context context_at(const Model *m, int c, int64_t magnitude, int64_t valu
     return k;
 }
 
+/* Terms are added up as doubles, exactly, for they stay below 2^51; that is faster than with integers of 64 bits. */
+typedef union {
+    double number;
+    int64_t integer;
+} Sum;
+
 /* Decoded latents as contexts see them. Magnitudes have a frame one wide, filled by replication when a channel is complete. */
 typedef struct {
     int32_t *magnitude, *value;
-    int64_t *row_magnitude, *row_value;
+    Sum *magnitude_sums, *value_sums; /* of one channel, as far apart as magnitudes and values are */
     int rows, cols;
 } Planes;
 
@@ -310,17 +316,21 @@ static inline int32_t *magnitude_row(const Planes *p, int c, int i) {
 
 static inline int32_t *value_row(const Planes *p, int c, int i) { return p->value + ((size_t)c * p->rows + i) * p->cols; }
 
+static inline Sum *magnitude_sums(const Planes *p, int i) { return p->magnitude_sums + (size_t)i * (p->cols + 2); }
+
+static inline Sum *value_sums(const Planes *p, int i) { return p->value_sums + (size_t)i * p->cols; }
+
 static int allocate(Planes *p, const Grid *g) {
     size_t channels = g->channels, rows = g->rows, cols = g->cols;
     p->rows = g->rows, p->cols = g->cols;
     p->magnitude = (int32_t *)malloc(channels * (rows + 2) * (cols + 2) * 4);
     p->value = (int32_t *)malloc(channels * rows * cols * 4);
-    p->row_magnitude = (int64_t *)malloc(cols * 8);
-    p->row_value = (int64_t *)malloc(cols * 8);
-    return p->magnitude && p->value && p->row_magnitude && p->row_value;
+    p->magnitude_sums = (Sum *)malloc(rows * (cols + 2) * sizeof(Sum));
+    p->value_sums = (Sum *)malloc(rows * cols * sizeof(Sum));
+    return p->magnitude && p->value && p->magnitude_sums && p->value_sums;
 }
 
-static void release(Planes *p) { free(p->magnitude), free(p->value), free(p->row_magnitude), free(p->row_value); }
+static void release(Planes *p) { free(p->magnitude), free(p->value), free(p->magnitude_sums), free(p->value_sums); }
 
 static void frame(const Planes *p, int c) {
     for (int i = 0; i < p->rows; i++) {
@@ -333,41 +343,70 @@ static void frame(const Planes *p, int c) {
     memcpy(magnitude_row(p, c, p->rows) - 1, magnitude_row(p, c, p->rows - 1) - 1, bytes);
 }
 
-INLINE void accumulate(int64_t *restrict to, const int32_t *restrict from, int32_t weight, int n) {
-    for (int j = 0; j < n; j++) to[j] += (int64_t)weight * from[j];
+INLINE void clear(Sum *sums, int n) {
+    for (int j = 0; j < n; j++) sums[j].number = 0;
 }
 
-/* The terms of row i that do not depend on the row itself. */
-VECTORS static void row_terms(const Model *m, const Planes *p, int c, int i) {
-    int w = p->cols;
-    int64_t *magnitude = p->row_magnitude, *value = p->row_value;
-    memset(magnitude, 0, w * sizeof(int64_t));
-    memset(value, 0, w * sizeof(int64_t));
+INLINE void accumulate(Sum *to, const int32_t *from, int32_t weight, int n) {
+    double factor = weight;
+    INDEPENDENT
+    for (int j = 0; j < n; j++) to[j].number += factor * from[j];
+}
+
+INLINE void to_integers(Sum *sums, int n) { /* by hand, for vectors have an instruction for it only since AVX-512 */
+    const Sum large = {6755399441055744.0}; /* 1.5 * 2^52: the last bits of a sum with it are the integer */
+    for (int j = 0; j < n; j++) {
+        Sum sum = {sums[j].number + large.number};
+        sums[j].integer = sum.integer - large.integer;
+    }
+}
+
+/* Whether contexts of a channel look at the channel itself. */
+static int looks_at_itself(const Model *m, int c) {
+    for (int k = 0; k < OWN; k++)
+        if (m->own[c * OWN + k]) return 1;
+    for (int k = 0; k < OWN_VALUE; k++)
+        if (m->own_value[c * OWN_VALUE + k]) return 1;
+    return 0;
+}
+
+/* The terms of a channel that do not depend on the channel itself, all rows at once: what lies between them comes with it. */
+VECTORS static void channel_terms(const Model *m, const Planes *p, int c) {
+    int n = p->rows * (p->cols + 2) - 2;
+    clear(p->magnitude_sums, n);
     for (int k = m->around.start[c]; k < m->around.start[c + 1]; k++) {
         int place = m->around.place[k];
-        accumulate(magnitude, magnitude_row(p, m->around.channel[k], i + place / 3 - 1) + place % 3 - 1, m->around.weight[k], w);
+        accumulate(p->magnitude_sums, magnitude_row(p, m->around.channel[k], place / 3 - 1) + place % 3 - 1, m->around.weight[k], n);
     }
-    for (int k = m->value.start[c]; k < m->value.start[c + 1]; k++) accumulate(value, value_row(p, m->value.channel[k], i), m->value.weight[k], w);
-    const int32_t *own = m->own + c * OWN, *own_value = m->own_value + c * OWN_VALUE;
-    if (i > 0) {
-        const int32_t *a = magnitude_row(p, c, i - 1), *v = value_row(p, c, i - 1);
-        accumulate(magnitude, a, own[1], w);
-        accumulate(magnitude + 1, a, own[2], w - 1);
-        accumulate(magnitude, a + 1, own[3], w - 1);
-        accumulate(value, v, own_value[1], w);
-        accumulate(value + 1, v, own_value[2], w - 1);
-        accumulate(value, v + 1, own_value[3], w - 1);
-    }
-    if (i > 1) accumulate(magnitude, magnitude_row(p, c, i - 2), own[5], w);
+    to_integers(p->magnitude_sums, n);
+    n = p->rows * p->cols;
+    clear(p->value_sums, n);
+    for (int k = m->value.start[c]; k < m->value.start[c + 1]; k++)
+        accumulate(p->value_sums, value_row(p, m->value.channel[k], 0), m->value.weight[k], n);
+    to_integers(p->value_sums, n);
 }
 
-static inline void left_terms(const Model *m, int c, int j, const int32_t *a, const int32_t *v, int64_t *magnitude, int64_t *value) {
+/* And those of row i that depend on the rows above. */
+static void row_terms(const Model *m, const Planes *p, int c, int i) {
+    int w = p->cols;
+    Sum *magnitude = magnitude_sums(p, i), *value = value_sums(p, i);
+    const int32_t *own = m->own + c * OWN, *own_value = m->own_value + c * OWN_VALUE;
+    for (int j = 0; i > 0 && j < w; j++) {
+        const int32_t *a = magnitude_row(p, c, i - 1) + j, *v = value_row(p, c, i - 1) + j;
+        magnitude[j].integer += (int64_t)own[1] * a[0] + (j > 0 ? (int64_t)own[2] * a[-1] : 0) + (j < w - 1 ? (int64_t)own[3] * a[1] : 0);
+        value[j].integer += (int64_t)own_value[1] * v[0] + (j > 0 ? (int64_t)own_value[2] * v[-1] : 0);
+        value[j].integer += j < w - 1 ? (int64_t)own_value[3] * v[1] : 0;
+        if (i > 1) magnitude[j].integer += (int64_t)own[5] * magnitude_row(p, c, i - 2)[j];
+    }
+}
+
+static inline void left_terms(const Model *m, int c, int j, const int32_t *a, const int32_t *v, Sum *magnitude, Sum *value) {
     const int32_t *own = m->own + c * OWN;
     if (j > 0) {
-        *magnitude += (int64_t)own[0] * a[j - 1];
-        *value += (int64_t)m->own_value[c * OWN_VALUE] * v[j - 1];
+        magnitude[j].integer += (int64_t)own[0] * a[j - 1];
+        value[j].integer += (int64_t)m->own_value[c * OWN_VALUE] * v[j - 1];
     }
-    if (j > 1) *magnitude += (int64_t)own[4] * a[j - 2];
+    if (j > 1) magnitude[j].integer += (int64_t)own[4] * a[j - 2];
 }
 
 /* ---- Trellis-coded quantization (Marcellin and Fischer 1990). Two quantizers of step 1 take turns: their points lie at a whole number of
@@ -485,15 +524,17 @@ static int allocate_work(Work *w, size_t n) {
 }
 
 
-/* Contexts of n latents from the terms of a row. */
-VECTORS static void find_contexts(const Model *m, const Planes *p, int c, const int32_t *restrict up, int n, const Work *work, size_t first) {
+/* Contexts of row i. */
+VECTORS static void find_contexts(const Model *m, const Planes *p, const Grid *g, int c, int i, const Work *work) {
+    size_t first = (size_t)i * g->cols;
+    const int32_t *up = g->up + first;
     Work w = *work;
     int32_t *restrict table = w.table + first, *restrict shift = w.shift + first, *restrict flip = w.flip + first;
     int32_t *restrict rounded = w.rounded + first, *restrict mu = w.mu + first;
-    const int64_t *restrict magnitude = p->row_magnitude, *restrict value = p->row_value;
+    const Sum *magnitude = magnitude_sums(p, i), *value = value_sums(p, i);
     INDEPENDENT
-    for (int j = 0; j < n; j++) {
-        Context k = context_at(m, c, magnitude[j], value[j], up[j]);
+    for (int j = 0, n = g->cols; j < n; j++) {
+        Context k = context_at(m, c, magnitude[j].integer, value[j].integer, up[j]);
         table[j] = k.table, shift[j] = k.shift, flip[j] = k.flip, rounded[j] = k.rounded, mu[j] = k.mu;
     }
 }
@@ -582,6 +623,7 @@ VECTORS static void quantize_row(const Model *model, const Planes *p, const Grid
                                  int32_t *index) {
     Model m = *model;
     const int32_t *own = m.own + c * OWN, left_value = m.own_value[c * OWN_VALUE], *up = g->up + i * g->cols, *down = g->down + i * g->cols;
+    const Sum *magnitudes = magnitude_sums(p, i), *values = value_sums(p, i);
     Survivors old, now;
     Ways ways = ways_from(state);
     memset(&old, 0, sizeof(old));
@@ -589,8 +631,8 @@ VECTORS static void quantize_row(const Model *model, const Planes *p, const Grid
         int32_t mu[STATES], rounded[STATES], flip[STATES], chosen[2][STATES], second[STATES];
         float cost[2][STATES], target = within(y[j]);
         for (int s = 0; s < STATES; s++) {
-            int64_t magnitude = p->row_magnitude[j] + (int64_t)own[0] * old.left[s] + (int64_t)own[4] * old.before[s];
-            Context k = of_quantizer(context_at(&m, c, magnitude, p->row_value[j] + (int64_t)left_value * old.value[s], up[j]), QUANTIZER[s]);
+            int64_t magnitude = magnitudes[j].integer + (int64_t)own[0] * old.left[s] + (int64_t)own[4] * old.before[s];
+            Context k = of_quantizer(context_at(&m, c, magnitude, values[j].integer + (int64_t)left_value * old.value[s], up[j]), QUANTIZER[s]);
             Choice choice = choose(&m, &k, QUANTIZER[s], target, trade);
             mu[s] = k.mu, rounded[s] = k.rounded, flip[s] = k.flip;
             cost[0][s] = choice.cost[0], cost[1][s] = choice.cost[1], chosen[0][s] = choice.index[0], chosen[1][s] = choice.index[1];
@@ -642,10 +684,11 @@ VECTORS static void settle_row(const Model *model, const Planes *p, const Grid *
 static int follow_row(const Model *m, const Planes *p, const Grid *g, int c, int i, int state, const Work *w, int32_t *q, float *reconstruction) {
     size_t first = (size_t)i * g->cols;
     int32_t *a = magnitude_row(p, c, i), *v = value_row(p, c, i);
+    Sum *magnitude = magnitude_sums(p, i), *value = value_sums(p, i);
     for (int j = 0; j < g->cols; j++) {
         int32_t index = w->index[first + j];
-        left_terms(m, c, j, a, v, p->row_magnitude + j, p->row_value + j);
-        Context k = of_quantizer(context_at(m, c, p->row_magnitude[j], p->row_value[j], g->up[first + j]), quantizer_of(state));
+        left_terms(m, c, j, a, v, magnitude, value);
+        Context k = of_quantizer(context_at(m, c, magnitude[j].integer, value[j].integer, g->up[first + j]), quantizer_of(state));
         w->table[first + j] = k.table, w->shift[first + j] = k.shift, w->flip[first + j] = k.flip;
         q[j] = (int32_t)half_steps(&k, index, quantizer_of(state));
         reconstruction[j] = reconstruct(m, &k, q[j], index);
@@ -662,15 +705,6 @@ typedef struct {
     int8_t *flip;
 } Trace;
 
-/* Whether contexts of a channel look at the channel itself. */
-static int looks_at_itself(const Model *m, int c) {
-    for (int k = 0; k < OWN; k++)
-        if (m->own[c * OWN + k]) return 1;
-    for (int k = 0; k < OWN_VALUE; k++)
-        if (m->own_value[c * OWN_VALUE + k]) return 1;
-    return 0;
-}
-
 /* Chooses q for each y (error^2 + trade * bits) and lists the slots, unless list is null. */
 static int encode_latents(const Model *m, const Grid *g, const float *y, float trade, int32_t *q, float *reconstruction, SlotList *list,
                           const Trace *trace) {
@@ -681,13 +715,14 @@ static int encode_latents(const Model *m, const Grid *g, const float *y, float t
     int ok = allocate(&p, g) & allocate_work(&w, size) && steps;
     for (int c = 0; ok && c < g->channels; c++, y += size, q += size, reconstruction += size) {
         int follows = looks_at_itself(m, c), state = 0;
+        channel_terms(m, &p, c);
         for (int i = 0; i < g->rows; i++) {
             size_t row = (size_t)i * g->cols;
-            row_terms(m, &p, c, i);
             if (follows) {
+                row_terms(m, &p, c, i);
                 quantize_row(m, &p, g, c, i, state, y + row, trade, steps, w.index + row);
                 state = follow_row(m, &p, g, c, i, state, &w, q + row, reconstruction + row);
-            } else find_contexts(m, &p, c, g->up + row, g->cols, &w, row);
+            } else find_contexts(m, &p, g, c, i, &w);
         }
         if (!follows) {
             find_candidates(m, y, trade, (int)size, &w);
@@ -725,13 +760,15 @@ static int decode_latents(const Model *m, const Grid *g, const uint8_t *data, si
     start_reader(&reader, data, size);
     for (int c = 0; result == 1 && c < g->channels; c++) {
         int state = 0;
+        channel_terms(m, &p, c);
         for (int i = 0; result == 1 && i < g->rows; i++) {
             row_terms(m, &p, c, i);
+            Sum *magnitude = magnitude_sums(&p, i), *value = value_sums(&p, i);
             size_t row = ((size_t)c * g->rows + i) * g->cols;
             int32_t *a = magnitude_row(&p, c, i), *v = value_row(&p, c, i);
             for (int j = 0; j < g->cols; j++) {
-                left_terms(m, c, j, a, v, p.row_magnitude + j, p.row_value + j);
-                Context k = of_quantizer(context_at(m, c, p.row_magnitude[j], p.row_value[j], g->up[i * g->cols + j]), quantizer_of(state));
+                left_terms(m, c, j, a, v, magnitude, value);
+                Context k = of_quantizer(context_at(m, c, magnitude[j].integer, value[j].integer, g->up[i * g->cols + j]), quantizer_of(state));
                 int64_t index = take_value(&reader, m->cdf + (size_t)k.table * (SYMBOLS + 1), k.shift);
                 int64_t exact = half_steps(&k, index, quantizer_of(state));
                 int32_t latent = (int32_t)clamp64(exact, 2 * MAX_LATENT);
