@@ -347,10 +347,12 @@ INLINE void clear(Sum *sums, int n) {
     for (int j = 0; j < n; j++) sums[j].number = 0;
 }
 
-INLINE void accumulate(Sum *to, const int32_t *from, int32_t weight, int n) {
-    double factor = weight;
+/* Four terms at once, for sums take longer to load and store than terms to add up. */
+INLINE void add_products(Sum *to, const int32_t *const *from, const double *weight, int n) {
+    const int32_t *a = from[0], *b = from[1], *c = from[2], *d = from[3];
+    double of_a = weight[0], of_b = weight[1], of_c = weight[2], of_d = weight[3];
     INDEPENDENT
-    for (int j = 0; j < n; j++) to[j].number += factor * from[j];
+    for (int j = 0; j < n; j++) to[j].number += (of_a * a[j] + of_b * b[j]) + (of_c * c[j] + of_d * d[j]);
 }
 
 INLINE void to_integers(Sum *sums, int n) { /* by hand, for vectors have an instruction for it only since AVX-512 */
@@ -372,17 +374,29 @@ static int looks_at_itself(const Model *m, int c) {
 
 /* The terms of a channel that do not depend on the channel itself, all rows at once: what lies between them comes with it. */
 VECTORS static void channel_terms(const Model *m, const Planes *p, int c) {
+    const int32_t *from[4];
+    double weight[4];
     int n = p->rows * (p->cols + 2) - 2;
     clear(p->magnitude_sums, n);
-    for (int k = m->around.start[c]; k < m->around.start[c + 1]; k++) {
-        int place = m->around.place[k];
-        accumulate(p->magnitude_sums, magnitude_row(p, m->around.channel[k], place / 3 - 1) + place % 3 - 1, m->around.weight[k], n);
+    for (int k = m->around.start[c], end = m->around.start[c + 1]; k < end; k += 4) {
+        for (int t = 0; t < 4; t++) {
+            int at = k + t < end ? k + t : k, place = m->around.place[at];
+            from[t] = magnitude_row(p, m->around.channel[at], place / 3 - 1) + place % 3 - 1;
+            weight[t] = k + t < end ? m->around.weight[at] : 0;
+        }
+        add_products(p->magnitude_sums, from, weight, n);
     }
     to_integers(p->magnitude_sums, n);
     n = p->rows * p->cols;
     clear(p->value_sums, n);
-    for (int k = m->value.start[c]; k < m->value.start[c + 1]; k++)
-        accumulate(p->value_sums, value_row(p, m->value.channel[k], 0), m->value.weight[k], n);
+    for (int k = m->value.start[c], end = m->value.start[c + 1]; k < end; k += 4) {
+        for (int t = 0; t < 4; t++) {
+            int at = k + t < end ? k + t : k;
+            from[t] = value_row(p, m->value.channel[at], 0);
+            weight[t] = k + t < end ? m->value.weight[at] : 0;
+        }
+        add_products(p->value_sums, from, weight, n);
+    }
     to_integers(p->value_sums, n);
 }
 
