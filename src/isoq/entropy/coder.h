@@ -297,11 +297,16 @@ INLINE Context context_at(const Model *m, int c, int64_t magnitude, int64_t valu
     return k;
 }
 
-/* Terms are added up as doubles, exactly, for they stay below 2^51; that is faster than with integers of 64 bits. */
+/* Terms are added up as doubles, which is exact below 2^51 and faster than with integers of 64 bits. Sums start at 1.5 * 2^52, so that the
+   last bits of the double are the sum as an integer. */
 typedef union {
     double number;
-    int64_t integer;
+    int64_t bits;
 } Sum;
+
+static const Sum START = {.number = 6755399441055744.0};
+
+INLINE int64_t integer_of(Sum sum) { return sum.bits - START.bits; }
 
 /* Decoded latents as contexts see them. Magnitudes have a frame one wide, filled by replication when a channel is complete. */
 typedef struct {
@@ -343,8 +348,8 @@ static void frame(const Planes *p, int c) {
     memcpy(magnitude_row(p, c, p->rows) - 1, magnitude_row(p, c, p->rows - 1) - 1, bytes);
 }
 
-INLINE void clear(Sum *sums, int n) {
-    for (int j = 0; j < n; j++) sums[j].number = 0;
+INLINE void begin(Sum *sums, int n) {
+    for (int j = 0; j < n; j++) sums[j] = START;
 }
 
 /* Four terms at once, for sums take longer to load and store than terms to add up. */
@@ -353,14 +358,6 @@ INLINE void add_products(Sum *to, const int32_t *const *from, const double *weig
     double of_a = weight[0], of_b = weight[1], of_c = weight[2], of_d = weight[3];
     INDEPENDENT
     for (int j = 0; j < n; j++) to[j].number += (of_a * a[j] + of_b * b[j]) + (of_c * c[j] + of_d * d[j]);
-}
-
-INLINE void to_integers(Sum *sums, int n) { /* by hand, for vectors have an instruction for it only since AVX-512 */
-    const Sum large = {6755399441055744.0}; /* 1.5 * 2^52: the last bits of a sum with it are the integer */
-    for (int j = 0; j < n; j++) {
-        Sum sum = {sums[j].number + large.number};
-        sums[j].integer = sum.integer - large.integer;
-    }
 }
 
 /* Whether contexts of a channel look at the channel itself. */
@@ -377,7 +374,7 @@ VECTORS static void channel_terms(const Model *m, const Planes *p, int c) {
     const int32_t *from[4];
     double weight[4];
     int n = p->rows * (p->cols + 2) - 2;
-    clear(p->magnitude_sums, n);
+    begin(p->magnitude_sums, n);
     for (int k = m->around.start[c], end = m->around.start[c + 1]; k < end; k += 4) {
         for (int t = 0; t < 4; t++) {
             int at = k + t < end ? k + t : k, place = m->around.place[at];
@@ -386,9 +383,8 @@ VECTORS static void channel_terms(const Model *m, const Planes *p, int c) {
         }
         add_products(p->magnitude_sums, from, weight, n);
     }
-    to_integers(p->magnitude_sums, n);
     n = p->rows * p->cols;
-    clear(p->value_sums, n);
+    begin(p->value_sums, n);
     for (int k = m->value.start[c], end = m->value.start[c + 1]; k < end; k += 4) {
         for (int t = 0; t < 4; t++) {
             int at = k + t < end ? k + t : k;
@@ -397,7 +393,6 @@ VECTORS static void channel_terms(const Model *m, const Planes *p, int c) {
         }
         add_products(p->value_sums, from, weight, n);
     }
-    to_integers(p->value_sums, n);
 }
 
 /* And those of row i that depend on the rows above. */
@@ -407,20 +402,20 @@ static void row_terms(const Model *m, const Planes *p, int c, int i) {
     const int32_t *own = m->own + c * OWN, *own_value = m->own_value + c * OWN_VALUE;
     for (int j = 0; i > 0 && j < w; j++) {
         const int32_t *a = magnitude_row(p, c, i - 1) + j, *v = value_row(p, c, i - 1) + j;
-        magnitude[j].integer += (int64_t)own[1] * a[0] + (j > 0 ? (int64_t)own[2] * a[-1] : 0) + (j < w - 1 ? (int64_t)own[3] * a[1] : 0);
-        value[j].integer += (int64_t)own_value[1] * v[0] + (j > 0 ? (int64_t)own_value[2] * v[-1] : 0);
-        value[j].integer += j < w - 1 ? (int64_t)own_value[3] * v[1] : 0;
-        if (i > 1) magnitude[j].integer += (int64_t)own[5] * magnitude_row(p, c, i - 2)[j];
+        magnitude[j].bits += (int64_t)own[1] * a[0] + (j > 0 ? (int64_t)own[2] * a[-1] : 0) + (j < w - 1 ? (int64_t)own[3] * a[1] : 0);
+        value[j].bits += (int64_t)own_value[1] * v[0] + (j > 0 ? (int64_t)own_value[2] * v[-1] : 0);
+        value[j].bits += j < w - 1 ? (int64_t)own_value[3] * v[1] : 0;
+        if (i > 1) magnitude[j].bits += (int64_t)own[5] * magnitude_row(p, c, i - 2)[j];
     }
 }
 
 static inline void left_terms(const Model *m, int c, int j, const int32_t *a, const int32_t *v, Sum *magnitude, Sum *value) {
     const int32_t *own = m->own + c * OWN;
     if (j > 0) {
-        magnitude[j].integer += (int64_t)own[0] * a[j - 1];
-        value[j].integer += (int64_t)m->own_value[c * OWN_VALUE] * v[j - 1];
+        magnitude[j].bits += (int64_t)own[0] * a[j - 1];
+        value[j].bits += (int64_t)m->own_value[c * OWN_VALUE] * v[j - 1];
     }
-    if (j > 1) magnitude[j].integer += (int64_t)own[4] * a[j - 2];
+    if (j > 1) magnitude[j].bits += (int64_t)own[4] * a[j - 2];
 }
 
 /* ---- Trellis-coded quantization (Marcellin and Fischer 1990). Two quantizers of step 1 take turns: their points lie at a whole number of
@@ -548,7 +543,7 @@ VECTORS static void find_contexts(const Model *m, const Planes *p, const Grid *g
     const Sum *magnitude = magnitude_sums(p, i), *value = value_sums(p, i);
     INDEPENDENT
     for (int j = 0, n = g->cols; j < n; j++) {
-        Context k = context_at(m, c, magnitude[j].integer, value[j].integer, up[j]);
+        Context k = context_at(m, c, integer_of(magnitude[j]), integer_of(value[j]), up[j]);
         table[j] = k.table, shift[j] = k.shift, flip[j] = k.flip, rounded[j] = k.rounded, mu[j] = k.mu;
     }
 }
@@ -608,17 +603,19 @@ static int cheapest(Ways ends) {
 
 /* The cheapest way through n latents with known costs, from state 0. */
 static void find_way(int n, const Work *w) {
+    const float *cost = w->cost;
+    int32_t *second = w->second, *choice = w->choice;
     Ways ways = ways_from(0);
     for (int j = 0; j < n; j++) {
-        const float *k = w->cost + 4 * j;
+        const float *k = cost + 4 * j;
         Four low_first = {k[0], k[0], k[1], k[1]}, low_second = {k[1], k[1], k[0], k[0]};
         Four high_first = {k[2], k[2], k[3], k[3]}, high_second = {k[3], k[3], k[2], k[2]};
-        ways = advance_ways(ways, low_first, low_second, high_first, high_second, w->second + STATES * j);
+        ways = advance_ways(ways, low_first, low_second, high_first, high_second, second + STATES * j);
     }
     int state = cheapest(ways);
     for (int j = n; j-- > 0;) {
-        int from = BEFORE[state][w->second[STATES * j + state] & 1];
-        w->choice[j] = 2 * quantizer_of(from) + (NEXT[from][1] == state);
+        int from = BEFORE[state][second[STATES * j + state] & 1];
+        choice[j] = 2 * quantizer_of(from) + (NEXT[from][1] == state);
         state = from;
     }
 }
@@ -645,8 +642,8 @@ VECTORS static void quantize_row(const Model *model, const Planes *p, const Grid
         int32_t mu[STATES], rounded[STATES], flip[STATES], chosen[2][STATES], second[STATES];
         float cost[2][STATES], target = within(y[j]);
         for (int s = 0; s < STATES; s++) {
-            int64_t magnitude = magnitudes[j].integer + (int64_t)own[0] * old.left[s] + (int64_t)own[4] * old.before[s];
-            Context k = of_quantizer(context_at(&m, c, magnitude, values[j].integer + (int64_t)left_value * old.value[s], up[j]), QUANTIZER[s]);
+            int64_t magnitude = integer_of(magnitudes[j]) + (int64_t)own[0] * old.left[s] + (int64_t)own[4] * old.before[s];
+            Context k = of_quantizer(context_at(&m, c, magnitude, integer_of(values[j]) + (int64_t)left_value * old.value[s], up[j]), QUANTIZER[s]);
             Choice choice = choose(&m, &k, QUANTIZER[s], target, trade);
             mu[s] = k.mu, rounded[s] = k.rounded, flip[s] = k.flip;
             cost[0][s] = choice.cost[0], cost[1][s] = choice.cost[1], chosen[0][s] = choice.index[0], chosen[1][s] = choice.index[1];
@@ -702,7 +699,7 @@ static int follow_row(const Model *m, const Planes *p, const Grid *g, int c, int
     for (int j = 0; j < g->cols; j++) {
         int32_t index = w->index[first + j];
         left_terms(m, c, j, a, v, magnitude, value);
-        Context k = of_quantizer(context_at(m, c, magnitude[j].integer, value[j].integer, g->up[first + j]), quantizer_of(state));
+        Context k = of_quantizer(context_at(m, c, integer_of(magnitude[j]), integer_of(value[j]), g->up[first + j]), quantizer_of(state));
         w->table[first + j] = k.table, w->shift[first + j] = k.shift, w->flip[first + j] = k.flip;
         q[j] = (int32_t)half_steps(&k, index, quantizer_of(state));
         reconstruction[j] = reconstruct(m, &k, q[j], index);
@@ -782,7 +779,7 @@ static int decode_latents(const Model *m, const Grid *g, const uint8_t *data, si
             int32_t *a = magnitude_row(&p, c, i), *v = value_row(&p, c, i);
             for (int j = 0; j < g->cols; j++) {
                 left_terms(m, c, j, a, v, magnitude, value);
-                Context k = of_quantizer(context_at(m, c, magnitude[j].integer, value[j].integer, g->up[i * g->cols + j]), quantizer_of(state));
+                Context k = of_quantizer(context_at(m, c, integer_of(magnitude[j]), integer_of(value[j]), g->up[i * g->cols + j]), quantizer_of(state));
                 int64_t index = take_value(&reader, m->cdf + (size_t)k.table * (SYMBOLS + 1), k.shift);
                 int64_t exact = half_steps(&k, index, quantizer_of(state));
                 int32_t latent = (int32_t)clamp64(exact, 2 * MAX_LATENT);
