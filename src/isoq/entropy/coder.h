@@ -533,6 +533,8 @@ static int allocate_work(Work *w, size_t n) {
 }
 
 
+INLINE Context stored(const Work *w, size_t j) { return (Context){w->table[j], w->shift[j], w->flip[j], w->rounded[j], w->mu[j]}; }
+
 /* Contexts of row i. */
 VECTORS static void find_contexts(const Model *m, const Planes *p, const Grid *g, int c, int i, const Work *work) {
     size_t first = (size_t)i * g->cols;
@@ -766,20 +768,26 @@ VECTORS static void deadzone_squares(const float *restrict y, const float *restr
 /* 1: decoded; 0: the stream is damaged; -1: no memory. */
 static int decode_latents(const Model *m, const Grid *g, const uint8_t *data, size_t size, int32_t *q, float *reconstruction) {
     Planes p;
-    int result = allocate(&p, g) ? 1 : -1;
+    Work w;
+    int result = allocate(&p, g) & allocate_work(&w, (size_t)g->rows * g->cols) ? 1 : -1;
     Reader reader;
     start_reader(&reader, data, size);
     for (int c = 0; result == 1 && c < g->channels; c++) {
-        int state = 0;
+        int follows = looks_at_itself(m, c), state = 0;
         channel_terms(m, &p, c);
         for (int i = 0; result == 1 && i < g->rows; i++) {
-            row_terms(m, &p, c, i);
+            if (follows) row_terms(m, &p, c, i);
+            else find_contexts(m, &p, g, c, i, &w);
             Sum *magnitude = magnitude_sums(&p, i), *value = value_sums(&p, i);
             size_t row = ((size_t)c * g->rows + i) * g->cols;
             int32_t *a = magnitude_row(&p, c, i), *v = value_row(&p, c, i);
             for (int j = 0; j < g->cols; j++) {
-                left_terms(m, c, j, a, v, magnitude, value);
-                Context k = of_quantizer(context_at(m, c, integer_of(magnitude[j]), integer_of(value[j]), g->up[i * g->cols + j]), quantizer_of(state));
+                Context k;
+                if (follows) {
+                    left_terms(m, c, j, a, v, magnitude, value);
+                    k = context_at(m, c, integer_of(magnitude[j]), integer_of(value[j]), g->up[i * g->cols + j]);
+                } else k = stored(&w, i * g->cols + j);
+                k = of_quantizer(k, quantizer_of(state));
                 int64_t index = take_value(&reader, m->cdf + (size_t)k.table * (SYMBOLS + 1), k.shift);
                 int64_t exact = half_steps(&k, index, quantizer_of(state));
                 int32_t latent = (int32_t)clamp64(exact, 2 * MAX_LATENT);
@@ -794,7 +802,7 @@ static int decode_latents(const Model *m, const Grid *g, const uint8_t *data, si
         frame(&p, c);
     }
     if (result == 1 && !finished(&reader)) result = 0;
-    release(&p);
+    release(&p), free(w.table);
     return result;
 }
 
