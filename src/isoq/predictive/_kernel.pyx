@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Thin wrapper of kernel.h: checks sizes, owns buffers, releases the GIL. What the arrays of a plan mean stands there at `Plan`."""
+"""Thin wrapper of kernel.h and fit.h: checks sizes, owns buffers, releases the GIL. What the arrays of a plan mean stands there at `Plan`."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
@@ -34,6 +34,15 @@ cdef extern from "kernel.h" nogil:
     size_t flush(const SlotList *, uint32_t *, size_t)
     int encode_planes(const Extent *, const Plan *, int32_t *, int32_t *, SlotList *)
     int decode_planes(const Extent *, const Plan *, const uint8_t *, size_t, int32_t *)
+
+cdef extern from "fit.h" nogil:
+    ctypedef struct Field:
+        const int32_t *planes
+        const int64_t *places
+        const int64_t *first
+        const int64_t *count
+        int number, rows, cols
+    int fit_planes(const Field *, const double *, int32_t *, int32_t *, int32_t *, uint8_t *)
 
 LIMITS = dict(
     references=REFERENCES, taps=TAPS, own_taps=OWN_TAPS, activities=ACTIVITIES, weight_bits=WEIGHT_BITS, activity_bits=ACTIVITY_BITS,
@@ -76,6 +85,29 @@ cdef class _Job:
         self.extent.block, self.extent.grid_cols, self.extent.valid = block, <int>grid[2], &valid[0, 0, 0]
         self.plan.reference, self.plan.weight, self.plan.activity = &reference[0, 0], &weight[0, 0], &activity[0, 0]
         self.plan.range, self.plan.avoided, self.plan.repeats, self.plan.step = &limits[0, 0], &avoided[0], &repeats[0], &step[0, 0, 0]
+
+
+def fit(const int32_t[:, :, ::1] planes, const int64_t[::1] places, const int64_t[::1] first, const int64_t[::1] count,
+        const double[::1] step, int32_t[:, ::1] reference, int32_t[:, ::1] weight, int32_t[:, ::1] activity, uint8_t[::1] repeats):
+    """Fills in the last four, arrays of a plan, for each of the planes (planes, rows, cols) whose count (planes,) is not 0. Its samples
+    at places[first[k]:first[k] + count[k]] are tried; see fit.h. step (planes,): usual one of quantization."""
+    cdef Field field
+    cdef Py_ssize_t n = planes.shape[0], rows = planes.shape[1], cols = planes.shape[2]
+    shapes = list(map(np.shape, (first, count, step, reference, weight, activity, repeats)))
+    if shapes != [(n,), (n,), (n,), (n, REFERENCES), (n, TAPS), (n, ACTIVITIES), (n,)] or not n or not places.shape[0]:
+        raise ValueError("sizes differ")
+    if min(first) < 0 or min(count) < 0 or np.max(np.add(first, count)) > places.shape[0]:
+        raise ValueError("there are no such places")
+    row, col = np.divmod(places, cols)
+    if row.min() < 2 or row.max() > rows - 2 or col.min() < 2 or col.max() > cols - 3:
+        raise ValueError("places too near the border")
+    field.planes, field.places, field.first, field.count = &planes[0, 0, 0], &places[0], &first[0], &count[0]
+    field.number, field.rows, field.cols = <int>n, <int>rows, <int>cols
+    cdef int done
+    with nogil:
+        done = fit_planes(&field, &step[0], &reference[0, 0], &weight[0, 0], &activity[0, 0], &repeats[0])
+    if not done:
+        raise MemoryError
 
 
 def encode(int32_t[:, :, ::1] samples, *job):
