@@ -110,19 +110,20 @@ def fit(const int32_t[:, :, ::1] planes, const int64_t[::1] places, const int64_
         raise MemoryError
 
 
-def encode(int32_t[:, :, ::1] samples, *job):
-    """samples (planes, rows, cols), valid (the same, uint8), block, and the arrays of a plan -> bytes, decoded samples (int32)."""
+def encode(int32_t[:, :, ::1] samples, int32_t[:, :, ::1] decoded, *job):
+    """samples (planes, rows, cols), the same for what is decoded of them or None, valid (the same, uint8), block, and the arrays of a plan
+    -> bytes."""
     cdef _Job j = _Job(*job)
     cdef SlotList list
     cdef size_t room, used
     list.slots, list.count, list.capacity, list.failed = NULL, 0, 0, 0
-    if np.shape(samples) != (j.extent.planes, j.extent.rows, j.extent.cols):
+    shape = (j.extent.planes, j.extent.rows, j.extent.cols)
+    if np.shape(samples) != shape or (decoded is not None and np.shape(decoded) != shape):
         raise ValueError("sizes differ")
-    decoded = np.empty((j.extent.planes, j.extent.rows, j.extent.cols), np.int32)
-    cdef int32_t[:, :, ::1] view = decoded
+    cdef int32_t *to = &decoded[0, 0, 0] if decoded is not None else NULL
     cdef int done
     with nogil:
-        done = encode_planes(&j.extent, &j.plan, &samples[0, 0, 0], &view[0, 0, 0], &list)
+        done = encode_planes(&j.extent, &j.plan, &samples[0, 0, 0], to, &list)
     if not done:
         free(list.slots)
         raise MemoryError
@@ -132,7 +133,7 @@ def encode(int32_t[:, :, ::1] samples, *job):
     with nogil:
         used = flush(&list, &words[0], room)
         free(list.slots)
-    return out[room - used:].astype("<u4", copy=False).tobytes(), decoded
+    return out[room - used:].astype("<u4", copy=False).tobytes()
 
 
 def decode(const uint8_t[::1] data, *job):

@@ -35,7 +35,7 @@ class Planes:
     """Bands as integers, ready to be coded with any steps. samples and valid: (bands, rows, cols); chosen: per band."""
 
     def __init__(self, samples: np.ndarray, valid: np.ndarray, nodata: tuple[float | None, ...], chosen: list[Values], block: int):
-        self._dtype, self._chosen, self._block = samples.dtype, chosen, block
+        self._samples, self._chosen, self._block = samples, chosen, block
         self._valid = np.ascontiguousarray(valid)
         self.grid = (len(samples), *(blocks.count(n, block) for n in samples.shape[1:]))
         self._planes = np.zeros(samples.shape, np.int32)
@@ -61,8 +61,9 @@ class Planes:
         if self._plan is None:
             self._plan = plan.choose(self._planes, self._valid, self._limits, self._avoided, base)
         p = self._plan
-        stream, decoded = _kernel.encode(self._planes, *_job(self._valid, self._block, p, steps))
         lossy = bool((steps > plan.PARTS).any()) or not all(mapping.exact for mapping in self._chosen)
+        decoded = np.empty_like(self._planes) if lossy else None
+        stream = _kernel.encode(self._planes, decoded, *_job(self._valid, self._block, p, steps))
         varied = bool((steps != base[:, None, None]).any())
         out = Writer()
         out.pack("B", _WHOLE * whole + _LOSSY * lossy + _STEPS * varied)
@@ -83,10 +84,7 @@ class Planes:
         change = steps - base[:, None, None] if varied else np.zeros(0, np.int32)
         out.part(pack_integers(own, other, np.concatenate(activities), gaps, change))
         out.data += stream
-        return bytes(out.data), self._restored(decoded)
-
-    def _restored(self, decoded: np.ndarray) -> np.ndarray:
-        return np.stack([mapping.inverse(plane, self._dtype) for mapping, plane in zip(self._chosen, decoded, strict=True)])
+        return bytes(out.data), self._samples if decoded is None else _inverse(self._chosen, decoded, self._samples.dtype)
 
 
 def encode_bounded(
@@ -216,8 +214,15 @@ def decode(
     found = _kernel.decode(np.frombuffer(reader.rest(), np.uint8), *_job(valid, block, made, steps.astype(np.int32)))
     if found is None:
         raise DamagedFile("predicted bands do not decode: the file is damaged")
-    samples = np.stack([mapping.inverse(plane, dtype) for mapping, plane in zip(chosen, found, strict=True)])
-    return Decoded(samples, bool(flags & _WHOLE), bool(flags & _LOSSY))
+    return Decoded(_inverse(chosen, found, dtype), bool(flags & _WHOLE), bool(flags & _LOSSY))
+
+
+def _inverse(chosen: list[Values], planes: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Integers (bands, rows, cols) -> samples."""
+    samples = np.empty(planes.shape, dtype)
+    for to, mapping, plane in zip(samples, chosen, planes, strict=True):
+        to[:] = mapping.inverse(plane, dtype)
+    return samples
 
 
 def _sources(references: int) -> list[tuple[int, int]]:

@@ -370,13 +370,14 @@ static inline int code_planes(Coder *c, const Extent *e, const Plan *plan, int32
     return 1;
 }
 
-/* Lists the slots of samples (planes, rows, cols), and puts what is decoded of them into `decoded`. Returns 0 without memory. */
+/* Lists the slots of samples (planes, rows, cols), and puts what is decoded of them into `decoded`, unless it is null. Returns 0 without
+   memory. */
 static int encode_planes(const Extent *e, const Plan *plan, int32_t *samples, int32_t *decoded, SlotList *list) {
     Coder *c = new_coder(e);
     if (!c) return 0;
     c->list = list;
     int done = code_planes(c, e, plan, samples, 0);
-    for (int plane = 0; done && plane < e->planes; plane++)
+    for (int plane = 0; done && decoded && plane < e->planes; plane++)
         for (int row = 0; row < e->rows; row++)
             memcpy(decoded + ((size_t)plane * e->rows + row) * e->cols, at_row(c, c->value, plane, row), (size_t)e->cols * 4);
     release_coder(c);
