@@ -24,11 +24,6 @@ static const int8_t REFERENCE_ROWS[8] = {HERE, NORTH, EAST, SOUTH, CORNER, 3, 12
 /* In the order of the places, with a sum of about 1 << ACTIVITY_BITS: means of what fits the images of data/train. */
 static const int32_t OWN_SHARES[6] = {31, 22, 29, 14, 22, 17}, REFERENCE_SHARES[5] = {55, 20, 28, 15, 17};
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-#define CLONED __attribute__((target_clones("avx512f", "arch=haswell", "default")))
-#else
-#define CLONED
-#endif
 typedef float Lanes __attribute__((vector_size(4 * LANES), may_alias));
 
 typedef struct { /* planes, and the samples of each that are tried */
