@@ -145,7 +145,14 @@ static inline void put_residual(Coder *c, int degree, int64_t q) {
         push_long(c->list, beyond & ((1ull << (n - 1)) - 1), n - 1);
         push_bits(c->list, v < 0, 1);
     }
-    push_long(c->list, (uint64_t)q & ((1ull << low) - 1), low);
+    if (low <= 12 && c->list->count < c->list->capacity) { /* whether there are any is hard to foresee: no branch on it */
+        Slot *next = c->list->slots + c->list->count;
+        next->start = (uint16_t)(((uint64_t)q & ((1ull << low) - 1)) << (PRECISION - low));
+        next->freq = (uint16_t)(1u << (PRECISION - low));
+        c->list->count += low > 0;
+    } else {
+        push_long(c->list, (uint64_t)q & ((1ull << low) - 1), low);
+    }
     observe(h, s);
 }
 
