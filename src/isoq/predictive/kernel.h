@@ -265,7 +265,7 @@ static int is_plain(const Coder *c, const Extent *e, const Plan *plan, int plane
     if (plan->repeats[plane] || plan->range[2 * plane] == plan->range[2 * plane + 1]) return 0;
     for (int k = 0; k < e->cols; k += e->block)
         if (c->step[k] != 1) return 0;
-    return !memchr(e->valid + ((size_t)plane * e->rows + row) * e->cols, 0, (size_t)e->cols);
+    return !memchr(e->valid + ((size_t)plane * e->rows + row) * e->cols, 0, (unsigned)e->cols);
 }
 
 /* The same as `code_row` finds one by one, of such a row v: predictions become residuals, activities the expected magnitudes. */
