@@ -87,6 +87,23 @@ cdef class _Job:
         self.plan.range, self.plan.avoided, self.plan.repeats, self.plan.step = &limits[0, 0], &avoided[0], &repeats[0], &step[0, 0, 0]
 
 
+def spread(const int32_t[::1] found, const uint8_t[:, ::1] valid, int32_t[:, ::1] plane):
+    """Puts what was found at the valid samples (rows, cols), in their order, into a plane; the others get the value to the left, so that
+    weights can be fitted around them, and the first one before any in their row."""
+    cdef Py_ssize_t row, col, at = 0
+    cdef int32_t last
+    if np.shape(plane) != np.shape(valid) or not found.shape[0] or np.count_nonzero(valid) != found.shape[0]:
+        raise ValueError("sizes differ")
+    with nogil:
+        for row in range(plane.shape[0]):
+            last = found[0]
+            for col in range(plane.shape[1]):
+                if valid[row, col]:
+                    last = found[at]
+                    at += 1
+                plane[row, col] = last
+
+
 def fit(const int32_t[:, :, ::1] planes, const int64_t[::1] places, const int64_t[::1] first, const int64_t[::1] count,
         const double[::1] step, int32_t[:, ::1] reference, int32_t[:, ::1] weight, int32_t[:, ::1] activity, uint8_t[::1] repeats):
     """Fills in the last four, arrays of a plan, for each of the planes (planes, rows, cols) whose count (planes,) is not 0. Its samples
