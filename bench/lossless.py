@@ -3,8 +3,7 @@
 Bits per sample of whole images: isoq's of the whole file, the others' of bare code streams, all bands for themselves but where JPEG XL
 takes them as colours and is smaller so. isoq knows of nodata, the others code it as values. Every
 file of isoq is decoded and its largest error is compared with the bound: an error ends the program. Speeds: MB of samples per second of
-processor time, one
-thread, encoding and decoding a tile, against JPEG-LS (CharLS) in the same minute.
+processor time, one thread, encoding and decoding a tile, against JPEG-LS (CharLS) in the same minute.
 """
 
 from __future__ import annotations
