@@ -25,14 +25,18 @@ enum {
     MAX_LATENT = 1 << 23     /* in steps */
 };
 
-/* Loops that compilers make vectors of. They need newer instructions than the baseline of x86-64: products of 64 bits, loads from a list of
-   places. No product may be fused with a sum there (-ffp-contract=off): the choices of the encoder must not depend on the processor. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+/* Functions with loops that compilers make vectors of: without branches, and better with newer instructions than the baseline of x86-64.
+   No product is fused with a sum in them (-ffp-contract=off): what the encoder chooses must not depend on the processor. */
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
 #define VECTORS __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
 #else
 #define VECTORS
 #endif
-#define INDEPENDENT _Pragma("GCC ivdep") /* no round of the loop needs another */
+#if defined(__GNUC__) && !defined(__clang__)
+#define INDEPENDENT _Pragma("GCC ivdep") /* no round of the loop that follows needs another */
+#else
+#define INDEPENDENT
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 /* ---- rANS: 64-bit state, 32-bit words (Duda 2013). The encoder runs backwards over a list of (start, frequency). ---- */
@@ -71,17 +75,32 @@ static void push_bits(SlotList *list, uint32_t value, int bits) {
     }
 }
 
-/* Writes words from the end of `out` towards its front; returns how many, at most count / 2 + 2. */
+/* Of a frequency: 2^(63 + n) / frequency rounded up, n the bits of frequency - 1. Made when first asked for; who asks at the same time gets the
+   same. */
+static uint64_t reciprocal_of(uint32_t freq, int n) {
+    static uint64_t known[(1 << PRECISION) + 1];
+    uint64_t r = __atomic_load_n(known + freq, __ATOMIC_RELAXED);
+    if (!r) {
+        r = (uint64_t)((((unsigned __int128)1 << (63 + n)) + freq - 1) / freq);
+        __atomic_store_n(known + freq, r, __ATOMIC_RELAXED);
+    }
+    return r;
+}
+
+/* Writes words from the end of `out` towards its front; returns how many, at most count / 2 + 2. What each step waits for is the state that
+   the one before left: hence no division, and no branch that cannot be foreseen. The quotient is exact below 2^63 (Granlund and Montgomery
+   1994). */
 static size_t flush(const SlotList *list, uint32_t *out, size_t room) {
     uint64_t x = 1ull << 31;
     size_t at = room;
     for (size_t k = list->count; k-- > 0;) {
         uint32_t start = list->slots[k].start, freq = list->slots[k].freq;
-        if (x >= ((uint64_t)freq << (63 - PRECISION))) {
-            out[--at] = (uint32_t)x;
-            x >>= 32;
-        }
-        x = ((x / freq) << PRECISION) + x % freq + start;
+        int n = freq > 1 ? 32 - __builtin_clz(freq - 1) : 0, full = x >= (uint64_t)freq << (63 - PRECISION);
+        out[at - 1] = (uint32_t)x; /* counts if the state is full */
+        at -= (size_t)full;
+        x = full ? x >> 32 : x;
+        uint64_t quotient = (uint64_t)((unsigned __int128)(2 * x) * reciprocal_of(freq, n) >> 64) >> n;
+        x += quotient * ((1u << PRECISION) - freq) + start;
     }
     out[--at] = (uint32_t)x;
     out[--at] = (uint32_t)(x >> 32);
@@ -272,16 +291,17 @@ typedef struct {
     int32_t rounded, mu;
 } Context;
 
+typedef union {
+    double number;
+    int64_t bits;
+} Bits;
+
 INLINE int64_t clamp64(int64_t v, int64_t limit) { return v > limit ? limit : v < -limit ? -limit : v; }
 
-/* Without branches, for vectors. */
 INLINE Context context_at(const Model *m, int c, int64_t magnitude, int64_t value, int32_t up) {
     Context k;
     int64_t e = ((magnitude * up) >> 16) + m->bias[c]; /* expected magnitude, 1/2^17 step, below 2^41 */
-    union {
-        int64_t bits;
-        double number;
-    } exact = {e | 0x433ll << 52}; /* 2^52 + e */
+    Bits exact = {.bits = e | 0x433ll << 52}; /* 2^52 + e as a double */
     exact.number -= 4503599627370496.0;
     int level = (int)(exact.bits >> 49) - STEPS_PER_OCTAVE * (1023 + 10); /* the exponent and three bits of the mantissa */
     level = level < 0 ? 0 : level > LEVELS - 1 ? LEVELS - 1 : level;
@@ -299,10 +319,7 @@ INLINE Context context_at(const Model *m, int c, int64_t magnitude, int64_t valu
 
 /* Terms are added up as doubles, which is exact below 2^51 and faster than with integers of 64 bits. Sums start at 1.5 * 2^52, so that the
    last bits of the double are the sum as an integer. */
-typedef union {
-    double number;
-    int64_t bits;
-} Sum;
+typedef Bits Sum;
 
 static const Sum START = {.number = 6755399441055744.0};
 
@@ -427,8 +444,6 @@ static inline void left_terms(const Model *m, int c, int j, const int32_t *a, co
 static const uint8_t NEXT[STATES][2] = {{0, 2}, {5, 7}, {1, 3}, {4, 6}, {2, 0}, {7, 5}, {3, 1}, {6, 4}};
 static const uint8_t BEFORE[STATES][2] = {{0, 4}, {2, 6}, {0, 4}, {2, 6}, {3, 7}, {1, 5}, {3, 7}, {1, 5}}; /* the states that lead there */
 
-static const int32_t QUANTIZER[STATES] = {0, 1, 0, 1, 0, 1, 0, 1}; /* quantizer_of, for vectors */
-
 static inline int quantizer_of(int state) { return state & 1; }
 
 static inline int next_state(int state, int32_t index) { return NEXT[state][index & 1]; }
@@ -503,13 +518,14 @@ INLINE Choice choose(const Model *m, const Context *k, int quantizer, float y, f
     int32_t cell = (int32_t)(target + half);
     cell -= (float)cell > target + half; /* rounded down; points at cell - half and cell + 1 - half */
     int32_t below = (quantizer != 0) & (cell < 1) ? cell - 1 : cell, even = (below + 1) & ~1, odd = below | 1;
-    int around = (quantizer != 0) & (below == -1), near = (below == -2) | (below == 1); /* around: -1 and 1 on either side, even is 0 */
-    float cost = cost_of(m, k, target, point_of(even, quantizer), even, trade), other = cost_of(m, k, target, point_of(odd, quantizer), odd, trade);
+    int around = (quantizer != 0) & (below == -1), near = (below == -2) | (below == 1); /* around: -1 and 1 on either side of 0 */
     int32_t third = around ? 1 : 0;
+    float even_cost = cost_of(m, k, target, point_of(even, quantizer), even, trade);
+    float odd_cost = cost_of(m, k, target, point_of(odd, quantizer), odd, trade);
     float third_cost = cost_of(m, k, target, point_of(third, quantizer), third, trade);
-    float instead_even = near ? third_cost : INFINITY, instead_odd = around ? third_cost : INFINITY;
-    return (Choice){{instead_even < cost ? instead_even : cost, instead_odd < other ? instead_odd : other},
-                    {instead_even < cost ? 0 : even, instead_odd < other ? 1 : odd}};
+    float zero = near ? third_cost : INFINITY, one = around ? third_cost : INFINITY;
+    return (Choice){{zero < even_cost ? zero : even_cost, one < odd_cost ? one : odd_cost},
+                    {zero < even_cost ? 0 : even, one < odd_cost ? 1 : odd}};
 }
 
 /* What is known of the latents of a channel while they are coded, member by member. */
@@ -532,7 +548,6 @@ static int allocate_work(Work *w, size_t n) {
     return 1;
 }
 
-
 INLINE Context stored(const Work *w, size_t j) { return (Context){w->table[j], w->shift[j], w->flip[j], w->rounded[j], w->mu[j]}; }
 
 /* Contexts of row i. */
@@ -540,8 +555,8 @@ VECTORS static void find_contexts(const Model *m, const Planes *p, const Grid *g
     size_t first = (size_t)i * g->cols;
     const int32_t *up = g->up + first;
     Work w = *work;
-    int32_t *restrict table = w.table + first, *restrict shift = w.shift + first, *restrict flip = w.flip + first;
-    int32_t *restrict rounded = w.rounded + first, *restrict mu = w.mu + first;
+    int32_t *table = w.table + first, *shift = w.shift + first, *flip = w.flip + first;
+    int32_t *rounded = w.rounded + first, *mu = w.mu + first;
     const Sum *magnitude = magnitude_sums(p, i), *value = value_sums(p, i);
     INDEPENDENT
     for (int j = 0, n = g->cols; j < n; j++) {
@@ -551,11 +566,11 @@ VECTORS static void find_contexts(const Model *m, const Planes *p, const Grid *g
 }
 
 /* Costs and candidates of n latents with known contexts. */
-VECTORS static void find_candidates(const Model *model, const float *restrict y, float trade, int n, const Work *work) {
+VECTORS static void find_candidates(const Model *model, const float *y, float trade, int n, const Work *work) {
     Model m = *model;
-    const int32_t *restrict table = work->table, *restrict shift = work->shift, *restrict flip = work->flip, *restrict rounded = work->rounded;
-    float *restrict cost = work->cost;
-    int32_t *restrict candidate = work->candidate;
+    const int32_t *table = work->table, *shift = work->shift, *flip = work->flip, *rounded = work->rounded;
+    float *cost = work->cost;
+    int32_t *candidate = work->candidate;
     INDEPENDENT
     for (int j = 0; j < n; j++) {
         Context k = {table[j], shift[j], flip[j], rounded[j], 0}, other = of_quantizer(k, 1);
@@ -631,9 +646,11 @@ typedef struct { /* per latent and state: the index that leads there, and the st
     int32_t index[STATES], from[STATES];
 } Step;
 
+static const int32_t QUANTIZER[STATES] = {0, 1, 0, 1, 0, 1, 0, 1}; /* quantizer_of: as a list that compilers make vectors of */
+
 /* Indices for row i of a channel whose contexts look to the left: each way through the trellis has its own. */
-VECTORS static void quantize_row(const Model *model, const Planes *p, const Grid *g, int c, int i, int state, const float *y, float trade, Step *steps,
-                                 int32_t *index) {
+VECTORS static void quantize_row(const Model *model, const Planes *p, const Grid *g, int c, int i, int state, const float *y, float trade,
+                                 Step *steps, int32_t *index) {
     Model m = *model;
     const int32_t *own = m.own + c * OWN, left_value = m.own_value[c * OWN_VALUE], *up = g->up + i * g->cols, *down = g->down + i * g->cols;
     const Sum *magnitudes = magnitude_sums(p, i), *values = value_sums(p, i);
@@ -645,7 +662,8 @@ VECTORS static void quantize_row(const Model *model, const Planes *p, const Grid
         float cost[2][STATES], target = within(y[j]);
         for (int s = 0; s < STATES; s++) {
             int64_t magnitude = integer_of(magnitudes[j]) + (int64_t)own[0] * old.left[s] + (int64_t)own[4] * old.before[s];
-            Context k = of_quantizer(context_at(&m, c, magnitude, integer_of(values[j]) + (int64_t)left_value * old.value[s], up[j]), QUANTIZER[s]);
+            int64_t value = integer_of(values[j]) + (int64_t)left_value * old.value[s];
+            Context k = of_quantizer(context_at(&m, c, magnitude, value, up[j]), QUANTIZER[s]);
             Choice choice = choose(&m, &k, QUANTIZER[s], target, trade);
             mu[s] = k.mu, rounded[s] = k.rounded, flip[s] = k.flip;
             cost[0][s] = choice.cost[0], cost[1][s] = choice.cost[1], chosen[0][s] = choice.index[0], chosen[1][s] = choice.index[1];
@@ -672,15 +690,15 @@ VECTORS static void quantize_row(const Model *model, const Planes *p, const Grid
 }
 
 /* Latents of row i with known contexts and choices. */
-VECTORS static void settle_row(const Model *model, const Planes *p, const Grid *g, int c, int i, const Work *work, int32_t *restrict q,
-                               float *restrict reconstruction) {
+VECTORS static void settle_row(const Model *model, const Planes *p, const Grid *g, int c, int i, const Work *work, int32_t *q,
+                               float *reconstruction) {
     Model m = *model;
     size_t first = (size_t)i * g->cols;
-    const int32_t *restrict down = g->down + first, *restrict choice = work->choice + first, *restrict candidate = work->candidate + 4 * first;
-    const int32_t *restrict shift = work->shift + first, *restrict flip = work->flip + first, *restrict rounded = work->rounded + first;
-    const int32_t *restrict mu = work->mu + first;
-    int32_t *restrict table = work->table + first, *restrict indices = work->index + first;
-    int32_t *restrict a = magnitude_row(p, c, i), *restrict v = value_row(p, c, i);
+    const int32_t *down = g->down + first, *choice = work->choice + first, *candidate = work->candidate + 4 * first;
+    const int32_t *shift = work->shift + first, *flip = work->flip + first, *rounded = work->rounded + first;
+    const int32_t *mu = work->mu + first;
+    int32_t *table = work->table + first, *indices = work->index + first;
+    int32_t *a = magnitude_row(p, c, i), *v = value_row(p, c, i);
     INDEPENDENT
     for (int j = 0, n = g->cols; j < n; j++) {
         int quantizer = choice[j] >> 1;
@@ -694,7 +712,8 @@ VECTORS static void settle_row(const Model *model, const Planes *p, const Grid *
 }
 
 /* Latents of row i with known indices, whose contexts look to the left; returns the state after. */
-static int follow_row(const Model *m, const Planes *p, const Grid *g, int c, int i, int state, const Work *w, int32_t *q, float *reconstruction) {
+static int follow_row(const Model *m, const Planes *p, const Grid *g, int c, int i, int state, const Work *w, int32_t *q,
+                      float *reconstruction) {
     size_t first = (size_t)i * g->cols;
     int32_t *a = magnitude_row(p, c, i), *v = value_row(p, c, i);
     Sum *magnitude = magnitude_sums(p, i), *value = value_sums(p, i);

@@ -135,7 +135,7 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         load["value" if term == "value" else "magnitude"] = load["value" if term == "value" else "magnitude"] + total
     if min(a[name].min(initial=0) for name in ("own", "bias", "around_weight")) < 0:
         raise ValueError("context model: negative weight of a magnitude")
-    # The accumulators of coder.h stay inside 64 bits up to here.
+    # The sums of coder.h stay below 2^51 up to here.
     if load["magnitude"].max(initial=0) > 1 << 20 or load["value"].max(initial=0) > 1 << 17:
         raise ValueError("context model: weights are too large")
     steps = np.diff(a["cdf"].astype(np.int64), axis=1)
