@@ -3,7 +3,7 @@
 Every configuration is trained on train/ for so many seconds of processor time (checks not counted), finished as `isoq train` does it and
 measured on val/ through the public coder: whole tiles at uniform quality, 512 x 512 in the middle of the first and last band of
 each file, delta rate against OpenJPEG 9/7 where that stands at 0.25 to 3 bit/sample. What a run has made stays in `--runs`, and a second
-call goes on from there. Needs the extra `train`, scipy and matplotlib.
+call goes on from there. Needs the extras `train` and `evaluate`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import matplotlib
 import numpy as np
 import torch
 from common import DATA, HERE, Row, column, geometric_mean, grouped, print_table, save
-from transforms import multiplications
 
 from isoq import load_model
 from isoq.control import Goal
@@ -33,6 +32,7 @@ from isoq.tile import encode_tile
 from isoq.train import finish as end
 from isoq.train import loop
 from isoq.train.data import Patches, Plane, read_planes
+from isoq.train.export import multiplications
 from isoq.train.loop import Schedule
 from isoq.train.networks import NetworkConfig
 from isoq.train.progress import Progress
@@ -42,13 +42,15 @@ import matplotlib.pyplot as plt
 
 STRATA = ("sentinel2", "landsat", "vhr")
 SIDE = 512
-SNR = np.arange(5, 50, 5)  # dB
+SNR = np.arange(5, 70, 5)  # dB
 LOWEST, HIGHEST = 0.25, 3.0  # bit/sample of JPEG 2000
 FINISHING = 0.5  # minutes of training that the effort of `finish` is that of: the same for all
 FIXED = 2.0**9  # lambda of the fixed twin, per squared normalized unit: about 26 dB
 TRAINED = Schedule.lambda_low, Schedule.lambda_high
 PICTURE = HERE.parent / "docs" / "images" / "ladder.png"
 SHIPPED = "eo16-1, as shipped"
+# Smooth bands, resampled from 100 m; val/ has none. All configurations have seen them.
+THERMAL = "landsat/aiordache_L8_1001.jp2", (9, 10)
 
 
 def _config(preset: str = "default", **overrides) -> NetworkConfig:
@@ -68,9 +70,13 @@ LADDER: dict[str, tuple[NetworkConfig, Schedule]] = {
     "hyperprior": (_config(entropy="hyperprior"), _BETTER),
     "fixed lambda": (_config(), replace(_BETTER, lambda_low=FIXED, lambda_high=FIXED)),
     "320 latents": (_config(latents=320), _BETTER),
+    "second stage, learned 6e-6": (_config(), _BETTER),
+    "second stage, kept": (_config(), replace(_LEARNED, keep_transforms=True)),
     "widths 32-64-128": (_config(widths=(32, 64, 128)), _BETTER),
     "learned, 2e-6": (_config(), replace(_LEARNED, rate_transforms=2e-6)),
 }
+# These start where another one ended, with as much time again.
+FIRST_STAGE = {"second stage, learned 6e-6": "wavelet kept", "second stage, kept": "wavelet kept"}
 
 
 def open_files(data: Path, split: str, strata: tuple[str, ...]) -> list[Path]:
@@ -81,7 +87,7 @@ def open_files(data: Path, split: str, strata: tuple[str, ...]) -> list[Path]:
 
 
 def crops(data: Path) -> dict[str, list[Plane]]:
-    """By stratum: the middle of the first and the last band of each file of val/."""
+    """By stratum: the middle of the first and the last band of each file of val/, and THERMAL."""
     found = {}
     for stratum in STRATA:
         planes = read_planes(sorted(p for p in (data / "val" / stratum).glob("*") if p.suffix in (".tif", ".jp2")), 1, 192)
@@ -90,6 +96,9 @@ def crops(data: Path) -> dict[str, list[Plane]]:
             files.setdefault(plane.name.rpartition("#")[0], []).append(plane)
         ends = [plane for group in files.values() for plane in (group[:1] + group[1:][-1:])]
         found[stratum] = [cut for plane in ends if (cut := _middle(plane)) is not None]
+    name, bands = THERMAL
+    planes = read_planes([data / "train" / name], 1, 192)
+    found["thermal"] = [cut for plane in planes if int(plane.name.rpartition("#")[2]) in bands and (cut := _middle(plane)) is not None]
     return found
 
 
@@ -105,10 +114,14 @@ _peers: dict[str, Curve] = {}
 def peer(crop: Plane) -> Curve:
     """JPEG 2000's curve of a crop, computed once."""
     if crop.name not in _peers:
-        band, rates = crop.samples[0], []
-        for snr in range(5, 55, 3):
-            rates.append(jpeg2000_bits(band, band.var(dtype=np.float64) * 10 ** (-snr / 10), tries=6)[0])
-        _peers[crop.name] = Curve(rates, list(range(5, 55, 3)))
+        band, points = crop.samples[0], []
+        for snr in range(5, 70, 3):
+            mse = band.var(dtype=np.float64) * 10 ** (-snr / 10)
+            bits, reached = jpeg2000_bits(band, mse, tries=1)
+            points.append((bits, _snr(crop, reached)))
+            if bits > 1.5 * HIGHEST:
+                break
+        _peers[crop.name] = Curve(*zip(*points, strict=True))
     return _peers[crop.name]
 
 
@@ -145,7 +158,7 @@ def at_fixed(crop: Plane, model: Model) -> float:
 
 
 def facts(model: Model) -> Row:
-    """Size and arithmetic; parameters are those of the transforms as they are computed."""
+    """Size and arithmetic."""
     graphs, side = model.content.graphs, 512
     there = multiplications(graphs["analysis"], (1, model.bands, side, side))
     back = multiplications(graphs["synthesis"], (1, model.latents, side // 16, side // 16))
@@ -170,28 +183,36 @@ def measured(name: str, model: Model, places: dict[str, list[Plane]], steps: int
     return rows
 
 
-def trained(name: str, runs: Path, minutes: float, planes: list[Plane], places: dict[str, list[Plane]], progress: Progress) -> list[Row]:
-    """Train, finish and measure one configuration, or take from its folder what is there already."""
-    folder = runs / name.replace(" ", "-").replace(",", "")
-    done = folder / "rows.json"
-    if done.exists():
-        return json.loads(done.read_text())
-    folder.mkdir(parents=True, exist_ok=True)
+def folder_of(runs: Path, name: str) -> Path:
+    return runs / name.replace(" ", "-").replace(",", "")
+
+
+def _train(name: str, folder: Path, minutes: float, planes: list[Plane], progress: Progress) -> None:
+    """Make the model of a configuration, going on where it was left."""
     config, schedule = LADDER[name]
+    if name in FIRST_STAGE and not (folder / "checkpoint.pt").exists():
+        before = torch.load(folder_of(folder.parent, FIRST_STAGE[name]) / "checkpoint.pt", weights_only=True)
+        torch.save(before | {"step": 0, "spent": 0.0}, folder / "checkpoint.pt")
     schedule = replace(schedule, minutes=minutes, check_every=60 * minutes / 4)
     patches, fixed = Patches(planes, schedule.patch, 0), Patches(progress.crops, schedule.patch, 1).batch(16)
     with patch.object(loop, "time", types.SimpleNamespace(monotonic=time.process_time)):
         model = loop.train(config, schedule, patches, fixed, folder, True, progress)
-    steps = torch.load(folder / "checkpoint.pt", weights_only=True)["step"]
-    began = time.process_time()
     with patch.object(end, "_CALIBRATION_PLANES", 2):  # uniform quality needs none, and it takes minutes
         about = {"about": f"a row of bench/ladder.py: {name}"}
         end.finish(model, planes, [], folder, name, replace(schedule, minutes=FINISHING), about)
-    print(f"  finished in {time.process_time() - began:.0f} s", flush=True)
-    began = time.process_time()
-    rows = measured(name, Model(folder), places, steps, minutes)
-    print(f"  measured in {time.process_time() - began:.0f} s", flush=True)
-    of = {c.name: stratum for stratum, members in places.items() for c in members}
+
+
+def trained(name: str, runs: Path, minutes: float, planes: list[Plane], places: dict[str, list[Plane]], progress: Progress) -> list[Row]:
+    """Rows of one configuration: trained, finished and measured, or taken from its folder as far as they are there already."""
+    folder = folder_of(runs, name)
+    done = folder / "rows.json"
+    if done.exists():
+        return json.loads(done.read_text())
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "MODEL.md").exists():  # the last that `finish` writes
+        _train(name, folder, minutes, planes, progress)
+    steps = torch.load(folder / "checkpoint.pt", weights_only=True)["step"]
+    rows, of = measured(name, Model(folder), places, steps, minutes), {c.name: s for s, crops in places.items() for c in crops}
     with (folder / "progress.csv").open(newline="") as stream:
         for point in csv.DictReader(stream):
             row = dict.fromkeys(rows[0], "") | {"configuration": name, "kind": "training", "minutes": float(point["minutes"])}
@@ -218,14 +239,25 @@ def plot(rows: list[Row]) -> None:
 
 
 def report(rows: list[Row]) -> None:
-    head = ("", "steps", *(f"{s}, %" for s in STRATA), "at one lambda, %", "range, %", "floor", "MB", "MAC/pixel, analysis", "synthesis")
+    head = (
+        "",
+        "steps",
+        *(f"{s}, %" for s in (*STRATA, "thermal")),
+        "at one lambda, %",
+        "range, %",
+        "floor",
+        "MB",
+        "MAC/pixel, analysis",
+        "synthesis",
+    )
     lines = []
     for name, own in grouped([r for r in rows if r["kind"] == "finished"], "configuration"):
         mean = {s: geometric_mean(1 + column(group, "delta_rate")) - 1 for s, group in grouped(own, "stratum")}
         first = own[0]
-        cells = [f"{100 * mean[s]:+.1f}" for s in STRATA]
-        cells.append(f"{100 * (geometric_mean(1 + column(own, 'at_fixed')) - 1):+.1f}")
-        cells += [f"{100 * column(own, 'reached').mean():.0f}", f"{first['floor']:.1e}", f"{first['megabytes']:.2f}"]
+        val = [r for r in own if r["stratum"] in STRATA]
+        cells = [f"{100 * change:+.1f}" for change in mean.values()]
+        cells.append(f"{100 * (geometric_mean(1 + column(val, 'at_fixed')) - 1):+.1f}")
+        cells += [f"{100 * column(val, 'reached').mean():.0f}", f"{first['floor']:.1e}", f"{first['megabytes']:.2f}"]
         lines.append((name, first["steps"], *cells, f"{first['mac_analysis']:.0f}", f"{first['mac_synthesis']:.0f}"))
     print_table(head, lines)
 
@@ -240,7 +272,7 @@ def main() -> None:
     torch.set_num_threads(1)
     places, shipped = crops(options.data), load_model("eo16-1")
     rows = measured(SHIPPED, shipped, places, 0, 0.0)
-    watched = [plane for members in places.values() for plane in (members[0], members[-1])]
+    watched = [plane for stratum in STRATA for plane in (places[stratum][0], places[stratum][-1])]
     planes = read_planes(open_files(options.data, "train", STRATA), 1, 192)
     progress = Progress(watched, planes, *TRAINED)
     for name in options.only:
