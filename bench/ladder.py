@@ -202,14 +202,16 @@ def _train(name: str, folder: Path, minutes: float, planes: list[Plane], progres
         end.finish(model, planes, [], folder, name, replace(schedule, minutes=FINISHING), about)
 
 
-def trained(name: str, runs: Path, minutes: float, planes: list[Plane], places: dict[str, list[Plane]], progress: Progress) -> list[Row]:
+def trained(
+    name: str, runs: Path, minutes: float, planes: list[Plane], places: dict[str, list[Plane]], progress: Progress | None
+) -> list[Row]:
     """Rows of one configuration: trained, finished and measured, or taken from its folder as far as they are there already."""
     folder = folder_of(runs, name)
     done = folder / "rows.json"
     if done.exists():
         return json.loads(done.read_text())
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "MODEL.md").exists():  # the last that `finish` writes
+    if progress is not None and not (folder / "MODEL.md").exists():  # the last that `finish` writes
         _train(name, folder, minutes, planes, progress)
     steps = torch.load(folder / "checkpoint.pt", weights_only=True)["step"]
     rows, of = measured(name, Model(folder), places, steps, minutes), {c.name: s for s, crops in places.items() for c in crops}
@@ -271,10 +273,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     places, shipped = crops(options.data), load_model("eo16-1")
-    rows = measured(SHIPPED, shipped, places, 0, 0.0)
+    options.runs.mkdir(parents=True, exist_ok=True)
+    known = options.runs / f"{shipped.identity}.json"
+    if not known.exists():
+        known.write_text(json.dumps(measured(SHIPPED, shipped, places, 0, 0.0)))
+    rows = json.loads(known.read_text())
     watched = [plane for stratum in STRATA for plane in (places[stratum][0], places[stratum][-1])]
     planes = read_planes(open_files(options.data, "train", STRATA), 1, 192)
-    progress = Progress(watched, planes, *TRAINED)
+    left = [name for name in options.only if not (folder_of(options.runs, name) / "MODEL.md").exists()]
+    progress = Progress(watched, planes, *TRAINED) if left else None
     for name in options.only:
         print(f"{name}", flush=True)
         try:
