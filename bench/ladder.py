@@ -229,11 +229,14 @@ def plot(rows: list[Row]) -> None:
     points = [r for r in rows if r["kind"] == "training"]
     figure, axis = plt.subplots(figsize=(6.4, 3.6))
     for name, own in grouped(points, "configuration"):
-        curve = [(float(m), geometric_mean(1 + column(group, "delta_rate")) - 1) for m, group in grouped(own, "minutes")]
+        curve = [(float(m), geometric_mean(1 + column(group, "delta_rate"))) for m, group in grouped(own, "minutes")]
         axis.plot(*zip(*curve, strict=True), ".-", lw=1, ms=4, label=name)
-    axis.axhline(0, color="black", lw=0.8)
-    axis.set_yscale("symlog", linthresh=0.2)
-    axis.set(xlabel="minutes of training, one core", ylabel="rate against JPEG 2000 (0: equal)")
+    axis.axhline(1, color="black", lw=0.8)
+    ticks = (0.8, 0.85, 0.9, 1, 1.25, 1.5, 2)
+    axis.set_yscale("log")
+    axis.set_yticks([], minor=True)
+    axis.set_yticks(ticks, labels=map(str, ticks))
+    axis.set(xlabel="minutes of training, one core", ylabel="bit/sample over JPEG 2000's")
     axis.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     axis.grid(alpha=0.25)
     PICTURE.parent.mkdir(exist_ok=True)
@@ -257,8 +260,8 @@ def report(rows: list[Row]) -> None:
         mean = {s: geometric_mean(1 + column(group, "delta_rate")) - 1 for s, group in grouped(own, "stratum")}
         first = own[0]
         val = [r for r in own if r["stratum"] in STRATA]
-        cells = [f"{100 * change:+.1f}" for change in mean.values()]
-        cells.append(f"{100 * (geometric_mean(1 + column(val, 'at_fixed')) - 1):+.1f}")
+        changes = [*mean.values(), geometric_mean(1 + column(val, "at_fixed")) - 1]
+        cells = ["none" if np.isnan(change) else f"{100 * change:+.1f}" for change in changes]
         cells += [f"{100 * column(val, 'reached').mean():.0f}", f"{first['floor']:.1e}", f"{first['megabytes']:.2f}"]
         lines.append((name, first["steps"], *cells, f"{first['mac_analysis']:.0f}", f"{first['mac_synthesis']:.0f}"))
     print_table(head, lines)
