@@ -226,3 +226,11 @@ def test_help(run, command):
 
 def test_version(run):
     assert run("--version")[0] == f"isoq {isoq.__version__}\n"
+
+
+def test_compress_says_which_model(run, scene, tmp_path):
+    said = run("compress", scene, "--mse", 900, "--out", tmp_path / "a")[0]
+    assert "model eo16-1 (the only one shipped" in said
+    said = run("compress", scene, "--mse", 900, "--model", "eo16-1", "--out", tmp_path / "b")[0]
+    assert "only one" not in said
+    assert json.loads(run("compress", scene, "--mse", 900, "--out", tmp_path / "c", "--json")[0])["files"][0]["model"] == "eo16-1"

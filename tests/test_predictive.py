@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from images import DTYPES, make, one_line, samples
 
 import isoq
-from isoq import masks, predicted
+from isoq import blocks, masks, predicted
 from isoq.cli import main
 from isoq.codec import ArraySource, Options, compress_to
 from isoq.control import Goal
 from isoq.errors import BadInput, DamagedFile
-from isoq.predictive import coding
+from isoq.predictive import _kernel, coding, plan
 from isoq.reader import File
 from isoq.target import Target
 from isoq.tile import PREDICTIVE, decode_tile, encode_tile
@@ -238,3 +238,63 @@ def test_window_and_tiles():
     out.seek(0)
     with isoq.open(out) as source:
         assert np.array_equal(source.read([2, 1], window=((50, 150), (60, 200))), image[[1, 0], 50:150, 60:200])
+
+
+def _plan_of(planes: np.ndarray, valid: np.ndarray) -> plan.Plan:
+    number = len(planes)
+    return plan.choose(planes, valid, np.zeros((number, 2), np.int32), np.zeros(number, np.int64), np.full(number, plan.PARTS))
+
+
+def test_weights_tell_what_is_linear():
+    """A band is -2 times another one and a ramp: reference and weight are found."""
+    rng = np.random.default_rng(5)
+    noise = rng.integers(-99, 99, (4, 40, 50)).astype(np.int32)
+    noise[3] = -2 * noise[1]
+    noise[3] += 1000 + 7 * np.arange(40, dtype=np.int32)[:, None]
+    found = _plan_of(noise, np.ones(noise.shape, bool))
+    assert found.reference[3, 0] == 1
+    assert found.weight[3, plan.OWN + 1] == pytest.approx(-2 * plan.UNIT, abs=4)
+    assert (found.weight[:, : plan.OWN].sum(1) == plan.UNIT).all()
+    assert (found.weight[:, plan.OWN : plan.OWN + 9].sum(1) == 0).all()
+    assert (found.reference[0] == -1).all()
+
+
+def test_repeated_samples_are_noticed():
+    rng = np.random.default_rng(6)
+    noise = rng.integers(0, 99, (2, 40, 40)).astype(np.int32)
+    noise[1] = np.repeat(noise[1][:, ::2], 2, axis=1)
+    assert _plan_of(noise, np.ones(noise.shape, bool)).repeats.tolist() == [0, 1]
+
+
+def test_bands_with_other_gaps_are_fitted_to_their_own_samples():
+    image = np.ascontiguousarray(crop("sentinel2.tif")[:, :60, :60]).astype(np.int32)
+    valid = np.ones(image.shape, bool)
+    valid[1, 20:50] = valid[2, :, :30] = False
+    spoiled = np.where(valid, image, 30000).astype(np.int32)
+    spoiled[2] = image[2]
+    found = _plan_of(spoiled, valid)
+    assert (np.abs(found.weight).sum(1) < 8 * plan.UNIT).all()
+    assert np.array_equal(found.weight[0], _plan_of(image[:1], valid[:1]).weight[0])
+
+
+def test_gaps_are_filled_from_the_left():
+    valid = np.array([[0, 1, 0, 1], [0, 0, 1, 0]], np.uint8)
+    plane = np.zeros((2, 4), np.int32)
+    _kernel.spread(np.array([5, 6, 7], np.int32), valid, plane)
+    assert plane.tolist() == [[5, 5, 5, 6], [5, 5, 7, 7]]
+
+
+def test_places_near_the_border_are_refused():
+    planes = np.zeros((1, 9, 9), np.int32)
+    found = _plan_of(planes, np.ones(planes.shape, bool))
+    one = np.ones(1, np.int64)
+    for place in (1 * 9 + 4, 8 * 9 + 4, 4 * 9 + 1, 4 * 9 + 7, -1, 81):
+        with pytest.raises(ValueError, match="border"):
+            _kernel.fit(planes, one * place, one * 0, one, np.ones(1), found.reference, found.weight, found.activity, found.repeats)
+
+
+@modest(40)
+@given(st.integers(1, 3), st.integers(1, 70), st.integers(1, 70), st.sampled_from([16, 32, 64]))
+def test_pixels_of_blocks(bands, rows, cols, block):
+    inside = np.ones((bands, rows, cols), bool)
+    assert np.array_equal(blocks.sums(inside, block), blocks.sums(inside.astype(float), block))

@@ -13,6 +13,9 @@ def count(side: int, block: int) -> int:
 def sums(a: np.ndarray, block: int) -> np.ndarray:
     """(..., rows, cols) -> sum per block (..., block rows, block cols), float64."""
     rows, cols = (np.arange(0, n, block) for n in a.shape[-2:])
+    if a.dtype == bool and a.all():  # pixels of blocks
+        sides = (np.diff(starts, append=n) for starts, n in zip((rows, cols), a.shape[-2:], strict=True))
+        return np.broadcast_to(np.outer(*sides).astype(np.float64), (*a.shape[:-2], len(rows), len(cols))).copy()
     return np.add.reduceat(np.add.reduceat(a, cols, axis=-1, dtype=np.float64), rows, axis=-2)
 
 

@@ -45,22 +45,27 @@ def classify(samples: np.ndarray, nodata: tuple[float | None, ...], mask: np.nda
 def restore(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...]) -> None:
     """Put the special values back, in place; what a mask excludes becomes nodata, or 0 without one. Valid pixels leave nodata."""
     for band, value in enumerate(nodata):
-        leave_nodata(samples[band], classes[band] == VALID, value)
+        special = classes[band].any()
+        leave_nodata(samples[band], classes[band] == VALID if special else None, value)
+        if not special:
+            continue
         value = value if holds(samples.dtype, value) else None
         if value is not None:
             samples[band][classes[band] == NODATA] = value
         samples[band][classes[band] == MASKED] = value or 0
-    if samples.dtype.kind == "f":
+    if samples.dtype.kind == "f" and classes.any():
         for kind, value in ((NAN, np.nan), (PLUS_INF, np.inf), (MINUS_INF, -np.inf)):
             samples[classes == kind] = value
 
 
-def leave_nodata(samples: np.ndarray, valid: np.ndarray, nodata: float | None) -> None:
-    """Move the valid samples (rows, cols) of a band that came out as nodata to the nearest other value, in place."""
+def leave_nodata(samples: np.ndarray, valid: np.ndarray | None, nodata: float | None) -> None:
+    """Move the valid samples (rows, cols; None: all) of a band that came out as nodata to the nearest other value, in place."""
     kind = samples.dtype
     if not holds(kind, nodata) or np.isnan(nodata):
         return
-    wrong = (samples == nodata) & valid
+    wrong = samples == nodata
+    if valid is not None:
+        wrong &= valid
     if wrong.any():
         up = np.nextafter(kind.type(nodata), kind.type(np.inf)) if kind.kind == "f" else min(int(nodata) + 1, np.iinfo(kind).max)
         down = np.nextafter(kind.type(nodata), kind.type(-np.inf)) if kind.kind == "f" else max(int(nodata) - 1, np.iinfo(kind).min)

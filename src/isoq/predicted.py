@@ -100,6 +100,8 @@ def _run(items: list[tuple[int, float, bool]], samples: np.ndarray, valid: np.nd
 
 def _restored(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...], band: int) -> bool:
     """Whether the valid samples of a band and the classes of its pixels are all there is."""
+    if not classes[band].any():
+        return True
     one = slice(band, band + 1)
     plain = samples[one].copy()
     masks.restore(plain, classes[one], nodata[one])
@@ -107,9 +109,9 @@ def _restored(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | No
 
 
 def _single(samples: np.ndarray, valid: np.ndarray) -> bool:
-    found = samples[valid]
+    found = samples.ravel() if valid.all() else samples[valid]
     return not found.size or bool((found == found[0]).all())
 
 
 def _flat(samples: np.ndarray) -> bool:
-    return samples.shape[1] > 1 and float((samples[:, 1:] == samples[:, :-1]).mean()) > _FLAT
+    return samples.shape[1] > 1 and np.count_nonzero(samples[:, 1:] == samples[:, :-1]) > _FLAT * samples[:, 1:].size

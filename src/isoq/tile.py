@@ -170,7 +170,9 @@ def _encode(
     layer = residual.pack(patches, samples.dtype)
     report.target, report.modes = mse, tuple(modes)
     if goal.bound is not None:
-        report.largest = np.abs(blocks.difference(decoded, samples, valid)).max((1, 2))
+        report.largest = np.zeros(bands)
+        for band in _changed(samples, decoded):
+            report.largest[band] = np.abs(blocks.difference(decoded[band], samples[band], valid[band])).max()
     report.beyond, report.calm, report.patched, report.patch_bytes = beyond, calm, len(patches), len(layer)
     out.data += headers.data
     levels = np.concatenate(sides) if sides else np.zeros(0, np.int32)
@@ -267,10 +269,17 @@ def _firsts(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 def measure(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block: int) -> TileReport:
     """The report on `decoded` against `original`, all (bands, rows, cols)."""
-    squared = blocks.square_sums(blocks.difference(decoded, original, valid), block)
     number = blocks.sums(valid, block)
+    squared = np.zeros(number.shape)
+    for band in _changed(original, decoded):
+        squared[band] = blocks.square_sums(blocks.difference(decoded[band], original[band], valid[band]), block)
     per_block = np.divide(squared, number, out=np.full(squared.shape, np.nan), where=number > 0)
     return TileReport(squared.sum((1, 2)), number.sum((1, 2)).astype(np.int64), per_block)
+
+
+def _changed(original: np.ndarray, decoded: np.ndarray) -> list[int]:
+    """The bands of two images of one shape that are not the same."""
+    return [band for band in range(len(original)) if not np.array_equal(original[band], decoded[band])]
 
 
 def _error_codes(per_block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

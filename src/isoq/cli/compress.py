@@ -10,6 +10,7 @@ from pathlib import Path
 
 import rasterio
 
+from ..api import DEFAULT_MODEL
 from ..codec import Options, compress_to
 from ..fields import Places, open_field
 from ..files import atomic, expand
@@ -41,6 +42,8 @@ _EXAMPLES = """examples:
   isoq compress elevation.tif --max-error 0.1 --physical
   isoq compress landcover.tif --lossless
   isoq compress scene.tif --snr 30 --roi fields.geojson --roi-mse 10"""
+
+_WHY = " (the only one shipped; for all types and numbers of bands)"
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -111,9 +114,11 @@ def _one(source: Path, path: Path, target: Target, places: Places, model: Model,
         "bytes": size,
         "bits_per_sample": round(8 * size / samples, 4),
         "seconds": round(seconds, 2),
+        "model": model.name,
     }
     if not (options.json or options.quiet):
-        print(f"{path}: {size} bytes, {result['bits_per_sample']:.3f} bit/sample, {_errors(summary)}, {seconds:.1f} s")
+        which = f"model {model.name}" + _WHY * (options.model == DEFAULT_MODEL)
+        print(f"{path}: {size} bytes, {result['bits_per_sample']:.3f} bit/sample, {_errors(summary)}, {seconds:.1f} s, {which}")
         if how.exact and target.kind != "lossless":
             print(f"{path}: lossless bands: {', '.join(str(band + 1) for band in how.exact)}")
     if "rate_missed" in summary:

@@ -61,17 +61,32 @@ static void push_bits(SlotList *list, uint32_t value, int bits) {
     }
 }
 
-/* Writes words from the end of `out` towards its front; returns how many, at most count / 2 + 2. */
+/* Of a frequency: 2^(63 + n) / frequency rounded up, n the bits of frequency - 1. Made when first asked for; who asks at the same time gets the
+   same. */
+static uint64_t reciprocal_of(uint32_t freq, int n) {
+    static uint64_t known[(1 << PRECISION) + 1];
+    uint64_t r = __atomic_load_n(known + freq, __ATOMIC_RELAXED);
+    if (!r) {
+        r = (uint64_t)((((unsigned __int128)1 << (63 + n)) + freq - 1) / freq);
+        __atomic_store_n(known + freq, r, __ATOMIC_RELAXED);
+    }
+    return r;
+}
+
+/* Writes words from the end of `out` towards its front; returns how many, at most count / 2 + 2. What each step waits for is the state that
+   the one before left: hence no division, and no branch that cannot be foreseen. The quotient is exact below 2^63 (Granlund and Montgomery
+   1994). */
 static size_t flush(const SlotList *list, uint32_t *out, size_t room) {
     uint64_t x = 1ull << 31;
     size_t at = room;
     for (size_t k = list->count; k-- > 0;) {
         uint32_t start = list->slots[k].start, freq = list->slots[k].freq;
-        if (x >= ((uint64_t)freq << (63 - PRECISION))) {
-            out[--at] = (uint32_t)x;
-            x >>= 32;
-        }
-        x = ((x / freq) << PRECISION) + x % freq + start;
+        int n = freq > 1 ? 32 - __builtin_clz(freq - 1) : 0, full = x >= (uint64_t)freq << (63 - PRECISION);
+        out[at - 1] = (uint32_t)x; /* counts if the state is full */
+        at -= (size_t)full;
+        x = full ? x >> 32 : x;
+        uint64_t quotient = (uint64_t)((unsigned __int128)(2 * x) * reciprocal_of(freq, n) >> 64) >> n;
+        x += quotient * ((1u << PRECISION) - freq) + start;
     }
     out[--at] = (uint32_t)x;
     out[--at] = (uint32_t)(x >> 32);

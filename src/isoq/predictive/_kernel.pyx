@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Thin wrapper of kernel.h: checks sizes, owns buffers, releases the GIL. What the arrays of a plan mean stands there at `Plan`."""
+"""Thin wrapper of kernel.h and fit.h: checks sizes, owns buffers, releases the GIL. What the arrays of a plan mean stands there at `Plan`."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
@@ -34,6 +34,15 @@ cdef extern from "kernel.h" nogil:
     size_t flush(const SlotList *, uint32_t *, size_t)
     int encode_planes(const Extent *, const Plan *, int32_t *, int32_t *, SlotList *)
     int decode_planes(const Extent *, const Plan *, const uint8_t *, size_t, int32_t *)
+
+cdef extern from "fit.h" nogil:
+    ctypedef struct Field:
+        const int32_t *planes
+        const int64_t *places
+        const int64_t *first
+        const int64_t *count
+        int number, rows, cols
+    int fit_planes(const Field *, const double *, int32_t *, int32_t *, int32_t *, uint8_t *)
 
 LIMITS = dict(
     references=REFERENCES, taps=TAPS, own_taps=OWN_TAPS, activities=ACTIVITIES, weight_bits=WEIGHT_BITS, activity_bits=ACTIVITY_BITS,
@@ -78,19 +87,60 @@ cdef class _Job:
         self.plan.range, self.plan.avoided, self.plan.repeats, self.plan.step = &limits[0, 0], &avoided[0], &repeats[0], &step[0, 0, 0]
 
 
-def encode(int32_t[:, :, ::1] samples, *job):
-    """samples (planes, rows, cols), valid (the same, uint8), block, and the arrays of a plan -> bytes, decoded samples (int32)."""
+def spread(const int32_t[::1] found, const uint8_t[:, ::1] valid, int32_t[:, ::1] plane):
+    """Puts what was found at the valid samples (rows, cols), in their order, into a plane; the others get the value to the left, so that
+    weights can be fitted around them, and the first one before any in their row."""
+    cdef Py_ssize_t row, col, at = 0
+    cdef int32_t last
+    if np.shape(plane) != np.shape(valid) or not found.shape[0] or np.count_nonzero(valid) != found.shape[0]:
+        raise ValueError("sizes differ")
+    with nogil:
+        for row in range(plane.shape[0]):
+            last = found[0]
+            for col in range(plane.shape[1]):
+                if valid[row, col]:
+                    last = found[at]
+                    at += 1
+                plane[row, col] = last
+
+
+def fit(const int32_t[:, :, ::1] planes, const int64_t[::1] places, const int64_t[::1] first, const int64_t[::1] count,
+        const double[::1] step, int32_t[:, ::1] reference, int32_t[:, ::1] weight, int32_t[:, ::1] activity, uint8_t[::1] repeats):
+    """Fills in the last four, arrays of a plan, for each of the planes (planes, rows, cols) whose count (planes,) is not 0. Its samples
+    at places[first[k]:first[k] + count[k]] are tried; see fit.h. step (planes,): usual one of quantization."""
+    cdef Field field
+    cdef Py_ssize_t n = planes.shape[0], rows = planes.shape[1], cols = planes.shape[2]
+    shapes = list(map(np.shape, (first, count, step, reference, weight, activity, repeats)))
+    if shapes != [(n,), (n,), (n,), (n, REFERENCES), (n, TAPS), (n, ACTIVITIES), (n,)] or not n or not places.shape[0]:
+        raise ValueError("sizes differ")
+    if min(first) < 0 or min(count) < 0 or np.max(np.add(first, count)) > places.shape[0]:
+        raise ValueError("there are no such places")
+    row, col = np.divmod(places, cols)
+    if row.min() < 2 or row.max() > rows - 2 or col.min() < 2 or col.max() > cols - 3:
+        raise ValueError("places too near the border")
+    field.planes, field.places, field.first, field.count = &planes[0, 0, 0], &places[0], &first[0], &count[0]
+    field.number, field.rows, field.cols = <int>n, <int>rows, <int>cols
+    cdef int done
+    with nogil:
+        done = fit_planes(&field, &step[0], &reference[0, 0], &weight[0, 0], &activity[0, 0], &repeats[0])
+    if not done:
+        raise MemoryError
+
+
+def encode(int32_t[:, :, ::1] samples, int32_t[:, :, ::1] decoded, *job):
+    """samples (planes, rows, cols), the same for what is decoded of them or None, valid (the same, uint8), block, and the arrays of a plan
+    -> bytes."""
     cdef _Job j = _Job(*job)
     cdef SlotList list
     cdef size_t room, used
     list.slots, list.count, list.capacity, list.failed = NULL, 0, 0, 0
-    if np.shape(samples) != (j.extent.planes, j.extent.rows, j.extent.cols):
+    shape = (j.extent.planes, j.extent.rows, j.extent.cols)
+    if np.shape(samples) != shape or (decoded is not None and np.shape(decoded) != shape):
         raise ValueError("sizes differ")
-    decoded = np.empty((j.extent.planes, j.extent.rows, j.extent.cols), np.int32)
-    cdef int32_t[:, :, ::1] view = decoded
+    cdef int32_t *to = &decoded[0, 0, 0] if decoded is not None else NULL
     cdef int done
     with nogil:
-        done = encode_planes(&j.extent, &j.plan, &samples[0, 0, 0], &view[0, 0, 0], &list)
+        done = encode_planes(&j.extent, &j.plan, &samples[0, 0, 0], to, &list)
     if not done:
         free(list.slots)
         raise MemoryError
@@ -100,7 +150,7 @@ def encode(int32_t[:, :, ::1] samples, *job):
     with nogil:
         used = flush(&list, &words[0], room)
         free(list.slots)
-    return out[room - used:].astype("<u4", copy=False).tobytes(), decoded
+    return out[room - used:].astype("<u4", copy=False).tobytes()
 
 
 def decode(const uint8_t[::1] data, *job):

@@ -32,21 +32,34 @@ class Decoded:
 
 
 class Planes:
-    """Bands as integers, ready to be coded with any steps. samples and valid: (bands, rows, cols); chosen: per band."""
+    """Bands as integers, ready to be coded with any steps. samples and valid: (bands, rows, cols); inside: the valid
+    samples of each band, 1-D; chosen: per band."""
 
-    def __init__(self, samples: np.ndarray, valid: np.ndarray, nodata: tuple[float | None, ...], chosen: list[Values], block: int):
-        self._dtype, self._chosen, self._block = samples.dtype, chosen, block
+    def __init__(
+        self,
+        samples: np.ndarray,
+        valid: np.ndarray,
+        inside: list[np.ndarray],
+        nodata: tuple[float | None, ...],
+        chosen: list[Values],
+        block: int,
+    ):
+        self._samples, self._chosen, self._block = samples, chosen, block
         self._valid = np.ascontiguousarray(valid)
         self.grid = (len(samples), *(blocks.count(n, block) for n in samples.shape[1:]))
         self._planes = np.zeros(samples.shape, np.int32)
         self._limits = np.zeros((len(samples), 2), np.int32)
         self._avoided = np.full(len(samples), _NOWHERE, np.int64)
-        for k, (band, inside, mapping, special) in enumerate(zip(samples, valid, chosen, nodata, strict=True)):
-            if inside.any():
-                found = mapping.forward(_inside(band, inside))
-                self._limits[k] = found.min(), found.max()
-                _put(self._planes[k], inside, found)
-                place = mapping.integer_of(special, band.dtype) if masks.holds(band.dtype, special) else None
+        dtype = samples.dtype
+        for k, (found, mapping, special) in enumerate(zip(inside, chosen, nodata, strict=True)):
+            if found.size:
+                integers = mapping.forward(found)
+                self._limits[k] = integers.min(), integers.max()
+                if found.size == self._planes[k].size:
+                    self._planes[k] = integers.reshape(self._planes[k].shape)
+                else:
+                    _kernel.spread(integers, self._valid[k].view(np.uint8), self._planes[k])
+                place = mapping.integer_of(special, dtype) if masks.holds(dtype, special) else None
                 if place is not None and self._limits[k, 0] < place < self._limits[k, 1]:
                     self._avoided[k] = place
         self._plan: plan.Plan | None = None
@@ -61,8 +74,9 @@ class Planes:
         if self._plan is None:
             self._plan = plan.choose(self._planes, self._valid, self._limits, self._avoided, base)
         p = self._plan
-        stream, decoded = _kernel.encode(self._planes, *_job(self._valid, self._block, p, steps))
         lossy = bool((steps > plan.PARTS).any()) or not all(mapping.exact for mapping in self._chosen)
+        decoded = np.empty_like(self._planes) if lossy else None
+        stream = _kernel.encode(self._planes, decoded, *_job(self._valid, self._block, p, steps))
         varied = bool((steps != base[:, None, None]).any())
         out = Writer()
         out.pack("B", _WHOLE * whole + _LOSSY * lossy + _STEPS * varied)
@@ -83,10 +97,7 @@ class Planes:
         change = steps - base[:, None, None] if varied else np.zeros(0, np.int32)
         out.part(pack_integers(own, other, np.concatenate(activities), gaps, change))
         out.data += stream
-        return bytes(out.data), self._restored(decoded)
-
-    def _restored(self, decoded: np.ndarray) -> np.ndarray:
-        return np.stack([mapping.inverse(plane, self._dtype) for mapping, plane in zip(self._chosen, decoded, strict=True)])
+        return bytes(out.data), self._samples if decoded is None else _inverse(self._chosen, decoded, self._samples.dtype)
 
 
 def encode_bounded(
@@ -96,8 +107,9 @@ def encode_bounded(
 
     What cannot be kept otherwise is kept exactly. whole: samples are to count as they are, whatever the tile's masks say; all are valid.
     """
-    chosen = [_bounded(_inside(band, inside), float(most)) for band, inside, most in zip(samples, valid, bound, strict=True)]
-    planes = Planes(samples, valid, nodata if not whole else (None,) * len(samples), chosen, block)
+    inside = _inside(samples, valid)
+    chosen = [_bounded(found, most) for found, most in zip(inside, bound.tolist(), strict=True)]
+    planes = Planes(samples, valid, inside, nodata if not whole else (None,) * len(samples), chosen, block)
     steps = np.full(planes.grid, plan.PARTS, np.int32)
     for k, (mapping, most) in enumerate(zip(chosen, bound.tolist(), strict=True)):
         if mapping.even and mapping.exact:
@@ -112,15 +124,15 @@ def encode_for(
     """The same, for a mean squared error (bands, block rows, block cols) of the valid samples of every block. None if that takes more than
     `most` bytes, or floats too many integers."""
     chosen: list[Values] = []
-    for band, inside, target in zip(samples, valid, mse, strict=True):
-        found = _inside(band, inside)
+    inside = _inside(samples, valid)
+    for found, target in zip(inside, mse, strict=True):
         mapping = values.choose(found, 0, even=True)
         if samples.dtype.kind == "f" and found.size:
             mapping = values.rounded(found, np.sqrt(3 * target.min()) / _FINER)
         if mapping is None:
             return None
         chosen.append(mapping)
-    planes = Planes(samples, valid, nodata, chosen, block)
+    planes = Planes(samples, valid, inside, nodata, chosen, block)
     wanted = mse / np.array([mapping.unit for mapping in chosen])[:, None, None] ** 2
     aim = _AIM * wanted
     steps = _steps_for(aim)
@@ -216,8 +228,15 @@ def decode(
     found = _kernel.decode(np.frombuffer(reader.rest(), np.uint8), *_job(valid, block, made, steps.astype(np.int32)))
     if found is None:
         raise DamagedFile("predicted bands do not decode: the file is damaged")
-    samples = np.stack([mapping.inverse(plane, dtype) for mapping, plane in zip(chosen, found, strict=True)])
-    return Decoded(samples, bool(flags & _WHOLE), bool(flags & _LOSSY))
+    return Decoded(_inverse(chosen, found, dtype), bool(flags & _WHOLE), bool(flags & _LOSSY))
+
+
+def _inverse(chosen: list[Values], planes: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Integers (bands, rows, cols) -> samples."""
+    samples = np.empty(planes.shape, dtype)
+    for to, mapping, plane in zip(samples, chosen, planes, strict=True):
+        to[:] = mapping.inverse(plane, dtype)
+    return samples
 
 
 def _sources(references: int) -> list[tuple[int, int]]:
@@ -232,17 +251,6 @@ def _job(valid: np.ndarray, block: int, p: plan.Plan, steps: np.ndarray) -> tupl
     return inside, block, p.reference, p.weight, p.activity, p.limits, p.avoided, p.repeats, np.ascontiguousarray(steps, np.int32)
 
 
-def _inside(band: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Valid samples of a band, 1-D."""
-    return band.ravel() if valid.all() else band[valid]
-
-
-def _put(plane: np.ndarray, valid: np.ndarray, samples: np.ndarray) -> None:
-    """Set what is valid, and give what is not the value to the left, so that weights can be fitted around it."""
-    if len(samples) == plane.size:
-        plane[:] = samples.reshape(plane.shape)
-        return
-    plane[valid] = samples
-    last = np.maximum.accumulate(np.where(valid, np.arange(plane.shape[1]), -1), axis=1)
-    filled = np.take_along_axis(plane, last.clip(0), 1)
-    plane[:] = np.where(last < 0, samples[0], filled)
+def _inside(samples: np.ndarray, valid: np.ndarray) -> list[np.ndarray]:
+    """The valid samples of each band, 1-D."""
+    return [band.ravel() if there.all() else band[there] for band, there in zip(samples, valid, strict=True)]

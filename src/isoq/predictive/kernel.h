@@ -66,6 +66,13 @@ typedef struct {
     SlotList *list;
 } Coder;
 
+/* Compiled for several kinds of processors, of which the program takes its own. */
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#define CLONED __attribute__((target_clones("avx512f", "arch=haswell", "default")))
+#else
+#define CLONED
+#endif
+
 static int low_bits_of(int degree) { return degree / 4 > 4 ? degree / 4 - 4 : 0; }
 
 static void rebuild(Histogram *h) {
@@ -138,7 +145,14 @@ static inline void put_residual(Coder *c, int degree, int64_t q) {
         push_long(c->list, beyond & ((1ull << (n - 1)) - 1), n - 1);
         push_bits(c->list, v < 0, 1);
     }
-    push_long(c->list, (uint64_t)q & ((1ull << low) - 1), low);
+    if (low <= 12 && c->list->count < c->list->capacity) { /* whether there are any is hard to foresee: no branch on it */
+        Slot *next = c->list->slots + c->list->count;
+        next->start = (uint16_t)(((uint64_t)q & ((1ull << low) - 1)) << (PRECISION - low));
+        next->freq = (uint16_t)(1u << (PRECISION - low));
+        c->list->count += low > 0;
+    } else {
+        push_long(c->list, (uint64_t)q & ((1ull << low) - 1), low);
+    }
     observe(h, s);
 }
 
@@ -191,10 +205,7 @@ static void add_term(Terms *t, const Coder *c, int32_t *planes, int plane, int r
 }
 
 /* Four at a time: loading and storing the sum takes as long as the products. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-static void add_four(int64_t *restrict to, const int32_t *const *from, const int32_t *weight, int n) {
+CLONED static void add_four(int64_t *restrict to, const int32_t *const *from, const int32_t *weight, int n) {
     const int32_t *restrict a = from[0], *restrict b = from[1], *restrict c = from[2], *restrict d = from[3];
     const int32_t wa = weight[0], wb = weight[1], wc = weight[2], wd = weight[3];
     for (int j = 0; j < n; j++) to[j] += (int64_t)wa * a[j] + (int64_t)wb * b[j] + (int64_t)wc * c[j] + (int64_t)wd * d[j];
@@ -249,6 +260,28 @@ static inline int64_t placed(int64_t rounded, int64_t q, int64_t step, int64_t l
     return x != avoided ? x : x < most ? x + 1 : x - 1;
 }
 
+/* Whether all samples of a row are coded, as they are and without flags. */
+static int is_plain(const Coder *c, const Extent *e, const Plan *plan, int plane, int row) {
+    if (plan->repeats[plane] || plan->range[2 * plane] == plan->range[2 * plane + 1]) return 0;
+    for (int k = 0; k < e->cols; k += e->block)
+        if (c->step[k] != 1) return 0;
+    return !memchr(e->valid + ((size_t)plane * e->rows + row) * e->cols, 0, (unsigned)e->cols);
+}
+
+/* The same as `code_row` finds one by one, of such a row v: predictions become residuals, activities the expected magnitudes. */
+CLONED static void plain_row(int64_t *restrict prediction, int64_t *restrict activity, const int32_t *v, int32_t *d, const int32_t *weight,
+                             int64_t least, int64_t most, int n) {
+    for (int j = 0; j < n; j++) {
+        int64_t mu = (prediction[j] + (int64_t)weight[0] * v[j - 1] + (int64_t)weight[1] * v[j - 2]) >> (WEIGHT_BITS - 4);
+        mu = limited(mu, FRACTION * least, FRACTION * most);
+        int64_t rounded = (mu + FRACTION / 2) >> 4, q = v[j] - rounded, off = FRACTION * (int64_t)v[j] - mu;
+        prediction[j] = mu < FRACTION * rounded ? -q : q;
+        d[j] = (int32_t)limited(off < 0 ? -off : off, 0, MAX_DISTANCE);
+    }
+    for (int j = 0; j < n; j++)
+        activity[j] = (activity[j] + (int64_t)weight[2] * d[j - 1] + (int64_t)weight[3] * d[j - 2]) >> ACTIVITY_BITS;
+}
+
 /* One row; wanted: its samples (the encoder). */
 static inline void code_row(Coder *c, const Extent *e, const Plan *plan, int plane, int row, const int32_t *wanted, const int decoding) {
     const int32_t *w = plan->weight + (size_t)plane * TAPS, *a = plan->activity + (size_t)plane * ACTIVITIES;
@@ -261,6 +294,13 @@ static inline void code_row(Coder *c, const Extent *e, const Plan *plan, int pla
     if (!row) { /* nothing above: as if all of it were the sample to the west */
         west = (1 << WEIGHT_BITS) - far_west;
         near += a[2] + a[3] + a[4] + a[5];
+    }
+    if (!decoding && is_plain(c, e, plan, plane, row)) {
+        const int32_t weight[4] = {(int32_t)west, (int32_t)far_west, (int32_t)near, (int32_t)far};
+        memcpy(v, wanted, (size_t)e->cols * sizeof(int32_t));
+        plain_row(c->prediction, c->activity, v, d, weight, least, most, e->cols);
+        for (int j = 0; j < e->cols; j++) put_residual(c, degree_of((uint64_t)c->activity[j]), c->prediction[j]);
+        return;
     }
     for (int j = 0; j < e->cols; j++) {
         const int64_t step = c->step[j];
@@ -370,13 +410,14 @@ static inline int code_planes(Coder *c, const Extent *e, const Plan *plan, int32
     return 1;
 }
 
-/* Lists the slots of samples (planes, rows, cols), and puts what is decoded of them into `decoded`. Returns 0 without memory. */
+/* Lists the slots of samples (planes, rows, cols), and puts what is decoded of them into `decoded`, unless it is null. Returns 0 without
+   memory. */
 static int encode_planes(const Extent *e, const Plan *plan, int32_t *samples, int32_t *decoded, SlotList *list) {
     Coder *c = new_coder(e);
     if (!c) return 0;
     c->list = list;
     int done = code_planes(c, e, plan, samples, 0);
-    for (int plane = 0; done && plane < e->planes; plane++)
+    for (int plane = 0; done && decoded && plane < e->planes; plane++)
         for (int row = 0; row < e->rows; row++)
             memcpy(decoded + ((size_t)plane * e->rows + row) * e->cols, at_row(c, c->value, plane, row), (size_t)e->cols * 4);
     release_coder(c);

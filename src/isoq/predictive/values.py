@@ -170,16 +170,17 @@ def choose(samples: np.ndarray, bound: float, even: bool = False) -> Values:
     real = samples.dtype.kind == "f"
     if not samples.size:
         return Values(FLOATS if real else SPACED)
-    whole = _whole(samples)
-    low, high = int(whole.min()), int(whole.max())
+    integers = ordered_bits(samples) if real else samples
+    low, high = int(integers.min()), int(integers.max())
     number = None
     if high - low < _COUNTED:
         base = 0 if low >= 0 and high < _COUNTED else low
-        number = np.bincount(whole - base if base else whole)
+        number = np.bincount(integers.astype(np.int64) - base if base else integers)
         listed = np.flatnonzero(number)
         number = number[listed]
         listed = listed + base
     else:
+        whole = integers.astype(np.int64)
         few = np.unique(whole[:: -(-len(whole) // _TRIED)])
         if len(few) > min(len(whole), _TRIED) // 4:
             listed = few
@@ -188,7 +189,7 @@ def choose(samples: np.ndarray, bound: float, even: bool = False) -> Values:
     plain = Values(FLOATS) if real else Values(SPACED)
     unit = int(np.gcd.reduce(np.diff(listed))) if len(listed) > 1 else 1
     if unit > 1 and number is None:
-        unit = int(np.gcd.reduce(whole - low))
+        unit = int(np.gcd.reduce(integers.astype(np.int64) - low))
     if unit > 1 and not real:
         plain = Values(SPACED, low, unit)
     apart = 1 if real else unit * (2 * (bound // unit) + 1)
