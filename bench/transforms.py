@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from common import Row, print_table, save
@@ -22,6 +21,7 @@ from throughput import seconds
 
 import isoq
 from isoq.train import export
+from isoq.train.export import multiplications
 from isoq.train.networks import Network, NetworkConfig
 
 NETWORKS = {
@@ -57,18 +57,6 @@ def transposed_convolutions():
         yield
     finally:
         export._Graph.interleave = original
-
-
-def multiplications(graph: bytes, shape: tuple[int, ...]) -> int:
-    """Multiplications of all convolutions for an input of `shape`."""
-    proto = onnx.load_from_string(graph)
-    for dim, size in zip(proto.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
-        dim.dim_value = size
-    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in [*inferred.value_info, *inferred.output]}
-    weights = {w.name: list(w.dims) for w in proto.graph.initializer}
-    convolutions = [node for node in proto.graph.node if node.op_type == "Conv"]
-    return sum(int(np.prod(weights[n.input[1]])) * int(np.prod(shapes[n.output[0]][2:])) for n in convolutions)
 
 
 def onnx_runtime(graph: bytes) -> Callable[[np.ndarray], np.ndarray]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +14,11 @@ from isoq.cli import main
 
 torch = pytest.importorskip("torch")
 
+from isoq.train.data import read_planes  # noqa: E402
 from isoq.train.export import wavelet_analysis, wavelet_synthesis  # noqa: E402
+from isoq.train.loop import Trainee  # noqa: E402
 from isoq.train.networks import GDN, Network, NetworkConfig  # noqa: E402
+from isoq.train.progress import Progress  # noqa: E402
 from isoq.train.rate import start_weights  # noqa: E402
 from isoq.train.wavelet import wavelet_leaves  # noqa: E402
 from isoq.transforms import Transform  # noqa: E402
@@ -27,6 +32,13 @@ def test_train_then_compress(tmp_path, capsys, preset):
     info = json.loads((out / "model.json").read_text())
     assert (info["name"], info["preset"], info["provenance"]["images"]) == ("mine", preset, 2)
     assert len(info["validation"]) == 7
+    assert info["provenance"]["steps"] > 0
+    card = (out / "MODEL.md").read_text()
+    assert "multiplications per pixel | analysis " in card
+    if preset == "default":  # a random network need not reach the qualities that count
+        assert "| data | 25 | 1 | " in card  # the folder of the images
+        with (out / "progress.csv").open(newline="") as stream:
+            assert {point["plane"] for point in csv.DictReader(stream)} == {"landsat.tif#1"}
     assert main([*train, "--minutes", "0.02"]) == 2
     assert "--resume" in capsys.readouterr().err
     assert main([*train, "--minutes", "0.03", "--resume"]) == 0
@@ -98,3 +110,15 @@ def test_gains_are_the_same_with_and_without_torch(tmp_path):
             expected = network.gains(torch.tensor(float(level_to_lambda(level)))).numpy()
         assert np.allclose(model.gains(np.array(level)), expected, rtol=1e-5)
     assert (np.diff(quantize_tables(np.ones((2, 32))).astype(int), axis=1) >= 1).all()
+
+
+def test_progress_is_what_the_coder_spends_against_jpeg2000():
+    model, (plane,) = Trainee(NetworkConfig()), read_planes([DATA / "landsat.tif"], 1, 64)
+    model.network.freeze()
+    plane = replace(plane, samples=plane.samples[:, :128, :128], valid=plane.valid[:128, :128])
+    progress = Progress([plane], [plane], 64, 4096)
+    good = progress(model)[plane.name]
+    assert 0.8 < good < 1  # the same transform, better contexts
+    model.network.synthesis[-1].wide.weight.data *= 0.98  # an error floor costs rate
+    assert progress(model)[plane.name] > 1.02 * good
+    assert Progress([], [plane], 64, 4096)(model) == {}

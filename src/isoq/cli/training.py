@@ -83,6 +83,7 @@ def train(options: argparse.Namespace) -> None:
         from ..train.loop import Schedule, Trainee
         from ..train.loop import train as run
         from ..train.networks import NetworkConfig
+        from ..train.progress import Progress
     except ImportError as error:
         raise BadInput(f"training needs more packages ({error}); pip install torch==2.13.0 'isoq[train]'") from error
     if options.patch < 64 or options.patch % 64:
@@ -126,7 +127,8 @@ def train(options: argparse.Namespace) -> None:
     provenance = {"images": len(paths), "samples": int(sum(p.samples.size for p in planes)), "about": f"trained on {len(paths)} images"}
     provenance["validated"] = "images set apart" if check else "the training images themselves, for there were too few to set some apart"
     if start is None:
-        model = run(config, schedule, patches, fixed, out, options.quiet)
+        progress = Progress(check or planes, planes, low, high)
+        model = run(config, schedule, patches, fixed, out, options.quiet, progress)
     else:
         model = Trainee(config)
         model.network.freeze()

@@ -12,7 +12,7 @@ from ..entropy.quantize import TRADE, deadzone
 from ..levels import COUNT, level_to_lambda
 from .networks import Network
 from .rate import REST, VALUE_NEIGHBOURS, ContextRate, _causal
-from .wavelet import wavelet_leaves
+from .wavelet import STAGES, wavelet_leaves
 
 # How many samples of earlier channels each channel looks at: magnitudes at the nine places around, values at the same place.
 KEPT = {"around": 32, "value": 6}
@@ -115,9 +115,11 @@ def fit_forms(rate: ContextRate, network: Network, latents: Tensor, steps: int, 
 
 
 def table_groups(latents: int, bands: int) -> np.ndarray:
-    """(latents,) uint8: channels share tables with those of the same sub-band; where there is no wavelet, sixteen runs of channels do."""
-    if latents == 256 * bands:
+    """(latents,) uint8: channels share tables with those of the same sub-band, those beyond the wavelet have theirs; where there is no
+    wavelet, sixteen runs of channels do."""
+    if latents >= 256 * bands:
         kinds = [(leaf.level, leaf.kind) for leaf in wavelet_leaves(bands)]
+        kinds += [(STAGES + 1, 0)] * (latents - len(kinds))
         return np.array([sorted(set(kinds)).index(k) for k in kinds], np.uint8)
     return (np.arange(latents) * 16 // latents).astype(np.uint8)
 

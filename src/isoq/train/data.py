@@ -14,12 +14,13 @@ from ..normalize import Affine, robust
 @dataclass(frozen=True)
 class Plane:
     """A group of `bands` bands of one file: samples (bands, rows, cols) in their own type, validity (rows, cols), a normalization per
-    band."""
+    band; stratum: name of the file's folder."""
 
     name: str
     samples: np.ndarray
     valid: np.ndarray
     affine: tuple[Affine, ...]
+    stratum: str = ""
 
     def patch(self, row: int, col: int, size: int) -> np.ndarray:
         """(bands, size, size) float32, normalized."""
@@ -41,7 +42,7 @@ def read_planes(paths: list[Path], bands: int, least_side: int) -> list[Plane]:
                 if valid.mean() < 0.5:
                     continue
                 affine = tuple(robust(s[valid]) for s in samples)
-                planes.append(Plane(f"{path.name}#{first}", samples, valid, affine))
+                planes.append(Plane(f"{path.name}#{first}", samples, valid, affine, path.resolve().parent.name))
     return planes
 
 

@@ -192,6 +192,18 @@ def _phases(level: int, bands: int) -> list[Leaf]:
     return [Leaf(band, level, kind, side, y, x) for y in range(side) for x in range(side) for kind in kinds for band in range(bands)]
 
 
+def multiplications(graph: bytes, shape: tuple[int, ...]) -> int:
+    """Multiplications of all convolutions of a graph for an input of `shape`."""
+    proto = onnx.load_from_string(graph)
+    for dim, size in zip(proto.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
+        dim.dim_value = size
+    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in [*inferred.value_info, *inferred.output]}
+    weights = {w.name: list(w.dims) for w in proto.graph.initializer}
+    convolutions = [node for node in proto.graph.node if node.op_type == "Conv"]
+    return sum(int(np.prod(weights[n.input[1]])) * int(np.prod(shapes[n.output[0]][2:])) for n in convolutions)
+
+
 def is_wavelet_model(model: Model) -> bool:
     """Whether a model's synthesis is `wavelet_synthesis` and its gains are uniform, as they are where training starts. Tried on noise."""
     if model.latents != 256 * model.bands or model.info["entropy"] != "context":

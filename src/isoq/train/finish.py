@@ -94,7 +94,12 @@ def finish(
         "name": name,
         "about": provenance.pop("about", ""),
         "calibration": _UNCALIBRATED,
-        "provenance": {**provenance, "schedule": asdict(schedule), "software": f"isoq {__version__}, torch {torch.__version__}"},
+        "provenance": {
+            **provenance,
+            "steps": model.steps,
+            "schedule": asdict(schedule),
+            "software": f"isoq {__version__}, torch {torch.__version__}",
+        },
     }
     write_model(folder, model.network, entropy, info)
     whole = [p for p in planes if p.valid.all()] or planes
@@ -107,7 +112,7 @@ def finish(
 
 
 def validation_table(model: Model, planes: list[Plane], most: int = 24) -> list[dict]:
-    """Rows plane, snr, bits_per_sample, jpeg2000 (at equal error), ratio: up to `most` planes, the middle 768 pixels, in one
+    """Rows stratum, plane, snr, bits_per_sample, jpeg2000 (at equal error), ratio: up to `most` planes, the middle 768 pixels, in one
     pass at SNR 15 ... 45 dB.
 
     Only integer types of up to 16 bit, which JPEG 2000 takes, and planes without invalid pixels.
@@ -126,6 +131,7 @@ def validation_table(model: Model, planes: list[Plane], most: int = 24) -> list[
             bits = 8 * len(data) / samples.size
             rows.append(
                 {
+                    "stratum": plane.stratum,
                     "plane": plane.name,
                     "snr": snr,
                     "bits_per_sample": round(bits, 4),

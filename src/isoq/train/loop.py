@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +56,7 @@ class Trainee(nn.Module):
             self.rate = HyperpriorRate(config.latents, config.widths[-1])
         else:
             self.rate = ContextRate(config.latents, config.bands)
+        self.steps = 0  # of training, once that is over
 
     def forward(self, x: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
         """x (n, bands, h, w), lam (n, h / 16, w / 16) -> bits per sample and lambda * MSE, both (n,).
@@ -74,10 +77,11 @@ class Trainee(nn.Module):
 
 
 def draw_lambda(rng: np.random.Generator, schedule: Schedule, count: int, side: int) -> Tensor:
-    """(count, side, side): log-uniform; in a quarter of the patches the quality differs from block (4 x 4 latents) to block."""
+    """(count, side, side): log-uniform; in a quarter of the patches, unless the range is a single value, the quality differs from block
+    (4 x 4 latents) to block."""
     low, high = math.log2(schedule.lambda_low), math.log2(schedule.lambda_high)
     base = rng.uniform(low, high, (count, 1, 1))
-    blocks = rng.normal(0, 1.0, (count, -(-side // 4), -(-side // 4))) * (rng.random((count, 1, 1)) < 0.25)
+    blocks = rng.normal(0, 1.0, (count, -(-side // 4), -(-side // 4))) * (rng.random((count, 1, 1)) < 0.25 * (low < high))
     octave = base + np.kron(blocks, np.ones((4, 4)))[:, :side, :side]
     return torch.from_numpy(np.exp2(octave).astype(np.float32))
 
@@ -98,11 +102,19 @@ def evaluate(model: Trainee, patches: np.ndarray) -> dict[str, float]:
     return result
 
 
-def train(config: NetworkConfig, schedule: Schedule, patches: Patches, check: np.ndarray, out: Path, quiet: bool = False) -> Trainee:
-    """Train for `schedule.minutes` of running time and return the model with averaged weights.
+def train(
+    config: NetworkConfig,
+    schedule: Schedule,
+    patches: Patches,
+    check: np.ndarray,
+    out: Path,
+    quiet: bool = False,
+    progress: Callable[[Trainee], dict[str, float]] | None = None,
+) -> Trainee:
+    """Train for `schedule.minutes` of running time, checks not counted, and return the model with averaged weights.
 
-    check: fixed validation patches (n, bands, h, w). out: folder for `checkpoint.pt` and the TensorBoard log; a checkpoint found there is
-    continued, with its time counted.
+    check: fixed validation patches (n, bands, h, w). out: folder for `checkpoint.pt`, the TensorBoard log and `progress.csv`; a checkpoint
+    found there is continued, with its time counted. progress: ratios by name, see `progress.Progress`, for every check.
     """
     torch.manual_seed(schedule.seed)
     model, average = Trainee(config), Trainee(config)
@@ -166,10 +178,28 @@ def train(config: NetworkConfig, schedule: Schedule, patches: Patches, check: np
             for name, value in result.items():
                 log.add_scalar(f"check/{name}", value, step)
             bar.write(f"{spent / 60:6.1f} min  step {step}  " + "  ".join(f"{k} {v:.4f}" for k, v in result.items()))
+            if progress is not None:
+                bar.write(f"{'':10s}  bit/sample over JPEG 2000  {_told(progress(average), log, out, spent, step)}")
+            begun = time.monotonic() - spent
     bar.close()
     _save(checkpoint, model, average, optimizer, step, spent)
     log.close()
+    average.steps = step
     return average
+
+
+def _told(ratios: dict[str, float], log: SummaryWriter, out: Path, spent: float, step: int) -> str:
+    """Logs what `Progress` found; returns a line about it."""
+    with (out / "progress.csv").open("a", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        if not stream.tell():
+            writer.writerow(("minutes", "step", "plane", "ratio"))
+        writer.writerows((f"{spent / 60:.3f}", step, name, f"{ratio:.4f}") for name, ratio in ratios.items())
+    if not ratios:
+        return "unknown: nothing at 0.3 to 3 bit/sample yet"
+    mean = float(np.exp(np.mean(np.log(list(ratios.values())))))
+    log.add_scalar("check/ratio", mean, step)
+    return f"{mean:.3f} (" + ", ".join(f"{name} {ratio:.3f}" for name, ratio in ratios.items()) + ")"
 
 
 def _save(path: Path, model: Trainee, average: Trainee, optimizer: torch.optim.Optimizer, step: int, spent: float) -> None:

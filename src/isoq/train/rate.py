@@ -36,10 +36,10 @@ def start_weights(latents: int, bands: int) -> np.ndarray:
     """(M, M, 3, 3) float32: weight of each earlier channel's magnitudes at the nine places around, before any training.
 
     In the sub-bands' own geometry: the samples around in the same sub-band, fading with distance, and the sample above in the next coarser
-    level and, less, in the sub-bands of the same level that are already coded. Zero where the latents are no wavelet.
+    level and, less, in the sub-bands of the same level that are already coded. Zero where the latents are no wavelet, or come after it.
     """
     w = np.zeros((latents, latents, 3, 3), np.float32)
-    if latents != 256 * bands:
+    if latents < 256 * bands:
         return w
     leaves = wavelet_leaves(bands)
     index = {leaf: c for c, leaf in enumerate(leaves)}
