@@ -11,5 +11,6 @@ from isoq.train.data import read_planes
 from isoq.train.finish import validation_table
 
 folder, images = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
-update_info(folder, validation=validation_table(Model(folder), read_planes(images, 1, 192), 10))
+planes = read_planes(images, 1, 192)
+update_info(folder, validation=validation_table(Model(folder), planes, len(planes)))
 write_card(folder)

@@ -119,7 +119,8 @@ def validation_table(model: Model, planes: list[Plane], most: int = 24) -> list[
     """
     fit = [p for p in planes if p.valid.all() and p.samples.dtype.kind in "iu" and p.samples.dtype.itemsize <= 2]
     rows = []
-    for plane in fit[:: max(1, len(fit) // most)][:most]:
+    number = min(most, len(fit))
+    for plane in (fit[k * len(fit) // number] for k in range(number)):
         i, j = (max(0, (n - 768) // 2) for n in plane.valid.shape)
         samples = np.ascontiguousarray(plane.samples[:, i : i + 768, j : j + 768])
         variance = BandStatistics.of(samples, classify(samples, (None,) * len(samples)) == VALID).variance
