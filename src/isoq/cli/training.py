@@ -47,7 +47,9 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patch", type=int, default=192, help="pixels per patch side, a multiple of 64 (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=8, help="patches per step (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
-    parser.add_argument("--keep-transforms", action="store_true", help="train the entropy model only (default preset: on the 9/7 wavelet)")
+    parser.add_argument(
+        "--learn-transforms", action="store_true", help="train the transforms too, not only the entropy model on the 9/7 wavelet (worse so far)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -109,7 +111,7 @@ def train(options: argparse.Namespace) -> None:
         lambda_low=low,
         lambda_high=high,
         seed=options.seed,
-        keep_transforms=options.keep_transforms,
+        keep_transforms=options.preset == "default" and not options.learn_transforms,
     )
     paths = expand(options.paths)
     apart = expand(options.val) if options.val else paths[9::10]
