@@ -48,7 +48,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=8, help="patches per step (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
     parser.add_argument(
-        "--learn-transforms", action="store_true", help="train the transforms too, not only the entropy model on the 9/7 wavelet (worse so far)"
+        "--learn-transforms", action="store_true", help="train the transforms too, not only the entropy model (worse so far)"
     )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
