@@ -60,7 +60,7 @@ def test_there_and_back(run, scene, tmp_path):
 @pytest.mark.parametrize("option", [("--rmse", 30), ("--psnr", 60), ("--snr", 30), ("--quality", 0.01), ("--bitrate", 2)])
 def test_targets_and_options(run, scene, option):
     named = scene.with_name("other.isoq")
-    run("compress", scene, named, *option, "--block", 32, "--tile", 128, "--threads", 2, "--predictor", "isoq", "--model", "eo16-1")
+    run("compress", scene, named, *option, "--block", 32, "--tile", 128, "--threads", 2, "--predictor", "isoq", "--model", "eo16-2")
     facts = json.loads(run("info", named, "--json")[0])
     assert facts["target"] == {"kind": option[0][2:], "value": option[1]}
     assert (facts["tile"], facts["model"][0]) == (128, model().name)
@@ -73,12 +73,12 @@ def test_info_tells_the_block_size(run, scene):
 
 
 def test_provenance(run, scene, tmp_path):
-    run("compress", scene, tmp_path / "a.isoq", "--mse", 900, "--model", "eo16-1")
+    run("compress", scene, tmp_path / "a.isoq", "--mse", 900, "--model", "eo16-2")
     digest = hashlib.sha256(scene.read_bytes()).hexdigest()
     facts = json.loads(run("info", tmp_path / "a.isoq", "--json")[0])
     assert facts["source"] == {"name": "scene.tif", "sha256": digest}
     assert facts["software"] == f"isoq {isoq.__version__}"
-    assert facts["model"] == ["eo16-1", model().identity]
+    assert facts["model"] == ["eo16-2", model().identity]
     assert f"source: scene.tif, SHA-256 {digest}\n" in run("info", tmp_path / "a.isoq")[0]
     (tmp_path / "b.isoq").write_bytes(isoq.compress(crop("landsat.tif"), mse=900))
     assert "source" not in json.loads(run("info", tmp_path / "b.isoq", "--json")[0])
@@ -102,7 +102,7 @@ def test_json_is_one_object(run, scene, tmp_path):
     assert facts["snr"][0] == pytest.approx(10 * np.log10(facts["variance"][0] / facts["mse"][0]), abs=0.01)
     assert json.loads(run("verify", packed, "--json")[0]) == {"file": str(packed), "against": None, "problems": [], "lost": []}
     names = [entry["name"] for entry in json.loads(run("models", "--json")[0])["models"]]
-    assert "eo16-1" in names
+    assert "eo16-2" in names
     shown = json.loads(run("models", "show", "eo16")[0])
     assert shown["identity"] == facts["model"][1]
 
@@ -230,7 +230,7 @@ def test_version(run):
 
 def test_compress_says_which_model(run, scene, tmp_path):
     said = run("compress", scene, "--mse", 900, "--out", tmp_path / "a")[0]
-    assert "model eo16-1 (the only one shipped" in said
-    said = run("compress", scene, "--mse", 900, "--model", "eo16-1", "--out", tmp_path / "b")[0]
-    assert "only one" not in said
-    assert json.loads(run("compress", scene, "--mse", 900, "--out", tmp_path / "c", "--json")[0])["files"][0]["model"] == "eo16-1"
+    assert "model eo16-2 (the newest one" in said
+    said = run("compress", scene, "--mse", 900, "--model", "eo16-2", "--out", tmp_path / "b")[0]
+    assert "newest one" not in said
+    assert json.loads(run("compress", scene, "--mse", 900, "--out", tmp_path / "c", "--json")[0])["files"][0]["model"] == "eo16-2"

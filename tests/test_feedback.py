@@ -44,8 +44,8 @@ def test_the_energies_are_those_of_the_basis_functions():
         y[0, channel, 4, 4] = 0
 
 
-@pytest.mark.parametrize("level", [300, 500])
-def test_fewer_bytes_at_the_same_error(level, deaf):
+@pytest.mark.parametrize(("level", "gain"), [(300, 0.004), (500, 0.001)])
+def test_fewer_bytes_at_the_same_error(level, gain, deaf):
     image = crop("landsat.tif")
     grid = np.full((-(-image.shape[1] // 64), -(-image.shape[2] // 64)), level)
 
@@ -57,7 +57,7 @@ def test_fewer_bytes_at_the_same_error(level, deaf):
     error, size = coded(model(), grid)
     errors, sizes = zip(coded(deaf, grid + 24), coded(deaf, grid), strict=True)
     assert errors[0] < error < errors[1]
-    assert size < np.interp(error, errors, sizes) - 0.004
+    assert size < np.interp(error, errors, sizes) - gain
 
 
 def test_a_coding_at_another_level_or_none_is_no_harm():
@@ -77,15 +77,17 @@ def test_a_coding_at_another_level_or_none_is_no_harm():
 
 
 def test_pixels_that_do_not_count_leave_less_error_in_the_others():
-    image, valid = terrain(1, 192, 192, "uint16", 5), np.ones((1, 192, 192), bool)
+    valid = np.ones((1, 192, 192), bool)
     valid[:, 64:128, 64:128] = False
-    errors = []
-    for counted in (valid[0], np.ones((192, 192), bool)):
-        group = group_of(image, model(), valid)
-        group._feedback = [Feedback(model(), group.x, group.y[0], counted)]
-        near = group.quantize(np.full((3, 3), 400))[2]
-        errors.append(np.square((model().synthesis(near) - group.x)[0, valid]).mean())
-    assert errors[0] < errors[1]
+    errors = np.zeros((2, 6))  # single ones are scattered by the trellis
+    for seed in range(6):
+        for k, counted in enumerate((valid[0], np.ones((192, 192), bool))):
+            group = group_of(terrain(1, 192, 192, "uint16", seed), model(), valid)
+            group._feedback = [Feedback(model(), group.x, group.y[0], counted)]
+            near = group.quantize(np.full((3, 3), 400))[2]
+            errors[k, seed] = np.square((model().synthesis(near) - group.x)[0, valid]).mean()
+    less, more = np.log(errors).mean(1)
+    assert less < more
 
 
 def test_a_model_without_an_adjoint_codes_as_before(deaf):

@@ -1,5 +1,6 @@
 """The sizes of a transform's values are foreseen, and graphs that make too much are never run."""
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -37,6 +38,14 @@ def last(name: str = "t") -> list:
 
 
 ONE = {"one": np.zeros(1, np.int64)}
+
+
+def grouped(groups: int) -> bytes:
+    """Four kernels of one channel each, for an image of one."""
+    node = helper.make_node("Conv", ["x", "w"], ["t"], kernel_shape=[1, 1], strides=[1, 1], group=groups)
+    return graph([node, *last()], w=np.zeros((4, 1, 1, 1), np.float32), **ONE)
+
+
 PADS = {"pads": np.array([0, 0, 0, 0, 0, 0, 1 << 20, 1 << 20]), **ONE}
 BOMBS = {
     "doubling": lambda: graph(doubling(30) + last(), **ONE),
@@ -55,6 +64,7 @@ BOMBS = {
         [helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[1, 1], strides=[1, 1], pads=[9999] * 4)],
         w=np.zeros((1, 1, 1, 1), np.float32),
     ),
+    **{f"{groups} groups": partial(grouped, groups) for groups in (-1, 0, 2, 3)},
     "outer product": lambda: graph([helper.make_node("Mul", ["x", "k"], ["t"]), *last()], k=np.zeros((5000, 1, 1, 1), np.float32), **ONE),
 }
 

@@ -117,7 +117,7 @@ def test_lists_that_wrap_around():
 def test_a_synthesis_of_another_size(folder):
     shutil.copy(folder / "analysis.onnx", folder / "synthesis.onnx")
     broken = Model(folder)
-    with pytest.raises(WrongModel, match="does not run"):
+    with pytest.raises(WrongModel, match="none of isoq's: Conv of"):
         reconstruct([np.zeros((256, 4, 4), np.float32)], [], None, (64, 64), np.dtype("uint8"), broken)
     broken.synthesis = lambda y: np.zeros((1, 1, 64, 65), np.float32)
     with pytest.raises(WrongModel, match="makes"):

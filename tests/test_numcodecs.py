@@ -43,7 +43,7 @@ def test_floats_within_their_error():
 
 
 def test_configuration():
-    for codec in (Isoq(mse=EXACT), Isoq(nodata=np.nan, snr=[30, 40.0], block=32), Isoq(nodata=65535, rmse=2.0, model="eo16-1")):
+    for codec in (Isoq(mse=EXACT), Isoq(nodata=np.nan, snr=[30, 40.0], block=32), Isoq(nodata=65535, rmse=2.0, model="eo16-2")):
         common.check_config(codec)
         assert json.loads(json.dumps(codec.get_config()))["id"] == "isoq"
     common.Isoq = Isoq  # where `check_repr` evaluates

@@ -26,9 +26,10 @@ CALIBRATION = {
     "synthesis": {"level": [0, 1280], "log2_factor": [0.0, 0.0]},
 }
 CONFIGS = {
-    "default": NetworkConfig(widths=(16, 32, 64), latents=256),
-    "no wavelet": NetworkConfig(widths=(8, 12, 16), latents=24, wavelet=False),
-    "two bands": NetworkConfig(bands=2, widths=(8, 8, 8), latents=20, wavelet=False),
+    "default": NetworkConfig(learned=True, wavelet="9/7"),
+    "no wavelet": NetworkConfig(learned=True, wavelet=None, widths=(8, 12, 16), latents=24),
+    "kept, two bands": NetworkConfig(bands=2, latents=512),
+    "two bands": NetworkConfig(bands=2, learned=True, wavelet=None, widths=(8, 8, 8), latents=20),
 }
 
 

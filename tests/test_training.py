@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,16 +13,19 @@ import pytest
 from cases import DATA
 
 from isoq.cli import main
+from isoq.levels import level_to_lambda
+from isoq.model import Model, load_model
 
 torch = pytest.importorskip("torch")
 
+from isoq.train.contexts import _Forms, quantize_tables  # noqa: E402
 from isoq.train.data import read_planes  # noqa: E402
-from isoq.train.export import wavelet_analysis, wavelet_synthesis  # noqa: E402
+from isoq.train.export import wavelet_analysis, wavelet_synthesis, write_model  # noqa: E402
 from isoq.train.loop import Trainee  # noqa: E402
 from isoq.train.networks import GDN, Network, NetworkConfig  # noqa: E402
 from isoq.train.progress import Progress  # noqa: E402
 from isoq.train.rate import start_weights  # noqa: E402
-from isoq.train.wavelet import wavelet_leaves  # noqa: E402
+from isoq.train.wavelet import WAVELETS, wavelet_leaves  # noqa: E402
 from isoq.transforms import Transform  # noqa: E402
 
 
@@ -42,6 +47,9 @@ def test_train_then_compress(tmp_path, capsys, preset):
     assert main([*train, "--minutes", "0.02"]) == 2
     assert "--resume" in capsys.readouterr().err
     assert main([*train, "--minutes", "0.03", "--resume"]) == 0
+    if preset == "default":
+        assert main([*train, "--minutes", "0.04", "--resume", "--learn-transforms"]) == 2
+        assert "of another kind of network" in capsys.readouterr().err
     file, back = str(tmp_path / "x.isoq"), str(tmp_path / "x.tif")
     assert main(["compress", images[0], file, "--quality", "0.001", "--model", str(out)]) == 0
     assert main(["decompress", file, back]) == 2
@@ -51,38 +59,90 @@ def test_train_then_compress(tmp_path, capsys, preset):
     assert main(["decompress", file, back, "--model", str(out), "--overwrite"]) == 0
 
 
+def test_a_tuned_model_follows_its_images(tmp_path, capsys):
+    out, image = tmp_path / "tuned", str(tmp_path / "again.tif")
+    shutil.copy(DATA / "sentinel2.tif", image)
+    tune = ["train", image, "--from", "eo16", "--val", str(DATA / "sentinel2.tif"), "--out", str(out)]
+    assert main([*tune, "--minutes", "0.3", "--patch", "64", "--quiet"]) == 0
+    gained = re.search(r"([+-][0-9.]+) % by tuning eo16-2", capsys.readouterr().out)
+    assert gained is not None
+    assert float(gained[1]) < 0
+    info, start = json.loads((out / "model.json").read_text()), load_model("eo16")
+    assert info["provenance"]["from"] == f"eo16-2 ({start.identity})"
+    tuned = Model(out)
+    same = [name for name, array in start.arrays.items() if np.array_equal(array, tuned.arrays[name])]
+    assert {"modulation_in", "modulation_out_bias", "context_group"} <= set(same)
+    assert not {"context_around_weight", "context_bias", "context_cdf"} & set(same)
+    assert main(["estimate", image, "--snr", "30", "--model", str(out)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--learn-transforms"], "--learn-transforms does not go with --from"),
+        (["--lambda", "8", "64"], "--lambda does not go with --from"),
+        (["--from", "WHOLE"], "cannot be tuned"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused(tmp_path, capsys, options, words):
+    network = Network(NetworkConfig.of_preset("default", learned=True))
+    calibration = {"floor": 1e-6, "synthesis": {"level": [0], "log2_factor": [0.0]}, "paper": {"alpha": 1.0, "a": 1.0, "b": 1.0}}
+    write_model(tmp_path / "whole", network, {}, {"name": "whole", "calibration": calibration})
+    options = [str(tmp_path / "whole") if option == "WHOLE" else option for option in options]
+    assert main(["train", str(DATA / "landsat.tif"), "--out", str(tmp_path / "out"), "--from", "eo16", *options]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["eo16-1", "eo16-2"])
+def test_forms_of_shipped_models_survive_the_way_to_floats_and_back(name):
+    start = load_model(name)
+    arrays = _Forms.of_arrays(start.entropy.arrays).arrays()
+    for key, array in arrays.items():
+        assert np.array_equal(array, start.entropy.arrays[key]), key
+    with torch.no_grad():
+        y = torch.randn(1, 256, 4, 6)
+        assert np.allclose(Trainee.of_model(start).network.synthesis(y), start.synthesis(y.numpy()), atol=1e-4)
+
+
 @pytest.mark.parametrize("bands", [1, 2])
-def test_the_untrained_default_reconstructs_perfectly_up_to_its_border(bands):
-    network = Network(NetworkConfig.of_preset("default", bands)).eval()
+def test_learned_transforms_start_as_the_wavelet_up_to_their_border(bands):
+    network = Network(NetworkConfig.of_preset("default", bands, learned=True)).eval()
+    wavelet = Network(NetworkConfig(bands=bands, latents=256 * bands, wavelet="9/7"))
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(1, bands, 80, 112)).astype(np.float32))
     with torch.no_grad():
         for layer in network.modules():
             if isinstance(layer, GDN):
                 layer.gamma.zero_()
-        error = network.synthesis(network.analysis(x)) - x
-    assert float((error**2).max()) < 1e-9
+        y = network.analysis(x)
+        assert float((network.synthesis(y) - x).abs().max()) < 3e-5
+        assert float((y - wavelet.analysis(x)).abs().max()) < 3e-5
 
 
 @pytest.mark.parametrize("bands", [1, 2])
-def test_the_cheap_graphs_of_the_wavelet_do_what_the_network_does(bands):
-    network = Network(NetworkConfig.of_preset("default", bands))
-    network.freeze()
-    assert network.is_wavelet()
-    x = np.random.default_rng(0).normal(size=(1, bands, 80, 112)).astype(np.float32)
-    with torch.no_grad():
-        y = network.analysis(torch.from_numpy(x)).numpy()
-    assert np.abs(Transform(wavelet_analysis(bands))(x) - y).max() < 1e-4
-    assert np.abs(Transform(wavelet_synthesis(bands))(y) - x).max() < 1e-4
-    network.synthesis[-1].wide.weight.data[0, 0, 0, 0] += 1e-4
-    assert not network.is_wavelet()
+@pytest.mark.parametrize("name", WAVELETS)
+def test_a_wavelet_reconstructs_perfectly_and_its_graphs_do_the_same(name, bands):
+    network = Network(NetworkConfig(bands=bands, latents=256 * bands, wavelet=name))
+    x = np.random.default_rng(0).normal(size=(2, bands, 64, 112)).astype(np.float32)
+    y = network.analysis(torch.from_numpy(x)).numpy()
+    assert np.abs(network.synthesis(torch.from_numpy(y)).numpy() - x).max() < 1e-5
+    assert np.abs(Transform(wavelet_analysis(name, bands))(x) - y).max() < 1e-5
+    assert np.abs(Transform(wavelet_synthesis(name, bands))(y) - x).max() < 1e-5
 
 
-def test_the_untrained_default_is_nearly_orthonormal():
-    network = Network(NetworkConfig.of_preset("default")).eval()
-    with torch.no_grad():
-        basis = network.synthesis(torch.eye(256).view(256, 256, 1, 1) * torch.nn.functional.pad(torch.ones(1, 1, 1, 1), (4, 4, 4, 4)))
-        norms = (basis - network.synthesis(torch.zeros(1, 256, 9, 9))).flatten(1).norm(dim=1)
-    assert 0.95 < float(norms.min()) < float(norms.max()) < 1.1
+@pytest.mark.parametrize("name", WAVELETS)
+def test_wavelets_are_smooth_and_nearly_orthonormal_and_gains_make_up_for_the_rest(name):
+    for filters in WAVELETS[name]:
+        for low, high in (filters.analysis, filters.adjoint):
+            assert low.sum() == pytest.approx(2**0.5, abs=1e-9)
+            place = np.arange(len(high)) - len(high) // 2
+            assert [float((place**k * high).sum()) for k in range(4)] == pytest.approx([0] * 4, abs=1e-6)  # vanishing moments
+    network = Network(NetworkConfig(wavelet=name))
+    impulses = torch.nn.functional.pad(torch.eye(256).view(256, 256, 1, 1), (4, 4, 4, 4))
+    norms = network.synthesis(impulses).flatten(1).norm(dim=1)
+    assert 0.9 < float(norms.min()) < float(norms.max()) < 1.1
+    gains = network.gains(torch.tensor(64.0)).detach()
+    assert np.allclose(gains / gains.mean(), norms / norms.mean(), atol=2e-3)
 
 
 def test_leaves_cover_every_sub_band_sample_once_and_contexts_only_look_back():
@@ -95,13 +155,8 @@ def test_leaves_cover_every_sub_band_sample_once_and_contexts_only_look_back():
 
 
 def test_gains_are_the_same_with_and_without_torch(tmp_path):
-    from isoq.levels import level_to_lambda
-    from isoq.model import Model
-    from isoq.train.contexts import quantize_tables
-    from isoq.train.export import write_model
-
     for preset in ("default", "paper"):
-        network = Network(NetworkConfig.of_preset(preset, lambda_min=10.0, lambda_max=1e5))
+        network = Network(NetworkConfig.of_preset(preset, learned=True, lambda_min=10.0, lambda_max=1e5))
         torch.nn.init.normal_(network.modulation[-1].weight, 0, 0.02)
         calibration = {"floor": 1e-6, "synthesis": {"level": [0], "log2_factor": [0.0]}, "paper": {"alpha": 1.0, "a": 1.0, "b": 1.0}}
         write_model(tmp_path / preset, network, {}, {"name": preset, "calibration": calibration})
@@ -114,11 +169,10 @@ def test_gains_are_the_same_with_and_without_torch(tmp_path):
 
 def test_progress_is_what_the_coder_spends_against_jpeg2000():
     model, (plane,) = Trainee(NetworkConfig()), read_planes([DATA / "landsat.tif"], 1, 64)
-    model.network.freeze()
     plane = replace(plane, samples=plane.samples[:, :128, :128], valid=plane.valid[:128, :128])
     progress = Progress([plane], [plane], 64, 4096)
     good = progress(model)[plane.name]
     assert 0.8 < good < 1  # the same transform, better contexts
-    model.network.synthesis[-1].wide.weight.data *= 0.98  # an error floor costs rate
+    model.network.synthesis.levels[0].across *= 0.98  # an error floor costs rate
     assert progress(model)[plane.name] > 1.02 * good
     assert Progress([], [plane], 64, 4096)(model) == {}

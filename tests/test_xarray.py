@@ -81,7 +81,7 @@ def test_a_promise_per_variable(scene, tmp_path, lazy):
         assert found[name].chunks == (((64, 64, 3), (64, 64, 21)) if lazy else ((131,), (149,)))
         assert found[name].rio.crs == scene.rio.crs
         assert found[name].rio.transform() == scene.rio.transform()
-    assert found.isoq_info.attrs["implementation"] == f"isoq version {isoq.__version__} (model eo16-1)"
+    assert found.isoq_info.attrs["implementation"] == f"isoq version {isoq.__version__} (model eo16-2)"
     assert "lossy_compression" not in found.B03.attrs
     assert dict(scene.B02.encoding) == dict(rioxarray.open_rasterio(DATA / "sentinel2.tif").encoding)  # what was given is as it was
     xr.testing.assert_equal(found.x, scene.x)

@@ -176,7 +176,7 @@ def test_settings_are_refused_at_once(keywords, error):
 
 
 @pytest.mark.parametrize(
-    "keywords", [{"mse": 25}, {"snr": [30.0, 40.0], "block": 32}, {"psnr": 50.0, "peak": 4000.0, "model": "eo16-1"}, {"quality": 1.0}]
+    "keywords", [{"mse": 25}, {"snr": [30.0, 40.0], "block": 32}, {"psnr": 50.0, "peak": 4000.0, "model": "eo16-2"}, {"quality": 1.0}]
 )
 def test_configuration(keywords):
     codec = IsoqCodec(**keywords)
@@ -200,7 +200,7 @@ def test_a_model_of_ones_own(tmp_path):
     array = create(tmp_path / "a.zarr", values, IsoqCodec(mse=9, model=folder), (64, 64))
     assert ((array[:].astype(float) - values) ** 2).mean() <= 9
     folder.rename(tmp_path / "elsewhere")
-    with pytest.raises(WrongModel, match=r"written with model eo16-1"):
+    with pytest.raises(WrongModel, match=r"written with model eo16-2"):
         zarr.open_array(tmp_path / "a.zarr", path="a")[:]
 
 
@@ -281,4 +281,4 @@ def test_what_was_reached_is_recorded(tmp_path):
     assert root["a"].attrs["lossy_compression_target"] == "mse 0.2 0.3 0.4"
     assert root["b"].attrs["lossy_compression_target"] == "snr 30"
     assert not root["d"].attrs
-    assert root["isoq_info"].attrs.asdict() == {"algorithm": "isoq", "implementation": f"isoq version {isoq.__version__} (model eo16-1)"}
+    assert root["isoq_info"].attrs.asdict() == {"algorithm": "isoq", "implementation": f"isoq version {isoq.__version__} (model eo16-2)"}

@@ -13,6 +13,7 @@ from .levels import TRADED, level_to_lambda
 from .model import Model
 
 _LEVELS, _BLOCK, _SIDE = 14, 64, 512
+_MOVE = 5  # levels by which a first coding is usually off, so that the second has not all of its feedback
 
 
 def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | None, ...]]]) -> dict:
@@ -41,6 +42,7 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
                 group.refine()
             grid = np.full((blocks.count(rows, _BLOCK), blocks.count(cols, _BLOCK)), level)
             expected = group.landed(group.left(grid))
+            group.left((grid + _moves(grid.shape)).clip(model.lowest, model.highest))
             reached = group.normalized_error(group.quantize(grid)[2])
             used = (expected > 0) & (reached > 0)
             factors[k].append(np.log2(reached[used] / expected[used]))
@@ -52,6 +54,11 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
     table = {"level": [int(v) for v in levels], "log2_factor": [round(float(np.median(np.concatenate(f))), 4) for f in factors]}
     alpha = max(float(np.median(np.concatenate(alphas))), 1e-9) if alphas else 1.0
     return {"floor": float(f"{np.median(np.concatenate(floors)):.4g}"), "synthesis": table, "paper": {"alpha": alpha, "a": a, "b": b}}
+
+
+def _moves(shape: tuple[int, int]) -> np.ndarray:
+    """Up and down in turns."""
+    return np.where(np.indices(shape).sum(0) % 2, _MOVE, -_MOVE)
 
 
 def _groups(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | None, ...]]]) -> Iterable[BandGroup]:

@@ -20,7 +20,7 @@ from .stream import Reader, Writer
 
 _TYPES = ("|u1", "|i1", "<u2", "<i4", "<i8", "<f4")
 _LARGEST = 1 << 26  # bytes unpacked; the shipped model has 0.8 million
-_LEFT_OUT = ("provenance", "metrics")
+_LEFT_OUT = ("provenance", "validation")
 
 
 def pack(model: Model) -> bytes:

@@ -15,7 +15,7 @@ from .errors import WrongModel
 from .graphs import ATTRIBUTE, CONSTANT, GRAPH, MODEL, NODE, integers, message
 
 Shape = tuple[int, ...]
-_MOST = 1024  # values of all operators together, per value of the input: the shipped model makes 9, the paper's some 300
+_MOST = 1024  # values of all operators together, per value of the input: the shipped ones make 15, the paper's some 300
 _LARGEST = 1 << 40  # of any dimension: far beyond memory, and small enough to add and multiply
 
 
@@ -96,9 +96,12 @@ def _concat(shapes: list[Shape], known: list[list[int]], attributes: dict[str, l
 
 
 def _conv(shapes: list[Shape], known: list[list[int]], attributes: dict[str, list[int]]) -> Shape:
-    if attributes.keys() - {"kernel_shape", "strides"}:
+    if attributes.keys() - {"kernel_shape", "strides", "group"}:
         raise ValueError("Conv with other attributes than isoq's")
-    (n, _, *sides), (outputs, _, *kernel) = shapes[0], shapes[1]
+    (n, inputs, *sides), (outputs, each, *kernel) = shapes[0], shapes[1]
+    (group,) = attributes.get("group", [1])
+    if not 1 <= group <= outputs or inputs != each * group or outputs % group:
+        raise ValueError(f"Conv of {inputs} channels with {outputs} kernels of {each} in {group} groups")
     return n, outputs, *((side - k) // stride + 1 for side, k, stride in zip(sides, kernel, attributes["strides"], strict=True))
 
 

@@ -20,7 +20,7 @@ from .levels import GAIN, lambda_to_level, level_to_lambda
 from .transforms import Transform
 
 SHIPPED = Path(__file__).parent / "models"
-LEAST_SIDE = 4 * STRIDE  # pixels: the last stage needs four samples to extrapolate its border
+LEAST_SIDE = 4 * STRIDE  # pixels: the last stage needs some samples to extrapolate its border
 FORMAT = 1
 DEVICES = ("cpu", "cuda")
 _LOADING = RLock()
@@ -47,7 +47,7 @@ class Content:
 class Model:
     """What encoder and decoder need of one network.
 
-    `info` is model.json: name, preset, bands, widths, latents, entropy, lambda_min, lambda_max, calibration, provenance, metrics.
+    `info` is model.json; docs/format.md, 11, lists what it holds.
     Its identity hashes what the decoder uses, so that a new calibration does not change it.
     """
 
@@ -220,7 +220,7 @@ def model_for_file(name: str, identity: str, given: str | Path | Model | None = 
 
 
 def update_info(folder: Path, **changes) -> None:
-    """Change entries of a folder's model.json (calibration, metrics); the write is atomic. Raises BadInput."""
+    """Change entries of a folder's model.json (calibration, validation); the write is atomic. Raises BadInput."""
     path = folder / "model.json"
     try:
         info = json.loads(path.read_text())

@@ -22,8 +22,8 @@ from .errors import BadInput, WrongModel
 from .growth import Growth
 
 
-def _conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, kernel_shape: list[int], strides: list[int]) -> Tensor:
-    return functional.conv2d(x, weight, bias, strides)
+def _conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, kernel_shape: list[int], strides: list[int], group: int = 1) -> Tensor:
+    return functional.conv2d(x, weight, bias, strides, groups=group)
 
 
 def _pad(x: Tensor, pads: list[int], *, mode: bytes) -> Tensor:

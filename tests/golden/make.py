@@ -1,9 +1,10 @@
-"""Makes tests/golden/v1: small streams of every feature of the format, the models that two of them need, and what they decode to.
+"""Makes the folders of golden streams that are missing: small streams of every feature of the format (v1), with the models that two of them
+need, and a few of every later model; and what they decode to.
 
     python tests/golden/make.py
 
-Run once per released version of the format: streams that exist are never written over. As long as nothing has been released, a change of
-the format is followed by `rm -r tests/golden/v1` and this command. Needs the extra `train`.
+Streams of a released version stay as they are. As long as nothing has been released, a change of the format is followed by `rm -r
+tests/golden/v1` and this command. Needs the extra `train`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from cases import DATA, crop, model, terrain
+from cases import DATA, crop, terrain
 
 from isoq import codec, predicted
 from isoq.container import Box
@@ -34,7 +35,8 @@ from isoq.target import Target
 from isoq.train import hyperprior
 from isoq.train.export import wavelet_analysis, wavelet_synthesis
 
-FOLDER = Path(__file__).parent / "v1"
+HERE = Path(__file__).parent
+FOLDER = HERE / "v1"
 SHIPPED = "eo16-1"
 
 
@@ -215,13 +217,22 @@ CASES: dict[str, Callable[[], Case]] = {
 }
 
 
+# Streams of models that came after the others, by folder.
+LATER: dict[str, dict[str, Callable[[], Case]]] = {
+    "eo16-2": {
+        "tiles": lambda: Case(landsat(70, 96), Target("mse", 1e4), {"tile": 48, "block": 16}, model="eo16-2"),
+        "spectral": lambda: Case(sentinel2(40, 52), Target("mse", 400.0), {"block": 16}, model="eo16-2"),
+    }
+}
+
+
 def write_model(
     folder: Path, bands: int, entropy: str, modulation: str, highest: float, slope: float, arrays: dict[str, np.ndarray]
 ) -> None:
     """A folder around the wavelet. slope: of the only hidden unit's way to all gains."""
     folder.mkdir(parents=True)
-    (folder / "analysis.onnx").write_bytes(wavelet_analysis(bands))
-    (folder / "synthesis.onnx").write_bytes(wavelet_synthesis(bands))
+    (folder / "analysis.onnx").write_bytes(wavelet_analysis("9/7", bands))
+    (folder / "synthesis.onnx").write_bytes(wavelet_synthesis("9/7", bands))
     gains = {
         "modulation_in": np.ones((1, 1), np.float32),
         "modulation_in_bias": np.zeros(1, np.float32),
@@ -238,7 +249,7 @@ def write_model(
         "modulation": modulation,
         "lambda_min": 4.0,
         "lambda_max": highest,
-        "calibration": model().calibration,
+        "calibration": load_model(SHIPPED).calibration,
     }
     (folder / "model.json").write_text(json.dumps(info, indent=1) + "\n")
 
@@ -296,21 +307,29 @@ def code(name: str, case: Case, coder: Model) -> tuple[bytes, np.ndarray, bytes]
 
 
 def main() -> None:
-    if FOLDER.exists():
-        sys.exit(f"{FOLDER}: exists already; streams of a released version stay as they are")
-    write_model(FOLDER / "models" / "joint-1", 2, "context", "log", 2.0**22, 0.25, context_arrays(512))
-    write_model(FOLDER / "models" / "paper-1", 1, "hyperprior", "linear", 2.0**16, 80.0, hyperprior_arrays())
+    """Makes the folders that are not there; streams of a released version stay as they are."""
+    if not FOLDER.exists():
+        write_model(FOLDER / "models" / "joint-1", 2, "context", "log", 2.0**22, 0.25, context_arrays(512))
+        write_model(FOLDER / "models" / "paper-1", 1, "hyperprior", "linear", 2.0**16, 80.0, hyperprior_arrays())
+        make_folder(FOLDER, CASES)
+    for name in LATER:
+        if not (HERE / name).exists():
+            (HERE / name).mkdir()
+            make_folder(HERE / name, LATER[name])
+
+
+def make_folder(folder: Path, cases: dict[str, Callable[[], Case]]) -> None:
     expected, pixels = {}, {}
-    for name, make in CASES.items():
+    for name, make in cases.items():
         case = make()
-        coder = load_model(SHIPPED if case.model == SHIPPED else FOLDER / "models" / case.model)
-        data, pixels[name], latents = code(name, case, coder)
-        (FOLDER / f"{name}.isoq").write_bytes(data)
+        own = folder / "models" / case.model
+        data, pixels[name], latents = code(name, case, load_model(own if own.exists() else case.model))
+        (folder / f"{name}.isoq").write_bytes(data)
         digests = (hashlib.sha256(plain).hexdigest() for plain in (latents, pixels[name].tobytes()))
         expected[name] = {"model": case.model, **dict(zip(("latents", "pixels"), digests, strict=True))}
         print(f"{name:18} {len(data):6} bytes")
-    np.savez_compressed(FOLDER / "pixels.npz", **pixels)
-    (FOLDER / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+    np.savez_compressed(folder / "pixels.npz", **pixels)
+    (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 
 
 if __name__ == "__main__":

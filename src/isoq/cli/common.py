@@ -88,7 +88,7 @@ def add_how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--embed-model",
         action="store_true",
-        help="put what decoding needs of the model into the file (eo16: 149 kB), so that it can be read wherever isoq is",
+        help="put what decoding needs of the model into the file (eo16: 279 kB), so that it can be read wherever isoq is",
     )
 
 

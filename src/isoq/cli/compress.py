@@ -43,7 +43,7 @@ _EXAMPLES = """examples:
   isoq compress landcover.tif --lossless
   isoq compress scene.tif --snr 30 --roi fields.geojson --roi-mse 10"""
 
-_WHY = " (the only one shipped; for all types and numbers of bands)"
+_WHY = " (the newest one; for all types and numbers of bands)"
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import BadInput
 from ..files import expand
-from ..model import load_model, update_info
+from ..model import Model, load_model, update_info
 from ..raster import open_source
 from .common import print_json
+
+if TYPE_CHECKING:
+    from ..train.loop import Trainee
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -32,7 +36,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--preset", choices=["default", "paper"], default="default", help="kind of network (default: %(default)s)")
     parser.add_argument(
-        "--from", dest="start", metavar="NAME|DIR", help="tune this model: its transforms stay, its tables follow the images"
+        "--from", dest="start", metavar="NAME|DIR", help="tune this model: its transforms stay, its entropy model follows the images"
     )
     parser.add_argument("--bands", type=int, default=1, help="bands that the network takes at once (default: %(default)s)")
     parser.add_argument(
@@ -77,12 +81,26 @@ def _images(paths: list[Path]) -> Iterator[tuple[np.ndarray, tuple[float | None,
             yield source.read((d.rows - rows) // 2, (d.cols - cols) // 2, rows, cols), d.nodata
 
 
+def _tunable(start: Model, options: argparse.Namespace) -> Trainee:
+    """What training would have left behind, had it made the transforms of `start`."""
+    from ..train.loop import Trainee
+
+    given = {"--preset": options.preset != "default", "--bands": options.bands != 1, "--lambda": options.range}
+    given |= {"--learn-transforms": options.learn_transforms, "--resume": options.resume}
+    for name, value in given.items():
+        if value:
+            raise BadInput(f"{name} does not go with --from, which keeps what the model has; leave one of them out")
+    try:
+        return Trainee.of_model(start)
+    except (ValueError, KeyError) as error:
+        raise BadInput(f"--from {options.start}: cannot be tuned ({error}); give a model that keeps a wavelet, as eo16 does") from error
+
+
 def train(options: argparse.Namespace) -> None:
     try:
         from ..train.data import Patches, read_planes
-        from ..train.export import is_wavelet_model
-        from ..train.finish import finish, mean_ratio
-        from ..train.loop import Schedule, Trainee
+        from ..train.finish import finish, mean_ratio, validation_table
+        from ..train.loop import Schedule
         from ..train.loop import train as run
         from ..train.networks import NetworkConfig
         from ..train.progress import Progress
@@ -97,8 +115,7 @@ def train(options: argparse.Namespace) -> None:
         raise BadInput(f"--lambda {low:g} {high:g}: must be 0 < MIN < MAX")
     start = load_model(options.start) if options.start else None
     if start is not None:
-        if not is_wavelet_model(start) or options.preset != "default":
-            raise BadInput(f"--from {options.start}: only models that keep the wavelet can be tuned (eo16 is one); leave --from out")
+        model = _tunable(start, options)
         options.bands = start.bands
     out = Path(options.out)
     if (out / "checkpoint.pt").exists() and not options.resume:
@@ -111,7 +128,6 @@ def train(options: argparse.Namespace) -> None:
         lambda_low=low,
         lambda_high=high,
         seed=options.seed,
-        keep_transforms=options.preset == "default" and not options.learn_transforms,
     )
     paths = expand(options.paths)
     apart = expand(options.val) if options.val else paths[9::10]
@@ -122,18 +138,16 @@ def train(options: argparse.Namespace) -> None:
             f"{options.paths[0]}: no image of at least {options.patch} x {options.patch} valid pixels and {options.bands} bands; "
             "lower --patch or --bands"
         )
-    ranged = {"lambda_min": low, "lambda_max": high} if options.preset == "paper" else {}
-    config = NetworkConfig.of_preset(options.preset, options.bands, **ranged)
-    patches = Patches(planes, options.patch, options.seed)
-    fixed = Patches(check or planes, options.patch, 1).batch(32)
     provenance = {"images": len(paths), "samples": int(sum(p.samples.size for p in planes)), "about": f"trained on {len(paths)} images"}
     provenance["validated"] = "images set apart" if check else "the training images themselves, for there were too few to set some apart"
     if start is None:
+        ranged = {"lambda_min": low, "lambda_max": high} if options.preset == "paper" else {}
+        config = NetworkConfig.of_preset(options.preset, options.bands, options.learn_transforms, **ranged)
+        patches = Patches(planes, options.patch, options.seed)
+        fixed = Patches(check or planes, options.patch, 1).batch(32)
         progress = Progress(check or planes, planes, low, high)
         model = run(config, schedule, patches, fixed, out, options.quiet, progress)
     else:
-        model = Trainee(config)
-        model.network.freeze()
         provenance["from"] = f"{start.name} ({start.identity})"
     rows = finish(model, planes, check or planes, out, out.name, schedule, provenance, start)
     if not options.quiet:
@@ -141,7 +155,9 @@ def train(options: argparse.Namespace) -> None:
         for row in rows:
             print(f"{row['plane'][:50]:50s} {row['snr']:6d}  {row['bits_per_sample']:10.3f}  {row['jpeg2000']:9.3f}  {row['ratio']:5.3f}")
     ratio, number = mean_ratio(rows)
-    print(
-        f"{out}: bit/sample over JPEG 2000 at equal error {ratio:.3f} "
-        f"(geometric mean of {number} rows with JPEG 2000 at 0.3 to 3 bit/sample)"
-    )
+    told = f"{out}: bit/sample over JPEG 2000 at equal error {ratio:.3f}"
+    if start is not None and number:
+        before = validation_table(start, check or planes)
+        change, _ = mean_ratio([row | {"ratio": row["ratio"] / old["ratio"]} for row, old in zip(rows, before, strict=True)])
+        told += f", {100 * (change - 1):+.1f} % by tuning {start.name}"
+    print(f"{told} (geometric mean of {number} rows with JPEG 2000 at 0.3 to 3 bit/sample)")

@@ -31,6 +31,7 @@ def write_card(folder: Path) -> None:
         "| | |",
         "|---|---|",
         f"| preset | {info['preset']}: {info['bands']} band(s) at once, {info['latents']} latents, entropy model: {info['entropy']} |",
+        f"| transforms | {_transforms(info)} |",
         f"| quality | lambda {info['lambda_min']:g} to {info['lambda_max']:g} per squared normalized unit |",
         f"| size | {size / 1e6:.2f} MB |",
         *_costs(Model(folder)),
@@ -60,6 +61,11 @@ def write_card(folder: Path) -> None:
         lines += ["At no quality of the validation does JPEG 2000 stand at 0.3 to 3 bit/sample: this model is not trained enough.", ""]
     lines += [f"Known limits: {limit}" for limit in info.get("limits", [])]
     (folder / "MODEL.md").write_text("\n".join(lines).rstrip() + "\n")
+
+
+def _transforms(info: dict) -> str:
+    start = f"the {info['wavelet']} wavelet" if info["wavelet"] else "noise"
+    return f"learned, widths {'-'.join(map(str, info['widths']))}, from {start}" if info["learned"] else start
 
 
 def _line(stratum: str, snr: str, rows: list[dict]) -> str:

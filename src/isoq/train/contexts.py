@@ -24,19 +24,53 @@ _TRUST = 2000.0  # counts that a shipped table stands for when a model is tuned 
 
 
 class _Forms(nn.Module):
-    """The two linear forms as the coder evaluates them: E is the Laplace parameter itself, with a bias per channel."""
+    """The two linear forms as the coder evaluates them: E is the Laplace parameter itself, with a bias per channel. Weights of magnitudes
+    are kept as their roots; a mask for each kind of weights says which may differ from zero."""
 
-    def __init__(self, rate: ContextRate):
+    def __init__(self, weights: dict[str, Tensor], masks: dict[str, Tensor]):
+        """weights: around (M, M, 3, 3), own (M, 6), value (M, M), own_value (M, 4), bias (M,); masks: of around, value and own (M, 1)."""
         super().__init__()
+        self.around, self.own, self.value, self.own_value, self.bias = (
+            nn.Parameter(weights[name]) for name in ("around", "own", "value", "own_value", "bias")
+        )
+        for name, mask in masks.items():
+            self.register_buffer(f"{name}_mask", mask)
+
+    @classmethod
+    def of_rate(cls, rate: ContextRate) -> _Forms:
+        """As training left them: every channel looks at all before it."""
         fold = torch.exp(0.5 * rate.a.detach())[:, None]
-        self.around = nn.Parameter(rate.around.detach().abs() * fold[..., None, None])
-        self.own = nn.Parameter(rate.causal.detach().abs() * fold)
-        self.value = nn.Parameter(rate.value_center.detach().clone())
-        self.own_value = nn.Parameter(rate.value_causal.detach().clone())
-        self.bias = nn.Parameter(torch.exp(0.5 * (rate.a + rate.c).detach()).clamp(min=0.05))
-        self.register_buffer("around_mask", rate.earlier[:, :, None, None].repeat(1, 1, 3, 3))
-        self.register_buffer("value_mask", rate.earlier.clone())
-        self.register_buffer("own_mask", torch.ones(len(rate.a), 1))
+        weights = {
+            "around": rate.around.detach().abs() * fold[..., None, None],
+            "own": rate.causal.detach().abs() * fold,
+            "value": rate.value_center.detach().clone(),
+            "own_value": rate.value_causal.detach().clone(),
+            "bias": torch.exp(0.5 * (rate.a + rate.c).detach()).clamp(min=0.05),
+        }
+        masks = {"around": rate.earlier[:, :, None, None].repeat(1, 1, 3, 3), "value": rate.earlier.clone()}
+        return cls(weights, masks | {"own": torch.ones(len(rate.a), 1)})
+
+    @classmethod
+    def of_arrays(cls, arrays: dict[str, np.ndarray]) -> _Forms:
+        """From the integer weights of a ContextModel, whose zeros stay zero."""
+
+        def dense(name: str) -> Tensor:
+            row = np.repeat(np.arange(len(arrays["bias"])), np.diff(arrays[f"{name}_start"]))
+            w = np.zeros((len(arrays["bias"]),) * 2 + (9,), np.float32)
+            w[row, arrays[f"{name}_channel"], arrays[f"{name}_place"]] = arrays[f"{name}_weight"]
+            return torch.from_numpy(w).unflatten(2, (3, 3))
+
+        around, value = dense("around"), dense("value")[:, :, 1, 1]
+        own, own_value, bias = (torch.from_numpy(arrays[name].astype(np.float32)) for name in ("own", "own_value", "bias"))
+        weights = {
+            "around": (around / MAGNITUDE_ONE).sqrt(),
+            "own": (own / MAGNITUDE_ONE).sqrt(),
+            "value": value / VALUE_ONE,
+            "own_value": own_value / VALUE_ONE,
+            "bias": (bias / BIAS_ONE).sqrt(),
+        }
+        alone = (own.sum(1) + own_value.abs().sum(1) == 0)[:, None]
+        return cls(weights, {"around": (around != 0).float(), "value": (value != 0).float(), "own": (~alone).float()})
 
     def forward(self, q: Tensor, g: Tensor) -> Tensor:
         """Bits of integer latents q (n, M, h, w), g (n, 1, h, w) step scales: (n, M, h, w)."""
@@ -88,30 +122,42 @@ class _Forms(nn.Module):
         }
 
 
-def fit_forms(rate: ContextRate, network: Network, latents: Tensor, steps: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Refit on deadzone-quantized latents (n, M, h, w, gains not applied) at log-uniform quality; thin out; refit what is left."""
-    forms, rng = _Forms(rate), np.random.default_rng(seed)
-    for phase in ("all", "thinned"):
-        optimizer = torch.optim.Adam(forms.parameters(), lr=2e-3)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in range(steps):
-            y = latents[torch.from_numpy(rng.choice(len(latents), _FIT_BATCH))]
-            octave = rng.uniform(3, 19, (len(y), 1, 1)) + np.zeros((1, *y.shape[2:]))
-            mixed = rng.random(len(y)) < 0.2
-            blocks = np.kron(rng.normal(0, 1, (len(y), -(-y.shape[2] // 4), -(-y.shape[3] // 4))), np.ones((4, 4)))
-            octave[mixed] += blocks[mixed, : y.shape[2], : y.shape[3]]
-            lam = torch.from_numpy(np.exp2(octave).astype(np.float32))
-            with torch.no_grad():
-                q = torch.from_numpy(deadzone((y * network.gains(lam).permute(0, 3, 1, 2)).numpy()))
-            bits = forms(q, lam.sqrt()[:, None]).sum((1, 2, 3)) / (256 * y.shape[2] * y.shape[3])
-            loss = (bits * (bits.detach() + 0.2) ** -0.7).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        if phase == "all":
-            forms.thin()
+def fit_forms(rate: ContextRate, network: Network, latents: Tensor, steps: int) -> dict[str, np.ndarray]:
+    """Refit a trained model on deadzone-quantized latents (n, M, h, w, gains not applied) at log-uniform quality; thin out; refit what is
+    left. Returns the integer weights."""
+    forms = _Forms.of_rate(rate)
+    rng = np.random.default_rng(0)
+    _fit(forms, network, latents, steps, rng)
+    forms.thin()
+    _fit(forms, network, latents, steps, rng)
     return forms.arrays()
+
+
+def tune_forms(start: ContextModel, network: Network, latents: Tensor, steps: int) -> dict[str, np.ndarray]:
+    """The integer weights of a finished model, fitted to other latents (see `fit_forms`)."""
+    forms = _Forms.of_arrays(start.arrays)
+    _fit(forms, network, latents, steps, np.random.default_rng(0))
+    return forms.arrays()
+
+
+def _fit(forms: _Forms, network: Network, latents: Tensor, steps: int, rng: np.random.Generator) -> None:
+    optimizer = torch.optim.Adam(forms.parameters(), lr=2e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        y = latents[torch.from_numpy(rng.choice(len(latents), _FIT_BATCH))]
+        octave = rng.uniform(3, 19, (len(y), 1, 1)) + np.zeros((1, *y.shape[2:]))
+        mixed = rng.random(len(y)) < 0.2
+        blocks = np.kron(rng.normal(0, 1, (len(y), -(-y.shape[2] // 4), -(-y.shape[3] // 4))), np.ones((4, 4)))
+        octave[mixed] += blocks[mixed, : y.shape[2], : y.shape[3]]
+        lam = torch.from_numpy(np.exp2(octave).astype(np.float32))
+        with torch.no_grad():
+            q = torch.from_numpy(deadzone((y * network.gains(lam).permute(0, 3, 1, 2)).numpy()))
+        bits = forms(q, lam.sqrt()[:, None]).sum((1, 2, 3)) / (256 * network.config.bands * y.shape[2] * y.shape[3])
+        loss = (bits * (bits.detach() + 0.2) ** -0.7).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
 
 
 def table_groups(latents: int, bands: int) -> np.ndarray:
@@ -174,11 +220,11 @@ def count_tables(
     return model
 
 
-def tune_tables(start: ContextModel, network: Network, planes: list[np.ndarray]) -> ContextModel:
-    """The tables and offsets of `start`, moved towards what is counted on latents (see `count_tables`): every table stands for as many
-    counts as _TRUST, so that rare contexts stay as they were."""
-    arrays = start.arrays
-    count, shift = _counted(start, network, planes, np.random.default_rng(0))
+def tune_tables(start: ContextModel, forms: dict[str, np.ndarray], network: Network, planes: list[np.ndarray]) -> ContextModel:
+    """The tables and offsets of `start` on tuned forms, moved towards what is counted on latents (see `count_tables`): every table stands
+    for as many counts as _TRUST, so that rare contexts stay as they were."""
+    arrays = start.arrays | forms
+    count, shift = _counted(ContextModel(arrays), network, planes, np.random.default_rng(0))
     known = _TRUST * np.diff(arrays["cdf"].astype(np.int64), axis=1) / (1 << PRECISION)
     offset = np.clip(np.rint((128 * shift + known * arrays["offset"]) / (count + known + 1e-9)), -64, 64).astype(np.int8)
     return ContextModel({**arrays, "cdf": quantize_tables(count + known), "offset": offset})

@@ -10,10 +10,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from ..model import FORMAT, Model
-from ..transforms import Transform
+from ..model import FORMAT
 from .networks import GDN, Down, Network, Up
-from .wavelet import DOWN, STAGES, UP, Leaf, mirror_weights, wavelet_leaves
+from .wavelet import STAGES, WAVELETS, Leaf, phase_kernels, wavelet_leaves
 
 OPSET = 17
 _END = np.iinfo(np.int64).max
@@ -52,6 +51,23 @@ class _Graph:
             return self.add("Add", [at[b], self.add("Mul", [w, self.add("Sub", [at[a], at[b]])])])
 
         return self.add("Concat", [mix(start, 2, 1), mix(start, 1, 0), x, mix(end, -2, -1), mix(end, -3, -2)], axis=axis)
+
+    def filtered(self, x: str, bands: int, filters: tuple[np.ndarray, np.ndarray]) -> str:
+        """Even and odd samples of `bands` channels, along both axes, filtered by a filter each, as 4 * bands channels (row phase, column
+        phase, band). One axis after the other, each phase of the other axis for itself: far fewer products than with kernels for both."""
+        kernels, before = phase_kernels(*filters)
+        weight = np.tile(kernels, (2 * bands, 1, 1))
+        phases = self.add("SpaceToDepth", [self.padded(x, before, before, "reflect")], blocksize=2)
+        by_row = self.turned(phases, (2, 2, bands), (0, 2, 1))
+        across = self.convolve(by_row, weight[:, :, None], stride=1, group=2 * bands)
+        by_column = self.turned(across, (2, bands, 2), (2, 1, 0))
+        down = self.convolve(by_column, weight[..., None], stride=1, group=2 * bands)
+        return self.turned(down, (2, bands, 2), (2, 0, 1))
+
+    def turned(self, x: str, shape: tuple[int, int, int], axes: tuple[int, int, int]) -> str:
+        """Channels that stand for an array of `shape`, its axes in another order."""
+        order = np.arange(np.prod(shape)).reshape(shape).transpose(axes).ravel()
+        return x if (np.diff(order) == 1).all() else self.add("Gather", [x, self.constant(order)], axis=1)
 
     def down(self, x: str, module: Down) -> str:
         short, bias = (p.detach().numpy() for p in (module.short.weight, module.short.bias))
@@ -97,9 +113,10 @@ class _Graph:
         y = self.convolve(x, weight, None if bias is None else np.repeat(bias, 4), stride=1)
         return self.add("DepthToSpace", [y], blocksize=2, mode="CRD")
 
-    def convolve(self, x: str, weight: np.ndarray, bias: np.ndarray | None = None, stride: int = 2) -> str:
+    def convolve(self, x: str, weight: np.ndarray, bias: np.ndarray | None = None, stride: int = 2, group: int = 1) -> str:
         inputs = [x, self.constant(weight)] + ([] if bias is None else [self.constant(bias)])
-        return self.add("Conv", inputs, kernel_shape=list(weight.shape[2:]), strides=[stride, stride])
+        apart = {"group": group} if group > 1 else {}
+        return self.add("Conv", inputs, kernel_shape=list(weight.shape[2:]), strides=[stride, stride], **apart)
 
     def layer(self, x: str, module: nn.Module) -> str:
         if isinstance(module, Down):
@@ -107,8 +124,6 @@ class _Graph:
         if isinstance(module, Up):
             return self.up(x, module)
         if isinstance(module, GDN):
-            if not module.gamma.any():  # frozen as the identity (beta is 1 up to 1e-6, which analysis and synthesis undo)
-                return x
             gamma = (0.1 * module.gamma**2).detach().numpy()
             beta = (module.beta**2 + 1e-6).detach().numpy()
             norm = self.convolve(self.add("Abs", [x]), gamma, beta, stride=1)
@@ -136,28 +151,22 @@ def to_onnx(transform: nn.Sequential, inputs: int, outputs: int) -> bytes:
     return graph.serialized(inputs, outputs)
 
 
-def wavelet_analysis(bands: int) -> bytes:
-    """The graph of a network whose analysis still is the wavelet: four kernels per level and band, then sub-bands cut into phases.
-    Bit for bit what the whole network computes, at a fraction of its arithmetic."""
-    return _decomposition(bands, DOWN, 4)
+def wavelet_analysis(name: str, bands: int) -> bytes:
+    """The graph of `networks.WaveletAnalysis`: levels of `_Graph.filtered`, then sub-bands cut into phases."""
+    return _decomposition([filters.analysis for filters in WAVELETS[name]], bands)
 
 
-def wavelet_adjoint(bands: int) -> bytes:
+def wavelet_adjoint(name: str, bands: int) -> bytes:
     """The transposed `wavelet_synthesis`: the scalar product of an image with the basis function of each latent. Near the border it is that
     of the reflected image."""
-    return _decomposition(bands, UP, 3)
+    return _decomposition([filters.adjoint for filters in WAVELETS[name]], bands)
 
 
-def _decomposition(bands: int, taps: tuple[np.ndarray, np.ndarray], before: int) -> bytes:
-    """taps: low and high pass, from `before` samples before an even one."""
-    graph, low = _Graph(), "x"
-    kernels = np.zeros((4, bands, bands, 9, 9), np.float32)
-    for kind, band in np.ndindex(4, bands):
-        kernels[kind, band, band] = np.outer(taps[kind >> 1], taps[kind & 1])
-    parts, made = [], []
-    for level in range(1, STAGES + 1):
+def _decomposition(filters: list[tuple[np.ndarray, np.ndarray]], bands: int) -> bytes:
+    graph, low, parts, made = _Graph(), "x", [], []
+    for level, pair in enumerate(filters, 1):
         side = 1 << (STAGES - level)
-        split = graph.convolve(graph.padded(low, before, 7 - before, "reflect"), kernels.reshape(4 * bands, bands, 9, 9))
+        split = graph.filtered(low, bands, pair)
         low = graph.sliced(split, 1, 0, bands)
         parts.append(graph.add("SpaceToDepth", [graph.sliced(split, 1, bands, _END)], blocksize=side) if side > 1 else split)
         made += _phases(level, bands)
@@ -166,13 +175,9 @@ def _decomposition(bands: int, taps: tuple[np.ndarray, np.ndarray], before: int)
     return graph.serialized(bands, 256 * bands)
 
 
-def wavelet_synthesis(bands: int) -> bytes:
+def wavelet_synthesis(name: str, bands: int) -> bytes:
     """The inverse of `wavelet_analysis`, up to rounding."""
     graph, leaves, low = _Graph(), wavelet_leaves(bands), None
-    kernels = np.zeros((4, bands, bands, 9, 9), np.float32)
-    for kind, band in np.ndindex(4, bands):
-        kernels[kind, band, band] = np.outer(UP[kind >> 1], UP[kind & 1])
-    mirror = mirror_weights(4 * bands, bands)
     for level in range(STAGES, 0, -1):
         side = 1 << (STAGES - level)
         wanted = np.array([leaves.index(leaf) for leaf in _phases(level, bands)])
@@ -180,8 +185,9 @@ def wavelet_synthesis(bands: int) -> bytes:
         if side > 1:
             detail = graph.add("DepthToSpace", [detail], blocksize=side, mode="DCR")
         split = detail if low is None else graph.add("Concat", [low, detail], axis=1)
-        split = graph.mirrored(graph.mirrored(split, 3, mirror[2:]), 2, mirror[:2])
-        low = graph.interleave(split, kernels.reshape(4 * bands, bands, 9, 9), 3)
+        plane = graph.add("DepthToSpace", [split], blocksize=2, mode="DCR")
+        phases = graph.filtered(plane, bands, WAVELETS[name][level - 1].synthesis)
+        low = graph.add("DepthToSpace", [phases], blocksize=2, mode="DCR")
     return graph.serialized(256 * bands, bands)
 
 
@@ -204,26 +210,17 @@ def multiplications(graph: bytes, shape: tuple[int, ...]) -> int:
     return sum(int(np.prod(weights[n.input[1]])) * int(np.prod(shapes[n.output[0]][2:])) for n in convolutions)
 
 
-def is_wavelet_model(model: Model) -> bool:
-    """Whether a model's synthesis is `wavelet_synthesis` and its gains are uniform, as they are where training starts. Tried on noise."""
-    if model.latents != 256 * model.bands or model.info["entropy"] != "context":
-        return False
-    y = np.random.default_rng(0).normal(size=(1, model.latents, 8, 8)).astype(np.float32)
-    same = np.allclose(model.synthesis(y), Transform(wavelet_synthesis(model.bands))(y), atol=1e-4)
-    gains = model.gains(np.array([model.lowest, model.highest]))
-    return same and np.allclose(gains, gains[:1])
-
-
 def write_model(folder: Path, network: Network, entropy: dict[str, np.ndarray], info: dict) -> None:
     """The model folder that `isoq.model.Model` reads. `entropy`: arrays named as the entropy model's `from_arrays` expects them."""
     config = network.config
     folder.mkdir(parents=True, exist_ok=True)
-    if network.is_wavelet():
-        analysis, synthesis = wavelet_analysis(config.bands), wavelet_synthesis(config.bands)
-        (folder / "adjoint.onnx").write_bytes(wavelet_adjoint(config.bands))
-    else:
+    if config.learned:
         analysis = to_onnx(network.analysis, config.bands, config.latents)
         synthesis = to_onnx(network.synthesis, config.latents, config.bands)
+    else:
+        kind = config.wavelet, config.bands
+        analysis, synthesis = wavelet_analysis(*kind), wavelet_synthesis(*kind)
+        (folder / "adjoint.onnx").write_bytes(wavelet_adjoint(*kind))
     (folder / "analysis.onnx").write_bytes(analysis)
     (folder / "synthesis.onnx").write_bytes(synthesis)
     first, last = network.modulation[0], network.modulation[-1]
@@ -235,5 +232,4 @@ def write_model(folder: Path, network: Network, entropy: dict[str, np.ndarray], 
     }
     arrays = {name: p.detach().numpy() for name, p in modulation.items()}
     np.savez_compressed(folder / "decoder.npz", **arrays, **entropy)
-    described = {k: v for k, v in config.to_dict().items() if k != "packet"}
-    (folder / "model.json").write_text(json.dumps({"format": FORMAT, **described, **info}, indent=1) + "\n")
+    (folder / "model.json").write_text(json.dumps({"format": FORMAT, **config.to_dict(), **info}, indent=1) + "\n")

@@ -19,12 +19,12 @@ from ..target import BandStatistics
 from ..tile import encode_tile
 from . import hyperprior
 from .card import write_card
-from .contexts import count_tables, fit_forms, table_groups, tune_tables
+from .contexts import count_tables, fit_forms, table_groups, tune_forms, tune_tables
 from .data import Plane
 from .export import write_model
 from .loop import Schedule, Trainee
 
-_CROPS_A_MINUTE = 6  # that one core counts on
+_STEPS_A_MINUTE, _CROPS_A_MINUTE = 60, 6  # of tuning: what one core does in about a minute, for one band
 _FIT_SIDE, _COUNT_SIDE, _CALIBRATION_PLANES = 320, 512, 16
 _LONG = 30.0  # minutes of training from which on the tables get their full effort: 500 steps of fitting, 200 crops to count
 _UNCALIBRATED = {"floor": 1e-6, "synthesis": {"level": [0], "log2_factor": [0.0]}, "paper": {"alpha": 1.0, "a": 1.0, "b": 1.0}}
@@ -49,13 +49,25 @@ def latents_of(model: Trainee, planes: list[Plane], side: int, count: int, rng: 
 
 def _context_arrays(model: Trainee, planes: list[Plane], minutes: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
     config, effort = model.network.config, min(1.0, minutes / _LONG)
-    crops = latents_of(model, planes, _FIT_SIDE, round(16 + 144 * effort), rng)
-    largest = max((c.shape for c in crops), key=lambda s: s[1] * s[2])
-    fitting = torch.from_numpy(np.stack([c for c in crops if c.shape == largest]))
-    forms = fit_forms(model.rate, model.network, fitting, steps=round(20 + 480 * effort))
+    fitting = _alike(latents_of(model, planes, _FIT_SIDE, round(16 + 144 * effort), rng))
+    # The weights grow with the square of the bands; the time of fitting them should not grow as fast.
+    forms = fit_forms(model.rate, model.network, fitting, steps=round((20 + 480 * effort) / config.bands))
     counting = latents_of(model, planes, _COUNT_SIDE, round(10 + 190 * effort), rng)
     counted = count_tables(forms, table_groups(config.latents, config.bands), model.network, counting)
     return _prefixed(counted)
+
+
+def _tuned_arrays(start: Model, model: Trainee, planes: list[Plane], minutes: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    fitting = _alike(latents_of(model, planes, _FIT_SIDE, 160, rng))
+    forms = tune_forms(start.entropy, model.network, fitting, max(1, round(_STEPS_A_MINUTE * minutes / model.network.config.bands**2)))
+    counting = latents_of(model, planes, _COUNT_SIDE, max(4, round(_CROPS_A_MINUTE * minutes)), rng)
+    return _prefixed(tune_tables(start.entropy, forms, model.network, counting))
+
+
+def _alike(crops: list[np.ndarray]) -> torch.Tensor:
+    """Those of the largest shape, as one batch."""
+    largest = max((c.shape for c in crops), key=lambda s: s[1] * s[2])
+    return torch.from_numpy(np.stack([c for c in crops if c.shape == largest]))
 
 
 def _prefixed(model: ContextModel) -> dict[str, np.ndarray]:
@@ -84,8 +96,7 @@ def finish(
     model.to(memory_format=torch.contiguous_format).eval()
     config, rng = model.network.config, np.random.default_rng(schedule.seed)
     if start is not None:
-        crops = latents_of(model, planes, _COUNT_SIDE, max(4, round(_CROPS_A_MINUTE * schedule.minutes)), rng)
-        entropy = _prefixed(tune_tables(start.entropy, model.network, crops))
+        entropy = _tuned_arrays(start, model, planes, schedule.minutes, rng)
     elif config.entropy == "context":
         entropy = _context_arrays(model, planes, schedule.minutes, rng)
     else:

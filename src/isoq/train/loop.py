@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from ..errors import BadInput
+from ..model import Model
 from .data import Patches
 from .hyperprior import HyperpriorRate
 from .networks import Network, NetworkConfig
@@ -24,8 +26,7 @@ from .rate import ContextRate
 
 @dataclass(frozen=True)
 class Schedule:
-    """minutes of training; patch side in pixels (a multiple of 64); learning rates of the parts; keep_transforms: train the
-    entropy model only, on transforms and gains as they start (for the default preset the 9/7 wavelet, GDN being the identity)."""
+    """minutes of training; patch side in pixels (a multiple of 64); learning rates of the parts."""
 
     minutes: float = 60.0
     patch: int = 192
@@ -38,7 +39,6 @@ class Schedule:
     seed: int = 0
     save_every: float = 60.0
     check_every: float = 180.0
-    keep_transforms: bool = False
 
     def factor(self, step: int, done: float) -> float:
         """Learning-rate factor: warm-up of 300 steps, flat for 40 % of the time, then a cosine down to 2 %."""
@@ -57,6 +57,25 @@ class Trainee(nn.Module):
         else:
             self.rate = ContextRate(config.latents, config.bands)
         self.steps = 0  # of training, once that is over
+
+    @classmethod
+    def of_model(cls, model: Model) -> Trainee:
+        """Transforms and gains of a finished model that keeps a wavelet, with an entropy model as training starts. Raises ValueError for
+        other models."""
+        info = model.info
+        if info.get("learned", True) or info["entropy"] != "context":
+            raise ValueError("its transforms are learned, or it has no contexts")
+        config = NetworkConfig(
+            bands=model.bands, latents=model.latents, wavelet=info["wavelet"], lambda_min=info["lambda_min"], lambda_max=info["lambda_max"]
+        )
+        trainee = cls(config)
+        layers = {"0.weight": "in", "0.bias": "in_bias", "2.weight": "out", "2.bias": "out_bias"}
+        gains = {name: torch.tensor(model.arrays[f"modulation_{array}"]) for name, array in layers.items()}
+        trainee.network.modulation.load_state_dict(gains)
+        y = torch.randn((1, model.latents, 8, 8), generator=torch.Generator().manual_seed(0))
+        if not np.allclose(model.synthesis(y.numpy()), trainee.network.synthesis(y), atol=1e-4):
+            raise ValueError(f"its synthesis is not that of the wavelet {info['wavelet']}")
+        return trainee
 
     def forward(self, x: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
         """x (n, bands, h, w), lam (n, h / 16, w / 16) -> bits per sample and lambda * MSE, both (n,).
@@ -114,12 +133,11 @@ def train(
     """Train for `schedule.minutes` of running time, checks not counted, and return the model with averaged weights.
 
     check: fixed validation patches (n, bands, h, w). out: folder for `checkpoint.pt`, the TensorBoard log and `progress.csv`; a checkpoint
-    found there is continued, with its time counted. progress: ratios by name, see `progress.Progress`, for every check.
+    found there is continued, with its time counted. progress: ratios by name, see `progress.Progress`, for every check. Raises BadInput if
+    the checkpoint is of another network.
     """
     torch.manual_seed(schedule.seed)
     model, average = Trainee(config), Trainee(config)
-    if schedule.keep_transforms:
-        model.network.freeze()
     average.load_state_dict(model.state_dict())
     model.to(memory_format=torch.channels_last)
     net = model.network
@@ -132,6 +150,8 @@ def train(
     step, spent, checkpoint = 0, 0.0, out / "checkpoint.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
+        if state.get("config") != config.to_dict():
+            raise BadInput(f"{checkpoint}: of another kind of network; give the options it was begun with, or another --out")
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
@@ -203,7 +223,9 @@ def _told(ratios: dict[str, float], log: SummaryWriter, out: Path, spent: float,
 
 
 def _save(path: Path, model: Trainee, average: Trainee, optimizer: torch.optim.Optimizer, step: int, spent: float) -> None:
-    state = dict(model=model.state_dict(), average=average.state_dict(), optimizer=optimizer.state_dict(), step=step, spent=spent)
+    config = model.network.config.to_dict()
+    state = dict(config=config, model=model.state_dict(), average=average.state_dict(), optimizer=optimizer.state_dict())
+    state |= dict(step=step, spent=spent)
     part = path.with_suffix(".part")
     torch.save(state, part)
     part.replace(path)

@@ -1,4 +1,4 @@
-"""Analysis and synthesis transforms, modulation: the trainable half of a model.
+"""Analysis and synthesis transforms, modulation: what a model has beside its entropy model.
 
 Shapes: images (n, bands, h, w) with h and w multiples of 16 and at least 64; latents (n, M, h / 16, w / 16). Everything is float32.
 Method: Mijares i Verdu et al. 2024 (transforms, modulation); Balle et al. 2016 (GDN, here without square root, as the paper has it).
@@ -15,16 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..levels import GAIN, LAMBDA_MAX, LAMBDA_MIN
-from .wavelet import DOWN, STAGES, UP, children, mirror_weights, wavelet_order
+from .wavelet import DOWN, STAGES, UP, WAVELETS, children, mirror_weights, phase_kernels, wavelet_leaves, wavelet_order
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
     """What a network is made of.
 
-    widths: hidden channels N after stages 1 to 3; latents: M; entropy: "context" or "hyperprior"; wavelet: start from the 9/7 wavelet,
-    with the long kernels it needs; modulation: "log" (gains sqrt(lambda) times a learned correction) or "linear" (the paper's MLP of
-    lambda / its maximum); lambda_min and lambda_max: range of quality, per squared normalized unit.
+    learned: whether the transforms are trained; wavelet: the one they are, or start from (None: from noise; "9/7": with the long kernels it
+    needs); widths: hidden channels N of learned transforms after stages 1 to 3; latents: M; entropy: "context" or "hyperprior"; modulation:
+    "log" (gains sqrt(lambda) times a learned correction) or "linear" (the paper's MLP of lambda / its maximum); lambda_min and lambda_max:
+    range of quality, per squared normalized unit. Raises ValueError for what does not go together.
     """
 
     preset: str = "default"
@@ -32,18 +33,27 @@ class NetworkConfig:
     widths: tuple[int, ...] = (16, 32, 64)
     latents: int = 256
     entropy: str = "context"
-    wavelet: bool = True
+    learned: bool = False
+    wavelet: str | None = "17/11"
     modulation: str = "log"
     lambda_min: float = LAMBDA_MIN
     lambda_max: float = LAMBDA_MAX
 
+    def __post_init__(self) -> None:
+        if not self.learned and (self.wavelet not in WAVELETS or self.latents != 256 * self.bands or self.modulation != "log"):
+            raise ValueError(f"transforms that are not learned: {' or '.join(WAVELETS)}, 256 latents per band, modulation 'log'")
+        if self.learned and self.wavelet not in (None, "9/7"):
+            raise ValueError(f"learned transforms start from noise or '9/7', not from {self.wavelet!r}")
+
     @classmethod
-    def of_preset(cls, preset: str, bands: int = 1, **overrides) -> NetworkConfig:
-        """The named preset for `bands` bands; the default preset widens with the bands so that it stays invertible."""
+    def of_preset(cls, preset: str, bands: int = 1, learned: bool = False, **overrides) -> NetworkConfig:
+        """The named preset for `bands` bands; the default preset widens with the bands so that it stays invertible. Learned transforms
+        start from the wavelet that fits their kernels."""
         if preset == "paper":
-            base = dict(widths=(64, 64, 64), latents=192, entropy="hyperprior", wavelet=False, modulation="linear")
+            base = dict(widths=(64, 64, 64), latents=192, entropy="hyperprior", learned=True, wavelet=None, modulation="linear")
         elif preset == "default":
             base = dict(widths=tuple(max(w, 4 ** (s + 1) * bands) for s, w in enumerate((16, 32, 64))), latents=256 * bands)
+            base |= dict(learned=learned, wavelet="9/7" if learned else "17/11")
         else:
             raise ValueError(f"unknown preset '{preset}': use 'paper' or 'default'")
         return cls(preset=preset, bands=bands, **{**base, **overrides})
@@ -111,12 +121,101 @@ class Up(nn.Module):
         return torch.cat([low, y[:, self.long :]], 1)
 
 
+class _Level(nn.Module):
+    """x (n, 1, h, w) -> its even and odd samples along both axes filtered by a filter each; borders reflected."""
+
+    def __init__(self, filters: tuple[np.ndarray, np.ndarray]):
+        super().__init__()
+        kernels, self.before = phase_kernels(*filters)
+        same = np.eye(2, dtype=np.float32)[..., None]
+        self.register_buffer("down", torch.from_numpy(np.kron(kernels, same))[..., None], persistent=False)
+        self.register_buffer("across", torch.from_numpy(np.tile(kernels, (2, 1, 1)))[:, :, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        phases = F.pixel_unshuffle(F.pad(x, (self.before,) * 4, mode="reflect"), 2)
+        return F.pixel_shuffle(F.conv2d(F.conv2d(phases, self.down), self.across, groups=2), 2)
+
+
+class WaveletAnalysis(nn.Module):
+    """The analysis of a wavelet that is not trained: every level filters the low-pass samples of the one before."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.bands, self.order = config.bands, _order(config.bands)
+        self.levels = nn.ModuleList(_Level(filters.analysis) for filters in WAVELETS[config.wavelet])
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        low, parts = x.flatten(0, 1)[:, None], []
+        for level, filtered in enumerate(self.levels, 1):
+            plane = filtered(low)
+            parts.append(F.pixel_unshuffle(plane, 2 ** (STAGES - level + 1)))
+            low = plane[:, :, ::2, ::2]
+        return torch.cat(parts, 1).unflatten(0, (-1, self.bands)).flatten(1, 2)[:, self.order]
+
+
+class WaveletSynthesis(nn.Module):
+    """The inverse of `WaveletAnalysis`."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.bands, self.order = config.bands, _order(config.bands)
+        self.levels = nn.ModuleList(_Level(filters.synthesis) for filters in WAVELETS[config.wavelet])
+
+    @torch.no_grad()
+    def forward(self, y: Tensor) -> Tensor:
+        places = y.new_zeros(len(y), self.bands * _PLACES, *y.shape[2:])
+        places[:, self.order] = y
+        parts = places.unflatten(1, (self.bands, -1)).flatten(0, 1).split([4**k for k in range(STAGES, 0, -1)], 1)
+        low = None
+        for level in range(STAGES, 0, -1):
+            plane = F.pixel_shuffle(parts[level - 1], 2 ** (STAGES - level + 1))
+            if low is not None:
+                plane[:, :, ::2, ::2] = low
+            low = self.levels[level - 1](plane)
+        return low.unflatten(0, (-1, self.bands))[:, :, 0]
+
+
+# Samples of all transformed planes of a band per latent position: those of the low-pass bands of the finer levels are no latents.
+_PLACES = sum(4**k for k in range(1, STAGES + 1))
+
+
+def _order(bands: int) -> Tensor:
+    """(256 * bands,): where each latent stands among the samples of the planes, finest level first, band by band."""
+    places = []
+    for leaf in wavelet_leaves(bands):
+        sides = [2 ** (STAGES - level + 1) for level in range(1, leaf.level + 1)]
+        row, col = 2 * leaf.y + (leaf.kind >> 1), 2 * leaf.x + (leaf.kind & 1)
+        places.append(leaf.band * _PLACES + sum(side**2 for side in sides[:-1]) + row * sides[-1] + col)
+    return torch.tensor(places)
+
+
 class Network(nn.Module):
     """g_a, g_s and the modulation m(lambda)."""
 
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.config = config
+        if config.learned:
+            self.analysis, self.synthesis = self._layers()
+        else:
+            self.analysis, self.synthesis = WaveletAnalysis(config), WaveletSynthesis(config)
+        self.modulation = nn.Sequential(nn.Linear(1, 64), nn.ReLU(), nn.Linear(64, config.latents))
+        with torch.no_grad():
+            if config.wavelet:
+                self.modulation[-1].weight.zero_()
+                self.modulation[-1].bias.zero_()
+            if not config.learned:
+                for part in self.modulation[0].parameters():
+                    part.zero_()
+                self.modulation[-1].bias.copy_(self._norms().log())
+        if not config.learned:
+            self.modulation.requires_grad_(False)
+        elif config.wavelet:
+            self._start_from_wavelet()
+
+    def _layers(self) -> tuple[nn.Sequential, nn.Sequential]:
+        config = self.config
         sizes = (config.bands, *config.widths, config.latents)
         down, up = [], []
         for stage in range(STAGES):
@@ -126,35 +225,15 @@ class Network(nn.Module):
             if stage < STAGES - 1:
                 down.append(GDN(sizes[stage + 1]))
                 up.append(GDN(sizes[STAGES - stage - 1], inverse=True))
-        self.analysis = nn.Sequential(*down)
-        self.synthesis = nn.Sequential(*up)
-        self.modulation = nn.Sequential(nn.Linear(1, 64), nn.ReLU(), nn.Linear(64, config.latents))
-        if config.wavelet:
-            self._start_from_wavelet()
-            with torch.no_grad():
-                self.modulation[-1].weight.zero_()
-                self.modulation[-1].bias.zero_()
+        return nn.Sequential(*down), nn.Sequential(*up)
 
-    def freeze(self) -> None:
-        """Keep transforms and gains as they are, with GDN as the identity: what `Schedule.keep_transforms` trains around."""
-        for layer in self.modules():
-            if isinstance(layer, GDN):
-                layer.gamma.data.zero_()
-        for p in self.parameters():
-            p.requires_grad_(False)
-
-    @torch.no_grad()
-    def is_wavelet(self) -> bool:
-        """Whether the transforms still do just what they start with, which far less arithmetic does as well (see `export`). Tried on noise;
-        weights of channels that nothing reads do not matter."""
-        if not self.config.wavelet:
-            return False
-        start = Network(self.config)
-        start.freeze()
-        x = torch.randn((1, self.config.bands, 128, 128), generator=torch.Generator().manual_seed(0))
-        y = start.analysis(x)
-        pairs = (self.analysis(x), y), (self.synthesis(y), start.synthesis(y))
-        return all(bool((own - first).abs().max() < 1e-5 * first.abs().max()) for own, first in pairs)
+    def _norms(self) -> Tensor:
+        """(M,): norms of the basis functions. As gains they make an error of a latent weigh as much as it does in the image."""
+        norms = []
+        for channels in torch.eye(self.config.latents).split(16):
+            impulses = F.pad(channels[:, :, None, None], (8, 8, 8, 8))
+            norms.append(self.synthesis(impulses).flatten(1).norm(dim=1))
+        return torch.cat(norms)
 
     @torch.no_grad()
     def _start_from_wavelet(self) -> None:

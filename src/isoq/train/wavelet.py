@@ -1,4 +1,4 @@
-"""The 9/7 wavelet as a network computes it: its filters, how its borders continue, and where its sub-bands stand among the latents."""
+"""Wavelets as networks compute them: filters, how borders continue, and where sub-bands stand among the latents."""
 
 from __future__ import annotations
 
@@ -7,24 +7,87 @@ from dataclasses import dataclass
 import numpy as np
 
 STAGES = 4
-# The 9/7 wavelet of JPEG 2000 (Cohen, Daubechies, Feauveau 1992), from the centre outwards; `_taps` scales it to nearly unit norm.
-_ANALYSIS_LOW = (0.602949018236, 0.266864118443, -0.078223266529, -0.016864118443, 0.026748757411)
-_ANALYSIS_HIGH = (1.115087052457, -0.591271763114, -0.057543526229, 0.091271763114)
-_SYNTHESIS_LOW = (1.115087052457, 0.591271763114, -0.057543526229, -0.091271763114)
-_SYNTHESIS_HIGH = (0.602949018236, -0.266864118443, -0.078223266529, 0.016864118443, 0.026748757411)
 
 
-def _taps(half: tuple[float, ...], centre: int, scale: float) -> np.ndarray:
-    """A symmetric filter placed in 9 taps around `centre`."""
-    taps = np.zeros(9, np.float32)
-    for k, v in enumerate(half):
-        taps[centre - k] = taps[centre + k] = v * scale
-    return taps
+def _whole(*half: float) -> np.ndarray:
+    """A symmetric filter, given from its centre outwards."""
+    return np.array(half[:0:-1] + half)
 
 
-# Analysis taps cover offsets -4 ... 4 from an even sample, synthesis taps -3 ... 5; high-pass filters are centred on the odd sample.
-DOWN = (_taps(_ANALYSIS_LOW, 4, 2**0.5), _taps(_ANALYSIS_HIGH, 5, 0.5**0.5))
-UP = (_taps(_SYNTHESIS_LOW, 3, 0.5**0.5), _taps(_SYNTHESIS_HIGH, 4, 2**0.5))
+@dataclass(frozen=True)
+class Filters:
+    """Low-pass filters of a symmetric biorthogonal wavelet, of odd length, with gain sqrt(2) at frequency zero. `low` is that of the
+    analysis, `back` that of the synthesis; high-pass filters follow from those of the other side."""
+
+    low: np.ndarray
+    back: np.ndarray
+
+    @property
+    def analysis(self) -> tuple[np.ndarray, np.ndarray]:
+        """Low- and high-pass: what stands at even and at odd samples of the transformed line."""
+        return self.low, _modulated(self.back)
+
+    @property
+    def synthesis(self) -> tuple[np.ndarray, np.ndarray]:
+        """What makes the even and the odd samples of a line out of the transformed one, in which low- and high-pass samples take turns."""
+        reach = max(len(self.low), len(self.back)) // 2
+        low, high = (np.pad(taps, reach - len(taps) // 2) for taps in self.adjoint)
+        own = np.arange(-reach, reach + 1) % 2 == 0
+        return np.where(own, low, high), np.where(own, high, low)
+
+    @property
+    def adjoint(self) -> tuple[np.ndarray, np.ndarray]:
+        """`analysis` with the basis functions of the synthesis."""
+        return self.back, _modulated(self.low)
+
+
+def _modulated(low: np.ndarray) -> np.ndarray:
+    """The high-pass filter that goes with a low-pass filter of the other side: every other sign changed."""
+    return low * (-1.0) ** (np.arange(len(low)) - len(low) // 2)
+
+
+# Cohen, Daubechies, Feauveau 1992: the filters of JPEG 2000, and the next longer nearly orthogonal ones of that family.
+_CDF_9_7 = Filters(
+    _whole(0.852698679009, 0.377402855613, -0.110624404418, -0.023849465020, 0.037828455507),
+    _whole(0.788485616406, 0.418092273222, -0.040689417609, -0.064538882629),
+)
+_CDF_17_11 = Filters(
+    _whole(
+        0.825922997458,
+        0.420796284610,
+        -0.094059203496,
+        -0.077263173167,
+        0.049732903491,
+        0.011934565280,
+        -0.016990639868,
+        -0.001914286129,
+        0.001908831736,
+    ),
+    _whole(0.758907729454, 0.417849109150, -0.040367979030, -0.078722001063, 0.014467504897, 0.014426282506),
+)
+# By name, from the finest level to the coarsest. Only the finest gains from longer filters (docs/decisions.md).
+WAVELETS = {"9/7": (_CDF_9_7,) * 4, "17/11": (_CDF_17_11, _CDF_9_7, _CDF_9_7, _CDF_9_7)}
+
+
+def phase_kernels(even: np.ndarray, odd: np.ndarray) -> tuple[np.ndarray, int]:
+    """Filters for even and odd samples of a line as kernels between its phases: (2, 2, taps) float32, output phase by input phase, for a
+    line that is reflected by the second number at both ends before it is cut into phases."""
+    reach = max(len(even), len(odd)) // 2
+    before = reach + reach % 2
+    kernels = np.zeros((2, 2, before + 1), np.float32)
+    for phase, taps in enumerate((even, odd)):
+        for k, tap in enumerate(taps, phase + before - len(taps) // 2):
+            kernels[phase, k % 2, k // 2] = tap
+    return kernels, before
+
+
+def _placed(taps: np.ndarray, centre: int) -> np.ndarray:
+    return np.pad(taps, (centre - len(taps) // 2, 8 - centre - len(taps) // 2)).astype(np.float32)
+
+
+# The 9/7 wavelet in the 9 taps of `networks.Down` (from 4 before an even sample) and `networks.Up` (from 3 before it).
+DOWN = tuple(_placed(taps, 4 + k) for k, taps in enumerate(_CDF_9_7.analysis))
+UP = tuple(_placed(taps, 3 + k) for k, taps in enumerate(_CDF_9_7.adjoint))
 
 
 def mirror_weights(inputs: int, long: int) -> np.ndarray:
