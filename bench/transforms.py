@@ -1,9 +1,9 @@
 """What the transforms cost: networks and runtimes side by side, one thread, one tile; results/transforms.csv.
 
-Networks: the paper's widths 64-64-64 with GDN, the default preset (16-32-64), and the shipped wavelet, whose graphs compute what the
-default preset starts with. Runtimes: ONNX Runtime with up-sampling as a convolution per output phase (what `isoq train` writes), or as a
-transposed convolution; OpenVINO in float32 and bfloat16, if it is installed. SNR: of the synthesis against the first of these. Needs the
-extra `train`.
+Networks: the paper's widths 64-64-64 with GDN, the default preset when its transforms are learned (16-32-64), and the wavelets of the
+shipped models: eo16-1 filters both axes at once, eo16-2 one after the other. Runtimes: ONNX Runtime with up-sampling as a convolution per
+output phase (what `isoq train` writes for networks), or as a transposed convolution; OpenVINO in float32 and bfloat16, if it is installed.
+SNR: of the synthesis against the first of these. Needs the extra `train`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from isoq.train.networks import Network, NetworkConfig
 
 NETWORKS = {
     "64-64-64, 192 latents (paper)": NetworkConfig.of_preset("paper"),
-    "64-64-64, 256 latents": NetworkConfig.of_preset("default", widths=(64, 64, 64)),
-    "16-32-64, 256 latents (default)": NetworkConfig.of_preset("default"),
+    "64-64-64, 256 latents": NetworkConfig.of_preset("default", learned=True, widths=(64, 64, 64)),
+    "16-32-64, 256 latents (default, learned)": NetworkConfig.of_preset("default", learned=True),
 }
-WAVELET = "wavelet (eo16-1)"
+SHIPPED = ("eo16-1", "eo16-2")
 
 
 def graphs(config: NetworkConfig) -> tuple[bytes, bytes]:
@@ -97,19 +97,20 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1024, help="pixels of the tile (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="the best of so many (default: %(default)s)")
     options = parser.parse_args()
-    model = isoq.load_model("eo16-1")
+    models = [isoq.load_model(name) for name in SHIPPED]
     x = np.random.default_rng(0).normal(size=(1, 1, options.side, options.side)).astype(np.float32)
     pairs = {name: graphs(config) for name, config in NETWORKS.items()}
-    pairs[WAVELET] = tuple((model.folder / f"{half}.onnx").read_bytes() for half in ("analysis", "synthesis"))
+    for model in models:
+        pairs[f"wavelet ({model.name})"] = model.content.graphs["analysis"], model.content.graphs["synthesis"]
     with transposed_convolutions():
         transposed = {name: graphs(config) for name, config in NETWORKS.items()}
-        transposed[WAVELET] = (pairs[WAVELET][0], export.wavelet_synthesis(1))
     roof, pixels, rows = peak(options.rounds), x.size, []
     for name, (analysis, synthesis) in pairs.items():
         y = onnx_runtime(analysis)(x)
         work = [multiplications(g, v.shape) / pixels for g, v in ((analysis, x), (synthesis, y))]
         forms = [(runtime, start, analysis, synthesis) for runtime, start in runtimes().items()]
-        forms.insert(1, ("ONNX Runtime, transposed", onnx_runtime, *transposed[name]))
+        if name in transposed:
+            forms.insert(1, ("ONNX Runtime, transposed", onnx_runtime, *transposed[name]))
         for runtime, start, first, second in forms:
             there, back = start(first), start(second)
             taken = [seconds(lambda run=run, v=v: run(v), options.rounds) for run, v in ((there, x), (back, y))]
@@ -119,7 +120,7 @@ def main() -> None:
             reference = onnx_runtime(synthesis)(y)
             row["snr"] = float(10 * np.log10(np.var(reference) / max(np.mean((back(y) - reference) ** 2), 1e-30)))
             rows.append(row)
-    save("transforms", rows, model)
+    save("transforms", rows, models[-1])
     head = (
         "",
         "runtime",
