@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check
 # The installation is editable: only what is compiled or declared needs it again.
-BUILT_FROM := pyproject.toml constraints.txt $(wildcard src/isoq/entropy/*.pyx src/isoq/entropy/*.h)
+BUILT_FROM := pyproject.toml constraints.txt $(shell find src/isoq -name "*.pyx" -o -name "*.h")
 
 .PHONY: demo test browser docs fuzz bench clean
 
@@ -30,7 +30,7 @@ bench: .venv/run.stamp
 	.venv/bin/python bench/throughput.py
 
 clean:
-	rm -rf .venv build demo-output src/*.egg-info src/isoq/entropy/_coder.c src/isoq/entropy/_coder*.so
+	rm -rf .venv build demo-output src/*.egg-info $(shell find src/isoq -name "*.so") src/isoq/entropy/_coder.c src/isoq/tile/predictive/_kernel.c
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

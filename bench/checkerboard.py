@@ -17,9 +17,10 @@ import numpy as np
 from common import DATA, HERE, print_table
 
 import isoq
-from isoq import File, Target, predicted
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.raster import open_source
+from isoq import File, Target
+from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.raster.source import open_source
+from isoq.tile import prediction
 
 BLOCK, FIELD, FACTOR = 64, 128, 100  # pixels, pixels, worse target over better target
 EDGES = (0, 2, 4, 8, 16, 32)  # pixels from the border; what is farther than the last is the interior
@@ -51,7 +52,7 @@ def coded(samples: np.ndarray, mse: float, model: isoq.model.Model) -> tuple[np.
         rows, cols = (slice(at // BLOCK, (at + n) // BLOCK) for at, n in ((box.row, box.rows), (box.col, box.cols)))
         return asked[:, None, None] * np.where(worse[rows, cols], FACTOR, 1)
 
-    with patch.object(predicted, "promising", lambda bits, bands: False):
+    with patch.object(prediction, "promising", lambda bits, bands: False):
         summary = compress_to(out, ArraySource(samples), Target("mse", mse), model, Options(block=BLOCK), field=field)
     decoded = np.empty_like(samples)
     for box, tile in File(io.BytesIO(out.getvalue())).tiles(model):

@@ -16,7 +16,7 @@ import zarr
 from common import Image, Row, arguments, bands_of, column, geometric_mean, grouped, over, print_table, save
 
 import isoq
-from isoq.container import ContainerReader
+from isoq.format.container import ContainerReader
 
 
 def results(task: tuple[Image, float], name: str, sides: list[int]) -> list[Row]:

@@ -23,11 +23,11 @@ import numpy as np
 from tqdm import tqdm
 
 from isoq import File, Target, load_model
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.masks import VALID, classify
-from isoq.model import Model
-from isoq.raster import open_source
-from isoq.tile import measure
+from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.network.model import Model
+from isoq.raster.source import open_source
+from isoq.tile.masks import VALID, classify
+from isoq.tile.tile import measure
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -16,11 +16,11 @@ import numpy as np
 from common import Image, Row, arguments, bands_of, column, grouped, over, print_table, save
 
 from isoq import File, Target, load_model
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.container import Box
+from isoq.codec.reader import Lost
+from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import IsoqError
-from isoq.model import Model
-from isoq.reader import Lost
+from isoq.format.container import Box
+from isoq.network.model import Model
 
 SIDE, SECTOR = 256, 512
 HOW = Options(tile=64, threads=1, single_pass=True)

@@ -18,8 +18,8 @@ import numpy as np
 from common import ONE_PASS, Cells, Image, Row, arguments, bands_of, column, decode, geometric_mean, grouped, over, print_table, save
 
 from isoq import Target, load_model
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.model import Model
+from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.network.model import Model
 
 LOOPS = {"one pass": ONE_PASS, "closed loop": Options(threads=1)}
 LOWEST, HIGHEST = 0.25, 6.0  # bit/sample without feedback

@@ -23,12 +23,12 @@ import torch
 from common import DATA, HERE, Row, column, geometric_mean, grouped, print_table, save
 
 from isoq import load_model
-from isoq.control import Goal
 from isoq.evaluate.bd import Curve, bd_rate
 from isoq.evaluate.jpeg2000 import jpeg2000_bits
 from isoq.levels import TRADED
-from isoq.model import Model
-from isoq.tile import encode_tile
+from isoq.network.model import Model
+from isoq.tile.control import Goal
+from isoq.tile.tile import encode_tile
 from isoq.train import finish as end
 from isoq.train import loop
 from isoq.train.data import Patches, Plane, read_planes

@@ -20,8 +20,8 @@ from common import Cells, Image, Row, arguments, column, geometric_mean, grouped
 
 import isoq
 from isoq import Target, load_model
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.predictive import coding
+from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.tile.predictive import coding
 
 STRATA = ["landsat", "sentinel2", "vhr", "hyperspectral", "drone", "rgb", "misc"]
 BOUNDS = [0, 1, 2, 5, 10]

@@ -14,7 +14,7 @@ from common import Image, Row, arguments, bands_of, column, grouped, over, print
 
 import isoq
 from isoq import Target
-from isoq.codec import ArraySource, Options, compress_to
+from isoq.codec.writer import ArraySource, Options, compress_to
 
 SHARE, GOAL = 0.3, 0.73
 NODATA = 0

@@ -16,7 +16,7 @@ from common import Cells, Image, Row, arguments, column, geometric_mean, grouped
 
 import isoq
 from isoq import File, Target, load_model
-from isoq.codec import ArraySource, Options, compress_to
+from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.evaluate.jpeg2000 import jpeg2000_bits
 
 STRATA = ["landsat", "sentinel2", "vhr", "hyperspectral", "drone", "rgb", "misc"]

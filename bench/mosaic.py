@@ -10,7 +10,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
-from isoq.raster import open_source
+from isoq.raster.source import open_source
 
 CELL = 512  # pixels: what one crop fills, and the side of the GeoTIFF's own tiles
 MEAN = 1 << 14  # of every crop, so that the variance of the whole is that of what it shows, not of the sensors' offsets

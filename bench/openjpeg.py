@@ -16,11 +16,11 @@ import imagecodecs
 import numpy as np
 
 from isoq import load_model
-from isoq.codec import Options, sample_tiles, tiling
-from isoq.container import Box
-from isoq.description import Description
+from isoq.codec.writer import Options, sample_tiles, tiling
+from isoq.format.container import Box
 from isoq.parallel import ordered
-from isoq.raster import Source, create_sink, open_source
+from isoq.raster.description import Description
+from isoq.raster.source import Source, create_sink, open_source
 
 _DESCRIPTION = "description.json"
 _SAMPLES, _TRIES = 8, 6  # tiles to find the quality on, and attempts

@@ -17,10 +17,11 @@ import numpy as np
 from common import DATA, ONE_PASS, Cells, Image, Row, arguments, bands_of, column, geometric_mean, grouped, images_of, print_table, save
 from tqdm import tqdm
 
-from isoq import Target, load_model, spectral
-from isoq.codec import ArraySource, compress_to
+from isoq import Target, load_model
+from isoq.codec.writer import ArraySource, compress_to
 from isoq.evaluate.bd import Curve, bd_rate
-from isoq.model import Model
+from isoq.network.model import Model
+from isoq.tile import spectral
 
 SIDE = 768  # pixels; the middle of larger images
 LOWEST, HIGHEST = 0.25, 3.0  # bit/sample of the shipped model

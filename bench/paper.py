@@ -19,10 +19,10 @@ from common import DATA, Cells, Row, column, grouped, over, print_table, save
 
 import isoq
 from isoq import Target
-from isoq.codec import ArraySource, Options, compress_to
+from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.evaluate.images import Group, groups_of
 from isoq.evaluate.metrics import block_errors, mean_squared_error
-from isoq.model import Model
+from isoq.network.model import Model
 
 BLOCKS = (16, 32, 64, 128)
 HOW = {

@@ -26,10 +26,10 @@ from tqdm import tqdm
 
 from isoq import File, Target, load_model
 from isoq.blocks import difference, mean_square
-from isoq.codec import ArraySource, Options, Readable, compress_to
-from isoq.model import Model
-from isoq.raster import open_source
-from isoq.raw import Geometry
+from isoq.codec.writer import ArraySource, Options, Readable, compress_to
+from isoq.network.model import Model
+from isoq.raster.raw import Geometry
+from isoq.raster.source import open_source
 
 SIDE, BLOCK = 512, 64
 HOW = Options(block=BLOCK, tile=256, threads=2)
@@ -71,7 +71,7 @@ def model_for(name: str, kind: str) -> Model:
     if kind == "unoptimized":
         return Model(model.folder, optimize=False)
     if kind == "torch":
-        from isoq.torch_transforms import TorchTransform
+        from isoq.network.torch_transform import TorchTransform
 
         model.synthesis = TorchTransform(model.content.graphs["synthesis"], "cpu")
     return model

@@ -23,14 +23,14 @@ from common import Cells, Image, Row, arguments, column, images_of, over, print_
 import isoq
 from isoq import File, Target
 from isoq.blocks import count, mean_square, sums
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.container import Box, ContainerReader
-from isoq.control import Goal, code, joint
-from isoq.group import BandGroup
-from isoq.model import Model
-from isoq.spectral import Rotation
-from isoq.stream import Reader
-from isoq.tile import CONSTANT, DTYPES, MODES, NEURAL, PREDICTIVE, SPECTRAL, entries
+from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.format.bytestream import Reader
+from isoq.format.container import Box, ContainerReader
+from isoq.network.model import Model
+from isoq.tile.band_group import BandGroup
+from isoq.tile.control import Goal, code, joint
+from isoq.tile.spectral import Rotation
+from isoq.tile.tile import CONSTANT, DTYPES, MODES, NEURAL, PREDICTIVE, SPECTRAL, entries
 
 BLOCK = 64
 LEAST = {"uint8": 0.3, "uint16": 2.0, "int16": 2.0}  # target MSE, squared digital numbers

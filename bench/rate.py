@@ -14,7 +14,7 @@ import numpy as np
 from common import ONE_PASS, Cells, Image, Row, arguments, bands_of, column, geometric_mean, grouped, over, print_table, save, sweep
 
 from isoq import load_model
-from isoq.codec import Options
+from isoq.codec.writer import Options
 from isoq.evaluate.jpeg2000 import jpeg2000_bits
 
 LOWEST, HIGHEST = 0.3, 3.0  # bit/sample of JPEG 2000

@@ -26,8 +26,9 @@ from mosaic import write_mosaic
 from moto.server import ThreadedMotoServer
 
 import isoq
-from isoq import Target, batch, cluster
-from isoq.codec import Options
+from isoq import Target
+from isoq.archive import batch, cluster
+from isoq.codec.writer import Options
 
 WHOLE = 1 << 40  # samples of a part: no file is that large
 PETABYTE, SAMPLE = 1e15, 2  # bytes, uncompressed; bytes of a uint16

@@ -26,9 +26,9 @@ from stages import REST, stages_of
 
 import isoq
 from isoq import File
-from isoq.codec import Options
-from isoq.model import STRIDE, Model
-from isoq.raster import open_source
+from isoq.codec.writer import Options
+from isoq.network.model import STRIDE, Model
+from isoq.raster.source import open_source
 
 STRIP = 512  # rows read at once to compare two images
 PART, TILE = 4096, 1024  # pixels: side of the part whose stages are timed, and of the transforms' tile

@@ -19,11 +19,12 @@ import numpy as np
 from common import DATA, HERE, Image, Row, arguments, bands_of, column, geometric_mean, grouped, over, print_table, save
 
 import isoq
-from isoq import File, Target, predicted
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.container import Box
-from isoq.limits import LARGEST_SIDE
-from isoq.raster import open_source
+from isoq import File, Target
+from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.format.container import Box
+from isoq.format.limits import LARGEST_SIDE
+from isoq.raster.source import open_source
+from isoq.tile import prediction
 
 STRIP, FAR = 4, 64  # pixels from a tile border: beside it, and far from it
 WHOLE = LARGEST_SIDE  # pixels: larger than any image here
@@ -35,7 +36,7 @@ PICTURE_OF, PICTURE_SIDE, PICTURE_SNR = DATA / "vhr" / "PNN_IK_PAN.jp2", 300, 10
 def coded(samples: np.ndarray, target: Target, how: Options, model: isoq.model.Model) -> tuple[np.ndarray, list[Box], int]:
     """The decoded band (1, rows, cols), the tiles, and the bytes of the file."""
     out = io.BytesIO()
-    with patch.object(predicted, "promising", lambda bits, bands: False):
+    with patch.object(prediction, "promising", lambda bits, bands: False):
         compress_to(out, ArraySource(samples), target, model, how)
     file, decoded = File(io.BytesIO(out.getvalue())), np.empty_like(samples)
     for box, tile in file.tiles(model):

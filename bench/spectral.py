@@ -17,9 +17,10 @@ import numpy as np
 from common import ONE_PASS, Cells, Image, Row, arguments, column, geometric_mean, grouped, images_of, print_table, save
 from tqdm import tqdm
 
-from isoq import Target, load_model, spectral
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.model import Model
+from isoq import Target, load_model
+from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.network.model import Model
+from isoq.tile import spectral
 
 SIDE = 768  # pixels; the middle of larger images
 CLOSED = replace(ONE_PASS, single_pass=False)

@@ -9,15 +9,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from isoq import File, Target, codec, control, group, quality, reader, residual, tile
-from isoq.codec import Options, compress_to
-from isoq.container import ContainerWriter
-from isoq.feedback import Feedback
-from isoq.group import BandGroup
-from isoq.model import Model
-from isoq.raster import Sink, Source, create_sink, open_source
-from isoq.target import BandStatistics
-from isoq.window import window_of
+from isoq import File, Target
+from isoq.codec import reader, writer
+from isoq.codec.target import BandStatistics
+from isoq.codec.writer import Options, compress_to
+from isoq.format.container import ContainerWriter
+from isoq.network.model import Model
+from isoq.raster.source import Sink, Source, create_sink, open_source
+from isoq.raster.window import window_of
+from isoq.tile import band_group, control, quality_model, residual, tile
+from isoq.tile.band_group import BandGroup
+from isoq.tile.feedback import Feedback
 
 REST = "the rest"
 
@@ -58,14 +60,19 @@ def _places(model: Model) -> dict[str, list[tuple[object, str]]]:
         "prediction": [
             (BandGroup, "plain_error"),
             (BandGroup, "coded_error"),
-            *((quality, n) for n in ("predicted_levels", "after_quantizing")),
+            *((quality_model, n) for n in ("predicted_levels", "after_quantizing")),
         ],
         "quantization, tried for the prediction": [(model.entropy, "quantize")],
         "quantization and entropy coding": [(model.entropy, "encode")],
         "entropy decoding": [(model.entropy, "decode")],
         "synthesis": [(model, "synthesis")],
         "feedback": [(Feedback, "aim"), (model, "adjoint")],
-        "gains, denormalization, rounding": [(BandGroup, "encode"), (group, "reconstruct"), (tile, "reconstruct"), (type(model), "gains")],
+        "gains, denormalization, rounding": [
+            (BandGroup, "encode"),
+            (band_group, "reconstruct"),
+            (tile, "reconstruct"),
+            (type(model), "gains"),
+        ],
         "measuring": [(control, "ratio"), (tile, "measure")],
         "residual layer": [(residual, "correct"), (residual, "pack"), (residual, "unpack_onto")],
         "statistics": [(BandStatistics, "of")],
@@ -78,7 +85,7 @@ def _watched(model: Model) -> Iterator[Counter[str]]:
     """Seconds per stage of what is done inside, in one thread."""
     stages = Stages()
     with ExitStack() as stack:
-        for owner in (codec, reader):
+        for owner in (writer, reader):
             stack.enter_context(patch.object(owner, "ordered", lambda work, items, threads: map(work, items)))
         for stage, places in _places(model).items():
             for owner, name in places:

@@ -22,10 +22,10 @@ from common import DATA, Row, print_table, save, seconds
 
 import isoq
 from isoq import File, Target
-from isoq.codec import ArraySource, Options, compress_to, ordered
-from isoq.model import Model
-from isoq.normalize import robust
-from isoq.raster import open_source
+from isoq.codec.writer import ArraySource, Options, compress_to, ordered
+from isoq.network.model import Model
+from isoq.raster.source import open_source
+from isoq.tile.normalize import robust
 
 TILES = (256, 512, 1024, 2048)  # pixels; the last is the whole image, whose transforms are spread over the threads
 

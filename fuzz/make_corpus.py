@@ -10,11 +10,11 @@ import numpy as np
 import rasterio
 from tiny import Tiny
 
-from isoq import predicted
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.description import Description
-from isoq.raster import open_source
-from isoq.target import Target
+from isoq.codec.target import Target
+from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.raster.description import Description
+from isoq.raster.source import open_source
+from isoq.tile import prediction
 
 _HERE = Path(__file__).parent
 _DATA = _HERE.parent / "tests" / "data"
@@ -93,7 +93,7 @@ def main() -> None:
     for name, (source, target, options, *field) in images().items():
         out = io.BytesIO()
         model = Tiny({"hyper": "hyperprior", "single": "single"}.get(name.split("_")[0], "context"))
-        with patch.object(predicted, "promising", lambda bits, bands, name=name: name == "near"):  # all would be predicted otherwise
+        with patch.object(prediction, "promising", lambda bits, bands, name=name: name == "near"):  # all would be predicted otherwise
             compress_to(out, source, target, model, options, lambda n: None, *field)
         (_HERE / "corpus" / f"{name}.isoq").write_bytes(out.getvalue())
         print(f"{name}: {len(out.getvalue())} bytes")

@@ -14,12 +14,12 @@ from structure import Chunk, Tile, chunks_of, file_of
 from tiny import Tiny
 
 from isoq.errors import DamagedFile
-from isoq.group import padded_side
-from isoq.limits import padded_samples
-from isoq.lossless import _FILTERS
-from isoq.qualitymap import latent_levels, map_from_residuals
-from isoq.stream import Reader, Writer, pack_integers, unpack_integers
-from isoq.tile import DTYPES, LOSSLESS, PREDICTIVE, SPECTRAL
+from isoq.format.bytestream import Reader, Writer, pack_integers, unpack_integers
+from isoq.format.limits import padded_samples
+from isoq.tile.band_group import padded_side
+from isoq.tile.lossless import _FILTERS
+from isoq.tile.quality_map import latent_levels, map_from_residuals
+from isoq.tile.tile import DTYPES, LOSSLESS, PREDICTIVE, SPECTRAL
 
 _MOST_COEFFICIENTS = 1 << 20  # of a rotation whose numbers were changed before
 _INTEGERS = (

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from isoq import blocks, masks
-from isoq.container import DICTIONARY, SIGNATURE
-from isoq.predictive.coding import is_lossy
-from isoq.stream import Reader, Writer
-from isoq.tile import CONSTANT, DTYPES, LOSSLESS, MODES, NEURAL, PREDICTIVE, SPECTRAL
+from isoq import blocks
+from isoq.format.bytestream import Reader, Writer
+from isoq.format.container import DICTIONARY, SIGNATURE
+from isoq.tile import masks
+from isoq.tile.predictive.coding import is_lossy
+from isoq.tile.tile import CONSTANT, DTYPES, LOSSLESS, MODES, NEURAL, PREDICTIVE, SPECTRAL
 
 _FRAME = struct.Struct("<4sI")
 

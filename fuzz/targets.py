@@ -15,14 +15,14 @@ from rasterio.windows import Window
 from structure import Tile
 from tiny import KINDS, Tiny
 
-from isoq import reader
 from isoq.api import Dataset
-from isoq.description import colours_of, in_namespaces, side_file
+from isoq.codec import reader
+from isoq.codec.reader import File
 from isoq.errors import DamagedFile, IsoqError
-from isoq.limits import padded_samples
-from isoq.reader import File
-from isoq.tile import decode_tile
-from isoq.window import cut
+from isoq.format.limits import padded_samples
+from isoq.raster.description import colours_of, in_namespaces, side_file
+from isoq.raster.window import cut
+from isoq.tile.tile import decode_tile
 
 reader.ordered = lambda function, items, threads: map(function, items)  # starting threads takes longer than these tiles
 warnings.simplefilter("error", RuntimeWarning)  # of numpy, such as for a NaN made an integer

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from images import DTYPES
 
 from isoq.entropy.context import BUCKETS, LEVELS, OWN, OWN_VALUE, PRECISION, QUANTIZERS, SYMBOLS
-from isoq.model import Model, load_model
+from isoq.network.model import Model, load_model
 
 DATA = Path(__file__).parent / "data"
 CROPS = ("landsat.tif", "sentinel2.tif", "sentinel1.tif")

@@ -9,7 +9,7 @@ import pytest
 import rasterio
 
 from isoq.errors import IsoqError
-from isoq.raster import Description, create_sink, open_source
+from isoq.raster.source import Description, create_sink, open_source
 
 DTYPES = ["uint8", "uint16", "int16", "int32", "float32"]
 

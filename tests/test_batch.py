@@ -21,17 +21,18 @@ from cases import DATA, crop
 from images import make, one_line
 
 from isoq.cli import main
-from isoq.codec import Options, compress_to
+from isoq.codec.target import Target
+from isoq.codec.writer import Options, compress_to
 from isoq.errors import BadInput, OutputExists, WrongModel
-from isoq.model import _load, load_model
-from isoq.raster import open_source
-from isoq.target import Target
+from isoq.network.model import _load, load_model
+from isoq.raster.source import open_source
 
 dask = pytest.importorskip("dask")
 pytest.importorskip("distributed")
 pq = pytest.importorskip("pyarrow.parquet")
 
-from isoq import batch, cluster, store  # noqa: E402
+from isoq.archive import batch, cluster  # noqa: E402
+from isoq.storage import objects  # noqa: E402
 
 CROPS = ("landsat.tif", "sentinel2.tif", "sub/sentinel1.tif")
 BUCKET = "s3://bucket"
@@ -190,7 +191,7 @@ def test_jobs_that_cannot_be(tmp_path):
 class Shelf(fsspec.get_filesystem_class("memory")):
     """A file system that can rename."""
 
-    protocol, store, pseudo_dirs, moves = "shelf", {}, [""], []
+    protocol, objects, pseudo_dirs, moves = "shelf", {}, [""], []
 
     @classmethod
     def _strip_protocol(cls, path):
@@ -204,10 +205,10 @@ class Shelf(fsspec.get_filesystem_class("memory")):
 def test_where_renaming_is_possible_a_file_appears_by_it(tmp_path):
     fsspec.register_implementation("shelf", Shelf, clobber=True)
     (tmp_path / "a").write_bytes(b"content")
-    store.publish(tmp_path / "a", "shelf:///folder/a")
+    objects.publish(tmp_path / "a", "shelf:///folder/a")
     ((part, name),) = Shelf.moves
     assert part != name == "/folder/a"
-    assert store.read("shelf:///folder/a") == b"content"
+    assert objects.read("shelf:///folder/a") == b"content"
 
 
 def test_commands_that_are_wrong(tmp_path, capsys, monkeypatch):
@@ -227,8 +228,8 @@ def test_commands_that_are_wrong(tmp_path, capsys, monkeypatch):
         assert (out, len(err.splitlines())) == ("", 1)
         assert words in err
     monkeypatch.setitem(sys.modules, "distributed", None)
-    monkeypatch.delitem(sys.modules, "isoq.cluster")
-    monkeypatch.delattr("isoq.cluster")
+    monkeypatch.delitem(sys.modules, "isoq.archive.cluster")
+    monkeypatch.delattr("isoq.archive.cluster")
     assert main([*call, "--mse", "25"]) == 2
     assert "pip install 'isoq[batch]'" in capsys.readouterr().err
 
@@ -296,7 +297,7 @@ FILES = {f"{prefix}{name.replace('.tif', '.isoq')}{suffix}" for name in CROPS fo
 
 def break_in(point: str, name: str, marker: str) -> None:
     """In a worker: die, once for all of them, before or after a file is published."""
-    publish = store.publish
+    publish = objects.publish
 
     def deadly(file, address):
         strike = address.endswith(name) and not os.path.exists(marker)
@@ -307,7 +308,7 @@ def break_in(point: str, name: str, marker: str) -> None:
         if strike:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    store.publish = deadly
+    objects.publish = deadly
 
 
 def test_killed_workers_lose_nothing_and_repeat_nothing(s3, client, originals, tmp_path):
@@ -352,7 +353,7 @@ def test_the_command_on_s3(s3, client, capsys, tmp_path):
     assert [row["source"] for row in rows] == [f"s3://bucket/in/{name}" for name in CROPS]
     for row in rows:
         assert s3.info(row["file"])["size"] == row["bytes"]
-        assert store.digest(row["file"]) == row["sha256"]
+        assert objects.digest(row["file"]) == row["sha256"]
         assert row["above"] == 0
         assert 0 < np.mean(np.divide(row["mse"], row["target_mse"])) <= 1  # bands are coded together
         s3.get_file(row["file"], str(tmp_path / "a.isoq"))
@@ -381,7 +382,7 @@ def test_a_file_that_kills_workers_is_given_up(s3, client, tmp_path):
 
 def test_a_connection_that_fails_is_tried_again(s3, client, tmp_path):
     def fail_twice(folder: str) -> None:
-        publish = store.publish
+        publish = objects.publish
 
         def failing(file, address):
             for name in ("one", "two"):
@@ -390,7 +391,7 @@ def test_a_connection_that_fails_is_tried_again(s3, client, tmp_path):
                     raise ConnectionError("lost")
             publish(file, address)
 
-        store.publish = failing
+        objects.publish = failing
 
     until = time.monotonic() + 20
     while len(client.scheduler_info(n_workers=-1)["workers"]) < 2 and time.monotonic() < until:  # the one killed above is being replaced

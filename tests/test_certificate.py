@@ -10,15 +10,15 @@ import pytest
 from cases import crop, model, terrain
 
 from isoq.cli import main
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.container import ContainerReader, ContainerWriter
-from isoq.control import joint
+from isoq.codec.reader import File
+from isoq.codec.target import Target
+from isoq.codec.verify import verify_against
+from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import BadInput
-from isoq.group import to_type
-from isoq.reader import File
-from isoq.target import Target
-from isoq.tile import TileReport
-from isoq.verify import verify_against
+from isoq.format.container import ContainerReader, ContainerWriter
+from isoq.tile.band_group import to_type
+from isoq.tile.control import joint
+from isoq.tile.tile import TileReport
 
 pytestmark = pytest.mark.usefixtures("transformed")
 
@@ -92,8 +92,8 @@ def test_bands_coded_jointly_are_held_to_their_mean():
     relative = np.array([[[1.2]], [[0.6]]])
     assert joint(relative, per_band=False).tolist() == [[pytest.approx(0.9)]]
     assert joint(relative, per_band=True).tolist() == [[1.2]]
-    from isoq.codec import Summary
-    from isoq.target import BandStatistics
+    from isoq.codec.target import BandStatistics
+    from isoq.codec.writer import Summary
 
     summary = Summary(2, np.ones(2))
     report = TileReport(np.ones(2), np.ones(2), relative, relative=joint(relative, per_band=False)[None])

@@ -12,7 +12,7 @@ from images import make
 
 import isoq
 from isoq.cli import main
-from isoq.container import ContainerReader, ContainerWriter
+from isoq.format.container import ContainerReader, ContainerWriter
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

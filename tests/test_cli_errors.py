@@ -172,9 +172,9 @@ def test_no_part_of_an_output_survives_a_failure(capsys, files, monkeypatch):
             raise RuntimeError("first line\nsecond line")
         return encode_tile(*arguments)
 
-    from isoq.tile import encode_tile
+    from isoq.tile.tile import encode_tile
 
-    monkeypatch.setattr("isoq.codec.encode_tile", encode)
+    monkeypatch.setattr("isoq.codec.writer.encode_tile", encode)
     before = sorted(p.name for p in files.rglob("*"))
     assert main(["compress", "scene.tif", NEW, "--mse", "9", "--tile", "64", "--threads", "1"]) == 2
     assert sorted(p.name for p in files.rglob("*")) == before
@@ -193,7 +193,7 @@ def test_no_part_of_an_output_survives_a_failure(capsys, files, monkeypatch):
 def test_memory_and_interrupts(capsys, files, monkeypatch):
     monkeypatch.chdir(files)
     for error, status, lines in ((MemoryError(), 2, 1), (KeyboardInterrupt(), 130, 0)):
-        monkeypatch.setattr("isoq.codec.encode_tile", lambda *a, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr("isoq.codec.writer.encode_tile", lambda *a, error=error: (_ for _ in ()).throw(error))
         assert main(["compress", "scene.tif", NEW, "--mse", "9"]) == status
         assert len(capsys.readouterr().err.splitlines()) == lines
         assert not (files / NEW).exists()
@@ -201,7 +201,7 @@ def test_memory_and_interrupts(capsys, files, monkeypatch):
 
 def test_packages_for_the_gpu_are_missing(capsys, files, monkeypatch):
     monkeypatch.chdir(files)
-    monkeypatch.setitem(sys.modules, "isoq.torch_transforms", None)
+    monkeypatch.setitem(sys.modules, "isoq.network.torch_transform", None)
     assert "pip install 'isoq[gpu]'" in fails(capsys, files, "compress", "scene.tif", NEW, *MSE, "--device", "cuda")
 
 

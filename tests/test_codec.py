@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from images import one_line
 
 import isoq
-from isoq.codec import ArraySource, Options, compress_to
+from isoq.codec.reader import File
+from isoq.codec.target import BandStatistics, Target
+from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import BadInput, UnsupportedImage, WrongModel
-from isoq.model import load_model
+from isoq.network.model import load_model
 from isoq.parallel import ordered
-from isoq.reader import File
-from isoq.target import BandStatistics, Target
-from isoq.window import window_of
+from isoq.raster.window import window_of
 
 
 def stream(array: np.ndarray, target: Target, options: Options | None = None, nodata: float | None = None) -> tuple[bytes, dict]:
@@ -178,7 +178,7 @@ def test_tiles_and_threads_change_nothing_but_the_size():
 
 
 def test_many_bands_make_several_tiles(monkeypatch):
-    monkeypatch.setattr("isoq.codec.MOST_BANDS", 3)
+    monkeypatch.setattr("isoq.codec.writer.MOST_BANDS", 3)
     pixels = terrain(7, 64, 64, "uint16")
     data, summary = stream(pixels, Target("mse", 50.0))
     file = File(io.BytesIO(data))

@@ -11,15 +11,15 @@ from cases import CROPS, DATA, crop, model, terrain
 from images import make, whole
 
 import isoq
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.container import ContainerReader
+from isoq.codec.reader import File
+from isoq.codec.target import Target
+from isoq.codec.verify import verify_against
+from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import BadInput, DamagedFile
-from isoq.model import Model
-from isoq.raster import create_sink, open_source
-from isoq.reader import File
-from isoq.target import Target
-from isoq.verify import verify_against
-from isoq.window import window_of
+from isoq.format.container import ContainerReader
+from isoq.network.model import Model
+from isoq.raster.source import create_sink, open_source
+from isoq.raster.window import window_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import isoq
-from isoq.container import DICTIONARY, SIGNATURE, ContainerReader, ContainerWriter, boxes
 from isoq.errors import DamagedFile
+from isoq.format.container import DICTIONARY, SIGNATURE, ContainerReader, ContainerWriter, boxes
 
 TILES = [b"", b"one", bytes(300)]
 

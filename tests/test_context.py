@@ -14,7 +14,7 @@ from isoq.entropy.context import ContextModel
 from isoq.entropy.quantize import TRADE
 from isoq.errors import DamagedFile
 from isoq.levels import COUNT
-from isoq.normalize import robust
+from isoq.tile.normalize import robust
 
 LARGEST = 1 << 23
 

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from images import DTYPES
 
-from isoq import blocks, masks, residual
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.control import joint
-from isoq.quality import before_rounding
-from isoq.reader import File
-from isoq.target import Target
-from isoq.verify import verify_against
+from isoq import blocks
+from isoq.codec.reader import File
+from isoq.codec.target import Target
+from isoq.codec.verify import verify_against
+from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.tile import masks, residual
+from isoq.tile.control import joint
+from isoq.tile.quality_model import before_rounding
 
 pytestmark = pytest.mark.usefixtures("transformed")
 

@@ -12,8 +12,8 @@ from test_container import chunks
 
 import isoq
 from isoq.cli import main
+from isoq.codec.reader import File
 from isoq.errors import DamagedFile
-from isoq.reader import File
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 SIDE, NODATA = 32, 65535

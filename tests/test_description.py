@@ -13,9 +13,9 @@ from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
-from isoq.description import side_file
 from isoq.errors import DamagedFile
-from isoq.raster import Description
+from isoq.raster.description import side_file
+from isoq.raster.source import Description
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 UTM = dict(crs="EPSG:32631", transform=Affine(10, 0, 600000, 0, -10, 4900020))

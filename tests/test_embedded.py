@@ -14,15 +14,15 @@ from test_container import chunk, chunks
 
 import isoq
 from isoq.cli import main
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.embedded import pack, unpack
+from isoq.codec.reader import File
+from isoq.codec.target import Target
+from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.entropy.hyperprior import _layout
 from isoq.errors import DamagedFile, WrongModel
-from isoq.graphs import check_graph
-from isoq.model import Content, Model
-from isoq.reader import File
-from isoq.stream import Writer
-from isoq.target import Target
+from isoq.format.bytestream import Writer
+from isoq.network.embedded import pack, unpack
+from isoq.network.graph_check import check_graph
+from isoq.network.model import Content, Model
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -86,7 +86,7 @@ def test_the_same_model(other):
 
 def test_a_shipped_model_is_preferred(monkeypatch):
     data = compressed(model())
-    monkeypatch.setattr("isoq.reader.unpack", None)
+    monkeypatch.setattr("isoq.codec.reader.unpack", None)
     assert np.array_equal(isoq.decompress(data), isoq.decompress(compressed(model(), replace(EMBED, embed_model=False))))
 
 

@@ -12,12 +12,12 @@ from images import make, one_line
 
 import isoq
 from isoq.cli import main
-from isoq.codec import ArraySource, Options, compress_to
+from isoq.codec.estimate import estimate
+from isoq.codec.rate import RateSearch, nearest_step
+from isoq.codec.reader import File
+from isoq.codec.target import Target
+from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import BadInput
-from isoq.estimate import estimate
-from isoq.rate import RateSearch, nearest_step
-from isoq.reader import File
-from isoq.target import Target
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 LANDSAT = DATA / "landsat.tif"

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from cases import crop, model, terrain
 
-from isoq.control import Goal, code
 from isoq.entropy.quantize import TRADE
-from isoq.feedback import Feedback
-from isoq.group import BandGroup
-from isoq.model import Model
-from isoq.tile import encode_tile
+from isoq.network.model import Model
+from isoq.tile.band_group import BandGroup
+from isoq.tile.control import Goal, code
+from isoq.tile.feedback import Feedback
+from isoq.tile.tile import encode_tile
 
 
 @pytest.fixture(scope="module")

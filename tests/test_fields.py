@@ -13,15 +13,15 @@ from rasterio.warp import transform, transform_bounds
 import isoq
 from isoq import blocks
 from isoq.cli import main
-from isoq.codec import Options, compress_to
-from isoq.container import Box
-from isoq.control import Goal, joint
+from isoq.codec.reader import File
+from isoq.codec.target import Target
+from isoq.codec.target_maps import Places, open_field
+from isoq.codec.writer import Options, compress_to
 from isoq.errors import BadInput
-from isoq.fields import Places, open_field
-from isoq.raster import Description, open_source
-from isoq.reader import File
-from isoq.target import Target
-from isoq.tile import encode_tile
+from isoq.format.container import Box
+from isoq.raster.source import Description, open_source
+from isoq.tile.control import Goal, joint
+from isoq.tile.tile import encode_tile
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 LANDSAT = DATA / "landsat.tif"  # 201 x 233, EPSG:32616, 30 m

@@ -17,12 +17,12 @@ import spec_decoder
 from cases import DTYPES, model, terrain
 
 import isoq
-from isoq import lossless, masks, residual
-from isoq.model import Model, load_model
-from isoq.qualitymap import latent_levels, map_residuals
-from isoq.reader import File
-from isoq.stream import Writer, pack_integers
-from isoq.target import KINDS
+from isoq.codec.reader import File
+from isoq.codec.target import KINDS
+from isoq.format.bytestream import Writer, pack_integers
+from isoq.network.model import Model, load_model
+from isoq.tile import lossless, masks, residual
+from isoq.tile.quality_map import latent_levels, map_residuals
 
 GOLDEN = sorted(Path(__file__).parent.glob("golden/*/*.isoq"))
 NAMES = [f"{path.parent.name}-{path.stem}" for path in GOLDEN]

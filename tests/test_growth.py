@@ -8,9 +8,9 @@ import pytest
 from cases import model
 
 from isoq.errors import WrongModel
-from isoq.graphs import check_graph
-from isoq.growth import Growth
-from isoq.transforms import Transform
+from isoq.network.graph_check import check_graph
+from isoq.network.graph_shapes import Growth
+from isoq.network.onnx_transform import Transform
 
 onnx = pytest.importorskip("onnx")
 from onnx import helper, numpy_helper, shape_inference  # noqa: E402

@@ -15,13 +15,13 @@ from test_container import chunk, chunks, unpack_json
 
 import isoq
 from isoq.cli import main
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.container import ContainerReader, ContainerWriter
-from isoq.description import Description, side_file
+from isoq.codec.reader import File
+from isoq.codec.target import Target
+from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import BadInput, DamagedFile, IsoqError, WrongModel
-from isoq.limits import LARGEST_SIDE, LARGEST_TEXT
-from isoq.reader import File
-from isoq.target import Target
+from isoq.format.container import ContainerReader, ContainerWriter
+from isoq.format.limits import LARGEST_SIDE, LARGEST_TEXT
+from isoq.raster.description import Description, side_file
 
 
 @pytest.fixture(scope="module")

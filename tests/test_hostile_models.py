@@ -10,8 +10,8 @@ from cases import context_arrays, model
 
 from isoq.entropy.context import ContextModel
 from isoq.errors import WrongModel
-from isoq.group import reconstruct
-from isoq.model import Model
+from isoq.network.model import Model
+from isoq.tile.band_group import reconstruct
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from cases import terrain
 from images import make
 
 from isoq.cli import main
-from isoq.files import expand
+from isoq.storage.local import expand
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 MOMENTS = 4

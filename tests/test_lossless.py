@@ -15,13 +15,13 @@ from images import DTYPES, make, one_line, samples
 
 from isoq.cli import main
 from isoq.cli.common import exact_bands
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.description import Description
+from isoq.codec.reader import File
+from isoq.codec.target import Target
+from isoq.codec.verify import verify_against
+from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import BadInput, DamagedFile
-from isoq.lossless import categorical, pack, unpack
-from isoq.reader import File
-from isoq.target import Target
-from isoq.verify import verify_against
+from isoq.raster.description import Description
+from isoq.tile.lossless import categorical, pack, unpack
 
 
 def codes(rows: int, cols: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from rasterio.enums import ColorInterp
 import isoq
 from isoq.cli import main
 from isoq.errors import BadInput
-from isoq.raster import Description, create_sink, open_source
+from isoq.raster.source import Description, create_sink, open_source
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 COLOURS = [ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha]
@@ -77,7 +77,7 @@ def test_what_is_masked_costs_next_to_nothing(tmp_path):
 @pytest.mark.parametrize("target", [("--snr", 25), ("--bitrate", 2), ("--quality", 0.01)])
 def test_a_target_from_the_image_does_not_look_under_the_mask(tmp_path, target, monkeypatch):
     monkeypatch.setattr(
-        "isoq.codec.provenance", lambda path: {"name": "one"}
+        "isoq.codec.writer.provenance", lambda path: {"name": "one"}
     )  # its digest differs, and so the bytes that --bitrate leaves to the tiles
     pixels, mask = terrain(1, 130, 150, "uint16"), blob(130, 150)
     found = []

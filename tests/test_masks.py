@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from isoq.errors import DamagedFile
-from isoq.masks import MASKED, MINUS_INF, NAN, NODATA, PLUS_INF, VALID, classify, fill, pack, restore, unpack
+from isoq.tile.masks import MASKED, MINUS_INF, NAN, NODATA, PLUS_INF, VALID, classify, fill, pack, restore, unpack
 
 SHAPES = array_shapes(min_dims=3, max_dims=3, max_side=20)
 FLOAT_MAX = float(np.finfo(np.float32).max)

@@ -14,9 +14,9 @@ from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
-from isoq import parts
 from isoq.cli import main
-from isoq.raster import Description
+from isoq.raster import split
+from isoq.raster.source import Description
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 UTM = dict(crs="EPSG:32631", transform=Affine(10, 0, 600000.1, 0, -10, 4900020.3))
@@ -135,10 +135,10 @@ def test_raw(tmp_path, dtype, endian):
 
 def test_memory_is_bounded(tmp_path, monkeypatch):
     """No window is larger than asked, and together they are the image."""
-    monkeypatch.setattr(parts, "_SAMPLES", 2 * 256 * 256)
+    monkeypatch.setattr(split, "_SAMPLES", 2 * 256 * 256)
     source = make(tmp_path / "a.tif", samples(2, 300, 600, "uint16"), **UTM)
     seen = []
-    monkeypatch.setattr(parts, "_windows", lambda d, windows=parts._windows: (seen.append(w) or w for w in windows(d)))
+    monkeypatch.setattr(split, "_windows", lambda d, windows=split._windows: (seen.append(w) or w for w in windows(d)))
     for number, (apart, together) in enumerate(
         [(["bands", "extract"], ["bands", "merge", "--group", 2]), (["tile", "cut"], ["tile", "join", "--size", 599])]
     ):

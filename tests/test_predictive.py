@@ -16,16 +16,17 @@ from hypothesis import strategies as st
 from images import DTYPES, make, one_line, samples
 
 import isoq
-from isoq import blocks, masks, predicted
+from isoq import blocks
 from isoq.cli import main
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.control import Goal
+from isoq.codec.reader import File
+from isoq.codec.target import Target
+from isoq.codec.verify import verify_against
+from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import BadInput, DamagedFile
-from isoq.predictive import _kernel, coding, plan
-from isoq.reader import File
-from isoq.target import Target
-from isoq.tile import PREDICTIVE, decode_tile, encode_tile
-from isoq.verify import verify_against
+from isoq.tile import masks, prediction
+from isoq.tile.control import Goal
+from isoq.tile.predictive import _kernel, coding, plan
+from isoq.tile.tile import PREDICTIVE, decode_tile, encode_tile
 
 PATTERNS = ("noise", "terrain", "constant", "few", "apart", "doubled", "edges", "alike")
 
@@ -129,7 +130,7 @@ def test_the_smaller_mode_keeps_the_promise(mse, monkeypatch):
     assert report.modes[PREDICTIVE] == len(image)
     tile = decode_tile(data, nodata, model(), image.shape, image.dtype.name)
     assert np.mean((tile.samples.astype(float) - image) ** 2) <= mse
-    monkeypatch.setattr(predicted, "promising", lambda bits, bands: False)
+    monkeypatch.setattr(prediction, "promising", lambda bits, bands: False)
     assert len(data) < len(encode_tile(image, nodata, goal, model())[0])
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from images import DTYPES, make, one_line, samples, save, through_json, whole
 
 from isoq.errors import BadInput, OutputExists, UnsupportedImage
-from isoq.raster import Description, create_sink, default_suffix, open_source
+from isoq.raster.source import Description, create_sink, default_suffix, open_source
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 AUX = "<PAMDataset><PAMRasterBand band='1'><NoDataValue>9</NoDataValue></PAMRasterBand></PAMDataset>"

@@ -13,10 +13,10 @@ from images import one_line
 
 import isoq
 from isoq.cli import main
-from isoq.codec import ArraySource, Options, compress_to
+from isoq.codec.target import Target
+from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import BadInput, DamagedFile
-from isoq.model import load_model
-from isoq.target import Target
+from isoq.network.model import load_model
 
 
 class Far(AbstractFileSystem):
@@ -74,7 +74,7 @@ def test_a_window_takes_two_requests(far, packed):
 
 
 def test_a_longer_header_is_read_on(far, packed, monkeypatch):
-    monkeypatch.setattr("isoq.remote._FIRST_READ", 100)
+    monkeypatch.setattr("isoq.storage.urls._FIRST_READ", 100)
     with isoq.open("far://bucket/scene.isoq") as src:
         assert far.fetched[-1][1] == packed.index(b"TILE")
         assert np.array_equal(src.read(), isoq.decompress(packed))

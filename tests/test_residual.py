@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from test_tile import code, goal
 
 from isoq.errors import DamagedFile
-from isoq.masks import MASKED, VALID, classify, restore
-from isoq.residual import correct, pack, unpack_onto
+from isoq.tile.masks import MASKED, VALID, classify, restore
+from isoq.tile.residual import correct, pack, unpack_onto
 
 
 @modest(60)

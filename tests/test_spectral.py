@@ -10,13 +10,13 @@ from cases import crop, model, modest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoq import spectral
-from isoq.codec import ArraySource, Options, compress_to
+from isoq.codec.reader import File
+from isoq.codec.target import Target
+from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import DamagedFile
-from isoq.reader import File
-from isoq.spectral import Rotation, fit, gradient_covariance
-from isoq.stream import Reader, Writer
-from isoq.target import Target
+from isoq.format.bytestream import Reader, Writer
+from isoq.tile import spectral
+from isoq.tile.spectral import Rotation, fit, gradient_covariance
 
 
 def correlated(bands: int, rows: int, cols: int, seed: int = 0) -> np.ndarray:

@@ -18,7 +18,7 @@ from rasterio.rio.main import main_group
 
 import isoq
 from isoq.cli import main
-from isoq.stac import EXTENSIONS
+from isoq.ecosystem.stac import EXTENSIONS
 
 
 @pytest.fixture(scope="module")

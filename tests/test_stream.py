@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from isoq.entropy._coder import decode_symbols, encode_symbols
 
 from isoq.errors import DamagedFile
-from isoq.stream import Reader, Writer, pack_integers, unpack_integers
+from isoq.format.bytestream import Reader, Writer, pack_integers, unpack_integers
 
 NUMBERS = st.one_of(st.integers(0, 2**62), st.integers(0, 300))
 

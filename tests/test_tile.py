@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from isoq.control import joint
-from isoq.masks import VALID, classify
-from isoq.model import Model
-from isoq.tile import ERROR_STEPS, Goal, Tile, TileReport, decode_tile, encode_tile, measure
+from isoq.network.model import Model
+from isoq.tile.control import joint
+from isoq.tile.masks import VALID, classify
+from isoq.tile.tile import ERROR_STEPS, Goal, Tile, TileReport, decode_tile, encode_tile, measure
 
 pytestmark = pytest.mark.usefixtures("transformed")
 

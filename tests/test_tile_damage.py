@@ -8,8 +8,8 @@ from cases import model, terrain
 from test_tile import goal
 
 from isoq.errors import DamagedFile
-from isoq.stream import Writer
-from isoq.tile import decode_tile, encode_tile
+from isoq.format.bytestream import Writer
+from isoq.tile.tile import decode_tile, encode_tile
 
 
 def plain():

@@ -12,9 +12,9 @@ pytest.importorskip("onnx")
 
 from isoq.entropy.context import ContextModel  # noqa: E402
 from isoq.levels import level_to_lambda  # noqa: E402
-from isoq.model import Model  # noqa: E402
-from isoq.normalize import robust  # noqa: E402
-from isoq.tile import Goal, decode_tile, encode_tile  # noqa: E402
+from isoq.network.model import Model  # noqa: E402
+from isoq.tile.normalize import robust  # noqa: E402
+from isoq.tile.tile import Goal, decode_tile, encode_tile  # noqa: E402
 from isoq.train.contexts import _first_tables, quantize_tables, table_groups  # noqa: E402
 from isoq.train.export import write_model  # noqa: E402
 from isoq.train.networks import Network, NetworkConfig  # noqa: E402

@@ -12,13 +12,13 @@ onnx = pytest.importorskip("onnx")
 
 from test_torch_latents import CONFIGS, image, random_network  # noqa: E402
 
-from isoq import torch_transforms  # noqa: E402
 from isoq.cli import main  # noqa: E402
 from isoq.errors import WrongModel  # noqa: E402
-from isoq.graphs import OPERATORS  # noqa: E402
-from isoq.model import Model, _load, load_model  # noqa: E402
-from isoq.tile import Goal, decode_tile, encode_tile  # noqa: E402
-from isoq.torch_transforms import TorchTransform  # noqa: E402
+from isoq.network import torch_transform  # noqa: E402
+from isoq.network.graph_check import OPERATORS  # noqa: E402
+from isoq.network.model import Model, _load, load_model  # noqa: E402
+from isoq.network.torch_transform import TorchTransform  # noqa: E402
+from isoq.tile.tile import Goal, decode_tile, encode_tile  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def gpu(monkeypatch):
     if not torch.cuda.is_available():
-        monkeypatch.setattr(torch_transforms, "TorchTransform", lambda graph, device: TorchTransform(graph, "cpu"))
+        monkeypatch.setattr(torch_transform, "TorchTransform", lambda graph, device: TorchTransform(graph, "cpu"))
     _load.cache_clear()
     yield
     _load.cache_clear()
@@ -65,7 +65,7 @@ def test_a_tile_decodes_to_the_same_latents_on_either_device(gpu, writer):
 
 
 def test_operators_are_those_that_a_model_may_have():
-    assert torch_transforms._OPERATORS.keys() == OPERATORS
+    assert torch_transform._OPERATORS.keys() == OPERATORS
 
 
 def test_devices_are_models_of_their_own(gpu):
@@ -142,6 +142,6 @@ def test_memory_of_the_gpu(gpu, tmp_path, capsys, monkeypatch):
     def full(*arguments, **attributes):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setitem(torch_transforms._OPERATORS, "Conv", full)
+    monkeypatch.setitem(torch_transform._OPERATORS, "Conv", full)
     assert main(["compress", str(DATA / "landsat.tif"), str(tmp_path / "a.isoq"), "--mse", "400", "--device", "cuda"]) == 2
     assert "not enough memory" in capsys.readouterr().err

@@ -14,10 +14,11 @@ from cases import DATA
 
 from isoq.cli import main
 from isoq.levels import level_to_lambda
-from isoq.model import Model, load_model
+from isoq.network.model import Model, load_model
 
 torch = pytest.importorskip("torch")
 
+from isoq.network.onnx_transform import Transform  # noqa: E402
 from isoq.train.contexts import _Forms, quantize_tables  # noqa: E402
 from isoq.train.data import read_planes  # noqa: E402
 from isoq.train.export import wavelet_analysis, wavelet_synthesis, write_model  # noqa: E402
@@ -26,7 +27,6 @@ from isoq.train.networks import GDN, Network, NetworkConfig  # noqa: E402
 from isoq.train.progress import Progress  # noqa: E402
 from isoq.train.rate import start_weights  # noqa: E402
 from isoq.train.wavelet import WAVELETS, wavelet_leaves  # noqa: E402
-from isoq.transforms import Transform  # noqa: E402
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])

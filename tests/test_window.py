@@ -17,11 +17,11 @@ from rasterio.windows import Window
 
 import isoq
 from isoq.cli import main
-from isoq.codec import ArraySource, Options, compress_to
+from isoq.codec.reader import File
+from isoq.codec.target import Target
+from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import BadInput
-from isoq.raster import Sink
-from isoq.reader import File
-from isoq.target import Target
+from isoq.raster.source import Sink
 
 pytestmark = [  # the second: affine 3 about rasterio 1.4
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
@@ -49,7 +49,7 @@ def cube() -> tuple[bytes, np.ndarray]:
     pixels = np.concatenate([crop("landsat.tif"), crop("landsat.tif")[:, ::-1], terrain(3, 201, 233, "uint16")])
     out = io.BytesIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("isoq.codec.MOST_BANDS", 2)
+        patch.setattr("isoq.codec.writer.MOST_BANDS", 2)
         compress_to(out, ArraySource(pixels), Target("snr", 30), model(), Options(tile=64, single_pass=True))
     return out.getvalue(), isoq.decompress(out.getvalue())
 
@@ -80,9 +80,9 @@ def test_only_the_tiles_of_a_window_are_read_and_decoded(cube, monkeypatch):
         decoded.append(len(payload))
         return decode_tile(payload, nodata, *rest)
 
-    from isoq.reader import decode_tile
+    from isoq.codec.reader import decode_tile
 
-    monkeypatch.setattr("isoq.reader.decode_tile", decode)
+    monkeypatch.setattr("isoq.codec.reader.decode_tile", decode)
     stream = Counting(data)
     with isoq.open(stream) as src:
         sizes, boxes = src.file._container.sizes, src.file.boxes

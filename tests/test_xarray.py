@@ -14,10 +14,10 @@ from images import make, one_line
 
 import isoq
 from isoq.cli import main
-from isoq.codec import ArraySource, Options, compress_to
-from isoq.description import Description
+from isoq.codec.target import Target
+from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import BadInput, DamagedFile
-from isoq.target import Target
+from isoq.raster.description import Description
 
 xr = pytest.importorskip("xarray")
 zarr = pytest.importorskip("zarr")

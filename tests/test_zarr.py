@@ -19,7 +19,7 @@ from images import DTYPES, one_line
 import isoq
 from isoq.ecosystem import chunks
 from isoq.errors import BadInput, DamagedFile, UnsupportedImage, WrongModel
-from isoq.model import load_model
+from isoq.network.model import load_model
 
 zarr = pytest.importorskip("zarr")
 from zarr.codecs import Crc32cCodec, TransposeCodec, ZstdCodec  # noqa: E402

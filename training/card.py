@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from isoq.model import Model, update_info
+from isoq.network.model import Model, update_info
 from isoq.train.card import write_card
 from isoq.train.data import read_planes
 from isoq.train.finish import validation_table

@@ -9,19 +9,19 @@ __all__ = ["File", "Target", "compress", "decompress", "load_model", "open"]
 
 if TYPE_CHECKING:
     from .api import compress, decompress, open
+    from .codec.reader import File
+    from .codec.target import Target
     from .ecosystem.xarray import to_zarr as to_zarr
     from .ecosystem.zarr import IsoqCodec as IsoqCodec
-    from .model import load_model
-    from .reader import File
-    from .target import Target
+    from .network.model import load_model
 
 _HOME = {
     "compress": "api",
     "decompress": "api",
     "open": "api",
-    "File": "reader",
-    "load_model": "model",
-    "Target": "target",
+    "File": "codec.reader",
+    "load_model": "network.model",
+    "Target": "codec.target",
     "IsoqCodec": "ecosystem.zarr",  # these two need zarr and xarray, and so do not come with an asterisk
     "to_zarr": "ecosystem.xarray",
 }

@@ -12,13 +12,13 @@ import numpy as np
 from rasterio.crs import CRS
 from rasterio.transform import Affine, array_bounds
 
-from .codec import ArraySource, Options, compress_to
+from .codec.reader import File, Lost
+from .codec.target import KINDS, Target
+from .codec.writer import ArraySource, Options, compress_to
 from .errors import BadInput
-from .model import Model, load_model
-from .reader import File, Lost
-from .remote import located, open_stream
-from .target import KINDS, Target
-from .window import window_of
+from .network.model import Model, load_model
+from .raster.window import window_of
+from .storage.urls import located, open_stream
 
 DEFAULT_MODEL = "eo16"
 

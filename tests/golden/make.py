@@ -25,13 +25,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cases import DATA, crop, terrain
 
-from isoq import codec, predicted
-from isoq.container import Box
-from isoq.description import Description
+from isoq.codec import writer
+from isoq.codec.reader import File
+from isoq.codec.target import Target
 from isoq.entropy.context import BUCKETS, LEVELS, MAGNITUDE_ONE, OWN, OWN_VALUE, PRECISION, QUANTIZERS, REACH, SYMBOLS, VALUE_ONE
-from isoq.model import FORMAT, Model, load_model
-from isoq.reader import File
-from isoq.target import Target
+from isoq.format.container import Box
+from isoq.network.model import FORMAT, Model, load_model
+from isoq.raster.description import Description
+from isoq.tile import prediction
 from isoq.train import hyperprior
 from isoq.train.export import wavelet_analysis, wavelet_synthesis
 
@@ -296,9 +297,9 @@ def hyperprior_arrays() -> dict[str, np.ndarray]:
 def code(name: str, case: Case, coder: Model) -> tuple[bytes, np.ndarray, bytes]:
     """The stream, what isoq decodes it to, and all its latents in their order."""
     stream, samples, latents = io.BytesIO(), np.empty_like(case.pixels), b""
-    choice = patch.object(predicted, "promising", lambda bits, bands: name.startswith("predicted"))  # else nearly all would be predicted
-    with patch.object(codec, "MOST_BANDS", case.most), choice:
-        codec.compress_to(stream, case, case.target, coder, codec.Options(threads=1, **case.options), field=case.varied)
+    choice = patch.object(prediction, "promising", lambda bits, bands: name.startswith("predicted"))  # else nearly all would be predicted
+    with patch.object(writer, "MOST_BANDS", case.most), choice:
+        writer.compress_to(stream, case, case.target, coder, writer.Options(threads=1, **case.options), field=case.varied)
     stream.seek(0)
     for box, tile in File(stream, name).tiles(coder):
         samples[box.band : box.band + box.bands, box.row : box.row + box.rows, box.col : box.col + box.cols] = tile.samples

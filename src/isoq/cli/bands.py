@@ -6,11 +6,11 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..files import expand
-from ..parts import band_parts, merge, merged_description
-from ..raster import create_sink, open_source, with_geometry
-from .apart import add_taken_apart, show_images, take_apart
+from ..raster.source import create_sink, open_source, with_geometry
+from ..raster.split import band_parts, merge, merged_description
+from ..storage.local import expand
 from .common import add_output, bar
+from .split_io import add_taken_apart, show_images, take_apart
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..codec import Options
+from ..codec.writer import Options
 from ..errors import BadInput
-from ..model import load_model
+from ..network.model import load_model
 from .common import add_coding, add_how, add_output, add_targets, chosen_target, print_json
 
 _EXAMPLES = """examples:
@@ -42,7 +42,8 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     try:
-        from .. import batch, cluster, store
+        from ..archive import batch, cluster
+        from ..storage import objects
     except ImportError as error:
         raise BadInput(f"isoq batch: needs more packages ({error}); pip install 'isoq[batch]'") from error
     if options.workers is not None and (options.workers < 1 or options.dask != "local"):
@@ -50,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     order = batch.Order(
         chosen_target(options),
         Options.of(options),
-        store.absolute(options.model) if Path(options.model).is_dir() else options.model,  # workers are in another folder
+        objects.absolute(options.model) if Path(options.model).is_dir() else options.model,  # workers are in another folder
         load_model(options.model).identity,
         options.device,
         options.lossless_bands,
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         options.overwrite,
     )
     jobs = batch.jobs_of(options.paths, options.out, order)
-    summary = store.join(store.absolute(options.out), batch.SUMMARY)
+    summary = objects.join(objects.absolute(options.out), batch.SUMMARY)
     batch.announce(order, options.out, len(jobs))
     rows: dict[str, dict] = {}
     hidden = True if options.quiet or options.json else None

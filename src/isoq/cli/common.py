@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from ..description import Description, alpha_band
+from ..codec.target import ERRORS, KINDS, Target
 from ..errors import BadInput
-from ..lossless import categorical
-from ..remote import Url
-from ..target import ERRORS, KINDS, Target
+from ..raster.description import Description, alpha_band
+from ..storage.urls import Url
+from ..tile.lossless import categorical
 
 # Bytes that GDAL may hold; it would take a twentieth of the memory. Two rows of tiles of a Sentinel-2 band fit, so that blocks on the
 # borders of tiles are decoded once.
 GDAL_CACHE = 64 << 20
 
 if TYPE_CHECKING:
-    from ..reader import Lost
+    from ..codec.reader import Lost
 
 TARGET_HELP = {
     "mse": ("X", "mean squared error of every block, in squared digital numbers"),
@@ -141,7 +141,7 @@ def exact_bands(text: str, description: Description, name: str) -> tuple[int, ..
 
 def add_machine(parser: argparse.ArgumentParser, threads: int | None = None) -> None:
     """The options that say what to run on. threads: their default, else all cores."""
-    from ..codec import Options
+    from ..codec.writer import Options
 
     parser.add_argument(
         "--device", default="cpu", metavar="cpu|cuda", help="what the transforms run on; cuda: an NVIDIA GPU, by PyTorch (default: cpu)"

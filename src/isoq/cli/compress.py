@@ -11,13 +11,13 @@ from pathlib import Path
 import rasterio
 
 from ..api import DEFAULT_MODEL
-from ..codec import Options, compress_to
-from ..fields import Places, open_field
-from ..files import atomic, expand
-from ..model import Model, load_model
-from ..parts import stem_of
-from ..raster import open_source
-from ..target import Target
+from ..codec.target import Target
+from ..codec.target_maps import Places, open_field
+from ..codec.writer import Options, compress_to
+from ..network.model import Model, load_model
+from ..raster.source import open_source
+from ..raster.split import stem_of
+from ..storage.local import atomic, expand
 from .common import (
     GDAL_CACHE,
     about,

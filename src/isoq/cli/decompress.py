@@ -7,10 +7,10 @@ from pathlib import Path
 
 import rasterio
 
-from ..raster import create_sink, default_suffix
-from ..reader import File, Lost
-from ..remote import Url, locate, open_stream
-from ..window import cut, window_of
+from ..codec.reader import File, Lost
+from ..raster.source import create_sink, default_suffix
+from ..raster.window import cut, window_of
+from ..storage.urls import Url, locate, open_stream
 from .common import GDAL_CACHE, add_machine, add_output, bar, folder_for, pair_up, print_json, refuse_duplicates, show_lost
 
 _EXAMPLES = """examples:

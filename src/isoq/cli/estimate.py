@@ -6,12 +6,12 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from ..codec import Options
-from ..estimate import Estimate, estimate
-from ..files import expand
-from ..model import load_model
-from ..raster import open_source
-from ..target import BOUNDS, ERRORS, Target
+from ..codec.estimate import Estimate, estimate
+from ..codec.target import BOUNDS, ERRORS, Target
+from ..codec.writer import Options
+from ..network.model import load_model
+from ..raster.source import open_source
+from ..storage.local import expand
 from .common import about, add_coding, add_target, exact_bands, print_json
 
 KINDS = (*ERRORS, *BOUNDS, "quality")

@@ -6,10 +6,10 @@ import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..codec import Options
+from ..codec.writer import Options
 from ..errors import BadInput, BrokenPromise
-from ..files import expand
-from ..model import load_model
+from ..network.model import load_model
+from ..storage.local import expand
 from .common import print_json
 
 # As isoq.evaluate.peers.PEERS; without loading it for --help.

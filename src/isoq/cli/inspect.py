@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..codec.reader import File, Lost
+from ..codec.target import BOUNDS
+from ..codec.verify import verify_against, verify_summary
 from ..errors import BrokenPromise
-from ..model import load_model, shipped_models
-from ..reader import File, Lost
-from ..remote import locate, located, open_stream
-from ..target import BOUNDS
-from ..verify import verify_against, verify_summary
+from ..network.model import load_model, shipped_models
+from ..storage.urls import locate, located, open_stream
 from .common import add_machine, bar, print_json, show_lost
 
 
@@ -62,7 +62,7 @@ def info(options: argparse.Namespace) -> None:
             _write_blocks(file, options)
         size = stream.seek(0, 2)
         if options.stac:
-            from ..stac import asset
+            from ..ecosystem.stac import asset
 
             stream.seek(0)
             return print_json(asset(file, str(path), size, hashlib.file_digest(stream, "sha256").hexdigest()))
@@ -132,8 +132,8 @@ def _asked(target: dict) -> str:
 
 def _write_blocks(file: File, options: argparse.Namespace) -> None:
     """What the file records of every block that has valid pixels, as CSV."""
-    from ..control import LEAST
-    from ..files import atomic
+    from ..storage.local import atomic
+    from ..tile.control import LEAST
 
     model, shared, block = file.model(options.model), file.statistics().get("target_mse"), file.header["block"]
     with atomic(options.blocks, False) as stream:
@@ -178,7 +178,7 @@ def verify(options: argparse.Namespace) -> int:
             if options.against is None:
                 problems = verify_summary(file, model, options.threads, progress.update)
             else:
-                from ..raster import open_source
+                from ..raster.source import open_source
 
                 with open_source(options.against, options.geometry) as source:
                     problems = verify_against(file, source, model, options.threads, progress.update)

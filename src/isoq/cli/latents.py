@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from ..api import DEFAULT_MODEL
-from ..description import DTYPES, Description
 from ..errors import BadInput
-from ..group import padded_side, to_type
 from ..levels import lambda_to_level
-from ..model import Model, load_model
-from ..normalize import Affine, robust
-from ..raster import create_sink, open_source
+from ..network.model import Model, load_model
+from ..raster.description import DTYPES, Description
+from ..raster.source import create_sink, open_source
+from ..tile.band_group import padded_side, to_type
+from ..tile.normalize import Affine, robust
 from .common import print_json
 
 

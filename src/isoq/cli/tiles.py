@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..files import expand
-from ..parts import join, joined_description, tile_parts
-from ..raster import create_sink, open_source, with_geometry
-from .apart import add_taken_apart, show_images, take_apart
+from ..raster.source import create_sink, open_source, with_geometry
+from ..raster.split import join, joined_description, tile_parts
+from ..storage.local import expand
 from .common import add_output, bar
+from .split_io import add_taken_apart, show_images, take_apart
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:

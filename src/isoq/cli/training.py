@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import BadInput
-from ..files import expand
-from ..model import Model, load_model, update_info
-from ..raster import open_source
+from ..network.model import Model, load_model, update_info
+from ..raster.source import open_source
+from ..storage.local import expand
 from .common import print_json
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 
 def calibrate(options: argparse.Namespace) -> None:
-    from ..calibrate import calibrate as fit
+    from ..codec.calibrate import calibrate as fit
 
     model, paths = load_model(options.model), expand(options.paths)
     try:

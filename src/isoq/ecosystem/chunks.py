@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..api import compress, decompress
-from ..description import DTYPES
+from ..codec.target import KINDS
 from ..errors import BadInput, UnsupportedImage
-from ..target import KINDS
+from ..raster.description import DTYPES
 
 Settings = dict[str, Any]  # keywords of `compress` but nodata and threads, fit for JSON
 

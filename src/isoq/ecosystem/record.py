@@ -22,7 +22,7 @@ from zarr.codecs import ShardingCodec
 from zarr.core.array import AsyncArray
 from zarr.core.metadata import ArrayV3Metadata
 
-from ..reader import File
+from ..codec.reader import File
 from .zarr import IsoqCodec
 
 CONTAINER = "isoq_info"

@@ -14,9 +14,9 @@ from xarray.backends import BackendArray, BackendEntrypoint, CachingFileManager
 from xarray.core import indexing
 
 from ..api import Dataset, open
-from ..description import DTYPES
 from ..errors import BadInput
-from ..masks import holds
+from ..raster.description import DTYPES
+from ..tile.masks import holds
 from .record import in_unit, record_errors, summary_of
 from .zarr import IsoqCodec
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..description import Description
-from ..masks import VALID, classify
-from ..raster import open_source
+from ..raster.description import Description
+from ..raster.source import open_source
+from ..tile.masks import VALID, classify
 
 MOST_SAMPLES = 1 << 21  # of the bands of a group together: cubes are cropped to smaller sides
 STEP = 64

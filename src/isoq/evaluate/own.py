@@ -8,10 +8,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..codec import ArraySource, Options, compress_to
-from ..model import Model, load_model
-from ..reader import File
-from ..target import Target
+from ..codec.reader import File
+from ..codec.target import Target
+from ..codec.writer import ArraySource, Options, compress_to
+from ..network.model import Model, load_model
 
 CLOSED, SINGLE = "closed loop", "single pass"
 NAME = "isoq"

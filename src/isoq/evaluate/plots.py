@@ -15,18 +15,7 @@ import numpy as np
 
 from .metrics import HISTOGRAM
 from .own import CLOSED, NAME, SINGLE
-from .tables import (
-    ANCHOR,
-    NAMES,
-    Row,
-    codecs_of,
-    column,
-    delta_rates,
-    grouped,
-    histogram_of,
-    main_rows,
-    mean_delta,
-)
+from .tables import ANCHOR, NAMES, Row, codecs_of, column, delta_rates, grouped, histogram_of, main_rows, mean_delta
 
 _COLOURS = {NAME: "#c1121f", ANCHOR: "#1d3557"}
 _OTHERS = ("#2a9d8f", "#e9a23b", "#7b5ea7", "#5c8a3a", "#c06c84", "#8d6e63", "#607d8b", "#b5a33f")

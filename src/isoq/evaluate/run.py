@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from .. import __version__
 from ..errors import BadInput, IsoqError
-from ..model import load_model
+from ..network.model import load_model
 from . import own, pictures
 from .checks import Untrustworthy, check
 from .images import Group, filled

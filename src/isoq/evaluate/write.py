@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import BadInput
-from ..files import atomic
+from ..storage.local import atomic
 from . import pictures
 from .report import page
 from .run import Plan, circumstances, run

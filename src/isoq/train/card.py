@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..evaluate.memory import Peak
-from ..model import STRIDE, Model
+from ..network.model import STRIDE, Model
 from .export import multiplications
 
 _LOWEST, _HIGHEST = 0.3, 3.0  # bit/sample of JPEG 2000 in rows that count

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from ..normalize import Affine, robust
+from ..tile.normalize import Affine, robust
 
 
 @dataclass(frozen=True)

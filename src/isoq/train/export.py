@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from ..model import FORMAT
+from ..network.model import FORMAT
 from .networks import GDN, Down, Network, Up
 from .wavelet import STAGES, WAVELETS, Leaf, phase_kernels, wavelet_leaves
 
@@ -211,7 +211,7 @@ def multiplications(graph: bytes, shape: tuple[int, ...]) -> int:
 
 
 def write_model(folder: Path, network: Network, entropy: dict[str, np.ndarray], info: dict) -> None:
-    """The model folder that `isoq.model.Model` reads. `entropy`: arrays named as the entropy model's `from_arrays` expects them."""
+    """The model folder that `isoq.network.model.Model` reads. `entropy`: arrays named as the entropy model's `from_arrays` expects them."""
     config = network.config
     folder.mkdir(parents=True, exist_ok=True)
     if config.learned:

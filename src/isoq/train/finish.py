@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from .. import __version__
-from ..calibrate import calibrate
-from ..control import Goal
+from ..codec.calibrate import calibrate
+from ..codec.target import BandStatistics
 from ..entropy.context import ContextModel
 from ..evaluate.jpeg2000 import jpeg2000_bits
-from ..masks import VALID, classify
-from ..model import Model, update_info
-from ..target import BandStatistics
-from ..tile import encode_tile
+from ..network.model import Model, update_info
+from ..tile.control import Goal
+from ..tile.masks import VALID, classify
+from ..tile.tile import encode_tile
 from . import hyperprior
 from .card import write_card
 from .contexts import count_tables, fit_forms, table_groups, tune_forms, tune_tables

@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from ..errors import BadInput
-from ..model import Model
+from ..network.model import Model
 from .data import Patches
 from .hyperprior import HyperpriorRate
 from .networks import Network, NetworkConfig

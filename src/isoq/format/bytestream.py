@@ -1,0 +1,96 @@
+"""Bytes in the small: varints, length-prefixed parts, entropy-coded integer maps."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from ..entropy._coder import decode_integers, encode_integers
+from ..errors import DamagedFile
+
+
+class Writer:
+    """Appends to `data`."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def varint(self, value: int) -> None:
+        """A non-negative integer, 7 bits a byte, lowest first."""
+        while value > 127:
+            self.data.append(value & 127 | 128)
+            value >>= 7
+        self.data.append(value)
+
+    def signed(self, value: int) -> None:
+        """An integer of either sign, as a varint of 2 |value| or 2 |value| - 1."""
+        self.varint(2 * value if value >= 0 else -2 * value - 1)
+
+    def part(self, data: bytes) -> None:
+        """Length, then the bytes."""
+        self.varint(len(data))
+        self.data += data
+
+    def pack(self, form: str, *values) -> None:
+        """Little-endian `struct` fields."""
+        self.data += struct.pack("<" + form, *values)
+
+
+class Reader:
+    """Reads what Writer wrote; raises DamagedFile at the end of the data or at an impossible value."""
+
+    def __init__(self, data: bytes):
+        self._data, self._at = memoryview(data), 0
+
+    def varint(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.take(1)[0]
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+            shift += 7
+            if shift > 63:
+                raise DamagedFile("a number does not end: the file is damaged")
+
+    def signed(self) -> int:
+        value = self.varint()
+        return -(value + 1) // 2 if value & 1 else value // 2
+
+    def part(self) -> bytes:
+        return self.take(self.varint())
+
+    def unpack(self, form: str) -> tuple:
+        return struct.unpack("<" + form, self.take(struct.calcsize("<" + form)))
+
+    def take(self, size: int) -> bytes:
+        if size > len(self._data) - self._at:
+            raise DamagedFile("the data end too early: the file is damaged or truncated")
+        self._at += size
+        return bytes(self._data[self._at - size : self._at])
+
+    def rest(self) -> bytes:
+        return self.take(len(self._data) - self._at)
+
+    def end(self) -> None:
+        """Nothing may be left."""
+        if self._at != len(self._data):
+            raise DamagedFile("there are more data than there should be: the file is damaged")
+
+
+def pack_integers(*sequences: np.ndarray) -> bytes:
+    """Sequences of signed integers below 2^26 in magnitude (any shape, flattened) -> bytes; nothing if all are zero.
+
+    Each is coded by adaptive probabilities of its bit lengths, so small ones cost little whatever their spread.
+    """
+    flat = [np.ascontiguousarray(values.ravel(), np.int32) for values in sequences]
+    return encode_integers(flat) if any(values.any() for values in flat) else b""
+
+
+def unpack_integers(data: bytes, *sizes: int) -> list[np.ndarray]:
+    """The sequences, (size,) int32 each. Raises DamagedFile."""
+    values = decode_integers(np.frombuffer(data, np.uint8), list(sizes)) if data else [np.zeros(size, np.int32) for size in sizes]
+    if values is None:
+        raise DamagedFile("a map does not decode: the file is damaged")
+    return values

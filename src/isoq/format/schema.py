@@ -1,0 +1,123 @@
+"""What the JSON parts of a file have to look like. Keys that are not known here are not looked at: they are for newer readers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import DamagedFile
+
+Shape = Callable[[Any], bool]
+# GDAL takes a path or a URL for a coordinate system too, and fetches it: a file must not make its reader do that.
+_CRS = re.compile(r"EPSG:\d{1,9}\Z|[A-Z_]*(?:CRS|CS)\[")
+
+
+def text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e308
+
+
+def whole(value: Any) -> bool:
+    """Not negative, and small enough for any arithmetic."""
+    return type(value) is int and 0 <= value < 1 << 62
+
+
+def flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def crs(value: Any) -> bool:
+    return isinstance(value, str) and bool(_CRS.match(value))
+
+
+def either(*shapes: Shape) -> Shape:
+    return lambda value: any(shape(value) for shape in shapes)
+
+
+def maybe(shape: Shape) -> Shape:
+    return lambda value: value is None or shape(value)
+
+
+def each(shape: Shape, length: int | None = None) -> Shape:
+    """A list, of a certain length if one is given."""
+    return lambda value: isinstance(value, list) and length in (None, len(value)) and all(map(shape, value))
+
+
+def values(shape: Shape) -> Shape:
+    """An object with any keys."""
+    return lambda value: isinstance(value, dict) and all(map(shape, value.values()))
+
+
+def record(needed: dict[str, Shape], **others: Shape) -> Shape:
+    """An object with known keys."""
+
+    def fits(value: Any) -> bool:
+        known = needed | others
+        return isinstance(value, dict) and needed.keys() <= value.keys() and all(known[k](v) for k, v in value.items() if k in known)
+
+    return fits
+
+
+def _tags(value: Any) -> bool:
+    """{namespace: {key: value}}, JSON documents under their namespace's name."""
+    return values(values(text))(value) and all(space in value[space] for space in value if space.startswith("json:"))
+
+
+def _point(value: Any) -> bool:
+    """A ground control point: row, column, x, y, z, id, info."""
+    return isinstance(value, list) and len(value) == 7 and all(map(number, value[:4]))
+
+
+_BIT = record({}, endian=lambda value: value in (0, 1), rgb=lambda value: value in (0, 1))
+HEADER = record(
+    {"image": values(lambda value: True), "tile": whole, "block": whole, "depth": whole, "model": each(text, 2)},
+    target=record({"kind": text, "value": maybe(either(flag, number, each(number)))}, peak=number),
+    loop=text,
+    per_band=flag,
+    lossless=each(whole),
+    source=record({}, name=text, sha256=text),
+    software=text,
+)
+
+
+def statistics(bands: int) -> Shape:
+    """The summary of an image."""
+    per_band = each(number, bands)
+    counts = dict.fromkeys(("above", "beyond", "calm", "patched", "patch_bytes"), whole)
+    needed = {"mse": per_band, "variance": per_band, "pixels": each(whole, bands), "blocks": whole}
+    fits = record(needed, block_error=values(number), target_mse=per_band, max_error=per_band, modes=values(number), **counts)
+    return lambda value: fits(value) and ("above" not in value or counts.keys() <= value.keys())
+
+
+def metadata(bands: int) -> Shape:
+    """`Description.metadata`."""
+    names, factors = each(maybe(text), bands), each(either(number, text), bands)
+    coefficients = either(number, each(number))
+    return record(
+        {},
+        container=text,
+        crs=crs,
+        transform=each(number, 6),
+        gcps=record({"crs": maybe(crs), "points": each(_point)}),
+        rpcs=lambda value: record({}, line_off=number, samp_off=number)(value) and values(coefficients)(value),
+        tags=_tags,
+        band_tags=each(_tags, bands),
+        descriptions=names,
+        units=names,
+        scales=factors,
+        offsets=factors,
+        colorinterp=each(text, bands),
+        colormaps=values(each(each(whole))),
+        mask=flag,
+        raw=_BIT,
+    )
+
+
+def check(value: Any, shape: Shape, what: str) -> None:
+    """Raises DamagedFile unless the value fits."""
+    if not shape(value):
+        raise DamagedFile(f"the {what} is not what it should be: the file is damaged")

@@ -1,0 +1,63 @@
+"""A part of an image: what users give for it, and how it is described."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+from rasterio.windows import Window
+
+from isoq.errors import BadInput
+from isoq.raster.description import Description
+
+
+def _transform(numbers: list[float], w: Window) -> list[float]:
+    a, b, c, d, e, f = numbers
+    return [a, b, c + a * w.col_off + b * w.row_off, d, e, f + d * w.col_off + e * w.row_off]
+
+
+_SHIFT = {  # metadata that speak of rows and columns
+    "transform": _transform,
+    "gcps": lambda gcps, w: gcps | {"points": [[row - w.row_off, col - w.col_off, *rest] for row, col, *rest in gcps["points"]]},
+    "rpcs": lambda rpcs, w: rpcs | {k: rpcs[k] - off for k, off in (("line_off", w.row_off), ("samp_off", w.col_off)) if k in rpcs},
+}
+
+
+def window_of(given: Any, description: Description, name: str | os.PathLike[str]) -> Window:
+    """What rasterio takes for a window, as a Window of integers that lies in the image.
+
+    given: ((row, row end), (col, col end)), or anything with col_off, row_off, width and height, all whole pixels; None: the whole image.
+    Raises BadInput, which names the file `name`.
+    """
+    try:
+        if given is None:
+            numbers = (0, 0, description.cols, description.rows)
+        elif hasattr(given, "col_off"):
+            numbers = (given.col_off, given.row_off, given.width, given.height)
+        else:
+            (top, bottom), (left, right) = given
+            numbers = (left, top, right - left, bottom - top)
+        col, row, cols, rows = (int(number) for number in numbers)
+        if (col, row, cols, rows) != tuple(numbers):
+            raise ValueError("fractions of pixels")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadInput(f"{name}: a window cannot be read ({error}); give ((row, row end), (col, col end)) in whole pixels") from error
+    check_window(name, description, row, col, rows, cols)
+    return Window(col, row, cols, rows)
+
+
+def check_window(name: str | os.PathLike[str], description: Description, row: int, col: int, rows: int, cols: int) -> None:
+    """Raises BadInput, which names the file, if the window is empty or does not lie in the image."""
+    if not (0 <= row < row + rows <= description.rows and 0 <= col < col + cols <= description.cols):
+        size = f"{description.rows} x {description.cols}"
+        wrong = (
+            f"is empty; give one inside the {size} image" if min(rows, cols) < 1 else f"is not inside the {size} image; move or shrink it"
+        )
+        raise BadInput(f"{name}: the window of {rows} x {cols} at row {row}, column {col} {wrong}")
+
+
+def cut(description: Description, window: Window) -> Description:
+    """What a window of the described image is like: its size, and transform, ground control points and RPCs counted from its corner."""
+    metadata = {key: _SHIFT[key](value, window) if key in _SHIFT else value for key, value in description.metadata.items()}
+    return replace(description, rows=window.height, cols=window.width, metadata=metadata)

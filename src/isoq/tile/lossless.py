@@ -1,0 +1,84 @@
+"""Bands that are kept as they are: class maps, quality flags, masks."""
+
+from __future__ import annotations
+
+import lzma
+import re
+
+import numpy as np
+
+from ..errors import DamagedFile
+from ..format.bytestream import Reader, Writer
+from ..raster.description import Description
+
+_PALETTE, _PLANES = range(2)
+_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 22}]
+# Names that the providers of Landsat, Sentinel-2, MODIS and their like give to bands of codes and flags.
+_WORDS = "qa|bqa|qc|scl|msk|fmask|mask|cloud ?mask|class|classes|classification|landcover|land cover|flag|flags"
+_NAMES = re.compile(rf"(?:^|[^a-z])(?:{_WORDS})(?:$|[^a-z])", re.IGNORECASE)
+# Of files only the products' own: "road_mask_input.tif" may well be the image that a mask belongs to.
+_FILES = re.compile(r"(?:^|_)(?:QA_[A-Z]+|BQA|SCL|FMASK)(?:_|\.|$)")
+
+
+def categorical(description: Description, name: str) -> tuple[int, ...]:
+    """Bands (counted from 0) whose values are codes and not quantities: a palette, an alpha band, or a name such as QA_PIXEL or SCL.
+
+    name: of the file, which counts if it has a single band without a name. Floating-point bands never are.
+    """
+    if np.dtype(description.dtype).kind == "f":
+        return ()
+    texts = description.metadata.get("descriptions") or [None] * description.bands
+    colours = description.metadata.get("colorinterp") or [None] * description.bands
+    named = [bool(_FILES.search(name))] if texts == [None] else [bool(_NAMES.search(text or "")) for text in texts]
+    return tuple(k for k, colour in enumerate(colours) if named[k] or colour in ("palette", "alpha"))
+
+
+def pack(samples: np.ndarray) -> bytes:
+    """Samples (rows, cols) of any type -> bytes. Up to 256 different values: their list, and the index of each pixel; more: the
+    differences to the pixel before, byte by byte."""
+    little = np.ascontiguousarray(samples).astype(samples.dtype.newbyteorder("<"), copy=False)
+    raw = little.view(f"<u{samples.itemsize}")
+    out = Writer()
+    values, index = np.unique(raw, return_inverse=True)
+    if len(values) <= 256:
+        out.pack("B", _PALETTE)
+        out.varint(len(values))
+        out.data += values.tobytes()
+        plain = index.astype(np.uint8).tobytes()
+    else:
+        out.pack("B", _PLANES)
+        change = np.diff(raw.ravel(), prepend=raw.dtype.type(0))
+        plain = change.view(np.uint8).reshape(-1, samples.itemsize).T.tobytes()
+    out.data += lzma.compress(plain, lzma.FORMAT_RAW, filters=_FILTERS)
+    return bytes(out.data)
+
+
+def unpack(data: bytes, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    """The samples (rows, cols). Raises DamagedFile."""
+    reader, raw = Reader(data), np.dtype(f"<u{dtype.itemsize}")
+    kind, size = reader.unpack("B")[0], shape[0] * shape[1]
+    if kind == _PALETTE:
+        count = reader.varint()
+        values = np.frombuffer(reader.take(min(count, 257) * raw.itemsize), raw)
+        index = np.frombuffer(_inflated(reader, size), np.uint8)
+        if not len(values) or index.max(initial=0) >= len(values):
+            raise DamagedFile("a lossless band holds unknown values: the file is damaged")
+        found = values[index]
+    elif kind == _PLANES:
+        planes = np.frombuffer(_inflated(reader, size * raw.itemsize), np.uint8).reshape(raw.itemsize, -1)
+        found = np.cumsum(np.ascontiguousarray(planes.T).view(raw).ravel(), dtype=raw)
+    else:
+        raise DamagedFile("a lossless band is of an unknown kind: the file is damaged or made by a newer isoq")
+    return found.reshape(shape).view(dtype.newbyteorder("<")).astype(dtype, copy=False)
+
+
+def _inflated(reader: Reader, size: int) -> bytes:
+    """`size` bytes, which the rest of the data holds. No more than that is ever made."""
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
+    try:
+        plain = decoder.decompress(reader.rest(), size + 1)
+    except lzma.LZMAError as error:
+        raise DamagedFile("a lossless band does not decode: the file is damaged") from error
+    if len(plain) != size:
+        raise DamagedFile("a lossless band has the wrong size: the file is damaged")
+    return plain

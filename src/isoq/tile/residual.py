@@ -1,0 +1,129 @@
+"""The residual layer: pixels of blocks that the network cannot bring under their target, corrected after it.
+
+Each such block carries a step and, for its valid pixels, the integer number of steps by which the decoded value is off. For integer
+types the step is an odd number of digital numbers, so that no error exceeds half of it: step 1 makes the block exact. Where that takes
+too many steps (floats of extreme values or targets), the samples stand there as they are, and the step is 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import DamagedFile
+from ..format.bytestream import Reader, Writer, pack_integers, unpack_integers
+from .masks import leave_nodata
+
+_MOST_STEPS, _NARROWER, _WIDEST = 1 << 22, 0.85, 1e37
+
+
+@dataclass(frozen=True)
+class Patch:
+    """The correction of one block: band, block row and column, step in digital numbers, and per valid pixel (raster order) the number of
+    steps, or, if the step is 0, the sample itself."""
+
+    band: int
+    row: int
+    col: int
+    step: float
+    values: np.ndarray
+
+
+def area(row: int, col: int, block: int) -> tuple[slice, slice]:
+    """Where block (row, col) lies in a tile."""
+    return slice(row * block, (row + 1) * block), slice(col * block, (col + 1) * block)
+
+
+def correct(
+    original: np.ndarray,
+    decoded: np.ndarray,
+    valid: np.ndarray,
+    nodata: tuple[float | None, ...],
+    mse: float,
+    place: tuple[int, int, int],
+    block: int,
+) -> Patch:
+    """The patch that brings block `place` = (band, row, col) of `decoded` under `mse`; `decoded` (bands, rows, cols) is changed in place.
+
+    A block that misses by little needs only its worst pixels moved: the step starts at the largest error and shrinks until the target
+    holds, once those that land on nodata have left it again, as the decoder does behind the patches.
+    """
+    band, row, col = place
+    at = (band, *area(row, col, block))
+    inside, start, wanted = valid[at], decoded[at].copy(), original[at][valid[at]]
+    off = wanted.astype(np.float64) - start[inside]
+    whole = decoded.dtype.kind != "f"
+    worst = float(np.abs(off).max())
+    step = 2 * int(worst) + 1 if whole else float(np.float32(min(2 * worst, _WIDEST)))
+    while step > 0 and np.abs(off).max() < _MOST_STEPS * step:
+        values = np.rint(off / step).astype(np.int64)
+        decoded[at] = apply(start, inside, values, step)
+        leave_nodata(decoded[at], inside, nodata[band])
+        if np.mean((decoded[at][inside].astype(np.float64) - wanted) ** 2) <= mse:
+            return Patch(band, row, col, step, values)
+        step = (int(step * _NARROWER) - 1) // 2 * 2 + 1 if whole else float(np.float32(step * _NARROWER))
+    decoded[at] = apply(start, inside, wanted, 0)
+    return Patch(band, row, col, 0, wanted)
+
+
+def apply(block: np.ndarray, valid: np.ndarray, values: np.ndarray, step: float) -> np.ndarray:
+    """`block` (rows, cols) with its valid pixels moved by `values` steps, within the type's range, or, if the step is 0, set to
+    `values`."""
+    out = block.copy()
+    if step == 0:
+        out[valid] = values
+        return out
+    moved = out[valid].astype(np.float64) + values * float(step)
+    limits = np.finfo(out.dtype) if out.dtype.kind == "f" else np.iinfo(out.dtype)
+    moved = np.clip(moved if out.dtype.kind == "f" else np.rint(moved), limits.min, limits.max)
+    out[valid] = moved.astype(out.dtype)
+    return out
+
+
+def pack(patches: list[Patch], dtype: np.dtype) -> bytes:
+    """All patches of a tile; empty if there are none."""
+    if not patches:
+        return b""
+    out = Writer()
+    out.varint(len(patches))
+    for p in patches:
+        for n in (p.band, p.row, p.col):
+            out.varint(n)
+        out.pack("f", p.step) if dtype.kind == "f" else out.varint(int(p.step))
+        if not p.step:
+            out.data += p.values.astype(dtype.newbyteorder("<")).tobytes()
+    out.part(pack_integers(np.concatenate([np.zeros(0, np.int64), *(p.values for p in patches if p.step)])))
+    return bytes(out.data)
+
+
+def unpack_onto(data: bytes, samples: np.ndarray, valid: np.ndarray, block: int) -> int:
+    """Apply the patches in `data` to `samples` (bands, rows, cols) in place; returns how many there were. Raises DamagedFile."""
+    if not data:
+        return 0
+    reader = Reader(data)
+    stepped: list[tuple[tuple, float, int]] = []
+    seen = set()
+    for _ in range(reader.varint()):
+        band, row, col = place = tuple(reader.varint() for _ in range(3))
+        if band >= len(samples) or row * block >= samples.shape[1] or col * block >= samples.shape[2]:
+            raise DamagedFile("a residual lies outside its tile: the file is damaged")
+        if place in seen:  # five bytes would cost a block of work each time
+            raise DamagedFile("a block has two residuals: the file is damaged")
+        seen.add(place)
+        step = reader.unpack("f")[0] if samples.dtype.kind == "f" else reader.varint()
+        if not 0 <= step <= (_WIDEST if samples.dtype.kind == "f" else 1 << 33):
+            raise DamagedFile("a residual has an impossible step: the file is damaged")
+        at = (band, *area(row, col, block))
+        number = int(valid[at].sum())
+        if step:
+            stepped.append((at, step, number))
+        else:
+            values = np.frombuffer(reader.take(number * samples.itemsize), samples.dtype.newbyteorder("<"))
+            samples[at] = apply(samples[at], valid[at], values, 0)
+    values = unpack_integers(reader.part(), sum(number for _, _, number in stepped))[0]
+    reader.end()
+    for at, step, number in stepped:
+        samples[at] = apply(samples[at], valid[at], values[:number], step)
+        values = values[number:]
+    return len(seen)
