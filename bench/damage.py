@@ -19,7 +19,7 @@ from isoq import File, Target, load_model
 from isoq.codec.reader import Lost
 from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import IsoqError
-from isoq.format.container import Box
+from isoq.format.tiling import Box
 from isoq.network.model import Model
 
 SIDE, SECTOR = 256, 512

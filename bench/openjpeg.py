@@ -17,7 +17,7 @@ import numpy as np
 
 from isoq import load_model
 from isoq.codec.writer import Options, sample_tiles, tiling
-from isoq.format.container import Box
+from isoq.format.tiling import Box
 from isoq.parallel import ordered
 from isoq.raster.description import Description
 from isoq.raster.source import Source, create_sink, open_source

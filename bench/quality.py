@@ -25,12 +25,14 @@ from isoq import File, Target
 from isoq.blocks import count, mean_square, sums
 from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.format.bytestream import Reader
-from isoq.format.container import Box, ContainerReader
+from isoq.format.container import ContainerReader
+from isoq.format.tiling import Box
 from isoq.network.model import Model
+from isoq.samples import DTYPES
 from isoq.tile.band_group import BandGroup
 from isoq.tile.control import Goal, code, joint
 from isoq.tile.spectral import Rotation
-from isoq.tile.tile import CONSTANT, DTYPES, MODES, NEURAL, PREDICTIVE, SPECTRAL, entries
+from isoq.tile.tile import CONSTANT, MODES, NEURAL, PREDICTIVE, SPECTRAL, entries
 
 BLOCK = 64
 LEAST = {"uint8": 0.3, "uint16": 2.0, "int16": 2.0}  # target MSE, squared digital numbers

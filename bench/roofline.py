@@ -13,7 +13,7 @@ import onnxruntime as ort
 from common import seconds
 from onnx import TensorProto, helper, numpy_helper
 
-from isoq.network.model import STRIDE
+from isoq.geometry import STRIDE
 
 ROUNDS, CHANNELS, SIDE = 5, 64, 512  # of the convolution that stands for the best that the runtime does
 

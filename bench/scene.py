@@ -27,7 +27,8 @@ from stages import REST, stages_of
 import isoq
 from isoq import File
 from isoq.codec.writer import Options
-from isoq.network.model import STRIDE, Model
+from isoq.geometry import STRIDE
+from isoq.network.model import Model
 from isoq.raster.source import open_source
 
 STRIP = 512  # rows read at once to compare two images

@@ -21,8 +21,8 @@ from common import DATA, HERE, Image, Row, arguments, bands_of, column, geometri
 import isoq
 from isoq import File, Target
 from isoq.codec.writer import ArraySource, Options, compress_to
-from isoq.format.container import Box
 from isoq.format.limits import LARGEST_SIDE
+from isoq.format.tiling import Box
 from isoq.raster.source import open_source
 from isoq.tile import prediction
 

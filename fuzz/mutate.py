@@ -15,11 +15,12 @@ from tiny import Tiny
 
 from isoq.errors import DamagedFile
 from isoq.format.bytestream import Reader, Writer, pack_integers, unpack_integers
-from isoq.format.limits import padded_samples
-from isoq.tile.band_group import padded_side
+from isoq.format.tiling import padded_samples
+from isoq.geometry import padded_side
+from isoq.samples import DTYPES
 from isoq.tile.lossless import _FILTERS
 from isoq.tile.quality_map import latent_levels, map_from_residuals
-from isoq.tile.tile import DTYPES, LOSSLESS, PREDICTIVE, SPECTRAL
+from isoq.tile.tile import LOSSLESS, PREDICTIVE, SPECTRAL
 
 _MOST_COEFFICIENTS = 1 << 20  # of a rotation whose numbers were changed before
 _INTEGERS = (

@@ -12,9 +12,10 @@ import numpy as np
 from isoq import blocks
 from isoq.format.bytestream import Reader, Writer
 from isoq.format.container import DICTIONARY, SIGNATURE
+from isoq.samples import DTYPES
 from isoq.tile import masks
 from isoq.tile.predictive.coding import is_lossy
-from isoq.tile.tile import CONSTANT, DTYPES, LOSSLESS, MODES, NEURAL, PREDICTIVE, SPECTRAL
+from isoq.tile.tile import CONSTANT, LOSSLESS, MODES, NEURAL, PREDICTIVE, SPECTRAL
 
 _FRAME = struct.Struct("<4sI")
 

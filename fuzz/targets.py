@@ -19,7 +19,7 @@ from isoq.api import Dataset
 from isoq.codec import reader
 from isoq.codec.reader import File
 from isoq.errors import DamagedFile, IsoqError
-from isoq.format.limits import padded_samples
+from isoq.format.tiling import padded_samples
 from isoq.raster.description import colours_of, in_namespaces, side_file
 from isoq.raster.window import cut
 from isoq.tile.tile import decode_tile

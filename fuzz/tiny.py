@@ -11,8 +11,9 @@ import numpy as np
 
 from isoq.entropy.context import BUCKETS, LEVELS, OWN, OWN_VALUE, PRECISION, QUANTIZERS, REACH, SYMBOLS, ContextModel
 from isoq.entropy.hyperprior import TABLES, HyperpriorModel, _layout
+from isoq.geometry import STRIDE
 from isoq.levels import COUNT, GAIN, level_to_lambda
-from isoq.network.footprint import STRIDE, footprints
+from isoq.network.footprint import footprints
 from isoq.network.model import Model
 
 KINDS = ("context", "hyperprior", "single")

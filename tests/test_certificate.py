@@ -16,7 +16,7 @@ from isoq.codec.verify import verify_against
 from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import BadInput
 from isoq.format.container import ContainerReader, ContainerWriter
-from isoq.tile.band_group import to_type
+from isoq.samples import to_type
 from isoq.tile.control import joint
 from isoq.tile.tile import TileReport
 

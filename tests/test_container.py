@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import isoq
 from isoq.errors import DamagedFile
-from isoq.format.container import DICTIONARY, SIGNATURE, ContainerReader, ContainerWriter, boxes
+from isoq.format.container import DICTIONARY, SIGNATURE, ContainerReader, ContainerWriter
+from isoq.format.tiling import boxes
 
 TILES = [b"", b"one", bytes(300)]
 

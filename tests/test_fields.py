@@ -18,7 +18,7 @@ from isoq.codec.target import Target
 from isoq.codec.target_maps import Places, open_field
 from isoq.codec.writer import Options, compress_to
 from isoq.errors import BadInput
-from isoq.format.container import Box
+from isoq.format.tiling import Box
 from isoq.raster.source import Description, open_source
 from isoq.tile.control import Goal, joint
 from isoq.tile.tile import encode_tile

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from images import DTYPES, make, one_line, samples
 
 from isoq.cli import main
-from isoq.cli.common import exact_bands
+from isoq.codec.lossless_bands import categorical, exact_bands
 from isoq.codec.reader import File
 from isoq.codec.target import Target
 from isoq.codec.verify import verify_against
 from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import BadInput, DamagedFile
 from isoq.raster.description import Description
-from isoq.tile.lossless import categorical, pack, unpack
+from isoq.tile.lossless import pack, unpack
 
 
 def codes(rows: int, cols: int) -> np.ndarray:

@@ -29,7 +29,7 @@ from isoq.codec import writer
 from isoq.codec.reader import File
 from isoq.codec.target import Target
 from isoq.entropy.context import BUCKETS, LEVELS, MAGNITUDE_ONE, OWN, OWN_VALUE, PRECISION, QUANTIZERS, REACH, SYMBOLS, VALUE_ONE
-from isoq.format.container import Box
+from isoq.format.tiling import Box
 from isoq.network.model import FORMAT, Model, load_model
 from isoq.raster.description import Description
 from isoq.tile import prediction

@@ -21,16 +21,16 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import rasterio
 
-from ..cli.common import GDAL_CACHE, exact_bands
+from ..codec.lossless_bands import exact_bands
 from ..codec.reader import File
 from ..codec.target import Target
 from ..codec.writer import Coded, Options, Plan, assemble, code, compress_to, plan
 from ..errors import BadInput, IsoqError, OutputExists, WrongModel
-from ..format.container import Box
+from ..format.tiling import Box
 from ..network.embedded import pack
 from ..network.model import Model, load_model
 from ..raster.raw import Geometry
-from ..raster.source import Source, open_source
+from ..raster.source import GDAL_CACHE, Source, open_source
 from ..raster.split import stem_of
 from ..storage import objects
 

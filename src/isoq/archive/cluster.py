@@ -10,7 +10,7 @@ from pathlib import Path
 
 from distributed import Client, KilledWorker, LocalCluster, as_completed, get_worker
 
-from .. import __version__
+from .._version import __version__
 from ..errors import BadInput
 from . import batch
 from .batch import Job, Part, Split

@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from typing import NoReturn
 
-from .. import __version__
+from .._version import __version__
 from ..errors import BrokenPromise, IsoqError
 
 # command: (module, one line of help); modules are loaded only for the command that is run.

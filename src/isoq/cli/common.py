@@ -14,13 +14,7 @@ from tqdm import tqdm
 
 from ..codec.target import ERRORS, KINDS, Target
 from ..errors import BadInput
-from ..raster.description import Description, alpha_band
 from ..storage.urls import Url
-from ..tile.lossless import categorical
-
-# Bytes that GDAL may hold; it would take a twentieth of the memory. Two rows of tiles of a Sentinel-2 band fit, so that blocks on the
-# borders of tiles are decoded once.
-GDAL_CACHE = 64 << 20
 
 if TYPE_CHECKING:
     from ..codec.reader import Lost
@@ -118,25 +112,6 @@ def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> N
         "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of raw files without the naming convention"
     )
     add_machine(parser, threads)
-
-
-def exact_bands(text: str, description: Description, name: str) -> tuple[int, ...]:
-    """What --lossless-bands stands for: bands counted from 0, in any case that which is the mask. name: of the image file. Raises
-    BadInput."""
-    alpha = None if description.metadata.get("mask") else alpha_band(description)
-    found = set() if alpha is None else {alpha}
-    if text == "auto":
-        found.update(categorical(description, name))
-    for part in text.split(",") if text not in ("auto", "none") else ():
-        first, _, last = part.partition("-")
-        try:
-            span = range(int(first), int(last or first) + 1)
-        except ValueError as error:
-            raise BadInput(f"--lossless-bands {text}: not a list of bands; give numbers such as 4,7-9, or none, or auto") from error
-        if not span or span[0] < 1 or span[-1] > description.bands:
-            raise BadInput(f"--lossless-bands {text}: the image has bands 1 to {description.bands}; give numbers of these")
-        found.update(band - 1 for band in span)
-    return tuple(sorted(found))
 
 
 def add_machine(parser: argparse.ArgumentParser, threads: int | None = None) -> None:

@@ -11,15 +11,15 @@ from pathlib import Path
 import rasterio
 
 from ..api import DEFAULT_MODEL
+from ..codec.lossless_bands import exact_bands
 from ..codec.target import Target
 from ..codec.target_maps import Places, open_field
 from ..codec.writer import Options, compress_to
 from ..network.model import Model, load_model
-from ..raster.source import open_source
+from ..raster.source import GDAL_CACHE, open_source
 from ..raster.split import stem_of
 from ..storage.local import atomic, expand
 from .common import (
-    GDAL_CACHE,
     about,
     add_coding,
     add_how,
@@ -27,7 +27,6 @@ from .common import (
     add_targets,
     bar,
     chosen_target,
-    exact_bands,
     folder_for,
     pair_up,
     print_json,

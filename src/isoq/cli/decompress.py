@@ -8,10 +8,10 @@ from pathlib import Path
 import rasterio
 
 from ..codec.reader import File, Lost
-from ..raster.source import create_sink, default_suffix
+from ..raster.source import GDAL_CACHE, create_sink, default_suffix
 from ..raster.window import cut, window_of
 from ..storage.urls import Url, locate, open_stream
-from .common import GDAL_CACHE, add_machine, add_output, bar, folder_for, pair_up, print_json, refuse_duplicates, show_lost
+from .common import add_machine, add_output, bar, folder_for, pair_up, print_json, refuse_duplicates, show_lost
 
 _EXAMPLES = """examples:
   isoq decompress scene.isoq scene.tif

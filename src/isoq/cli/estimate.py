@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..codec.estimate import Estimate, estimate
+from ..codec.lossless_bands import exact_bands
 from ..codec.target import BOUNDS, ERRORS, Target
 from ..codec.writer import Options
 from ..network.model import load_model
 from ..raster.source import open_source
 from ..storage.local import expand
-from .common import about, add_coding, add_target, exact_bands, print_json
+from .common import about, add_coding, add_target, print_json
 
 KINDS = (*ERRORS, *BOUNDS, "quality")
 

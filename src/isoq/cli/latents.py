@@ -9,11 +9,12 @@ import numpy as np
 
 from ..api import DEFAULT_MODEL
 from ..errors import BadInput
+from ..geometry import padded_side
 from ..levels import lambda_to_level
 from ..network.model import Model, load_model
-from ..raster.description import DTYPES, Description
+from ..raster.description import Description
 from ..raster.source import create_sink, open_source
-from ..tile.band_group import padded_side, to_type
+from ..samples import DTYPES, to_type
 from ..tile.normalize import Affine, robust
 from .common import print_json
 

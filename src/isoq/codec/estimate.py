@@ -7,7 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from ..format.container import Box, overhead
+from ..format.container import overhead
+from ..format.tiling import Box
 from ..network.model import Model
 from ..parallel import ordered
 from ..tile.control import Goal

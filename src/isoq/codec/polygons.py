@@ -14,7 +14,7 @@ from rasterio.transform import Affine
 from rasterio.warp import transform
 
 from ..errors import BadInput
-from ..format.container import Box
+from ..format.tiling import Box
 from ..raster.description import Description, guard
 
 _EDGE = 256  # pixels: longer edges are divided before they are projected, because a straight line in one system is a curve in another

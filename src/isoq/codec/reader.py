@@ -14,8 +14,8 @@ from rasterio.windows import Window
 from .. import blocks
 from ..errors import BadInput, DamagedFile, WrongModel
 from ..format import schema
-from ..format.container import Box, ContainerReader, boxes
-from ..format.limits import check_tiling
+from ..format.container import ContainerReader
+from ..format.tiling import Box, boxes, check_tiling
 from ..network.embedded import unpack
 from ..network.model import Model, model_for_file
 from ..parallel import ordered

@@ -16,8 +16,8 @@ from rasterio.windows import Window
 
 from .. import blocks
 from ..errors import BadInput
-from ..format.container import Box
-from ..network.model import STRIDE
+from ..format.tiling import Box
+from ..geometry import STRIDE
 from ..raster.description import Description, guard, open_dataset
 from .polygons import Polygons
 from .target import Target, squared_scales

@@ -11,12 +11,14 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
-from .. import __version__
+from .._version import __version__
 from ..errors import BadInput
-from ..format.container import Box, ContainerWriter, boxes, overhead
-from ..format.limits import LARGEST_TILE, padded_samples
+from ..format.container import ContainerWriter, overhead
+from ..format.limits import LARGEST_TILE
+from ..format.tiling import Box, boxes, padded_samples
+from ..geometry import STRIDE
 from ..network.embedded import pack
-from ..network.model import STRIDE, Model
+from ..network.model import Model
 from ..parallel import ordered
 from ..raster.description import Description
 from ..storage.local import provenance

@@ -15,7 +15,7 @@ import numpy as np
 from ..api import compress, decompress
 from ..codec.target import KINDS
 from ..errors import BadInput, UnsupportedImage
-from ..raster.description import DTYPES
+from ..samples import DTYPES
 
 Settings = dict[str, Any]  # keywords of `compress` but nodata and threads, fit for JSON
 

@@ -15,8 +15,7 @@ from xarray.core import indexing
 
 from ..api import Dataset, open
 from ..errors import BadInput
-from ..raster.description import DTYPES
-from ..tile.masks import holds
+from ..samples import DTYPES, holds
 from .record import in_unit, record_errors, summary_of
 from .zarr import IsoqCodec
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .. import __version__
+from .._version import __version__
 from ..errors import BadInput, IsoqError
 from ..network.model import load_model
 from . import own, pictures

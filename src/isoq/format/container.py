@@ -13,15 +13,13 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise
 from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
 
 from ..errors import BadInput, DamagedFile
-from .limits import LARGEST_TEXT, check_tiling
+from .limits import LARGEST_TEXT
 
 SIGNATURE = b"\x89ISQ\r\n\x1a\n"
 VERSION = 1
@@ -40,33 +38,6 @@ DICTIONARY = (
     b'{"mse":[24.9],"variance":[10000.0],"pixels":[65536],"blocks":16,"block_error":{"p5":0.97,"median":0.99,"p95":0.99,"max":0.999},'
     b'"target_mse":[25.0],"above":0,"beyond":0,"calm":0,"patched":0,"patch_bytes":0}'
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """One tile: where it lies in the image."""
-
-    row: int
-    col: int
-    rows: int
-    cols: int
-    band: int
-    bands: int
-
-
-def _cuts(side: int, tile: int, block: int) -> list[tuple[int, int]]:
-    """(start, length) of the tiles along a side: as even as multiples of `block` allow, none longer than `tile`."""
-    number = -(-side // tile)
-    total = -(-side // block)
-    edges = [min(side, block * ((total * k + number - 1) // number)) for k in range(number + 1)]
-    return [(a, b - a) for a, b in pairwise(edges) if b > a]
-
-
-def boxes(bands: int, rows: int, cols: int, tile: int, block: int, depth: int) -> list[Box]:
-    """The tiles of an image in file order: rows, then columns, then groups of `depth` bands. Raises ValueError, see `limits`."""
-    check_tiling(bands, rows, cols, tile, block, depth)
-    deep = [(b, min(depth, bands - b)) for b in range(0, bands, depth)]
-    return [Box(r, c, h, w, b, n) for r, h in _cuts(rows, tile, block) for c, w in _cuts(cols, tile, block) for b, n in deep]
 
 
 class ContainerWriter:

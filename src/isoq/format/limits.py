@@ -10,22 +10,6 @@ the description first, or reads windows.
 
 from __future__ import annotations
 
-from ..tile.band_group import padded_side
-
 LARGEST_TEXT = 1 << 24  # bytes of a JSON part
 LARGEST_SIDE = 1 << 13  # pixels of a tile's side, and of a block's
 LARGEST_TILE = 1 << 26  # samples of a tile, each band padded: a thin tile takes as much memory as the square that it is padded to
-
-
-def padded_samples(bands: int, rows: int, cols: int) -> int:
-    """Samples of a tile as the transforms take them."""
-    return bands * padded_side(rows) * padded_side(cols)
-
-
-def check_tiling(bands: int, rows: int, cols: int, tile: int, block: int, depth: int) -> int:
-    """The number of tiles of an image. Raises ValueError if they are impossible, or larger than a tile may be."""
-    if min(tile, block, depth) < 1 or tile % block:
-        raise ValueError("tiles are made of whole blocks")
-    if tile > LARGEST_SIDE or padded_samples(min(bands, depth), min(rows, tile), min(cols, tile)) > LARGEST_TILE:
-        raise ValueError(f"tiles have sides of at most {LARGEST_SIDE} pixels and hold at most {LARGEST_TILE} samples")
-    return -(-rows // tile) * -(-cols // tile) * -(-bands // depth)

@@ -16,7 +16,8 @@ import numpy as np
 from ..errors import DamagedFile, WrongModel
 from ..format.bytestream import Reader, Writer
 from ..format.limits import LARGEST_TEXT
-from .model import LEAST_SIDE, STRIDE, Content, Model
+from ..geometry import LEAST_SIDE, STRIDE
+from .model import Content, Model
 
 _TYPES = ("|u1", "|i1", "<u2", "<i4", "<i8", "<f4")
 _LARGEST = 1 << 26  # bytes unpacked; the shipped model has 0.8 million

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import blocks
+from ..geometry import STRIDE
 
-STRIDE = 16  # pixels per latent, each way
 _CELLS = 5  # side of the patch of latents in which an impulse stands in the middle
 
 

@@ -14,13 +14,13 @@ import numpy as np
 
 from ..errors import BadInput, WrongModel
 from ..levels import GAIN, lambda_to_level, level_to_lambda
-from .footprint import STRIDE, footprints
+from .footprint import footprints
 from .graph_check import check_graph
 from .npz import load_arrays
 from .onnx_transform import Transform
 
 SHIPPED = Path(__file__).parents[1] / "models"
-LEAST_SIDE = 4 * STRIDE  # pixels: the last stage needs some samples to extrapolate its border
+
 FORMAT = 1
 DEVICES = ("cpu", "cuda")
 _LOADING = RLock()

@@ -24,10 +24,10 @@ from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
-from isoq.errors import BadInput, DamagedFile, UnsupportedImage
-from isoq.format import schema
-from isoq.raster.raw import TYPES
-from isoq.tile.masks import holds
+from ..errors import BadInput, DamagedFile, UnsupportedImage
+from ..format import schema
+from ..samples import holds
+from .raw import TYPES
 
 DTYPES = tuple(TYPES.values())
 RGB = ["red", "green", "blue"]

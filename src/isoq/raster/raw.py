@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from isoq.errors import BadInput, UnsupportedImage
+from ..errors import BadInput, UnsupportedImage
 
 TYPES = {1: "uint8", 2: "uint16", 3: "int16", 4: "int32", 6: "float32"}
 CONVENTION = "BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB (type 1 uint8, 2 uint16, 3 int16, 4 int32, 6 float32; endian 0 big, 1 little; rgb 0 or 1)"

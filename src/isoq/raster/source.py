@@ -18,8 +18,8 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window
 
-from isoq.errors import BadInput, OutputExists
-from isoq.raster.description import (
+from ..errors import BadInput, OutputExists
+from .description import (
     RGB,
     Description,
     alpha_band,
@@ -32,11 +32,14 @@ from isoq.raster.description import (
     open_dataset,
     side_file,
 )
-from isoq.raster.raw import CONVENTION, Geometry
-from isoq.raster.window import check_window
+from .raw import CONVENTION, Geometry
+from .window import check_window
 
 __all__ = ["Description", "Sink", "Source", "create_sink", "default_suffix", "open_source", "with_geometry"]
 
+# Bytes that GDAL may cache; its default is a twentieth of the memory. Two rows of tiles of a Sentinel-2 band fit, so blocks that cross
+# the borders of tiles are decoded only once.
+GDAL_CACHE = 64 << 20
 _SIDECARS = (".aux.xml", ".ovr", ".msk")  # files that GDAL takes for a part of the image beside them
 _CREATION = {  # where a driver's defaults are lossy or wasteful
     "COG": {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "BIGTIFF": "IF_SAFER"},

@@ -8,8 +8,8 @@ from typing import Any
 
 from rasterio.windows import Window
 
-from isoq.errors import BadInput
-from isoq.raster.description import Description
+from ..errors import BadInput
+from .description import Description
 
 
 def _transform(numbers: list[float], w: Window) -> list[float]:

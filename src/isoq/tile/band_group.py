@@ -9,8 +9,10 @@ import numpy as np
 from .. import blocks
 from ..entropy.quantize import TRADE, expected_squares
 from ..errors import DamagedFile, WrongModel
+from ..geometry import STRIDE, padded_side
 from ..network.footprint import PixelError
-from ..network.model import LEAST_SIDE, STRIDE, Model
+from ..network.model import Model
+from ..samples import to_type
 from . import masks, quality_model, spectral
 from .feedback import Feedback
 from .normalize import Affine, robust
@@ -18,11 +20,6 @@ from .quality_map import latent_levels
 
 _SCALE_STEPS, _OFFSET_STEPS = 8, 8
 _LARGEST_ERROR = 0.02  # squared normalized units that leave all blocks room for coarser quality
-
-
-def padded_side(n: int) -> int:
-    """Pixels that a side of `n` is padded to for the transforms."""
-    return max(LEAST_SIDE, -(-n // STRIDE) * STRIDE)
 
 
 def normalization_code(values: np.ndarray) -> tuple[int, int]:
@@ -38,15 +35,6 @@ def affine_of(exponent: int, offset: int) -> Affine:
         raise DamagedFile("impossible normalization: the file is damaged")
     scale = float(np.exp2(exponent / _SCALE_STEPS))
     return Affine(offset * scale / _OFFSET_STEPS, scale)
-
-
-def to_type(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """float64 digital numbers, which are overwritten -> `dtype`, rounded and limited to its range."""
-    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    np.copyto(x, 0, where=np.isnan(x))  # a trained synthesis may overflow; the residual layer puts right what is wrong then
-    if dtype.kind != "f":
-        np.rint(x, out=x)
-    return np.clip(x, limits.min, limits.max, out=x).astype(dtype)
 
 
 class BandGroup:

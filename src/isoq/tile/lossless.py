@@ -1,36 +1,16 @@
-"""Bands that are kept as they are: class maps, quality flags, masks."""
+"""Lossless coding of bands with few values or noise: class maps, quality flags, masks."""
 
 from __future__ import annotations
 
 import lzma
-import re
 
 import numpy as np
 
 from ..errors import DamagedFile
 from ..format.bytestream import Reader, Writer
-from ..raster.description import Description
 
 _PALETTE, _PLANES = range(2)
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 22}]
-# Names that the providers of Landsat, Sentinel-2, MODIS and their like give to bands of codes and flags.
-_WORDS = "qa|bqa|qc|scl|msk|fmask|mask|cloud ?mask|class|classes|classification|landcover|land cover|flag|flags"
-_NAMES = re.compile(rf"(?:^|[^a-z])(?:{_WORDS})(?:$|[^a-z])", re.IGNORECASE)
-# Of files only the products' own: "road_mask_input.tif" may well be the image that a mask belongs to.
-_FILES = re.compile(r"(?:^|_)(?:QA_[A-Z]+|BQA|SCL|FMASK)(?:_|\.|$)")
-
-
-def categorical(description: Description, name: str) -> tuple[int, ...]:
-    """Bands (counted from 0) whose values are codes and not quantities: a palette, an alpha band, or a name such as QA_PIXEL or SCL.
-
-    name: of the file, which counts if it has a single band without a name. Floating-point bands never are.
-    """
-    if np.dtype(description.dtype).kind == "f":
-        return ()
-    texts = description.metadata.get("descriptions") or [None] * description.bands
-    colours = description.metadata.get("colorinterp") or [None] * description.bands
-    named = [bool(_FILES.search(name))] if texts == [None] else [bool(_NAMES.search(text or "")) for text in texts]
-    return tuple(k for k, colour in enumerate(colours) if named[k] or colour in ("palette", "alpha"))
 
 
 def pack(samples: np.ndarray) -> bytes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DamagedFile
+from ..samples import holds
 
 VALID, NODATA, NAN, PLUS_INF, MINUS_INF, MASKED = range(6)
 
@@ -70,14 +71,6 @@ def leave_nodata(samples: np.ndarray, valid: np.ndarray | None, nodata: float | 
         up = np.nextafter(kind.type(nodata), kind.type(np.inf)) if kind.kind == "f" else min(int(nodata) + 1, np.iinfo(kind).max)
         down = np.nextafter(kind.type(nodata), kind.type(-np.inf)) if kind.kind == "f" else max(int(nodata) - 1, np.iinfo(kind).min)
         samples[wrong] = up if up != nodata and np.isfinite(up) else down
-
-
-def holds(dtype: np.dtype, value: float | None) -> bool:
-    """Whether a pixel can have this value at all: GDAL files do carry -999 or NaN as nodata of unsigned bands."""
-    if value is None or dtype.kind == "f":
-        return value is not None and (np.isnan(value) or abs(value) <= float(np.finfo(dtype).max) or np.isinf(value))
-    limits = np.iinfo(dtype)
-    return bool(np.isfinite(value)) and value == int(value) and limits.min <= value <= limits.max
 
 
 def fill(x: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -6,8 +6,8 @@ import numpy as np
 
 from .. import blocks
 from ..errors import DamagedFile
+from ..geometry import STRIDE
 from ..levels import COUNT
-from ..network.model import STRIDE
 
 # A latent is at most this much coarser than the finest around it: an octave of lambda. Basis functions reach into neighbouring blocks,
 # and a much coarser neighbour would spoil the border of a fine block (bench/checkerboard.py).

@@ -12,16 +12,17 @@ from .. import blocks
 from ..errors import DamagedFile
 from ..format.bytestream import Reader, Writer, pack_integers, unpack_integers
 from ..format.limits import LARGEST_SIDE
-from ..network.model import STRIDE, Model
+from ..geometry import STRIDE, padded_side
+from ..network.model import Model
+from ..samples import DTYPES
 from . import lossless, masks, prediction, residual, spectral
-from .band_group import BandGroup, affine_of, padded_side, reconstruct
+from .band_group import BandGroup, affine_of, reconstruct
 from .control import LEAST, Goal, code, joint, ratio
 from .normalize import Affine
 from .prediction import Run
 from .predictive import coding
 from .quality_map import latent_levels, map_from_residuals, map_residuals
 
-DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
 EMPTY, CONSTANT, NEURAL, LOSSLESS, SPECTRAL, PREDICTIVE = range(6)
 MODE_NAMES = ("empty", "constant", "neural", "lossless", "spectral", "predictive")
 MODES = 8  # room for as many

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..evaluate.memory import Peak
-from ..network.model import STRIDE, Model
+from ..geometry import STRIDE
+from ..network.model import Model
 from .export import multiplications
 
 _LOWEST, _HIGHEST = 0.3, 3.0  # bit/sample of JPEG 2000 in rows that count

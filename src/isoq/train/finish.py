@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .. import __version__
+from .._version import __version__
 from ..codec.calibrate import calibrate
 from ..codec.target import BandStatistics
 from ..entropy.context import ContextModel

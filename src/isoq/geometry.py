@@ -1,0 +1,11 @@
+"""Sizes that the encoder, the decoder and the file format share."""
+
+from __future__ import annotations
+
+STRIDE = 16  # pixels per latent, along rows and columns
+LEAST_SIDE = 4 * STRIDE  # pixels: the last stage needs some samples to extrapolate its border
+
+
+def padded_side(n: int) -> int:
+    """Pixels that a side of `n` is padded to for the transforms."""
+    return max(LEAST_SIDE, -(-n // STRIDE) * STRIDE)

@@ -1,0 +1,106 @@
+"""The structure of the package, read from its source: layers, imports, sizes.
+
+`python tests/architecture.py` prints the figures that CONTRIBUTING.md speaks of.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src/isoq"
+
+# From the bottom to the top: a module imports from its own group and from lower lines only.
+# Groups on the same line know nothing of each other; `base` are the modules that everything may use.
+LAYERS = (
+    ("_version", "errors", "geometry", "levels", "blocks", "samples", "parallel"),
+    ("entropy",),
+    ("format",),
+    ("storage", "raster", "network"),
+    ("tile",),
+    ("codec",),
+    ("api",),
+    ("ecosystem", "archive", "evaluate"),
+    ("train",),
+    ("cli",),
+)
+HEIGHT = {group: height for height, layer in enumerate(LAYERS) for group in layer}
+# The package's face imports lazily, and only names the modules that it shows.
+FACE = ("__init__", "__main__")
+
+
+def modules() -> dict[str, Path]:
+    """Dotted names below `isoq` of all modules, and their files."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts)] = path
+    return found
+
+
+def imports(name: str, path: Path) -> Iterator[tuple[int, str]]:
+    """(line, imported module below `isoq`) of a module, imports inside functions included."""
+    package = name.split(".")[:-1]
+    known = modules()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = [*package[: len(package) + 1 - node.level], *(node.module or "").split(".")]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "isoq":
+            base = (node.module or "").split(".")[1:]
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "isoq":
+                    yield node.lineno, ".".join(alias.name.split(".")[1:]) or "__init__"
+            continue
+        else:
+            continue
+        base = [part for part in base if part]
+        for alias in node.names:
+            inner = ".".join([*base, alias.name])
+            yield node.lineno, inner if inner in known else ".".join(base) or inner
+
+
+def group(module: str) -> str:
+    """The folder of a module, or the module itself if it lies beside the folders."""
+    return module.split(".")[0]
+
+
+def arrows() -> dict[tuple[str, str], list[str]]:
+    """(importing group, imported group) -> the places, `file:line`, of all imports between groups."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, path in modules().items():
+        if name in FACE:
+            continue
+        for line, target in imports(name, path):
+            if group(target) != group(name):
+                place = f"{path.relative_to(ROOT)}:{line}"
+                found.setdefault((group(name), group(target)), []).append(place)
+    return found
+
+
+def functions(path: Path) -> Iterator[tuple[str, int]]:
+    """(name, lines) of the functions in a file of Python."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def report() -> None:
+    """Print the figures."""
+    files = modules()
+    module_arrows = {(n, t) for n, p in files.items() if n not in FACE for _, t in imports(n, p)}
+    print(f"rooms (folders and modules beside them): {len({group(name) for name in files} - set(FACE))}")
+    print(f"modules: {len(files)}")
+    print(f"imports between modules: {len(module_arrows)}, between rooms: {len(arrows())}")
+    long = [(lines, f"{p.relative_to(ROOT)}: {name}") for p in files.values() for name, lines in functions(p)]
+    print("functions above 60 lines:", *[f"{what} {n}" for n, what in sorted(long, reverse=True) if n > 60] or ["none"])
+    sources = [p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".pyx", ".h")]
+    sizes = sorted(((len(p.read_text().splitlines()), p) for p in sources), reverse=True)
+    print("files above 400 lines:", *[f"{p.relative_to(ROOT)} {n}" for n, p in sizes if n > 400] or ["none"])
+    print(f"words of README.md: {len((ROOT / 'README.md').read_text().split())}")
+
+
+if __name__ == "__main__":
+    report()
