@@ -1,4 +1,5 @@
-"""What the benchmarks share: bands of test images, one run of the public codec, tables with the circumstances they were made in."""
+"""What the benchmarks share: bands of test images, one run of the public codec, tables with the
+circumstances they were made in."""
 
 from __future__ import annotations
 
@@ -53,32 +54,64 @@ class Image:
         """Samples and validity, both (bands, rows, cols)."""
         with open_source(self.path) as source:
             d = source.description
-            samples = np.concatenate([source.read(0, 0, d.rows, d.cols, slice(n, n + 1)) for n in self.bands])
+            samples = np.concatenate(
+                [source.read(0, 0, d.rows, d.cols, slice(n, n + 1)) for n in self.bands]
+            )
         return samples, classify(samples, (self.nodata,) * len(samples)) == VALID
 
 
-def arguments(about: str | None, strata: list[str], snr: list[float], bands: int = 16) -> argparse.ArgumentParser:
+def arguments(
+    about: str | None, strata: list[str], snr: list[float], bands: int = 16
+) -> argparse.ArgumentParser:
     """The options of the benchmarks on test images."""
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--split", type=Path, default=DATA, help="folder with a folder of images per stratum (default: %(default)s)")
+    parser.add_argument(
+        "--split",
+        type=Path,
+        default=DATA,
+        help="folder with a folder of images per stratum (default: %(default)s)",
+    )
     parser.add_argument("--strata", nargs="+", default=strata, help="default: %(default)s")
-    parser.add_argument("--snr", nargs="+", type=float, default=snr, metavar="DB", help="targets (default: %(default)s)")
-    parser.add_argument("--bands", type=int, default=bands, metavar="N", help="of a file, evenly spaced, at most (default: %(default)s)")
+    parser.add_argument(
+        "--snr",
+        nargs="+",
+        type=float,
+        default=snr,
+        metavar="DB",
+        help="targets (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--bands",
+        type=int,
+        default=bands,
+        metavar="N",
+        help="of a file, evenly spaced, at most (default: %(default)s)",
+    )
     parser.add_argument("--model", default="eo16", metavar="NAME|DIR", help="default: %(default)s")
     return parser
 
 
-def images_of(options: argparse.Namespace, types: tuple[str, ...], bands: Callable[[int], int]) -> list[Image]:
-    """Images of one of `types` in the chosen strata, `bands(n)` evenly spaced bands of an image of n. Ends the program if there is none."""
+def images_of(
+    options: argparse.Namespace, types: tuple[str, ...], bands: Callable[[int], int]
+) -> list[Image]:
+    """Images of one of `types` in the chosen strata, `bands(n)` evenly spaced bands of an image of
+    n. Ends the program if there is none."""
     found = []
     for stratum in options.strata:
-        for path in sorted(p for p in (options.split / stratum).glob("*") if p.suffix in (".tif", ".jp2")):
+        for path in sorted(
+            p for p in (options.split / stratum).glob("*") if p.suffix in (".tif", ".jp2")
+        ):
             with open_source(path) as source:
                 d = source.description
             if d.dtype in types:
-                chosen = np.unique(np.linspace(0, d.bands - 1, min(d.bands, bands(d.bands))).round().astype(int))
+                chosen = np.unique(
+                    np.linspace(0, d.bands - 1, min(d.bands, bands(d.bands))).round().astype(int)
+                )
                 found.append(Image(stratum, path, tuple(chosen.tolist()), d.nodata[0]))
-    return found or sys.exit(f"{options.split}: no {' or '.join(types)} images in {', '.join(options.strata)}; give --split and --strata")
+    return found or sys.exit(
+        f"{options.split}: no {' or '.join(types)} images in {', '.join(options.strata)}; give "
+        "--split and --strata"
+    )
 
 
 def bands_of(options: argparse.Namespace, types: tuple[str, ...]) -> list[Image]:
@@ -88,7 +121,8 @@ def bands_of(options: argparse.Namespace, types: tuple[str, ...]) -> list[Image]
 
 
 def decode(data: bytes, model: Model, original: np.ndarray) -> tuple[float, np.ndarray]:
-    """Decode and compare with `original` (1, rows, cols): mean squared error of its valid pixels, and of each block that has any."""
+    """Decode and compare with `original` (1, rows, cols): mean squared error of its valid pixels,
+    and of each block that has any."""
     squared, pixels, per_block = 0.0, 0, []
     file = File(io.BytesIO(data))
     for box, tile in file.tiles(model):
@@ -100,17 +134,19 @@ def decode(data: bytes, model: Model, original: np.ndarray) -> tuple[float, np.n
 
 
 def sweep(band: Image, model: str, snr: list[float], how: Options = ONE_PASS) -> Iterator[Row]:
-    """Compress a band at each target SNR in dB, decode, measure: bits per valid sample of the whole file, MSE / target of blocks and band.
+    """Compress a band at each target SNR in dB, decode, measure: bits per valid sample of the whole
+    file, MSE / target of blocks and band.
 
-    Nothing comes of a band that is constant or has no valid pixels.
-    """
+    Nothing comes of a band that is constant or has no valid pixels."""
     samples, valid = band.read()
     if not valid.any() or np.ptp(samples[valid]) == 0:
         return
     network = load_model(model)
     for value in snr:
         out = io.BytesIO()
-        summary = compress_to(out, ArraySource(samples, band.nodata), Target("snr", value), network, how)
+        summary = compress_to(
+            out, ArraySource(samples, band.nodata), Target("snr", value), network, how
+        )
         mse, per_block = decode(out.getvalue(), network, samples)
         target = summary["target_mse"][0]
         p5, median, p95 = np.percentile(per_block / target, (5, 50, 95))
@@ -131,10 +167,18 @@ def sweep(band: Image, model: str, snr: list[float], how: Options = ONE_PASS) ->
 
 
 def over(work: Callable[[T], list[R]], items: list[T], unit: str) -> list[R]:
-    """What `work` makes of every item, in order, by two processes; progress on stderr. Ends the program if it is nothing."""
+    """What `work` makes of every item, in order, by two processes; progress on stderr. Ends the
+    program if it is nothing."""
     with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
-        found = [result for results in tqdm(pool.map(work, items), total=len(items), unit=unit) for result in results]
-    return found or sys.exit("nothing to report: no band that varies, or no target in range; give other --strata or --snr")
+        found = [
+            result
+            for results in tqdm(pool.map(work, items), total=len(items), unit=unit)
+            for result in results
+        ]
+    return found or sys.exit(
+        "nothing to report: no band that varies, or no target in range; give other --strata or "
+        "--snr"
+    )
 
 
 def grouped(rows: Iterable[Row], *keys: str) -> Iterator[tuple[str, list[Row]]]:
@@ -165,12 +209,25 @@ def seconds(work: Callable[[], object], rounds: int) -> float:
 
 
 def print_table(head: tuple[str, ...], lines: Sequence[Cells]) -> None:
-    """Markdown, aligned: the first column to the left, the others to the right; floats with 3 decimals."""
-    cells = [head, *[tuple(f"{c:.3f}" if isinstance(c, float) else str(c) for c in line) for line in lines]]
+    """Markdown, aligned: the first column to the left, the others to the right; floats with 3
+    decimals."""
+    cells = [
+        head,
+        *[tuple(f"{c:.3f}" if isinstance(c, float) else str(c) for c in line) for line in lines],
+    ]
     widths = [max(3, *map(len, c)) for c in zip(*cells, strict=True)]
-    cells.insert(1, tuple(("-" * w if not k else "-" * (w - 1) + ":") for k, w in enumerate(widths)))
+    cells.insert(
+        1, tuple(("-" * w if not k else "-" * (w - 1) + ":") for k, w in enumerate(widths))
+    )
     for line in cells:
-        print("|", " | ".join(c.rjust(w) if k else c.ljust(w) for k, (c, w) in enumerate(zip(line, widths, strict=True))), "|")
+        print(
+            "|",
+            " | ".join(
+                c.rjust(w) if k else c.ljust(w)
+                for k, (c, w) in enumerate(zip(line, widths, strict=True))
+            ),
+            "|",
+        )
 
 
 def save(name: str, rows: list[Row], model: Model) -> None:
@@ -179,18 +236,35 @@ def save(name: str, rows: list[Row], model: Model) -> None:
     with (RESULTS / f"{name}.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
         writer.writeheader()
-        writer.writerows({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()} for row in rows)
+        writer.writerows(
+            {
+                key: f"{value:.6g}" if isinstance(value, float) else value
+                for key, value in row.items()
+            }
+            for row in rows
+        )
     packages = ("isoq", "numpy", "onnxruntime", "rasterio", "imagecodecs")
     git = ["git", "-C", HERE.parent]
-    commit = subprocess.run([*git, "describe", "--always"], capture_output=True, text=True).stdout.strip()
-    code = [*git, "status", "--porcelain", "--", "src", "bench/*.py", "pyproject.toml"]  # results and texts may differ
+    commit = subprocess.run(
+        [*git, "describe", "--always"], capture_output=True, text=True
+    ).stdout.strip()
+    code = [
+        *git,
+        "status",
+        "--porcelain",
+        "--",
+        "src",
+        "bench/*.py",
+        "pyproject.toml",
+    ]  # results and texts may differ
     dirty = bool(subprocess.run(code, capture_output=True, text=True).stdout)
     facts = {
         "command": " ".join(["python", f"bench/{name}.py", *sys.argv[1:]]),
         "commit": commit + ("-dirty" if dirty else ""),
         "model": [model.name, model.identity],
         "machine": {"cpu": _cpu(), "cores": os.cpu_count()},
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
+        "versions": {"python": platform.python_version()}
+        | {package: version(package) for package in packages},
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
 
@@ -198,4 +272,7 @@ def save(name: str, rows: list[Row], model: Model) -> None:
 def _cpu() -> str:
     path = Path("/proc/cpuinfo")  # Linux; platform.processor() says nothing there
     lines = path.read_text().splitlines() if path.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )

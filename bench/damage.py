@@ -1,9 +1,10 @@
-"""What damage does: single bits flipped, sectors of 512 bytes zeroed, files cut off, all at random places; results/damage.csv.
+"""What damage does: single bits flipped, sectors of 512 bytes zeroed, files cut off, all at random
+places; results/damage.csv.
 
-A damaged file is read whole, as `isoq verify` does: the damage is detected, or harmless (all reads as before), or wrong. Then it is
-read again with what `--keep-going` does: `spoiled` are files of which a tile that is not reported lost has other pixels than before,
-`given up` those of which nothing can be read.
-"""
+A damaged file is read whole, as `isoq verify` does: the damage is detected, or harmless (all reads
+as before), or wrong. Then it is read again with what `--keep-going` does: `spoiled` are files of
+which a tile that is not reported lost has other pixels than before, `given up` those of which
+nothing can be read."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import numpy as np
 from common import Image, Row, arguments, bands_of, column, grouped, over, print_table, save
 
 from isoq import File, Target, load_model
-from isoq.codec.reader import Lost
+from isoq.codec.reader import LostPart
 from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import IsoqError
 from isoq.format.tiling import Box
@@ -43,10 +44,16 @@ def _cut(data: bytearray, rng: np.random.Generator) -> bytes:
     return bytes(data[: rng.integers(len(data))])
 
 
-DAMAGE: dict[str, Callable[[bytearray, np.random.Generator], bytes]] = {"bit": _bit, "sector": _sector, "cut": _cut}
+DAMAGE: dict[str, Callable[[bytearray, np.random.Generator], bytes]] = {
+    "bit": _bit,
+    "sector": _sector,
+    "cut": _cut,
+}
 
 
-def read(data: bytes, model: Model, on_damage: Callable[[Lost], None] | None = None) -> tuple[dict[Box, int], str]:
+def read(
+    data: bytes, model: Model, on_damage: Callable[[LostPart], None] | None = None
+) -> tuple[dict[Box, int], str]:
     """A checksum of the pixels of every tile, and all else that a file says. Raises as File."""
     file = File(io.BytesIO(data), on_damage=on_damage)
     beside = repr((file.description, file.header, file.statistics()))
@@ -59,7 +66,7 @@ def outcome(data: bytes, intact: tuple[dict[Box, int], str], model: Model) -> se
         found = {"harmless" if read(data, model) == intact else "wrong"}
     except IsoqError:
         found = {"detected"}
-    lost: list[Lost] = []
+    lost: list[LostPart] = []
     try:
         tiles, _ = read(data, model, lost.append)
     except IsoqError:
@@ -79,23 +86,54 @@ def measure(band: Image, model: str, snr: float, rounds: int) -> list[Row]:
     data = out.getvalue()
     intact, rows = read(data, network), []
     for kind, damage in DAMAGE.items():
-        found = [outcome(altered, intact, network) for _ in range(rounds) if (altered := damage(bytearray(data), rng)) != data]
+        found = [
+            outcome(altered, intact, network)
+            for _ in range(rounds)
+            if (altered := damage(bytearray(data), rng)) != data
+        ]
         counts = {result: sum(result in results for results in found) for result in RESULTS}
-        rows.append({"file": band.path.name, "band": band.bands[0] + 1, "bytes": len(data), "damage": kind, "made": len(found), **counts})
+        rows.append(
+            {
+                "file": band.path.name,
+                "band": band.bands[0] + 1,
+                "bytes": len(data),
+                "damage": kind,
+                "made": len(found),
+                **counts,
+            }
+        )
     return rows
 
 
 def main() -> None:
     parser = arguments(__doc__, ["sentinel2", "landsat"], [30], bands=1)
-    parser.add_argument("--rounds", type=int, default=250, metavar="N", help="of each kind per image (default: %(default)s)")
-    parser.add_argument("--most", type=int, default=4, metavar="N", help="images (default: %(default)s)")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=250,
+        metavar="N",
+        help="of each kind per image (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--most", type=int, default=4, metavar="N", help="images (default: %(default)s)"
+    )
     options = parser.parse_args()
     found = bands_of(options, ("uint8", "uint16", "int16"))
     bands = found[:: -(-len(found) // options.most)]
-    rows = over(partial(measure, model=options.model, snr=options.snr[0], rounds=options.rounds), bands, "image")
+    rows = over(
+        partial(measure, model=options.model, snr=options.snr[0], rounds=options.rounds),
+        bands,
+        "image",
+    )
     save("damage", rows, load_model(options.model))
     keys = ("made", *RESULTS)
-    print_table(("damage", *keys), [(name, *(int(column(group, key).sum()) for key in keys)) for name, group in grouped(rows, "damage")])
+    print_table(
+        ("damage", *keys),
+        [
+            (name, *(int(column(group, key).sum()) for key in keys))
+            for name, group in grouped(rows, "damage")
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Every image of the test split through the command line: compress at 30 dB SNR, decompress, verify against the original.
+"""Every image of the test split through the command line: compress at 30 dB SNR, decompress, verify
+against the original.
 
-Prints a line per file and ends with status 1 if any step fails. The restored image is compared with the recorded error by `isoq verify`.
-"""
+Prints a line per file and ends with status 1 if any step fails. The restored image is compared with
+the recorded error by `isoq verify`."""
 
 from __future__ import annotations
 
@@ -16,16 +17,29 @@ SUFFIXES = (".jp2", ".tif")
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "isoq", *map(str, arguments)], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "isoq", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--split", type=Path, default=Path("../shared/data/test"), help="folder with a folder of images per stratum")
+    parser.add_argument(
+        "--split",
+        type=Path,
+        default=Path("../shared/data/test"),
+        help="folder with a folder of images per stratum",
+    )
     parser.add_argument("--snr", type=float, default=30.0)
     options = parser.parse_args()
     failed = 0
-    print("| file | bit/sample | blocks | above | patched | block MSE / target: median | max |\n|---|---:|---:|---:|---:|---:|---:|")
+    print(
+        "| file | bit/sample | blocks | above | patched | block MSE / target: median | max "
+        "|\n|---|---:|---:|---:|---:|---:|---:|"
+    )
     with tempfile.TemporaryDirectory() as folder:
         for image in sorted(p for p in options.split.glob("*/*") if p.suffix in SUFFIXES):
             packed, back = Path(folder) / "x.isoq", Path(folder) / "x.tif"
@@ -49,7 +63,9 @@ def main() -> int:
                 f"{errors['median']:.3f}",
                 f"{errors['max']:.4f}",
             ]
-            print(f"| {image.parent.name}/{image.name} | {' | '.join(map(str, cells))} |", flush=True)
+            print(
+                f"| {image.parent.name}/{image.name} | {' | '.join(map(str, cells))} |", flush=True
+            )
     return 1 if failed else 0
 
 

@@ -1,9 +1,9 @@
 """What feedback from one coding to the next gains and costs (isoq.feedback); results/feedback.csv.
 
-Every band is coded with the model as it is and without its adjoint, which leaves the latents where the analysis puts them, once in one pass
-and once by the closed loop. `rate` is the size with feedback over that without it at the same mean squared error, between targets
-interpolated in the logarithm of the size; `time` is processor time over that without.
-"""
+Every band is coded with the model as it is and without its adjoint, which leaves the latents where
+the analysis puts them, once in one pass and once by the closed loop. `rate` is the size with
+feedback over that without it at the same mean squared error, between targets interpolated in the
+logarithm of the size; `time` is processor time over that without."""
 
 from __future__ import annotations
 
@@ -15,7 +15,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from common import ONE_PASS, Cells, Image, Row, arguments, bands_of, column, decode, geometric_mean, grouped, over, print_table, save
+from common import (
+    ONE_PASS,
+    Cells,
+    Image,
+    Row,
+    arguments,
+    bands_of,
+    column,
+    decode,
+    geometric_mean,
+    grouped,
+    over,
+    print_table,
+    save,
+)
 
 from isoq import Target, load_model
 from isoq.codec.writer import ArraySource, Options, compress_to
@@ -25,11 +39,17 @@ LOOPS = {"one pass": ONE_PASS, "closed loop": Options(threads=1)}
 LOWEST, HIGHEST = 0.25, 6.0  # bit/sample without feedback
 
 
-def coded(samples: np.ndarray, band: Image, snr: float, how: Options, model: Model) -> tuple[float, float, float]:
+def coded(
+    samples: np.ndarray, band: Image, snr: float, how: Options, model: Model
+) -> tuple[float, float, float]:
     """bit per sample, mean squared error, seconds of processor time."""
     out, began = io.BytesIO(), time.process_time()
     compress_to(out, ArraySource(samples, band.nodata), Target("snr", snr), model, how)
-    return 8 * out.tell() / samples.size, decode(out.getvalue(), model, samples)[0], time.process_time() - began
+    return (
+        8 * out.tell() / samples.size,
+        decode(out.getvalue(), model, samples)[0],
+        time.process_time() - began,
+    )
 
 
 def compare(band: Image, model: str, without: Path, snr: list[float]) -> list[Row]:
@@ -40,12 +60,17 @@ def compare(band: Image, model: str, without: Path, snr: list[float]) -> list[Ro
     for loop, how in LOOPS.items():
         plain = np.array([coded(samples, band, value, how, load_model(without)) for value in snr])
         for value, (bits, _, seconds), (size, mse, took) in zip(
-            snr, plain, (coded(samples, band, value, how, load_model(model)) for value in snr), strict=True
+            snr,
+            plain,
+            (coded(samples, band, value, how, load_model(model)) for value in snr),
+            strict=True,
         ):
             order = np.argsort(plain[:, 1])
             inside = plain[:, 1].min() <= mse <= plain[:, 1].max()
             if inside and LOWEST <= bits <= HIGHEST:
-                same = np.exp(np.interp(np.log(mse), np.log(plain[order, 1]), np.log(plain[order, 0])))
+                same = np.exp(
+                    np.interp(np.log(mse), np.log(plain[order, 1]), np.log(plain[order, 0]))
+                )
                 rows.append(
                     {
                         "stratum": band.stratum,
@@ -68,7 +93,12 @@ def line(name: str, rows: list[Row]) -> Cells:
 
 
 def main() -> None:
-    parser = arguments(__doc__, ["sentinel2", "landsat", "vhr", "rgb"], [8, 12, 16, 20, 24, 28, 32, 36, 40], bands=3)
+    parser = arguments(
+        __doc__,
+        ["sentinel2", "landsat", "vhr", "rgb"],
+        [8, 12, 16, 20, 24, 28, 32, 36, 40],
+        bands=3,
+    )
     options = parser.parse_args()
     model = load_model(options.model)
     with TemporaryDirectory() as folder:
@@ -80,7 +110,11 @@ def main() -> None:
     for row in rows:
         edges = [low for low in (0.25, 0.5, 1, 2, 3) if low <= float(row["bits_without"])]
         row["from"] = f"from {edges[-1]:g} bit/sample"
-    lines = [line(*group) for keys in (("loop", "stratum"), ("loop", "from")) for group in sorted(grouped(rows, *keys))]
+    lines = [
+        line(*group)
+        for keys in (("loop", "stratum"), ("loop", "from"))
+        for group in sorted(grouped(rows, *keys))
+    ]
     print_table(("", "rows", "bit/sample without", "rate", "time"), lines)
 
 

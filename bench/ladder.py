@@ -1,10 +1,11 @@
-"""The rate ladder: configurations of `isoq train`, each with the same training time on one core; results/ladder.csv and a plot.
+"""The rate ladder: configurations of `isoq train`, each with the same training time on one core;
+results/ladder.csv and a plot.
 
-Every configuration is trained on train/ for so many seconds of processor time (checks not counted), finished as `isoq train` does it and
-measured on val/ through the public coder: whole tiles at uniform quality, 512 x 512 in the middle of the first and last band of
-each file, delta rate against OpenJPEG 9/7 where that stands at 0.25 to 3 bit/sample. What a run has made stays in `--runs`, and a second
-call goes on from there. Needs the extras `train` and `evaluate`.
-"""
+Every configuration is trained on train/ for so many seconds of processor time (checks not counted),
+finished as `isoq train` does it and measured on val/ through the public coder: whole tiles at
+uniform quality, 512 x 512 in the middle of the first and last band of each file, delta rate against
+OpenJPEG 9/7 where that stands at 0.25 to 3 bit/sample. What a run has made stays in `--runs`, and a
+second call goes on from there. Needs the extras `train` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -54,7 +55,9 @@ THERMAL = "landsat/aiordache_L8_1001.jp2", (9, 10)
 
 
 def _config(preset: str = "default", **overrides) -> NetworkConfig:
-    ranged = dict(lambda_min=TRAINED[0], lambda_max=TRAINED[1]) if preset == "paper" else {}  # as `isoq train` does
+    ranged = (
+        dict(lambda_min=TRAINED[0], lambda_max=TRAINED[1]) if preset == "paper" else {}
+    )  # as `isoq train` does
     return NetworkConfig.of_preset(preset, **(ranged | overrides))
 
 
@@ -71,7 +74,10 @@ LADDER: dict[str, tuple[NetworkConfig, Schedule]] = {
     "320 latents": (_config(learned=True, latents=320), _BETTER),
     "widths 32-64-128": (_config(learned=True, widths=(32, 64, 128)), _BETTER),
     "hyperprior": (_config(learned=True, entropy="hyperprior"), _BETTER),
-    "paper, wavelet start": (_config("paper", latents=256, wavelet="9/7", modulation="log"), _BETTER),
+    "paper, wavelet start": (
+        _config("paper", latents=256, wavelet="9/7", modulation="log"),
+        _BETTER,
+    ),
     "paper": (_config("paper"), replace(_PLAIN, rate_transforms=1e-4)),
 }
 
@@ -79,7 +85,11 @@ LADDER: dict[str, tuple[NetworkConfig, Schedule]] = {
 def open_files(data: Path, split: str, strata: tuple[str, ...]) -> list[Path]:
     """The files that shipped weights may come from, as training/open_files.py lists them."""
     with (data / split / "INDEX.csv").open(newline="") as index:
-        rows = [r for r in csv.DictReader(index) if r["stratum"] in strata and r["dtype"] in ("uint16", "int16")]
+        rows = [
+            r
+            for r in csv.DictReader(index)
+            if r["stratum"] in strata and r["dtype"] in ("uint16", "int16")
+        ]
     return [data / split / r["file"] for r in rows if r["open_licence"] in ("yes", "sa")]
 
 
@@ -87,7 +97,11 @@ def crops(data: Path) -> dict[str, list[Plane]]:
     """By stratum: the middle of the first and the last band of each file of val/, and THERMAL."""
     found = {}
     for stratum in STRATA:
-        planes = read_planes(sorted(p for p in (data / "val" / stratum).glob("*") if p.suffix in (".tif", ".jp2")), 1, 192)
+        planes = read_planes(
+            sorted(p for p in (data / "val" / stratum).glob("*") if p.suffix in (".tif", ".jp2")),
+            1,
+            192,
+        )
         files: dict[str, list[Plane]] = {}
         for plane in planes:
             files.setdefault(plane.name.rpartition("#")[0], []).append(plane)
@@ -95,14 +109,23 @@ def crops(data: Path) -> dict[str, list[Plane]]:
         found[stratum] = [cut for plane in ends if (cut := _middle(plane)) is not None]
     name, bands = THERMAL
     planes = read_planes([data / "train" / name], 1, 192)
-    found["thermal"] = [cut for plane in planes if int(plane.name.rpartition("#")[2]) in bands and (cut := _middle(plane)) is not None]
+    found["thermal"] = [
+        cut
+        for plane in planes
+        if int(plane.name.rpartition("#")[2]) in bands and (cut := _middle(plane)) is not None
+    ]
     return found
 
 
 def _middle(plane: Plane) -> Plane | None:
     i, j = (max(0, (n - SIDE) // 2) for n in plane.valid.shape)
-    samples, valid = np.ascontiguousarray(plane.samples[:, i : i + SIDE, j : j + SIDE]), plane.valid[i : i + SIDE, j : j + SIDE]
-    return Plane(plane.name, samples, valid, plane.affine) if valid.all() and np.ptp(samples) else None
+    samples, valid = (
+        np.ascontiguousarray(plane.samples[:, i : i + SIDE, j : j + SIDE]),
+        plane.valid[i : i + SIDE, j : j + SIDE],
+    )
+    return (
+        Plane(plane.name, samples, valid, plane.affine) if valid.all() and np.ptp(samples) else None
+    )
 
 
 _peers: dict[str, Curve] = {}
@@ -125,7 +148,9 @@ def peer(crop: Plane) -> Curve:
 def coded(crop: Plane, model: Model, lam: float) -> tuple[float, float]:
     """Bit/sample of the tile and SNR in dB, at lambda per squared digital number."""
     data, report = encode_tile(crop.samples, (None,), Goal(lam=lam), model)
-    return 8 * len(data) / crop.samples.size, _snr(crop, float(report.squared[0] / report.pixels[0]))
+    return 8 * len(data) / crop.samples.size, _snr(
+        crop, float(report.squared[0] / report.pixels[0])
+    )
 
 
 def _snr(crop: Plane, mse: float) -> float:
@@ -133,10 +158,13 @@ def _snr(crop: Plane, mse: float) -> float:
 
 
 def delta(crop: Plane, model: Model) -> tuple[float, float]:
-    """Delta rate against JPEG 2000, and the share of JPEG 2000's range (in dB) that the model reaches."""
+    """Delta rate against JPEG 2000, and the share of JPEG 2000's range (in dB) that the model
+    reaches."""
     points = []
     for snr in SNR:
-        points.append(coded(crop, model, TRADED / (crop.samples.var(dtype=np.float64) * 10 ** (-snr / 10))))
+        points.append(
+            coded(crop, model, TRADED / (crop.samples.var(dtype=np.float64) * 10 ** (-snr / 10)))
+        )
         if points[-1][0] > 1.5 * HIGHEST:
             break
     span = peer(crop).within(LOWEST, HIGHEST)
@@ -159,7 +187,10 @@ def facts(model: Model) -> Row:
     graphs, side = model.content.graphs, 512
     there = multiplications(graphs["analysis"], (1, model.bands, side, side))
     back = multiplications(graphs["synthesis"], (1, model.latents, side // 16, side // 16))
-    size = sum((model.folder / f).stat().st_size for f in ("model.json", "decoder.npz", "analysis.onnx", "synthesis.onnx"))
+    size = sum(
+        (model.folder / f).stat().st_size
+        for f in ("model.json", "decoder.npz", "analysis.onnx", "synthesis.onnx")
+    )
     return {
         "megabytes": size / 1e6,
         "mac_analysis": there / side**2,
@@ -168,14 +199,22 @@ def facts(model: Model) -> Row:
     }
 
 
-def measured(name: str, model: Model, places: dict[str, list[Plane]], steps: int, minutes: float) -> list[Row]:
+def measured(
+    name: str, model: Model, places: dict[str, list[Plane]], steps: int, minutes: float
+) -> list[Row]:
     """A row per crop."""
     known = {"configuration": name, "kind": "finished", "minutes": minutes, "steps": steps}
     same, rows = facts(model), []
     for stratum, members in places.items():
         for crop in members:
             change, reached = delta(crop, model)
-            row: Row = {"stratum": stratum, "band": crop.name, "delta_rate": change, "reached": reached, "at_fixed": at_fixed(crop, model)}
+            row: Row = {
+                "stratum": stratum,
+                "band": crop.name,
+                "delta_rate": change,
+                "reached": reached,
+                "at_fixed": at_fixed(crop, model),
+            }
             rows.append(known | row | same)
     return rows
 
@@ -184,22 +223,35 @@ def folder_of(runs: Path, name: str) -> Path:
     return runs / name.replace(" ", "-").replace(",", "").replace("/", "-")
 
 
-def _train(name: str, folder: Path, minutes: float, planes: list[Plane], progress: Progress) -> None:
+def _train(
+    name: str, folder: Path, minutes: float, planes: list[Plane], progress: Progress
+) -> None:
     """Make the model of a configuration, going on where it was left."""
     config, schedule = LADDER[name]
     schedule = replace(schedule, minutes=minutes, check_every=60 * minutes / 4)
-    patches, fixed = Patches(planes, schedule.patch, 0), Patches(progress.crops, schedule.patch, 1).batch(16)
+    patches, fixed = (
+        Patches(planes, schedule.patch, 0),
+        Patches(progress.crops, schedule.patch, 1).batch(16),
+    )
     with patch.object(loop, "time", types.SimpleNamespace(monotonic=time.process_time)):
         model = loop.train(config, schedule, patches, fixed, folder, True, progress)
-    with patch.object(end, "_CALIBRATION_PLANES", 2):  # uniform quality needs none, and it takes minutes
+    with patch.object(
+        end, "_CALIBRATION_PLANES", 2
+    ):  # uniform quality needs none, and it takes minutes
         about = {"about": f"a row of bench/ladder.py: {name}"}
         end.finish(model, planes, [], folder, name, replace(schedule, minutes=FINISHING), about)
 
 
 def trained(
-    name: str, runs: Path, minutes: float, planes: list[Plane], places: dict[str, list[Plane]], progress: Progress | None
+    name: str,
+    runs: Path,
+    minutes: float,
+    planes: list[Plane],
+    places: dict[str, list[Plane]],
+    progress: Progress | None,
 ) -> list[Row]:
-    """Rows of one configuration: trained, finished and measured, or taken from its folder as far as they are there already."""
+    """Rows of one configuration: trained, finished and measured, or taken from its folder as far as
+    they are there already."""
     folder = folder_of(runs, name)
     done = folder / "rows.json"
     if done.exists():
@@ -208,11 +260,22 @@ def trained(
     if progress is not None and not (folder / "MODEL.md").exists():  # the last that `finish` writes
         _train(name, folder, minutes, planes, progress)
     steps = torch.load(folder / "checkpoint.pt", weights_only=True)["step"]
-    rows, of = measured(name, Model(folder), places, steps, minutes), {c.name: s for s, crops in places.items() for c in crops}
+    rows, of = (
+        measured(name, Model(folder), places, steps, minutes),
+        {c.name: s for s, crops in places.items() for c in crops},
+    )
     with (folder / "progress.csv").open(newline="") as stream:
         for point in csv.DictReader(stream):
-            row = dict.fromkeys(rows[0], "") | {"configuration": name, "kind": "training", "minutes": float(point["minutes"])}
-            row |= {"steps": int(point["step"]), "stratum": of[point["plane"]], "band": point["plane"]}
+            row = dict.fromkeys(rows[0], "") | {
+                "configuration": name,
+                "kind": "training",
+                "minutes": float(point["minutes"]),
+            }
+            row |= {
+                "steps": int(point["step"]),
+                "stratum": of[point["plane"]],
+                "band": point["plane"],
+            }
             rows.append(row | {"delta_rate": float(point["ratio"]) - 1})
     done.write_text(json.dumps(rows))
     return rows
@@ -223,7 +286,10 @@ def plot(rows: list[Row]) -> None:
     points = [r for r in rows if r["kind"] == "training"]
     figure, axis = plt.subplots(figsize=(6.4, 3.6))
     for name, own in grouped(points, "configuration"):
-        curve = [(float(m), geometric_mean(1 + column(group, "delta_rate"))) for m, group in grouped(own, "minutes")]
+        curve = [
+            (float(m), geometric_mean(1 + column(group, "delta_rate")))
+            for m, group in grouped(own, "minutes")
+        ]
         axis.plot(*zip(*curve, strict=True), ".-", lw=1, ms=4, label=name)
     axis.axhline(1, color="black", lw=0.8)
     ticks = (0.8, 0.85, 0.9, 1, 1.25, 1.5, 2)
@@ -251,22 +317,58 @@ def report(rows: list[Row]) -> None:
     )
     lines = []
     for name, own in grouped([r for r in rows if r["kind"] == "finished"], "configuration"):
-        mean = {s: geometric_mean(1 + column(group, "delta_rate")) - 1 for s, group in grouped(own, "stratum")}
+        mean = {
+            s: geometric_mean(1 + column(group, "delta_rate")) - 1
+            for s, group in grouped(own, "stratum")
+        }
         first = own[0]
         val = [r for r in own if r["stratum"] in STRATA]
         changes = [*mean.values(), geometric_mean(1 + column(val, "at_fixed")) - 1]
         cells = ["none" if np.isnan(change) else f"{100 * change:+.1f}" for change in changes]
-        cells += [f"{100 * column(val, 'reached').mean():.0f}", f"{first['floor']:.1e}", f"{first['megabytes']:.2f}"]
-        lines.append((name, first["steps"], *cells, f"{first['mac_analysis']:.0f}", f"{first['mac_synthesis']:.0f}"))
+        cells += [
+            f"{100 * column(val, 'reached').mean():.0f}",
+            f"{first['floor']:.1e}",
+            f"{first['megabytes']:.2f}",
+        ]
+        lines.append(
+            (
+                name,
+                first["steps"],
+                *cells,
+                f"{first['mac_analysis']:.0f}",
+                f"{first['mac_synthesis']:.0f}",
+            )
+        )
     print_table(head, lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=DATA.parent, help="folder of train/ and val/ (default: %(default)s)")
-    parser.add_argument("--runs", type=Path, default=HERE.parent / "runs" / "ladder", help="what is made on the way (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=4, help="of training for each configuration (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", choices=LADDER, default=list(LADDER), help="configurations (default: all)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=DATA.parent,
+        help="folder of train/ and val/ (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=HERE.parent / "runs" / "ladder",
+        help="what is made on the way (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=4,
+        help="of training for each configuration (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=LADDER,
+        default=list(LADDER),
+        help="configurations (default: all)",
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     places, rows = crops(options.data), []
@@ -275,11 +377,15 @@ def main() -> None:
     for shipped in models:
         known = options.runs / f"{shipped.identity}.json"
         if not known.exists():
-            known.write_text(json.dumps(measured(f"{shipped.name}, as shipped", shipped, places, 0, 0.0)))
+            known.write_text(
+                json.dumps(measured(f"{shipped.name}, as shipped", shipped, places, 0, 0.0))
+            )
         rows += json.loads(known.read_text())
     watched = [plane for stratum in STRATA for plane in (places[stratum][0], places[stratum][-1])]
     planes = read_planes(open_files(options.data, "train", STRATA), 1, 192)
-    left = [name for name in options.only if not (folder_of(options.runs, name) / "MODEL.md").exists()]
+    left = [
+        name for name in options.only if not (folder_of(options.runs, name) / "MODEL.md").exists()
+    ]
     progress = Progress(watched, planes, *TRAINED) if left else None
     for name in options.only:
         print(f"{name}", flush=True)

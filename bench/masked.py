@@ -1,8 +1,9 @@
-"""What a masked part of a scene costs: 30 % of it masked from each of the four sides, at the error target of the whole; results/masked.csv.
+"""What a masked part of a scene costs: 30 % of it masked from each of the four sides, at the error
+target of the whole; results/masked.csv.
 
-Bytes over those of the whole image, mean over the four sides; the goal is at most 0.73. What an image holds is not spread evenly, so the
-part that is left stands beside it, cut out and coded as an image of its own: the rest is what the mask costs. Closed loop, tiles of 1024.
-"""
+Bytes over those of the whole image, mean over the four sides; the goal is at most 0.73. What an
+image holds is not spread evenly, so the part that is left stands beside it, cut out and coded as an
+image of its own: the rest is what the mask costs. Closed loop, tiles of 1024."""
 
 from __future__ import annotations
 
@@ -45,29 +46,60 @@ def results(task: tuple[Image, float], name: str) -> list[Row]:
         part, cut = samples.copy(), np.ascontiguousarray(samples[:, *left])
         part[0][area] = NODATA
         masked = float(np.mean(part == NODATA))
-        row: Row = {"stratum": band.stratum, "file": band.path.name, "band": band.bands[0] + 1, "snr": snr, "side": side}
-        rows.append(row | {"masked": masked, "bytes": size(part, mse, name), "whole_bytes": whole, "cut_bytes": size(cut, mse, name)})
+        row: Row = {
+            "stratum": band.stratum,
+            "file": band.path.name,
+            "band": band.bands[0] + 1,
+            "snr": snr,
+            "side": side,
+        }
+        rows.append(
+            row
+            | {
+                "masked": masked,
+                "bytes": size(part, mse, name),
+                "whole_bytes": whole,
+                "cut_bytes": size(cut, mse, name),
+            }
+        )
     return rows
 
 
 def size(samples: np.ndarray, mse: float, name: str) -> int:
     out = io.BytesIO()
-    compress_to(out, ArraySource(samples, NODATA), Target("mse", mse), isoq.load_model(name), Options(threads=1))
+    compress_to(
+        out,
+        ArraySource(samples, NODATA),
+        Target("mse", mse),
+        isoq.load_model(name),
+        Options(threads=1),
+    )
     return out.tell()
 
 
 def main() -> None:
     parser = arguments(__doc__, ["landsat", "sentinel2", "vhr"], [25, 35], bands=1)
     options = parser.parse_args()
-    tasks = [(band, snr) for band in bands_of(options, ("uint8", "uint16", "int16")) for snr in options.snr]
+    tasks = [
+        (band, snr)
+        for band in bands_of(options, ("uint8", "uint16", "int16"))
+        for snr in options.snr
+    ]
     rows = over(partial(results, name=options.model), tasks, "band")
     save("masked", rows, isoq.load_model(options.model))
     lines = []
     for name, of in [*grouped(rows, "stratum", "snr"), ("all", rows)]:
-        per_image = [column(own, "bytes").sum() / column(own, "whole_bytes").sum() for _, own in grouped(of, "file", "band", "snr")]
+        per_image = [
+            column(own, "bytes").sum() / column(own, "whole_bytes").sum()
+            for _, own in grouped(of, "file", "band", "snr")
+        ]
         cut = column(of, "bytes").sum() / column(of, "cut_bytes").sum()
-        lines.append((name, len(per_image), float(np.mean(per_image)), float(np.max(per_image)), float(cut)))
-    print_table(("", "images", "bytes, 30 % masked / whole", "worst image", "masked / cut out"), lines)
+        lines.append(
+            (name, len(per_image), float(np.mean(per_image)), float(np.max(per_image)), float(cut))
+        )
+    print_table(
+        ("", "images", "bytes, 30 % masked / whole", "worst image", "masked / cut out"), lines
+    )
     print(f"\nGoal: at most {GOAL}.")
 
 

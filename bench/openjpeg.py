@@ -1,7 +1,8 @@
-"""JPEG 2000 (OpenJPEG, irreversible 9/7) of a one-band image by tiles, as isoq does it: the same tiles, threads, reader and writer.
+"""JPEG 2000 (OpenJPEG, irreversible 9/7) of a one-band image by tiles, as isoq does it: the same
+tiles, threads, reader and writer.
 
-A file is a ZIP archive, not compressed, of a code stream per tile. imagecodecs makes code streams of one tile only.
-"""
+A file is a ZIP archive, not compressed, of a code stream per tile. imagecodecs makes code streams
+of one tile only."""
 
 from __future__ import annotations
 
@@ -39,17 +40,22 @@ def decompress(source: Path, destination: Path, threads: int) -> None:
         description = Description.from_dict(json.loads(archive.read(_DESCRIPTION)))
         items = ((name, archive.read(name)) for name in archive.namelist() if name != _DESCRIPTION)
         with create_sink(destination, description) as sink:
-            for name, samples in ordered(lambda item: (item[0], imagecodecs.jpeg2k_decode(item[1])), items, threads):
+            for name, samples in ordered(
+                lambda item: (item[0], imagecodecs.jpeg2k_decode(item[1])), items, threads
+            ):
                 sink.write(*map(int, name.split("_")), samples[None])
 
 
 def psnr_for(path: Path, mse: float) -> float:
-    """What to ask OpenJPEG for, in dB, so that some tiles of the image have the mean squared error `mse` (within 0.3 % if it can)."""
+    """What to ask OpenJPEG for, in dB, so that some tiles of the image have the mean squared error
+    `mse` (within 0.3 % if it can)."""
     with open_source(path) as image:
         tiles = [pixels.samples for _, pixels in sample_tiles(image, _boxes(image), _SAMPLES)]
     asked = mse
     for _ in range(_TRIES):
-        reached = sum(map(partial(_squared, psnr=_psnr(asked)), tiles)) / sum(samples.size for samples in tiles)
+        reached = sum(map(partial(_squared, psnr=_psnr(asked)), tiles)) / sum(
+            samples.size for samples in tiles
+        )
         if abs(reached / mse - 1) < 0.003:
             break
         asked *= mse / reached
@@ -77,8 +83,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("destination", type=Path)
-    parser.add_argument("--psnr", type=float, metavar="DB", help="compress to this (default: decompress)")
-    parser.add_argument("--threads", type=int, default=Options().threads, help="default: %(default)s")
+    parser.add_argument(
+        "--psnr", type=float, metavar="DB", help="compress to this (default: decompress)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=Options().threads, help="default: %(default)s"
+    )
     options = parser.parse_args()
     if options.psnr is None:
         decompress(options.source, options.destination, options.threads)

@@ -1,10 +1,10 @@
-"""The paper's experiment on accuracy, on data we have: a target per block, blocks of 16 to 128 pixels; results/paper.csv.
+"""The paper's experiment on accuracy, on data we have: a target per block, blocks of 16 to 128
+pixels; results/paper.csv.
 
-Central crops of 512 x 512 of the band in the middle of each file, at target SNRs of 25 to 45 dB, coded in one pass with the paper's
-model of the error and with isoq's, and in isoq's closed loop. Everything is measured on the decoded file.
-Targets below one squared digital number
-are left out, where rounding to integers decides.
-"""
+Central crops of 512 x 512 of the band in the middle of each file, at target SNRs of 25 to 45 dB,
+coded in one pass with the paper's model of the error and with isoq's, and in isoq's closed loop.
+Everything is measured on the decoded file. Targets below one squared digital number are left out,
+where rounding to integers decides."""
 
 from __future__ import annotations
 
@@ -44,13 +44,25 @@ def measure(group: Group, model: str, snr: list[float]) -> list[Row]:
     if not valid.any() or np.ptp(samples[valid]) == 0:
         return []
     targets = {value: samples[valid].var(dtype=np.float64) * 10 ** (-value / 10) for value in snr}
-    return list(_rows(group, samples, valid, {v: t for v, t in targets.items() if t >= LEAST}, network(model)))
+    return list(
+        _rows(
+            group, samples, valid, {v: t for v, t in targets.items() if t >= LEAST}, network(model)
+        )
+    )
 
 
-def _rows(group: Group, samples: np.ndarray, valid: np.ndarray, targets: dict[float, float], model: Model) -> Iterator[Row]:
+def _rows(
+    group: Group, samples: np.ndarray, valid: np.ndarray, targets: dict[float, float], model: Model
+) -> Iterator[Row]:
     for (value, target), block, (name, how) in product(targets.items(), BLOCKS, HOW.items()):
         out = io.BytesIO()
-        compress_to(out, ArraySource(samples, group.nodata[0]), Target("mse", target), model, Options(block=block, threads=1, **how))
+        compress_to(
+            out,
+            ArraySource(samples, group.nodata[0]),
+            Target("mse", target),
+            model,
+            Options(block=block, threads=1, **how),
+        )
         decoded = isoq.decompress(out.getvalue())
         relative = block_errors(samples, decoded, valid, block) / target
         yield {
@@ -73,12 +85,22 @@ def _rows(group: Group, samples: np.ndarray, valid: np.ndarray, targets: dict[fl
 
 
 def line(name: str, rows: list[Row], reference: dict[tuple, float]) -> Cells:
-    """Medians over the bands; the share of all blocks above their target; the rate over that of the same method with blocks of 64."""
+    """Medians over the bands; the share of all blocks above their target; the rate over that of the
+    same method with blocks of 64."""
     number = column(rows, "blocks")
     above = 100 * float((column(rows, "above") * number).sum() / number.sum())
-    rate = float(np.exp(np.mean([np.log(float(row["bits"]) / reference[_key(row)]) for row in rows])))
+    rate = float(
+        np.exp(np.mean([np.log(float(row["bits"]) / reference[_key(row)]) for row in rows]))
+    )
     off = 100 * np.median([np.abs(column(rows, "image") - 1), column(rows, "off")], 1)
-    return name, len(rows), *map(float, off), *(float(np.median(column(rows, which))) for which in ("p5", "median", "p95")), above, rate
+    return (
+        name,
+        len(rows),
+        *map(float, off),
+        *(float(np.median(column(rows, which))) for which in ("p5", "median", "p95")),
+        above,
+        rate,
+    )
 
 
 def _key(row: Row) -> tuple:
@@ -87,21 +109,48 @@ def _key(row: Row) -> tuple:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--strata", nargs="+", default=["sentinel2", "landsat", "vhr"], help="default: %(default)s")
-    parser.add_argument("--snr", nargs="+", type=float, default=[25, 30, 35, 40, 45], metavar="DB", help="default: %(default)s")
+    parser.add_argument(
+        "--strata", nargs="+", default=["sentinel2", "landsat", "vhr"], help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--snr",
+        nargs="+",
+        type=float,
+        default=[25, 30, 35, 40, 45],
+        metavar="DB",
+        help="default: %(default)s",
+    )
     parser.add_argument("--model", default="eo16", metavar="NAME|DIR", help="default: %(default)s")
     options = parser.parse_args()
     paths = [path for stratum in options.strata for path in sorted((DATA / stratum).glob("*.jp2"))]
-    bands = [[group for group in groups_of(path, 3, 512) if len(group.bands) == 1] for path in paths]
-    rows = over(partial(measure, model=options.model, snr=options.snr), [found[len(found) // 2] for found in bands], "band")
+    bands = [
+        [group for group in groups_of(path, 3, 512) if len(group.bands) == 1] for path in paths
+    ]
+    rows = over(
+        partial(measure, model=options.model, snr=options.snr),
+        [found[len(found) // 2] for found in bands],
+        "band",
+    )
     save("paper", rows, isoq.load_model(options.model))
     reference = {_key(row): float(row["bits"]) for row in rows if row["block"] == 64}
-    head = ("rows", "image off, %", "block off, %", "block p5", "median", "p95", "blocks above, %", "rate / block 64")
+    head = (
+        "rows",
+        "image off, %",
+        "block off, %",
+        "block p5",
+        "median",
+        "p95",
+        "blocks above, %",
+        "rate / block 64",
+    )
     lines = [line(name, group, reference) for name, group in grouped(rows, "method", "block")]
     print_table(("method / block", *head), lines)
     print()
     single = [row for row in rows if row["block"] == 64]
-    print_table(("method / SNR, dB", *head), [line(name, group, reference) for name, group in grouped(single, "method", "snr")])
+    print_table(
+        ("method / SNR, dB", *head),
+        [line(name, group, reference) for name, group in grouped(single, "method", "snr")],
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Whether files decode to the same image elsewhere: encoded once here, decoded in processes of their own under other runtimes, numbers of
-threads, instruction sets and byte orders; results/portability.csv.
+"""Whether files decode to the same image elsewhere: encoded once here, decoded in processes of
+their own under other runtimes, numbers of threads, instruction sets and byte orders;
+results/portability.csv.
 
-Latents must be the same bit by bit. Pixels may round to the other side: `pixels` is the share that does, in ppm, `by` the largest
-difference in digital numbers, `block MSE` the largest change of the mean squared error of any block, in percent.
-"""
+Latents must be the same bit by bit. Pixels may round to the other side: `pixels` is the share that
+does, in ppm, `by` the largest difference in digital numbers, `block MSE` the largest change of the
+mean squared error of any block, in percent."""
 
 from __future__ import annotations
 
@@ -46,15 +47,20 @@ class Place:
 
 
 def places(qemu: str | None) -> dict[str, Place]:
-    """ONNX Runtime and the coder's kernel take the best instructions there are, and nothing tells them not to (the kernel's clones ask the
-    processor itself, not the C library): only another processor shows the others."""
-    features = [name for name in numpy_build.__cpu_dispatch__ if numpy_build.__cpu_features__.get(name)]
+    """ONNX Runtime and the coder's kernel take the best instructions there are, and nothing tells
+    them not to (the kernel's clones ask the processor itself, not the C library): only another
+    processor shows the others."""
+    features = [
+        name for name in numpy_build.__cpu_dispatch__ if numpy_build.__cpu_features__.get(name)
+    ]
     found = {
         REFERENCE: Place(),
         "ONNX Runtime, 2 threads": Place("threads"),
         "ONNX Runtime, graph as it is": Place("unoptimized"),
         "OpenBLAS for Nehalem": Place(environment={"OPENBLAS_CORETYPE": "Nehalem"}),
-        f"NumPy without {' '.join(features)}": Place(environment={"NPY_DISABLE_CPU_FEATURES": " ".join(features)}),
+        f"NumPy without {' '.join(features)}": Place(
+            environment={"NPY_DISABLE_CPU_FEATURES": " ".join(features)}
+        ),
     }
     if find_spec("torch") and find_spec("onnx"):
         found["PyTorch, CPU"] = Place("torch")
@@ -98,7 +104,16 @@ def decode_all(folder: Path, model: Model) -> None:
 
 def run(folder: Path, model: str, place: Place) -> list[tuple[np.ndarray, str]]:
     """What another process decodes of the files in a folder."""
-    call = [*place.launcher, sys.executable, __file__, "--model", model, "--decode", str(folder), place.model]
+    call = [
+        *place.launcher,
+        sys.executable,
+        __file__,
+        "--model",
+        model,
+        "--decode",
+        str(folder),
+        place.model,
+    ]
     subprocess.run(call, env=os.environ | place.environment, check=True)
     results = [np.load(path) for path in sorted(folder.glob("*.npz"))]
     return [(result["samples"], str(result["latents"])) for result in results]
@@ -110,9 +125,13 @@ def encoded(source: Readable, snr: float, model: Model) -> bytes:
     return out.getvalue()
 
 
-def from_raw(folder: Path, samples: np.ndarray, order: str, snr: float, model: Model) -> tuple[np.ndarray, str]:
+def from_raw(
+    folder: Path, samples: np.ndarray, order: str, snr: float, model: Model
+) -> tuple[np.ndarray, str]:
     """What comes of the same image in a raw file; order: "<" or ">"."""
-    layout = Geometry(1, samples.shape[2], samples.shape[1], samples.dtype.name, int(order == "<"), 0)
+    layout = Geometry(
+        1, samples.shape[2], samples.shape[1], samples.dtype.name, int(order == "<"), 0
+    )
     path = folder / f"a.{layout}.raw"
     path.write_bytes(samples.astype(samples.dtype.newbyteorder(order)).tobytes())
     with open_source(path) as source:
@@ -124,8 +143,11 @@ def block_errors(samples: np.ndarray, original: np.ndarray) -> np.ndarray:
     return mean_square(difference(samples, original, everywhere), everywhere, BLOCK)
 
 
-def compared(found: np.ndarray, reference: np.ndarray, original: np.ndarray) -> tuple[int, float, float]:
-    """Pixels that differ, by how much at most, and the largest change of a block's error in percent."""
+def compared(
+    found: np.ndarray, reference: np.ndarray, original: np.ndarray
+) -> tuple[int, float, float]:
+    """Pixels that differ, by how much at most, and the largest change of a block's error in
+    percent."""
     distance = np.abs(found.astype(np.float64) - reference)
     one, two = (block_errors(samples, original) for samples in (found, reference))
     change = np.divide(one, two, out=np.where(one == two, 1.0, np.inf), where=two > 0)
@@ -134,7 +156,12 @@ def compared(found: np.ndarray, reference: np.ndarray, original: np.ndarray) -> 
 
 def main() -> None:
     parser = arguments(__doc__, ["sentinel2", "landsat", "vhr", "rgb"], [30, 45], bands=1)
-    parser.add_argument("--qemu", default=shutil.which("qemu-x86_64"), metavar="PATH", help="QEMU in user mode (default: if installed)")
+    parser.add_argument(
+        "--qemu",
+        default=shutil.which("qemu-x86_64"),
+        metavar="PATH",
+        help="QEMU in user mode (default: if installed)",
+    )
     parser.add_argument("--decode", nargs=2, metavar=("DIR", "HOW"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.decode:
@@ -143,7 +170,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for band in bands_of(options, ("uint8", "uint16", "int16")):
-            crops += [(np.ascontiguousarray(band.read()[0][:, :SIDE, :SIDE]), snr) for snr in options.snr]
+            crops += [
+                (np.ascontiguousarray(band.read()[0][:, :SIDE, :SIDE]), snr) for snr in options.snr
+            ]
         for number, (crop, snr) in enumerate(tqdm(crops, unit="file")):
             (folder / f"{number:03}.isoq").write_bytes(encoded(ArraySource(crop), snr, model))
         for kind, place in tqdm(places(options.qemu).items(), unit="place"):
@@ -153,19 +182,30 @@ def main() -> None:
     rows: list[Row] = []
     for kind, results in found.items():
         pairs = list(zip(results, found[REFERENCE], crops, strict=True))
-        each = [compared(samples, reference, crop) for (samples, _), (reference, _), (crop, _) in pairs]
+        each = [
+            compared(samples, reference, crop) for (samples, _), (reference, _), (crop, _) in pairs
+        ]
         rows.append(
             {
                 "where": kind,
                 "files": len(pairs),
                 "latents": sum(one == two for (_, one), (_, two), _ in pairs),
-                "pixels": 1e6 * sum(number for number, _, _ in each) / sum(crop.size for crop, _ in crops),
+                "pixels": 1e6
+                * sum(number for number, _, _ in each)
+                / sum(crop.size for crop, _ in crops),
                 "by": max(by for _, by, _ in each),
                 "block MSE": max(change for _, _, change in each),
             }
         )
     save("portability", rows, model)
-    head = ("", "files", "latents the same", "pixels that differ, ppm", "by at most", "block MSE, % at most")
+    head = (
+        "",
+        "files",
+        "latents the same",
+        "pixels that differ, ppm",
+        "by at most",
+        "block MSE, % at most",
+    )
     print_table(head, [tuple(row.values()) for row in rows])
     return None
 

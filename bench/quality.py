@@ -1,10 +1,11 @@
-"""How well the promise is kept and what it costs: every 64 x 64 block against its target, closed loop and one pass; results/quality.csv.
+"""How well the promise is kept and what it costs: every 64 x 64 block against its target, closed
+loop and one pass; results/quality.csv.
 
-The chosen bands of an image go into one file, at a target SNR per band; bands whose target MSE is below 2 (16 bit) or 0.3 (8 bit) squared
-digital numbers are left out. Errors are MSE / target, mean over the bands, which is what bands coded jointly promise. Everything is
-measured on the decoded file; what the encoder reports is not used. Blocks whose own variance is below their target cannot come near it
-from below: they are counted apart, as "calm".
-"""
+The chosen bands of an image go into one file, at a target SNR per band; bands whose target MSE is
+below 2 (16 bit) or 0.3 (8 bit) squared digital numbers are left out. Errors are MSE / target, mean
+over the bands, which is what bands coded jointly promise. Everything is measured on the decoded
+file; what the encoder reports is not used. Blocks whose own variance is below their target cannot
+come near it from below: they are counted apart, as "calm"."""
 
 from __future__ import annotations
 
@@ -36,8 +37,16 @@ from isoq.tile.tile import CONSTANT, MODES, NEURAL, PREDICTIVE, SPECTRAL, entrie
 
 BLOCK = 64
 LEAST = {"uint8": 0.3, "uint16": 2.0, "int16": 2.0}  # target MSE, squared digital numbers
-CUBE, CUBE_BANDS = 16, 3  # an image of more bands is a cube, of which so many times as many bands are taken
-CLOSED, SINGLE, PAPER, OPENJPEG = "closed loop", "one pass", "one pass (paper's predictor)", "OpenJPEG (one shot)"
+CUBE, CUBE_BANDS = (
+    16,
+    3,
+)  # an image of more bands is a cube, of which so many times as many bands are taken
+CLOSED, SINGLE, PAPER, OPENJPEG = (
+    "closed loop",
+    "one pass",
+    "one pass (paper's predictor)",
+    "OpenJPEG (one shot)",
+)
 HOW = {
     CLOSED: Options(threads=1),
     SINGLE: Options(threads=1, single_pass=True),
@@ -62,7 +71,8 @@ CLOSED_HEAD = (
 
 @dataclass(frozen=True)
 class Original:
-    """Bands of an image (bands, rows, cols), the target MSE per band, and which blocks (block rows, block cols) are calm."""
+    """Bands of an image (bands, rows, cols), the target MSE per band, and which blocks (block rows,
+    block cols) are calm."""
 
     samples: np.ndarray
     valid: np.ndarray
@@ -74,19 +84,30 @@ class Original:
     def of(cls, image: Image, snr: float) -> Original | None:
         """The bands whose target is in range; None if there is no such band."""
         samples, valid = _read(image)
-        variance = np.array([s[v].var(dtype=np.float64) if v.any() else 0.0 for s, v in zip(samples, valid, strict=True)])
+        variance = np.array(
+            [
+                s[v].var(dtype=np.float64) if v.any() else 0.0
+                for s, v in zip(samples, valid, strict=True)
+            ]
+        )
         target = variance * 10 ** (-snr / 10)
         kept = target >= LEAST[samples.dtype.name]
         samples, valid, target = samples[kept], valid[kept], target[kept]
         mean = sums(np.where(valid, samples, 0), BLOCK) / np.maximum(sums(valid, BLOCK), 1)
-        calm = joint((mean_square(samples, valid, BLOCK) - mean**2) / target[:, None, None], per_band=False) < 1
+        calm = (
+            joint(
+                (mean_square(samples, valid, BLOCK) - mean**2) / target[:, None, None],
+                per_band=False,
+            )
+            < 1
+        )
         return cls(samples, valid, image.nodata, target, calm) if kept.any() else None
 
 
 @dataclass(frozen=True)
 class Result:
-    """One image at one target by one method: a row of the CSV, and MSE / target, mean over the bands, of the image, the blocks and the calm
-    blocks."""
+    """One image at one target by one method: a row of the CSV, and MSE / target, mean over the
+    bands, of the image, the blocks and the calm blocks."""
 
     row: Row
     image: float
@@ -117,11 +138,25 @@ def results(task: tuple[Image, float], model: str, methods: list[str]) -> list[R
     coder, found = network(model), []
     for method in methods:
         began = time.perf_counter()
-        data = jpeg2000(original) if method == OPENJPEG else compressed(original, snr, coder, HOW[method])
+        data = (
+            jpeg2000(original)
+            if method == OPENJPEG
+            else compressed(original, snr, coder, HOW[method])
+        )
         seconds = time.perf_counter() - began
-        decoded = jpeg2000_decoded(data, original) if method == OPENJPEG else decompressed(data, coder)
-        base: Row = {"stratum": image.stratum, "file": image.path.name, "bands": len(original.samples), "snr": snr, "method": method}
-        result = judged(original, decoded, base | {"seconds": seconds, "bytes": sum(map(len, data))})
+        decoded = (
+            jpeg2000_decoded(data, original) if method == OPENJPEG else decompressed(data, coder)
+        )
+        base: Row = {
+            "stratum": image.stratum,
+            "file": image.path.name,
+            "bands": len(original.samples),
+            "snr": snr,
+            "method": method,
+        }
+        result = judged(
+            original, decoded, base | {"seconds": seconds, "bytes": sum(map(len, data))}
+        )
         if method == CLOSED:
             result.row.update(closed_only(data[0], original, result.image, coder))
         found.append(result)
@@ -140,7 +175,11 @@ def decompressed(data: list[bytes], model: Model) -> np.ndarray:
     d = file.description
     out = np.empty((d.bands, d.rows, d.cols), d.dtype)
     for box, tile in file.tiles(model):
-        out[box.band : box.band + box.bands, box.row : box.row + box.rows, box.col : box.col + box.cols] = tile.samples
+        out[
+            box.band : box.band + box.bands,
+            box.row : box.row + box.rows,
+            box.col : box.col + box.cols,
+        ] = tile.samples
     return out
 
 
@@ -149,12 +188,18 @@ def jpeg2000(original: Original) -> list[bytes]:
     import imagecodecs
 
     streams = []
-    for samples, valid, target in zip(original.samples, original.valid, original.target, strict=True):
+    for samples, valid, target in zip(
+        original.samples, original.valid, original.target, strict=True
+    ):
         low = int(samples[valid].min())
         filled = np.where(valid, samples, round(samples[valid].mean())).astype(np.int64) - low
         filled = filled.astype(np.uint8 if filled.max() < 256 else np.uint16)
         psnr = 10 * math.log10(np.iinfo(filled.dtype).max ** 2 / target)
-        streams.append(bytes(imagecodecs.jpeg2k_encode(filled, level=psnr, codecformat="j2k", reversible=False)))
+        streams.append(
+            bytes(
+                imagecodecs.jpeg2k_encode(filled, level=psnr, codecformat="j2k", reversible=False)
+            )
+        )
     return streams
 
 
@@ -162,13 +207,20 @@ def jpeg2000_decoded(data: list[bytes], original: Original) -> np.ndarray:
     import imagecodecs
 
     low = [int(s[v].min()) for s, v in zip(original.samples, original.valid, strict=True)]
-    return np.stack([imagecodecs.jpeg2k_decode(stream).astype(np.int64) + k for stream, k in zip(data, low, strict=True)])
+    return np.stack(
+        [
+            imagecodecs.jpeg2k_decode(stream).astype(np.int64) + k
+            for stream, k in zip(data, low, strict=True)
+        ]
+    )
 
 
 def judged(original: Original, decoded: np.ndarray, base: Row) -> Result:
     """`base`, completed by what comparison of the decoded samples with the original shows."""
     error = decoded.astype(np.float64) - original.samples
-    per_block = joint(mean_square(error, original.valid, BLOCK) / original.target[:, None, None], per_band=False)
+    per_block = joint(
+        mean_square(error, original.valid, BLOCK) / original.target[:, None, None], per_band=False
+    )
     squared = np.square(np.where(original.valid, error, 0)).sum((1, 2)) / original.target
     image = float(squared.sum() / original.valid.sum())
     there = ~np.isnan(per_block)
@@ -191,8 +243,9 @@ def judged(original: Original, decoded: np.ndarray, base: Row) -> Result:
 
 
 def closed_only(data: bytes, original: Original, relative: float, model: Model) -> Row:
-    """Side information and residual layer of a closed-loop file, and the bytes of a file that differs in nothing but this: it has one
-    quality, at which its MSE / target, mean over the bands, is the same `relative`, and so neither quality map nor residual layer."""
+    """Side information and residual layer of a closed-loop file, and the bytes of a file that
+    differs in nothing but this: it has one quality, at which its MSE / target, mean over the bands,
+    is the same `relative`, and so neither quality map nor residual layer."""
     part, places = anatomy(data), File(io.BytesIO(data)).boxes
     uniform = uniform_bytes(original, relative, places, model)
     return {
@@ -235,17 +288,29 @@ def anatomy(data: bytes) -> Counter[str]:
 
 
 def uniform_bytes(original: Original, relative: float, places: list[Box], model: Model) -> float:
-    """Bytes of the streams of tiles at `places`, at the one quality (in units of the bands' targets) that makes MSE / target, mean over the
-    bands, `relative`: two trials close to it, linear in its logarithm between them. The latents are always refined, which the codec does at
+    """Bytes of the streams of tiles at `places`, at the one quality (in units of the bands'
+    targets) that makes MSE / target, mean over the bands, `relative`: two trials close to it,
+    linear in its logarithm between them. The latents are always refined, which the codec does at
     high qualities only."""
     groups: list[tuple[BandGroup, np.ndarray]] = []
     for box in places:
         at = (slice(box.row, box.row + box.rows), slice(box.col, box.col + box.cols))
-        samples, valid = (np.ascontiguousarray(a[:, *at]) for a in (original.samples, original.valid))
-        target = np.broadcast_to(original.target[:, None, None], (len(samples), count(box.rows, BLOCK), count(box.cols, BLOCK)))
+        samples, valid = (
+            np.ascontiguousarray(a[:, *at]) for a in (original.samples, original.valid)
+        )
+        target = np.broadcast_to(
+            original.target[:, None, None],
+            (len(samples), count(box.rows, BLOCK), count(box.cols, BLOCK)),
+        )
         for bunch, mode in entries(samples, valid, model.bands, ()):
             if mode in (NEURAL, SPECTRAL):
-                group = BandGroup(samples[bunch], valid[bunch], model, BLOCK, target[bunch] if mode == SPECTRAL else None)
+                group = BandGroup(
+                    samples[bunch],
+                    valid[bunch],
+                    model,
+                    BLOCK,
+                    target[bunch] if mode == SPECTRAL else None,
+                )
                 group.refine()
                 groups.append((group, original.target[bunch]))
 
@@ -256,7 +321,10 @@ def uniform_bytes(original: Original, relative: float, places: list[Box], model:
             units = group.units()
             coded = code(group, Goal(lam=lam * float((units / target).mean() / units.mean())), None)
             error = np.where(group.valid, coded.decoded.astype(np.float64) - group.samples, 0)
-            squared, size = squared + float(((error**2).sum((1, 2)) / target).sum()), size + sum(map(len, coded.streams))
+            squared, size = (
+                squared + float(((error**2).sum((1, 2)) / target).sum()),
+                size + sum(map(len, coded.streams)),
+            )
         return math.log(max(squared, 1e-9) / original.valid.sum()), size
 
     wanted, lam = math.log(relative), 0.7 / relative
@@ -269,7 +337,10 @@ def uniform_bytes(original: Original, relative: float, places: list[Box], model:
 def grouped(found: list[Result], key: str) -> Iterator[tuple[str, list[Result]]]:
     """Results by the value of a column, in order of appearance, then all of them."""
     for value in dict.fromkeys(r.row[key] for r in found):
-        yield f"{value:g} dB" if key == "snr" else str(value), [r for r in found if r.row[key] == value]
+        yield (
+            f"{value:g} dB" if key == "snr" else str(value),
+            [r for r in found if r.row[key] == value],
+        )
     yield "all", found
 
 
@@ -279,7 +350,11 @@ def total(found: list[Result], name: str) -> float:
 
 def of_blocks(found: list[Result]) -> str:
     blocks = np.concatenate([r.blocks for r in found])
-    return " … ".join(f"{v:.3f}" for v in np.percentile(blocks, (5, 50, 95))) if len(blocks) else "none"
+    return (
+        " … ".join(f"{v:.3f}" for v in np.percentile(blocks, (5, 50, 95)))
+        if len(blocks)
+        else "none"
+    )
 
 
 def of_images(found: list[Result]) -> str:
@@ -289,9 +364,18 @@ def of_images(found: list[Result]) -> str:
 
 def closed_line(name: str, found: list[Result]) -> Cells:
     """A line of the closed loop's table."""
-    closed, single = ([r for r in found if r.row["method"] == method] for method in (CLOSED, SINGLE))
-    of = {key: total(closed, key) for key, value in closed[0].row.items() if not isinstance(value, str)}
-    per_sample = {key: f"{8 * of[key] / of['samples']:.{digits}f}" for key, digits in (("bytes", 3), ("side_bytes", 4))}
+    closed, single = (
+        [r for r in found if r.row["method"] == method] for method in (CLOSED, SINGLE)
+    )
+    of = {
+        key: total(closed, key)
+        for key, value in closed[0].row.items()
+        if not isinstance(value, str)
+    }
+    per_sample = {
+        key: f"{8 * of[key] / of['samples']:.{digits}f}"
+        for key, digits in (("bytes", 3), ("side_bytes", 4))
+    }
     return (
         name,
         int(of["blocks"]),
@@ -315,18 +399,37 @@ def one_pass_line(name: str, found: list[Result], methods: list[str]) -> Cells:
 
 
 def main() -> None:
-    parser = arguments(__doc__, ["landsat", "sentinel2", "vhr", "hyperspectral", "drone", "misc", "rgb"], [25, 30, 35, 40, 45], bands=4)
-    parser.add_argument("--most", type=int, metavar="N", help="only the N smallest files of a stratum")
-    parser.add_argument("--paper", action="store_true", help="one pass with the paper's predictor, too")
-    parser.add_argument("--openjpeg", action="store_true", help="JPEG 2000 by OpenJPEG's own quality target, too")
+    parser = arguments(
+        __doc__,
+        ["landsat", "sentinel2", "vhr", "hyperspectral", "drone", "misc", "rgb"],
+        [25, 30, 35, 40, 45],
+        bands=4,
+    )
+    parser.add_argument(
+        "--most", type=int, metavar="N", help="only the N smallest files of a stratum"
+    )
+    parser.add_argument(
+        "--paper", action="store_true", help="one pass with the paper's predictor, too"
+    )
+    parser.add_argument(
+        "--openjpeg", action="store_true", help="JPEG 2000 by OpenJPEG's own quality target, too"
+    )
     options = parser.parse_args()
     model = isoq.load_model(options.model)
     if model.bands != 1:
-        sys.exit(f"{options.model}: takes {model.bands} bands at once, and this reads files of single-band models; give another --model")
-    images = images_of(options, tuple(LEAST), lambda n: options.bands if n <= CUBE else CUBE_BANDS * options.bands)
+        sys.exit(
+            f"{options.model}: takes {model.bands} bands at once, and this reads files of "
+            "single-band models; give another --model"
+        )
+    images = images_of(
+        options, tuple(LEAST), lambda n: options.bands if n <= CUBE else CUBE_BANDS * options.bands
+    )
     if options.most:
         size = {image: image.path.stat().st_size for image in images}
-        ranked = [sorted((i for i in images if i.stratum == stratum), key=size.__getitem__) for stratum in options.strata]
+        ranked = [
+            sorted((i for i in images if i.stratum == stratum), key=size.__getitem__)
+            for stratum in options.strata
+        ]
         images = [image for stratum in ranked for image in stratum[: options.most]]
     methods = [CLOSED, SINGLE] + options.paper * [PAPER] + options.openjpeg * [OPENJPEG]
     tasks = [(image, snr) for image in images for snr in options.snr]
@@ -334,15 +437,24 @@ def main() -> None:
     save("quality", [r.row for r in found], model)
     for method in methods:
         of = [r for r in found if r.row["method"] == method]
-        print(f"{method}: {100 * total(of, 'violations') / total(of, 'blocks'):.1f} % of the blocks above their target")
-    print(f"\nAt most {options.bands} bands of a file, {CUBE_BANDS * options.bands} of a cube of more than {CUBE}.")
+        print(
+            f"{method}: {100 * total(of, 'violations') / total(of, 'blocks'):.1f} % of the blocks "
+            "above their target"
+        )
+    print(
+        f"\nAt most {options.bands} bands of a file, {CUBE_BANDS * options.bands} of a cube of "
+        f"more than {CUBE}."
+    )
     peers = methods[1:]
     head = ("", *[f"{method}: {what}" for method in peers for what in ("images", "blocks")])
     for key, title in (("stratum", "by stratum"), ("snr", "by target")):
         groups = list(grouped(found, key))
         print(f"\nClosed loop, {title}\n")
         print_table(CLOSED_HEAD, [closed_line(*group) for group in groups])
-        print(f"\nOne pass, {title}; images: |MSE / target - 1| in %, median and p95; blocks: MSE / target, p5 … median … p95\n")
+        print(
+            f"\nOne pass, {title}; images: |MSE / target - 1| in %, median and p95; blocks: MSE / "
+            "target, p5 … median … p95\n"
+        )
         print_table(head, [one_pass_line(*group, peers) for group in groups])
 
 

@@ -1,10 +1,11 @@
-"""Throughput of `isoq batch` on one and two dask workers, a large file in parts or whole, what a petabyte would take; results/scale.csv.
+"""Throughput of `isoq batch` on one and two dask workers, a large file in parts or whole, what a
+petabyte would take; results/scale.csv.
 
-Workers are processes of this machine with one task at a time; time counts from the first task to the last row, without the start of the
-workers. The collection is copies of a mosaic of 16-bit test images, a tiled GeoTIFF that is not compressed. CPU seconds are those of the
-workers alone, and their peak memory is that of the larger one. The collection is coded in a closed loop, the large file in a single pass,
-where what parts cost weighs more.
-"""
+Workers are processes of this machine with one task at a time; time counts from the first task to
+the last row, without the start of the workers. The collection is copies of a mosaic of 16-bit test
+images, a tiled GeoTIFF that is not compressed. CPU seconds are those of the workers alone, and
+their peak memory is that of the larger one. The collection is coded in a closed loop, the large
+file in a single pass, where what parts cost weighs more."""
 
 from __future__ import annotations
 
@@ -37,9 +38,14 @@ DAY = 86400
 
 
 def spent() -> tuple[float, float]:
-    """CPU seconds and MiB at most, of this process (Linux; the peak that getrusage knows is inherited from the process that started it)."""
+    """CPU seconds and MiB at most, of this process (Linux; the peak that getrusage knows is
+    inherited from the process that started it)."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    peak = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM:")
+    )
     return used.ru_utime + used.ru_stime, int(peak.split()[1]) / 1024
 
 
@@ -48,7 +54,9 @@ def warm(name: str) -> None:
     isoq.compress(np.zeros((64, 64), np.uint16), mse=1.0, model=name)
 
 
-def measured(what: str, sources: str, out: str, order: batch.Order, workers: int, pixels: float) -> list[Row]:
+def measured(
+    what: str, sources: str, out: str, order: batch.Order, workers: int, pixels: float
+) -> list[Row]:
     """Run a batch, and what it took. Ends the program if a file fails."""
     with cluster.connected("local", workers) as client:
         client.run(warm, order.model)
@@ -60,15 +68,25 @@ def measured(what: str, sources: str, out: str, order: batch.Order, workers: int
             raise SystemExit(row.get("error", f"{row['file']}: was there already"))
     cpu = sum(after[worker][0] - before[worker][0] for worker in after)
     peak = max(memory for _, memory in after.values())
-    values = {"s": seconds, "Mpixel/s": pixels / seconds, "CPU s": cpu, "Mpixel/CPU s": pixels / cpu, "peak MiB": peak}
+    values = {
+        "s": seconds,
+        "Mpixel/s": pixels / seconds,
+        "CPU s": cpu,
+        "Mpixel/CPU s": pixels / cpu,
+        "peak MiB": peak,
+    }
     values["bit/sample"] = 8e-6 * sum(row["bytes"] for row in rows) / pixels
     print(f"{what}: {seconds:.0f} s", file=sys.stderr)
-    return [{"what": what, "quantity": quantity, "value": value} for quantity, value in values.items()]
+    return [
+        {"what": what, "quantity": quantity, "value": value} for quantity, value in values.items()
+    ]
 
 
 def petabyte(rows: list[Row]) -> list[Row]:
     """Days and bytes, extrapolated from the collection on two workers."""
-    found = {row["quantity"]: float(row["value"]) for row in rows if row["what"] == COLLECTION.format(2)}
+    found = {
+        row["quantity"]: float(row["value"]) for row in rows if row["what"] == COLLECTION.format(2)
+    }
     samples = PETABYTE / SAMPLE
     days = samples / (found["Mpixel/CPU s"] * 1e6 * WORKERS) / DAY
     values = {
@@ -77,7 +95,9 @@ def petabyte(rows: list[Row]) -> list[Row]:
         "read by a core, MB/s": found["Mpixel/CPU s"] * SAMPLE,
         "written, TB": samples * found["bit/sample"] / 8 / 1e12,
     }
-    return [{"what": "1 PB", "quantity": quantity, "value": value} for quantity, value in values.items()]
+    return [
+        {"what": "1 PB", "quantity": quantity, "value": value} for quantity, value in values.items()
+    ]
 
 
 COLLECTION = "collection, {} worker(s)"
@@ -85,16 +105,43 @@ COLLECTION = "collection, {} worker(s)"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--split", type=Path, default=DATA, help="folder with a folder of images per stratum (default: %(default)s)")
-    parser.add_argument("--files", type=int, default=8, metavar="N", help="in the collection (default: %(default)s)")
-    parser.add_argument("--side", type=int, default=1536, metavar="PIXELS", help="of each of them (default: %(default)s)")
-    parser.add_argument("--scene", type=int, default=10980, metavar="PIXELS", help="side of the large file (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="of the collection; the quickest counts (default: %(default)s)")
+    parser.add_argument(
+        "--split",
+        type=Path,
+        default=DATA,
+        help="folder with a folder of images per stratum (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--files", type=int, default=8, metavar="N", help="in the collection (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--side",
+        type=int,
+        default=1536,
+        metavar="PIXELS",
+        help="of each of them (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scene",
+        type=int,
+        default=10980,
+        metavar="PIXELS",
+        help="side of the large file (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=2,
+        metavar="N",
+        help="of the collection; the quickest counts (default: %(default)s)",
+    )
     parser.add_argument("--snr", type=float, default=35, metavar="DB", help="default: %(default)s")
     parser.add_argument("--model", default="eo16", metavar="NAME|DIR", help="default: %(default)s")
     options = parser.parse_args()
     model = isoq.load_model(options.model)
-    order = batch.Order(Target("snr", options.snr), Options(threads=1), options.model, model.identity)
+    order = batch.Order(
+        Target("snr", options.snr), Options(threads=1), options.model, model.identity
+    )
     whole, small = replace(order, task=WHOLE), replace(order, task=options.side**2 // 8)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -110,18 +157,57 @@ def main() -> None:
             [
                 measured(COLLECTION.format(1), files, f"{folder}/one{turn}", whole, 1, pixels),
                 measured(COLLECTION.format(2), files, f"{folder}/two{turn}", whole, 2, pixels),
-                measured("collection, 2 workers, files in parts", files, f"{folder}/parts{turn}", small, 2, pixels),
+                measured(
+                    "collection, 2 workers, files in parts",
+                    files,
+                    f"{folder}/parts{turn}",
+                    small,
+                    2,
+                    pixels,
+                ),
             ]
             for turn in range(options.rounds)
         ]
-        rows = [row for runs in zip(*rounds, strict=True) for row in min(runs, key=lambda run: run[0]["value"])]
+        rows = [
+            row
+            for runs in zip(*rounds, strict=True)
+            for row in min(runs, key=lambda run: run[0]["value"])
+        ]
         with s3() as bucket:
             bucket.put(f"{folder}/in/", "bucket/in/", recursive=True)
-            rows += measured("collection, 2 workers, S3", "s3://bucket/in/*.tif", "s3://bucket/out", whole, 2, pixels)
+            rows += measured(
+                "collection, 2 workers, S3",
+                "s3://bucket/in/*.tif",
+                "s3://bucket/out",
+                whole,
+                2,
+                pixels,
+            )
         one, two = (Options(threads=threads, single_pass=True) for threads in (1, 2))
-        rows += measured("scene, 2 workers, whole", scene, f"{folder}/a", replace(whole, options=one), 2, of_scene)
-        rows += measured("scene, 2 workers, in parts", scene, f"{folder}/b", replace(order, options=one), 2, of_scene)
-        rows += measured("scene, 1 worker, whole, 2 threads", scene, f"{folder}/c", replace(whole, options=two), 1, of_scene)
+        rows += measured(
+            "scene, 2 workers, whole",
+            scene,
+            f"{folder}/a",
+            replace(whole, options=one),
+            2,
+            of_scene,
+        )
+        rows += measured(
+            "scene, 2 workers, in parts",
+            scene,
+            f"{folder}/b",
+            replace(order, options=one),
+            2,
+            of_scene,
+        )
+        rows += measured(
+            "scene, 1 worker, whole, 2 threads",
+            scene,
+            f"{folder}/c",
+            replace(whole, options=two),
+            1,
+            of_scene,
+        )
     rows += petabyte(rows)
     save("scale", rows, model)
     show(rows)
@@ -135,7 +221,11 @@ class s3:
         self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         self._server.start()
         address = "http://{}:{}".format(*self._server.get_host_and_port())
-        os.environ |= {"AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+        os.environ |= {
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ACCESS_KEY_ID": "any",
+            "AWS_SECRET_ACCESS_KEY": "any",
+        }
         bucket = fsspec.filesystem("s3")
         bucket.mkdir("bucket")
         return bucket
@@ -148,9 +238,15 @@ def show(rows: list[Row]) -> None:
     runs = dict.fromkeys(row["what"] for row in rows if row["what"] != "1 PB")
     quantities = list(dict.fromkeys(row["quantity"] for row in rows if row["what"] in runs))
     found = {(row["what"], row["quantity"]): float(f"{row['value']:.3g}") for row in rows}
-    print_table(("", *quantities), [(what, *(f"{found[what, quantity]:g}" for quantity in quantities)) for what in runs])
+    print_table(
+        ("", *quantities),
+        [(what, *(f"{found[what, quantity]:g}" for quantity in quantities)) for what in runs],
+    )
     print()
-    print_table(("1 PB", "value"), [(str(row["quantity"]), f"{row['value']:.3g}") for row in rows if row["what"] == "1 PB"])
+    print_table(
+        ("1 PB", "value"),
+        [(str(row["quantity"]), f"{row['value']:.3g}") for row in rows if row["what"] == "1 PB"],
+    )
 
 
 if __name__ == "__main__":

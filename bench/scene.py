@@ -1,10 +1,11 @@
-"""A whole scene through the command line: time and memory of compression and decompression, beside OpenJPEG at equal error; where the
-codec's time goes; what the transforms could reach on one core. results/scene.csv.
+"""A whole scene through the command line: time and memory of compression and decompression, beside
+OpenJPEG at equal error; where the codec's time goes; what the transforms could reach on one core.
+results/scene.csv.
 
-The scene is a mosaic of 16-bit test images, a tiled GeoTIFF. Every command is a process of its own; OpenJPEG (9/7) has the same tiles,
-threads, reader and writer, and is asked for the mean squared error of isoq's closed loop. A scene of a quarter of the height shows whether
-memory grows with the image. Stages and roofline are those of a part of the scene, in one thread.
-"""
+The scene is a mosaic of 16-bit test images, a tiled GeoTIFF. Every command is a process of its own;
+OpenJPEG (9/7) has the same tiles, threads, reader and writer, and is asked for the mean squared
+error of isoq's closed loop. A scene of a quarter of the height shows whether memory grows with the
+image. Stages and roofline are those of a part of the scene, in one thread."""
 
 from __future__ import annotations
 
@@ -32,7 +33,10 @@ from isoq.network.model import Model
 from isoq.raster.source import open_source
 
 STRIP = 512  # rows read at once to compare two images
-PART, TILE = 4096, 1024  # pixels: side of the part whose stages are timed, and of the transforms' tile
+PART, TILE = (
+    4096,
+    1024,
+)  # pixels: side of the part whose stages are timed, and of the transforms' tile
 PAPER = ((64, 64, 64), 192)  # widths and latents of the paper's network
 
 
@@ -44,7 +48,12 @@ def run(what: str, pixels: int, *command: str | Path) -> list[Row]:
     """Run a command of Python's, and what it took."""
     call = [sys.executable, HERE / "launch.py", sys.executable, *map(str, command)]
     took = json.loads(subprocess.run(call, check=True, stdout=subprocess.PIPE).stdout)
-    values = {"s": took["seconds"], "Mpixel/s": pixels / 1e6 / took["seconds"], "CPU s": took["cpu_seconds"], "peak MiB": took["peak_mib"]}
+    values = {
+        "s": took["seconds"],
+        "Mpixel/s": pixels / 1e6 / took["seconds"],
+        "CPU s": took["cpu_seconds"],
+        "peak MiB": took["peak_mib"],
+    }
     return [row("commands", what, quantity, value) for quantity, value in values.items()]
 
 
@@ -52,7 +61,10 @@ def mean_squared_error(one: Path, two: Path) -> float:
     with open_source(one) as a, open_source(two) as b:
         d, total = a.description, 0.0
         for first in range(0, d.rows, STRIP):
-            strips = [source.read(first, 0, min(STRIP, d.rows - first), d.cols).astype(np.float64) for source in (a, b)]
+            strips = [
+                source.read(first, 0, min(STRIP, d.rows - first), d.cols).astype(np.float64)
+                for source in (a, b)
+            ]
             total += float(((strips[0] - strips[1]) ** 2).sum())
     return total / (d.rows * d.cols)
 
@@ -65,19 +77,47 @@ def commands(scene: Path, side: int, options: argparse.Namespace) -> list[Row]:
     compress = ("-m", "isoq", "compress", scene)
     target = ("--snr", str(options.snr), "--model", options.model)
     rows = run("isoq compress", pixels, *compress, closed, *target, *threads)
-    rows += run("isoq compress --single-pass", pixels, *compress, single, *target, "--single-pass", *threads)
+    rows += run(
+        "isoq compress --single-pass", pixels, *compress, single, *target, "--single-pass", *threads
+    )
     rows += run("isoq decompress", pixels, "-m", "isoq", "decompress", closed, isoq_back, *threads)
     corner = ("--window", "0", "0", str(TILE), str(TILE))
-    rows += run("isoq decompress --window, one tile", TILE**2, "-m", "isoq", "decompress", closed, folder / "corner.tif", *corner, *threads)
+    rows += run(
+        "isoq decompress --window, one tile",
+        TILE**2,
+        "-m",
+        "isoq",
+        "decompress",
+        closed,
+        folder / "corner.tif",
+        *corner,
+        *threads,
+    )
     mse = mean_squared_error(scene, isoq_back)
     psnr = psnr_for(scene, mse)
-    rows += run("OpenJPEG compress", pixels, HERE / "openjpeg.py", scene, other, "--psnr", str(psnr), *threads)
+    rows += run(
+        "OpenJPEG compress",
+        pixels,
+        HERE / "openjpeg.py",
+        scene,
+        other,
+        "--psnr",
+        str(psnr),
+        *threads,
+    )
     rows += run("OpenJPEG decompress", pixels, HERE / "openjpeg.py", other, other_back, *threads)
     with single.open("rb") as stream:
         of_single = File(stream).statistics()["mse"][0]
-    errors = {"isoq compress": mse, "isoq compress --single-pass": of_single, "OpenJPEG compress": mean_squared_error(scene, other_back)}
+    errors = {
+        "isoq compress": mse,
+        "isoq compress --single-pass": of_single,
+        "OpenJPEG compress": mean_squared_error(scene, other_back),
+    }
     for (what, error), path in zip(errors.items(), (closed, single, other), strict=True):
-        rows += [row("commands", what, "bit/sample", 8 * path.stat().st_size / pixels), row("commands", what, "MSE", error)]
+        rows += [
+            row("commands", what, "bit/sample", 8 * path.stat().st_size / pixels),
+            row("commands", what, "MSE", error),
+        ]
     return rows
 
 
@@ -86,14 +126,30 @@ def of_quarter(scene: Path, side: int, options: argparse.Namespace) -> list[Row]
     pixels, threads = side * (side // 4), ("--threads", str(options.threads))
     packed, back = scene.with_suffix(".isoq"), scene.with_suffix(".back.tif")
     target = ("--snr", str(options.snr), "--model", options.model)
-    rows = run("isoq compress, a quarter", pixels, "-m", "isoq", "compress", scene, packed, *target, *threads)
-    return rows + run("isoq decompress, a quarter", pixels, "-m", "isoq", "decompress", packed, back, *threads)
+    rows = run(
+        "isoq compress, a quarter",
+        pixels,
+        "-m",
+        "isoq",
+        "compress",
+        scene,
+        packed,
+        *target,
+        *threads,
+    )
+    return rows + run(
+        "isoq decompress, a quarter", pixels, "-m", "isoq", "decompress", packed, back, *threads
+    )
 
 
 def stages(part: Path, side: int, snr: float, model: Model) -> list[Row]:
     """Nanoseconds per pixel and share of every stage."""
     found = stages_of(part, snr, model)
-    order = [*dict.fromkeys(stage for spent in found.values() for stage in spent if stage != REST), REST, "all"]
+    order = [
+        *dict.fromkeys(stage for spent in found.values() for stage in spent if stage != REST),
+        REST,
+        "all",
+    ]
     for spent in found.values():
         spent["all"] = spent.total()
     rows = []
@@ -105,9 +161,13 @@ def stages(part: Path, side: int, snr: float, model: Model) -> list[Row]:
 
 
 def roofline(model: Model) -> list[Row]:
-    """The transforms of the model and of the paper's network: their load, the speed it allows, and what the model's reach."""
+    """The transforms of the model and of the paper's network: their load, the speed it allows, and
+    what the model's reach."""
     products, copied = peak()
-    rows = [row("roofline", "peak of one core", "GFLOP/s", 2 * products / 1e9), row("roofline", "peak of one core", "GB/s", copied / 1e9)]
+    rows = [
+        row("roofline", "peak of one core", "GFLOP/s", 2 * products / 1e9),
+        row("roofline", "peak of one core", "GB/s", copied / 1e9),
+    ]
     pixels = {"analysis": np.zeros((1, model.bands, TILE, TILE), np.float32)}
     pixels["synthesis"] = np.zeros((1, model.latents, TILE // STRIDE, TILE // STRIDE), np.float32)
     for name, load in loads(model.folder, model.bands, model.latents, TILE).items():
@@ -124,7 +184,14 @@ def roofline(model: Model) -> list[Row]:
         rows += [row("roofline", name, quantity, value) for quantity, value in values.items()]
     paper = "either of a 64-64-64 network"
     rows.append(row("roofline", paper, "MAC/pixel", network_products(*PAPER)))
-    rows.append(row("roofline", paper, "arithmetic allows, Mpixel/s", products / network_products(*PAPER) / 1e6))
+    rows.append(
+        row(
+            "roofline",
+            paper,
+            "arithmetic allows, Mpixel/s",
+            products / network_products(*PAPER) / 1e6,
+        )
+    )
     return rows
 
 
@@ -132,7 +199,10 @@ def show(title: str, rows: list[Row]) -> None:
     """One table: a line for each `what`, a column for each quantity, in order of appearance."""
     quantities = list(dict.fromkeys(r["quantity"] for r in rows))
     values = {(r["what"], r["quantity"]): r["value"] for r in rows}
-    lines = [(what, *(_cell(values.get((what, q))) for q in quantities)) for what in dict.fromkeys(r["what"] for r in rows)]
+    lines = [
+        (what, *(_cell(values.get((what, q))) for q in quantities))
+        for what in dict.fromkeys(r["what"] for r in rows)
+    ]
     print()
     print_table((title, *quantities), lines)
 
@@ -144,16 +214,36 @@ def _cell(value: float | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--split", type=Path, default=DATA, help="folder with a folder of images per stratum (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=10980, help="pixels a side (default: %(default)s, a Sentinel-2 tile)")
-    parser.add_argument("--snr", type=float, default=35, metavar="DB", help="target (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=Options().threads, help="default: %(default)s")
+    parser.add_argument(
+        "--split",
+        type=Path,
+        default=DATA,
+        help="folder with a folder of images per stratum (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=10980,
+        help="pixels a side (default: %(default)s, a Sentinel-2 tile)",
+    )
+    parser.add_argument(
+        "--snr", type=float, default=35, metavar="DB", help="target (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=Options().threads, help="default: %(default)s"
+    )
     parser.add_argument("--model", default="eo16", metavar="NAME|DIR", help="default: %(default)s")
     options = parser.parse_args()
     size, part_side, model = options.size, min(options.size, PART), isoq.load_model(options.model)
     with tempfile.TemporaryDirectory() as folder:
-        scene, quarter, part = (Path(folder) / f"{name}.tif" for name in ("scene", "quarter", "part"))
-        for path, rows, cols in ((scene, size, size), (quarter, size // 4, size), (part, part_side, part_side)):
+        scene, quarter, part = (
+            Path(folder) / f"{name}.tif" for name in ("scene", "quarter", "part")
+        )
+        for path, rows, cols in (
+            (scene, size, size),
+            (quarter, size // 4, size),
+            (part, part_side, part_side),
+        ):
             write_mosaic(path, options.split, rows, cols)
         of_commands = commands(scene, size, options) + of_quarter(quarter, size, options)
         of_stages = stages(part, part_side, options.snr, model)

@@ -1,10 +1,10 @@
 """What the spectral transform saves; results/spectral.csv.
 
-Images of several bands, whole files in one pass at a mean squared error that is the same in all bands. Bit/sample with the rotation taken
-from the covariance of the gradients (isoq), from that of the samples (the usual Karhunen-Loeve transform), without one (every band for
-itself), and with the promise kept by each band instead of their mean (closed loop, against the closed loop). All at the same target; what
-single passes miss it by is in the rows.
-"""
+Images of several bands, whole files in one pass at a mean squared error that is the same in all
+bands. Bit/sample with the rotation taken from the covariance of the gradients (isoq), from that of
+the samples (the usual Karhunen-Loeve transform), without one (every band for itself), and with the
+promise kept by each band instead of their mean (closed loop, against the closed loop). All at the
+same target; what single passes miss it by is in the rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,19 @@ from dataclasses import replace
 from unittest.mock import patch
 
 import numpy as np
-from common import ONE_PASS, Cells, Image, Row, arguments, column, geometric_mean, grouped, images_of, print_table, save
+from common import (
+    ONE_PASS,
+    Cells,
+    Image,
+    Row,
+    arguments,
+    column,
+    geometric_mean,
+    grouped,
+    images_of,
+    print_table,
+    save,
+)
 from tqdm import tqdm
 
 from isoq import Target, load_model
@@ -32,19 +44,31 @@ def sample_covariance(planes: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return np.cov(inside, bias=True) * inside.shape[1]
 
 
-def coded(samples: np.ndarray, nodata: float | None, mse: float, model: Model, how: Options) -> tuple[float, float]:
+def coded(
+    samples: np.ndarray, nodata: float | None, mse: float, model: Model, how: Options
+) -> tuple[float, float]:
     """Bit/sample and mean squared error over all bands."""
     out = io.BytesIO()
     summary = compress_to(out, ArraySource(samples, nodata), Target("mse", mse), model, how)
     pixels = np.array(summary["pixels"])
-    return 8 * len(out.getvalue()) / pixels.sum(), float((np.array(summary["mse"]) * pixels).sum() / pixels.sum())
+    return 8 * len(out.getvalue()) / pixels.sum(), float(
+        (np.array(summary["mse"]) * pixels).sum() / pixels.sum()
+    )
 
 
 def compare(image: Image, model: Model, snr: list[float]) -> list[Row]:
     samples, valid = image.read()
     i, j = (max(0, (n - SIDE) // 2) for n in samples.shape[1:])
-    samples, valid = (np.ascontiguousarray(a[:, i : i + SIDE, j : j + SIDE]) for a in (samples, valid))
-    variance = np.mean([band[inside].var(dtype=np.float64) for band, inside in zip(samples, valid, strict=True) if inside.any()])
+    samples, valid = (
+        np.ascontiguousarray(a[:, i : i + SIDE, j : j + SIDE]) for a in (samples, valid)
+    )
+    variance = np.mean(
+        [
+            band[inside].var(dtype=np.float64)
+            for band, inside in zip(samples, valid, strict=True)
+            if inside.any()
+        ]
+    )
     ways = {
         "gradients": (ONE_PASS, nullcontext()),
         "samples": (ONE_PASS, patch.object(spectral, "gradient_covariance", sample_covariance)),
@@ -55,7 +79,9 @@ def compare(image: Image, model: Model, snr: list[float]) -> list[Row]:
     rows: list[Row] = []
     for db in snr:
         mse = float(variance * 10 ** (-db / 10))
-        row: Row = dict(stratum=image.stratum, file=image.path.name, bands=len(samples), snr=db, mse=mse)
+        row: Row = dict(
+            stratum=image.stratum, file=image.path.name, bands=len(samples), snr=db, mse=mse
+        )
         for way, (how, context) in ways.items():
             with context:
                 row[way], row[f"{way}: mse"] = coded(samples, image.nodata, mse, model, how)
@@ -66,17 +92,37 @@ def compare(image: Image, model: Model, snr: list[float]) -> list[Row]:
 def line(name: str, rows: list[Row]) -> Cells:
     ratio = lambda way, to: geometric_mean(column(rows, way) / column(rows, to))  # noqa: E731
     means = [float(column(rows, way).mean()) for way in ("gradients", "samples", "alone")]
-    return name, len(rows), *means, ratio("gradients", "samples"), ratio("gradients", "alone"), ratio("each kept", "mean kept")
+    return (
+        name,
+        len(rows),
+        *means,
+        ratio("gradients", "samples"),
+        ratio("gradients", "alone"),
+        ratio("each kept", "mean kept"),
+    )
 
 
 def main() -> None:
     parser = arguments(__doc__, ["sentinel2", "landsat", "hyperspectral", "rgb"], [20, 30, 40], 512)
     options = parser.parse_args()
     model = load_model(options.model)
-    images = [i for i in images_of(options, ("uint8", "uint16", "int16"), lambda bands: options.bands) if len(i.bands) > 1]
+    images = [
+        i
+        for i in images_of(options, ("uint8", "uint16", "int16"), lambda bands: options.bands)
+        if len(i.bands) > 1
+    ]
     rows = [row for image in tqdm(images) for row in compare(image, model, options.snr)]
     save("spectral", rows, model)
-    head = ("", "rows", "isoq", "samples' KLT", "alone", "isoq / samples' KLT", "isoq / alone", "each band / mean")
+    head = (
+        "",
+        "rows",
+        "isoq",
+        "samples' KLT",
+        "alone",
+        "isoq / samples' KLT",
+        "isoq / alone",
+        "each band / mean",
+    )
     print_table(head, [line(*group) for group in grouped(rows, "stratum")])
 
 

@@ -86,10 +86,14 @@ def _watched(model: Model) -> Iterator[Counter[str]]:
     stages = Stages()
     with ExitStack() as stack:
         for owner in (writer, reader):
-            stack.enter_context(patch.object(owner, "ordered", lambda work, items, threads: map(work, items)))
+            stack.enter_context(
+                patch.object(owner, "ordered", lambda work, items, threads: map(work, items))
+            )
         for stage, places in _places(model).items():
             for owner, name in places:
-                stack.enter_context(patch.object(owner, name, stages.timed(getattr(owner, name), stage)))
+                stack.enter_context(
+                    patch.object(owner, name, stages.timed(getattr(owner, name), stage))
+                )
         stages.timed(lambda: None, REST)()  # start the clock
         stages.seconds.clear()
         yield stages.seconds
@@ -97,18 +101,27 @@ def _watched(model: Model) -> Iterator[Counter[str]]:
 
 
 def stages_of(image: Path, snr: float, model: Model) -> dict[str, Counter[str]]:
-    """Seconds per stage of one pass, the closed loop and decompression of an image; files are made beside it."""
+    """Seconds per stage of one pass, the closed loop and decompression of an image; files are made
+    beside it."""
     packed, back = image.with_suffix(".stages.isoq"), image.with_suffix(".stages.tif")
     found = {}
     with open_source(image) as source:
         for how, single_pass in (("to warm up", True), ("one pass", True), ("closed loop", False)):
             with packed.open("w+b") as stream, _watched(model) as seconds:
-                compress_to(stream, source, Target("snr", snr), model, Options(threads=1, single_pass=single_pass))
+                compress_to(
+                    stream,
+                    source,
+                    Target("snr", snr),
+                    model,
+                    Options(threads=1, single_pass=single_pass),
+                )
             found[how] = seconds
     del found["to warm up"]
     with packed.open("rb") as stream, _watched(model) as found["decompress"]:
         file = File(stream)
         with create_sink(back, file.description) as sink:
-            for part, samples, _ in file.pieces(model, window_of(None, file.description, file.name)):
+            for part, samples, _ in file.pieces(
+                model, window_of(None, file.description, file.name)
+            ):
                 sink.write(part.row, part.col, samples, part.band)
     return found

@@ -1,10 +1,11 @@
-"""What the transforms cost: networks and runtimes side by side, one thread, one tile; results/transforms.csv.
+"""What the transforms cost: networks and runtimes side by side, one thread, one tile;
+results/transforms.csv.
 
-Networks: the paper's widths 64-64-64 with GDN, the default preset when its transforms are learned (16-32-64), and the wavelets of the
-shipped models: eo16-1 filters both axes at once, eo16-2 one after the other. Runtimes: ONNX Runtime with up-sampling as a convolution per
-output phase (what `isoq train` writes for networks), or as a transposed convolution; OpenVINO in float32 and bfloat16, if it is installed.
-SNR: of the synthesis against the first of these. Needs the extra `train`.
-"""
+Networks: the paper's widths 64-64-64 with GDN, the default preset when its transforms are learned
+(16-32-64), and the wavelets of the shipped models: eo16-1 filters both axes at once, eo16-2 one
+after the other. Runtimes: ONNX Runtime with up-sampling as a convolution per output phase (what
+`isoq train` writes for networks), or as a transposed convolution; OpenVINO in float32 and bfloat16,
+if it is installed. SNR: of the synthesis against the first of these. Needs the extra `train`."""
 
 from __future__ import annotations
 
@@ -36,21 +37,28 @@ def graphs(config: NetworkConfig) -> tuple[bytes, bytes]:
     """Analysis and synthesis of a network as it starts; time does not depend on the weights."""
     torch.manual_seed(0)
     network = Network(config)
-    return export.to_onnx(network.analysis, 1, config.latents), export.to_onnx(network.synthesis, config.latents, 1)
+    return export.to_onnx(network.analysis, 1, config.latents), export.to_onnx(
+        network.synthesis, config.latents, 1
+    )
 
 
 @contextmanager
 def transposed_convolutions():
-    """Lets graphs be written with transposed convolutions instead of one convolution per output phase."""
+    """Lets graphs be written with transposed convolutions instead of one convolution per output
+    phase."""
     original = export._Graph.interleave
 
-    def interleave(graph, x: str, kernel: np.ndarray, first: int, bias: np.ndarray | None = None) -> str:
+    def interleave(
+        graph, x: str, kernel: np.ndarray, first: int, bias: np.ndarray | None = None
+    ) -> str:
         taps = kernel.shape[2]
         reach = (taps - 1) // 4
         start = 2 * reach + first
         pads = [start, start, 4 * reach - 2 + taps - start, 4 * reach - 2 + taps - start]
         inputs = [x, graph.constant(kernel)] + ([] if bias is None else [graph.constant(bias)])
-        return graph.add("ConvTranspose", inputs, kernel_shape=[taps, taps], strides=[2, 2], pads=pads)
+        return graph.add(
+            "ConvTranspose", inputs, kernel_shape=[taps, taps], strides=[2, 2], pads=pads
+        )
 
     export._Graph.interleave = interleave
     try:
@@ -79,29 +87,43 @@ def runtimes() -> dict[str, Callable[[bytes], Callable[[np.ndarray], np.ndarray]
     if find_spec("openvino") is None:
         print("OpenVINO is not installed and left out")
         return found
-    return found | {"OpenVINO, float32": lambda g: openvino(g, "f32"), "OpenVINO, bfloat16": lambda g: openvino(g, "bf16")}
+    return found | {
+        "OpenVINO, float32": lambda g: openvino(g, "f32"),
+        "OpenVINO, bfloat16": lambda g: openvino(g, "bf16"),
+    }
 
 
 def peak(rounds: int) -> float:
-    """GFLOP/s of the runtime on a large convolution (64 to 64 channels, 3 x 3): the measured roof."""
+    """GFLOP/s of the runtime on a large convolution (64 to 64 channels, 3 x 3): the measured
+    roof."""
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(64, 64, 3, 3)).astype(np.float32)
     graph = export._Graph()
     graph.add("Conv", ["x", graph.constant(weight)], kernel_shape=[3, 3], strides=[1, 1])
-    run, x = onnx_runtime(graph.serialized(64, 64)), rng.normal(size=(1, 64, 256, 256)).astype(np.float32)
+    run, x = (
+        onnx_runtime(graph.serialized(64, 64)),
+        rng.normal(size=(1, 64, 256, 256)).astype(np.float32),
+    )
     return 2 * weight.size * 254**2 / seconds(lambda: run(x), rounds) / 1e9
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--side", type=int, default=1024, help="pixels of the tile (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=7, help="the best of so many (default: %(default)s)")
+    parser.add_argument(
+        "--side", type=int, default=1024, help="pixels of the tile (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="the best of so many (default: %(default)s)"
+    )
     options = parser.parse_args()
     models = [isoq.load_model(name) for name in SHIPPED]
     x = np.random.default_rng(0).normal(size=(1, 1, options.side, options.side)).astype(np.float32)
     pairs = {name: graphs(config) for name, config in NETWORKS.items()}
     for model in models:
-        pairs[f"wavelet ({model.name})"] = model.content.graphs["analysis"], model.content.graphs["synthesis"]
+        pairs[f"wavelet ({model.name})"] = (
+            model.content.graphs["analysis"],
+            model.content.graphs["synthesis"],
+        )
     with transposed_convolutions():
         transposed = {name: graphs(config) for name, config in NETWORKS.items()}
     roof, pixels, rows = peak(options.rounds), x.size, []
@@ -113,12 +135,25 @@ def main() -> None:
             forms.insert(1, ("ONNX Runtime, transposed", onnx_runtime, *transposed[name]))
         for runtime, start, first, second in forms:
             there, back = start(first), start(second)
-            taken = [seconds(lambda run=run, v=v: run(v), options.rounds) for run, v in ((there, x), (back, y))]
-            row: Row = {"network": name, "runtime": runtime, "mac_analysis": work[0], "mac_synthesis": work[1]}
-            row |= {"mpixel_analysis": pixels / taken[0] / 1e6, "mpixel_synthesis": pixels / taken[1] / 1e6}
+            taken = [
+                seconds(lambda run=run, v=v: run(v), options.rounds)
+                for run, v in ((there, x), (back, y))
+            ]
+            row: Row = {
+                "network": name,
+                "runtime": runtime,
+                "mac_analysis": work[0],
+                "mac_synthesis": work[1],
+            }
+            row |= {
+                "mpixel_analysis": pixels / taken[0] / 1e6,
+                "mpixel_synthesis": pixels / taken[1] / 1e6,
+            }
             row |= {"gflops_synthesis": 2 * work[1] * pixels / taken[1] / 1e9, "roof_gflops": roof}
             reference = onnx_runtime(synthesis)(y)
-            row["snr"] = float(10 * np.log10(np.var(reference) / max(np.mean((back(y) - reference) ** 2), 1e-30)))
+            row["snr"] = float(
+                10 * np.log10(np.var(reference) / max(np.mean((back(y) - reference) ** 2), 1e-30))
+            )
             rows.append(row)
     save("transforms", rows, models[-1])
     head = (
@@ -131,9 +166,24 @@ def main() -> None:
         "GFLOP/s, synthesis",
         "SNR of synthesis, dB",
     )
-    keys = ("network", "runtime", "mac_analysis", "mac_synthesis", "mpixel_analysis", "mpixel_synthesis", "gflops_synthesis", "snr")
-    print_table(head, [tuple(f"{r[k]:.1f}" if isinstance(r[k], float) else r[k] for k in keys) for r in rows])
-    print(f"\nOne thread, {options.side} x {options.side}; the runtime reaches {roof:.0f} GFLOP/s on a 64-channel 3x3 convolution.")
+    keys = (
+        "network",
+        "runtime",
+        "mac_analysis",
+        "mac_synthesis",
+        "mpixel_analysis",
+        "mpixel_synthesis",
+        "gflops_synthesis",
+        "snr",
+    )
+    print_table(
+        head,
+        [tuple(f"{r[k]:.1f}" if isinstance(r[k], float) else r[k] for k in keys) for r in rows],
+    )
+    print(
+        f"\nOne thread, {options.side} x {options.side}; the runtime reaches {roof:.0f} GFLOP/s "
+        "on a 64-channel 3x3 convolution."
+    )
 
 
 if __name__ == "__main__":

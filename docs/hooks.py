@@ -1,4 +1,5 @@
-"""What the documentation site gets from elsewhere: pages that the navigation does not name, the help of the commands."""
+"""What the documentation site gets from elsewhere: pages that the navigation does not name, the
+help of the commands."""
 
 import contextlib
 import io
@@ -30,7 +31,8 @@ def _named(entries):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Links out of the folder become names of files: they lead to the repository, which is not part of the site."""
+    """Links out of the folder become names of files: they lead to the repository, which is not part
+    of the site."""
     up = page.file.src_uri.count("/") + 1
     markdown = re.sub(rf"\[([^\]]*)\]\((?:\.\./){{{up}}}([^)]*)\)", r"\1 (`\2`)", markdown)
     return markdown + _help() if page.file.src_uri == "reference/cli.md" else markdown

@@ -1,7 +1,7 @@
-"""What isoq does, on one Landsat 8 image: compress it to a given error, decompress it, verify it, and show all of it in a picture.
+"""What isoq does, on one Landsat 8 image: compress it to a given error, decompress it, verify it,
+and show all of it in a picture.
 
-Everything is written to demo-output/. Run it with `make demo`.
-"""
+Everything is written to demo-output/. Run it with `make demo`."""
 
 from __future__ import annotations
 
@@ -48,42 +48,76 @@ def jpeg2000(original: np.ndarray, mse: float) -> float | None:
         return None
 
 
-def figure(original: np.ndarray, decoded: np.ndarray, per_block: np.ndarray, bits: float, path: Path) -> None:
-    """Original, reconstruction, error, and how the blocks stand to the target. Places and sizes are in pixels."""
+def figure(
+    original: np.ndarray, decoded: np.ndarray, per_block: np.ndarray, bits: float, path: Path
+) -> None:
+    """Original, reconstruction, error, and how the blocks stand to the target. TargetRegions and
+    sizes are in pixels."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    plt.rcParams.update({"font.size": 17, "axes.titlesize": 19, "axes.titlepad": 10, "axes.linewidth": 0.8})
+    plt.rcParams.update(
+        {"font.size": 17, "axes.titlesize": 19, "axes.titlepad": 10, "axes.linewidth": 0.8}
+    )
     width, height, side, small, top = 1600, 582, 440, 200, 44
     canvas = plt.figure(figsize=(width / 100, height / 100), dpi=100)
 
     def write(x: float, y: float, text: str, align: str = "center") -> None:
         canvas.text(x / width, 1 - y / height, text, ha=align, va="baseline")
 
-    def panel(number: int, title: str, data: np.ndarray, size: int, ticks: tuple[float, ...] = (), **look) -> tuple[float, float]:
+    def panel(
+        number: int, title: str, data: np.ndarray, size: int, ticks: tuple[float, ...] = (), **look
+    ) -> tuple[float, float]:
         """Draws, with a colour bar if there are ticks; returns where to write below it."""
         left, bottom = 14 + number * (side + 20), top + size
         axes = canvas.add_axes((left / width, 1 - bottom / height, size / width, size / height))
         shown = axes.imshow(data, **look)
         axes.set(title=title, xticks=[], yticks=[])
         if ticks:
-            bar = canvas.add_axes((left / width, 1 - (bottom + 26) / height, size / width, 14 / height))
+            bar = canvas.add_axes(
+                (left / width, 1 - (bottom + 26) / height, size / width, 14 / height)
+            )
             canvas.colorbar(shown, cax=bar, orientation="horizontal", ticks=ticks)
             bar.tick_params(length=3, pad=3)
         return left + size / 2, bottom + (76 if ticks else 34)
 
     low, high = np.percentile(original, (0.5, 99))
     grey = {"cmap": "gray", "vmin": low, "vmax": high}
-    write(*panel(0, "original", original, side, **grey), f"{8 * original.itemsize} bit/sample, {original.nbytes / 1000:.0f} kB")
-    write(*panel(1, "isoq", decoded, side, **grey), f"{bits:.2f} bit/sample, {bits * original.size / 8000:.0f} kB")
+    write(
+        *panel(0, "original", original, side, **grey),
+        f"{8 * original.itemsize} bit/sample, {original.nbytes / 1000:.0f} kB",
+    )
+    write(
+        *panel(1, "isoq", decoded, side, **grey),
+        f"{bits:.2f} bit/sample, {bits * original.size / 8000:.0f} kB",
+    )
     error = decoded.astype(np.float64) - original
     unit = TARGET**0.5
-    where = panel(2, "error", error, side, (-2.5 * unit, 0, 2.5 * unit), cmap="RdBu_r", vmin=-3 * unit, vmax=3 * unit)
+    where = panel(
+        2,
+        "error",
+        error,
+        side,
+        (-2.5 * unit, 0, 2.5 * unit),
+        cmap="RdBu_r",
+        vmin=-3 * unit,
+        vmax=3 * unit,
+    )
     write(*where, f"digital numbers (RMS {np.mean(error**2) ** 0.5:.0f})")
     deviation = 100 * (per_block / TARGET - 1)
-    x, y = panel(3, "MSE per block", deviation, small, (-15, 0, 15), cmap="PuOr_r", vmin=-20, vmax=20, interpolation="nearest")
+    x, y = panel(
+        3,
+        "MSE per block",
+        deviation,
+        small,
+        (-15, 0, 15),
+        cmap="PuOr_r",
+        vmin=-20,
+        vmax=20,
+        interpolation="nearest",
+    )
     p5, median, p95 = np.percentile(per_block, (5, 50, 95))
     write(x, y, "above target, %")
     for name, value in (("target", TARGET), ("p95", p95), ("median", median), ("p5", p5)):
@@ -95,7 +129,11 @@ def figure(original: np.ndarray, decoded: np.ndarray, per_block: np.ndarray, bit
 
 def main() -> None:
     OUTPUT.mkdir(exist_ok=True)
-    packed, unpacked, picture = OUTPUT / "landsat8_pan.isoq", OUTPUT / "landsat8_pan.tif", OUTPUT / "demo.png"
+    packed, unpacked, picture = (
+        OUTPUT / "landsat8_pan.isoq",
+        OUTPUT / "landsat8_pan.tif",
+        OUTPUT / "demo.png",
+    )
     compressing = isoq("compress", IMAGE, packed, "--mse", f"{TARGET:g}", "--overwrite")
     decompressing = isoq("decompress", packed, unpacked, "--overwrite")
     isoq("verify", packed, "--against", IMAGE)
@@ -120,7 +158,12 @@ def main() -> None:
     ]
     peer = jpeg2000(original, mse)
     if peer is not None:
-        rows.append(("JPEG 2000 at equal MSE, bit/sample", f"{peer:.3f}  (isoq: {100 * (bits / peer - 1):+.1f} %)"))
+        rows.append(
+            (
+                "JPEG 2000 at equal MSE, bit/sample",
+                f"{peer:.3f}  (isoq: {100 * (bits / peer - 1):+.1f} %)",
+            )
+        )
     print()
     for name, value in rows:
         print(f"{name:<36}{value}")

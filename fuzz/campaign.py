@@ -14,16 +14,21 @@ from targets import Seed, Targets
 
 _FINDINGS = Path(__file__).parent / "findings"
 _FILES = 0.15  # share of the executions on whole files
-_FROM_POOL, _POOL = 0.4, 4000  # share of the executions that start from what earlier ones made, and how much of that is kept
+_FROM_POOL, _POOL = (
+    0.4,
+    4000,
+)  # share of the executions that start from what earlier ones made, and how much of that is kept
 _LONGEST = 20_000  # bytes of an input that is kept
 _EVERY = 60  # seconds between reports
 
 
 class Campaign:
-    """Runs inputs, writes down what crashes, one input of each place in the code, and says from time to time how it goes."""
+    """Runs inputs, writes down what crashes, one input of each place in the code, and says from
+    time to time how it goes."""
 
     def __init__(self, crumb: Path | None):
-        """crumb: file that each input is written to before it is run, for crashes that end the process."""
+        """crumb: file that each input is written to before it is run, for crashes that end the
+        process."""
         _FINDINGS.mkdir(exist_ok=True)
         self.targets, self.places, self._crumb, self._said = Targets(), {}, crumb, time.monotonic()
 
@@ -54,14 +59,21 @@ class Campaign:
         """One line."""
         c = self.targets.counts
         shares = (
-            f"{c.reached / max(c.executions, 1):.1%} reached entropy decoding, {c.decoded / max(c.executions, 1):.1%} were decoded whole"
+            f"{c.reached / max(c.executions, 1):.1%} reached entropy decoding, "
+            f"{c.decoded / max(c.executions, 1):.1%} were decoded whole"
         )
-        print(f"{c.executions} executions, {shares}, {len(c.outcomes)} outcomes, {len(self.places)} findings", flush=True)
+        print(
+            f"{c.executions} executions, {shares}, {len(c.outcomes)} outcomes, {len(self.places)} "
+            "findings",
+            flush=True,
+        )
 
     def report_all(self) -> None:
         """And what came of them."""
         self.report()
-        for outcome, number in sorted(self.targets.counts.outcomes.items(), key=lambda item: -item[1]):
+        for outcome, number in sorted(
+            self.targets.counts.outcomes.items(), key=lambda item: -item[1]
+        ):
             print(f"{number:9d} {outcome or 'decoded'}")
 
 
@@ -70,7 +82,8 @@ def _mutated(data: bytes, seed: Seed, whole: bool, rng: random.Random) -> bytes:
 
 
 def explore(campaign: Campaign, seconds: float, executions: int, rng: random.Random) -> None:
-    """Change inputs at random, and keep what comes to an end that few others came to, or gets far."""
+    """Change inputs at random, and keep what comes to an end that few others came to, or gets
+    far."""
     pools: dict[bool, list[tuple[bytes, Seed]]] = {True: [], False: []}
     end, counts = time.monotonic() + seconds, campaign.targets.counts
     while time.monotonic() < end and counts.executions < executions:
@@ -88,13 +101,15 @@ def explore(campaign: Campaign, seconds: float, executions: int, rng: random.Ran
 
 
 def explore_by_coverage(campaign: Campaign, seconds: float, executions: int, number: int) -> None:
-    """The same changes, led by the coverage of isoq's Python code. Does not return: libFuzzer ends the process."""
+    """The same changes, led by the coverage of isoq's Python code. Does not return: libFuzzer ends
+    the process."""
     import atheris
 
     seeds = campaign.targets.seeds
 
     def meant(data: bytes) -> tuple[Seed, bool]:
-        """The first byte of an input says which seed it comes from, and whether it is that one's tile or file."""
+        """The first byte of an input says which seed it comes from, and whether it is that one's
+        tile or file."""
         return seeds[data[0] // 2 % len(seeds)], bool(data[0] & 1)
 
     def one(data: bytes) -> None:
@@ -103,11 +118,23 @@ def explore_by_coverage(campaign: Campaign, seconds: float, executions: int, num
 
     def change(data: bytes, largest: int, number: int) -> bytes:
         rng = random.Random(number)
-        if len(data) < 2 or rng.random() < 0.4:  # changes of changes of changes are refused at the first field
+        if (
+            len(data) < 2 or rng.random() < 0.4
+        ):  # changes of changes of changes are refused at the first field
             whole, which = rng.random() < _FILES, rng.randrange(len(seeds))
             data = bytes([2 * which + whole]) + (seeds[which].file if whole else seeds[which].tile)
         return (data[:1] + _mutated(data[1:], *meant(data), rng))[:largest]
 
-    limits = [f"-max_len={_LONGEST}", f"-max_total_time={int(seconds)}", f"-runs={executions}", "-rss_limit_mb=4096", "-timeout=60"]
-    atheris.Setup([sys.argv[0], *limits, f"-seed={number + 1}", f"-artifact_prefix={_FINDINGS}/"], one, custom_mutator=change)
+    limits = [
+        f"-max_len={_LONGEST}",
+        f"-max_total_time={int(seconds)}",
+        f"-runs={executions}",
+        "-rss_limit_mb=4096",
+        "-timeout=60",
+    ]
+    atheris.Setup(
+        [sys.argv[0], *limits, f"-seed={number + 1}", f"-artifact_prefix={_FINDINGS}/"],
+        one,
+        custom_mutator=change,
+    )
     atheris.Fuzz()

@@ -1,4 +1,5 @@
-"""Writes the seeds: python fuzz/make_corpus.py. Small files of every mode of tile, coded with the tiny model."""
+"""Writes the seeds: python fuzz/make_corpus.py. Small files of every mode of tile, coded with the
+tiny model."""
 
 from __future__ import annotations
 
@@ -34,8 +35,13 @@ class _Masked(ArraySource):
             "mask": True,
             "gcps": {"crs": "EPSG:4326", "points": points},
         }
-        metadata |= {"tags": {"": {"A": "B"}, "json:J": {"json:J": "{}"}}, "colorinterp": ["gray"] + ["undefined"] * (len(array) - 1)}
-        self.description = Description(*array.shape, array.dtype.name, (None,) * len(array), metadata)
+        metadata |= {
+            "tags": {"": {"A": "B"}, "json:J": {"json:J": "{}"}},
+            "colorinterp": ["gray"] + ["undefined"] * (len(array) - 1),
+        }
+        self.description = Description(
+            *array.shape, array.dtype.name, (None,) * len(array), metadata
+        )
 
     def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray:
         return np.add.outer(np.arange(row, row + rows), np.arange(col, col + cols)) % 11 > 2
@@ -49,8 +55,14 @@ def _crop(name: str, bands: int, side: int) -> np.ndarray:
 def images() -> dict[str, tuple]:
     """Name -> source, target, options."""
     rng, plain = np.random.default_rng(0), Options(block=16, tile=64, threads=1)
-    optical, landsat, radar = _crop("sentinel2.tif", 3, 90), _crop("landsat.tif", 1, 40), _crop("sentinel1.tif", 1, 48)
-    landsat = np.concatenate([landsat, landsat[:, ::-1], landsat // 3 + landsat.transpose(0, 2, 1) // 3])
+    optical, landsat, radar = (
+        _crop("sentinel2.tif", 3, 90),
+        _crop("landsat.tif", 1, 40),
+        _crop("sentinel1.tif", 1, 48),
+    )
+    landsat = np.concatenate(
+        [landsat, landsat[:, ::-1], landsat // 3 + landsat.transpose(0, 2, 1) // 3]
+    )
     holes = landsat.astype("float32")
     holes[0, 3:9], holes[1, :, 4:6], holes[2, 7, 7] = np.nan, np.inf, -np.inf
     codes = rng.integers(0, 5, (2, 20, 33)).astype("uint8")
@@ -63,8 +75,16 @@ def images() -> dict[str, tuple]:
         "nodata": (ArraySource(landsat, float(landsat[0, 0, 0])), Target("rmse", 200.0), plain),
         "holes": (ArraySource(holes, float("nan")), Target("mse", 1e4), plain),
         "masked": (_Masked(landsat), Target("mse", 1e4), plain),
-        "lossless": (ArraySource(codes), Target("mse", 1.0), Options(block=16, tile=64, threads=1, exact=(0, 1))),
-        "planes": (ArraySource(wide), Target("mse", 1.0), Options(block=16, tile=64, threads=1, exact=(0,))),
+        "lossless": (
+            ArraySource(codes),
+            Target("mse", 1.0),
+            Options(block=16, tile=64, threads=1, exact=(0, 1)),
+        ),
+        "planes": (
+            ArraySource(wide),
+            Target("mse", 1.0),
+            Options(block=16, tile=64, threads=1, exact=(0,)),
+        ),
         "predicted": (ArraySource(landsat), Target("lossless", True), plain),
         "bound": (ArraySource(landsat, float(landsat[0, 9, 9])), Target("max_error", 3), plain),
         "near": (ArraySource(landsat), Target("mse", 20.0), plain),
@@ -73,12 +93,26 @@ def images() -> dict[str, tuple]:
         "wide": (ArraySource(wide), Target("mse", 1e15), plain),
         "constant": (ArraySource(np.full((5, 1, 1), -3, "int16")), Target("mse", 1.0), plain),
         "empty": (ArraySource(np.zeros((2, 17, 3), "uint8"), 0.0), Target("mse", 1.0), plain),
-        "targets": (ArraySource(landsat), Target("mse", 1e4), plain, lambda box, mse: _checkered(mse, box)),
+        "targets": (
+            ArraySource(landsat),
+            Target("mse", 1e4),
+            plain,
+            lambda box, mse: _checkered(mse, box),
+        ),
         "hyper": (ArraySource(landsat), Target("quality", 0.01), plain),
         "hyper_radar": (ArraySource(radar), Target("snr", 12.0), plain),
         "single": (ArraySource(landsat), Target("mse", 1e4), plain),
-        "single_targets": (ArraySource(landsat), Target("mse", 1e4), plain, lambda box, mse: _checkered(mse, box)),
-        "tiles": (ArraySource(optical), Target("psnr", 30.0), Options(block=32, tile=32, threads=1, single_pass=True)),
+        "single_targets": (
+            ArraySource(landsat),
+            Target("mse", 1e4),
+            plain,
+            lambda box, mse: _checkered(mse, box),
+        ),
+        "tiles": (
+            ArraySource(optical),
+            Target("psnr", 30.0),
+            Options(block=32, tile=32, threads=1, single_pass=True),
+        ),
     }
 
 
@@ -93,7 +127,9 @@ def main() -> None:
     for name, (source, target, options, *field) in images().items():
         out = io.BytesIO()
         model = Tiny({"hyper": "hyperprior", "single": "single"}.get(name.split("_")[0], "context"))
-        with patch.object(prediction, "promising", lambda bits, bands, name=name: name == "near"):  # all would be predicted otherwise
+        with patch.object(
+            prediction, "promising", lambda bits, bands, name=name: name == "near"
+        ):  # all would be predicted otherwise
             compress_to(out, source, target, model, options, lambda n: None, *field)
         (_HERE / "corpus" / f"{name}.isoq").write_bytes(out.getvalue())
         print(f"{name}: {len(out.getvalue())} bytes")

@@ -1,4 +1,5 @@
-"""Changes that reach the inner layers: fields are taken apart, changed and coded again, every length and checksum around them right."""
+"""Changes that reach the inner layers: fields are taken apart, changed and coded again, every
+length and checksum around them right."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import numpy as np
 from structure import Chunk, Tile, chunks_of, file_of
 from tiny import Tiny
 
-from isoq.errors import DamagedFile
+from isoq.errors import CorruptFileError
 from isoq.format.bytestream import Reader, Writer, pack_integers, unpack_integers
 from isoq.format.tiling import padded_samples
 from isoq.geometry import padded_side
@@ -31,9 +32,33 @@ _INTEGERS = (
     *((1 << k) - 1 for k in (4, 7, 8, 16, 26, 32, 69)),
 )
 _NUMBERS = (-1, 0, 1, 2, 16, 64, 1.5, 2**31, 2**63, 10**400, 1e308, -1e308, 1e-320, float("nan"))
-_VALUES = (*_NUMBERS, None, True, False, "", "nan", "EPSG:1", "x" * 999, [], {}, [[]], [1, "a"], {"a": 1})
+_VALUES = (
+    *_NUMBERS,
+    None,
+    True,
+    False,
+    "",
+    "nan",
+    "EPSG:1",
+    "x" * 999,
+    [],
+    {},
+    [[]],
+    [1, "a"],
+    {"a": 1},
+)
 _LARGEST_CHANGE, _LARGEST = (1 << 26) - 1, 1 << 18
-_BROKEN = (DamagedFile, ValueError, IndexError, TypeError, KeyError, OverflowError, ZeroDivisionError, zlib.error, lzma.LZMAError)
+_BROKEN = (
+    CorruptFileError,
+    ValueError,
+    IndexError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    ZeroDivisionError,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 def mutate_bytes(data: bytes, rng: random.Random) -> bytes:
@@ -61,7 +86,9 @@ def _integers(values: np.ndarray, rng: random.Random) -> np.ndarray:
     """A few of them changed, mostly by little."""
     changed = values.copy()
     for _ in range(rng.choice((1, 1, 2, 8)) if len(changed) else 0):
-        by = rng.choice((1, -1, 3, -16, 64, -640, 1280, 30_000, -30_000, _LARGEST_CHANGE, -_LARGEST_CHANGE))
+        by = rng.choice(
+            (1, -1, 3, -16, 64, -640, 1280, 30_000, -30_000, _LARGEST_CHANGE, -_LARGEST_CHANGE)
+        )
         changed[rng.randrange(len(changed))] += by
     return changed.clip(-_LARGEST_CHANGE, _LARGEST_CHANGE).astype(np.int32)
 
@@ -75,7 +102,11 @@ def _recoded(data: bytes, sizes: tuple[int, ...], rng: random.Random) -> bytes:
 
 
 def _number(rng: random.Random, old: int) -> int:
-    return rng.choice(_INTEGERS) if rng.random() < 0.5 else max(0, old + rng.choice((-16, -1, 1, 7, 16)))
+    return (
+        rng.choice(_INTEGERS)
+        if rng.random() < 0.5
+        else max(0, old + rng.choice((-16, -1, 1, 7, 16)))
+    )
 
 
 def _shape(tile: Tile, model: Tiny, rng: random.Random) -> None:
@@ -91,11 +122,15 @@ def _mask(tile: Tile, model: Tiny, rng: random.Random) -> None:
     elif rng.random() < 0.3:
         tile.mask = bytes([_number(rng, tile.mask[0]) & 255]) + tile.mask[1:]
     else:
-        tile.mask = tile.mask[:1] + zlib.compress(mutate_bytes(zlib.decompress(tile.mask[1:]), rng), 1)
+        tile.mask = tile.mask[:1] + zlib.compress(
+            mutate_bytes(zlib.decompress(tile.mask[1:]), rng), 1
+        )
 
 
 def _targets(tile: Tile, model: Tiny, rng: random.Random) -> None:
-    tile.targets = b"\1" + _recoded(tile.targets[1:], (tile.bands * tile.grid[0] * tile.grid[1],), rng)
+    tile.targets = b"\1" + _recoded(
+        tile.targets[1:], (tile.bands * tile.grid[0] * tile.grid[1],), rng
+    )
 
 
 def _side(tile: Tile, model: Tiny, rng: random.Random) -> None:
@@ -115,8 +150,15 @@ def _groups(tile: Tile, model: Tiny, rng: random.Random) -> None:
     elif kind == 3 and len(tile.groups) > 1:
         del tile.groups[at]
     elif group.mode == SPECTRAL and kind == 4:
-        group.components, group.precision = min(_number(rng, group.components), 1000), _number(rng, group.precision)
-    elif group.mode == SPECTRAL and group.components * group.together < _MOST_COEFFICIENTS and rng.random() < 0.5:
+        group.components, group.precision = (
+            min(_number(rng, group.components), 1000),
+            _number(rng, group.precision),
+        )
+    elif (
+        group.mode == SPECTRAL
+        and group.components * group.together < _MOST_COEFFICIENTS
+        and rng.random() < 0.5
+    ):
         group.data = _recoded(group.data, (group.components * group.together,), rng)
     elif group.lossy:
         place = rng.randrange(len(group.numbers))
@@ -136,7 +178,10 @@ def _lossless(data: bytes, itemsize: int, rng: random.Random) -> bytes:
     if not reader.unpack("B")[0]:
         reader.take(reader.varint() * itemsize)
     packed = reader.rest()
-    head, plain = data[: len(data) - len(packed)], lzma.decompress(packed, lzma.FORMAT_RAW, filters=_FILTERS)
+    head, plain = (
+        data[: len(data) - len(packed)],
+        lzma.decompress(packed, lzma.FORMAT_RAW, filters=_FILTERS),
+    )
     if rng.random() < 0.3:
         head = mutate_bytes(head, rng)
     return head + lzma.compress(mutate_bytes(plain, rng), lzma.FORMAT_RAW, filters=_FILTERS)
@@ -146,7 +191,11 @@ def _latents(tile: Tile, model: Tiny, rng: random.Random) -> None:
     """Others, truly coded: a changed stream never ends as it should."""
     which = rng.randrange(len(tile.latents))
     size = tile.grid[0] * tile.grid[1]
-    owner = [k for k, group in enumerate(g for g in tile.groups if g.lossy) for _ in range(group.components)][which]
+    owner = [
+        k
+        for k, group in enumerate(g for g in tile.groups if g.lossy)
+        for _ in range(group.components)
+    ][which]
     own = unpack_integers(tile.side, *tile.sizes())[0][owner * size : (owner + 1) * size]
     h, w = padded_side(tile.rows) // 16, padded_side(tile.cols) // 16
     levels = latent_levels(map_from_residuals(own, tile.grid), 16 * tile.block, h, w)
@@ -172,7 +221,9 @@ def _patches(tile: Tile, model: Tiny, rng: random.Random) -> None:
         for n in place:
             out.varint(n)
         step = rng.choice((0, 1, 1, 3, 255, 1 << 31, (1 << 33) - 1, 1 << 33, 1 << 40, 1 << 69))
-        step = step if whole else rng.choice((0.0, 1e-40, 0.5, 3.0, 1e37, float("inf"), float("nan")))
+        step = (
+            step if whole else rng.choice((0.0, 1e-40, 0.5, 3.0, 1e37, float("inf"), float("nan")))
+        )
         out.varint(step) if whole else out.pack("f", step)
         inside = all(k < n for k, n in zip(place, pixels.shape, strict=True))
         valid = int(pixels[tuple(place)]) if inside else 1
@@ -192,7 +243,8 @@ def _field(tile: Tile, model: Tiny, rng: random.Random) -> None:
 
 
 _CHANGES: tuple[Callable[[Tile, Tiny, random.Random], None], ...] = (
-    _shape, _mask, _targets, _side, _side, _groups, _groups, _latents, _latents, _stream, _patches, _patches, _field,
+    _shape, _mask, _targets, _side, _side, _groups, _groups, _latents, _latents, _stream,
+    _patches, _patches, _field,
 )  # fmt: skip
 
 
@@ -203,7 +255,9 @@ def mutate_tile(data: bytes, model: Tiny, rng: random.Random) -> bytes:
     except _BROKEN:
         return mutate_bytes(data, rng)
     for _ in range(rng.choice((1, 1, 2, 3))):
-        if not 0 < padded_samples(*tile.shape) <= _LARGEST:  # by an earlier change, and refused for that
+        if (
+            not 0 < padded_samples(*tile.shape) <= _LARGEST
+        ):  # by an earlier change, and refused for that
             break
         try:
             rng.choice(_CHANGES)(tile, model, rng)

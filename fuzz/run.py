@@ -18,14 +18,20 @@ def main() -> int:
     parser.add_argument("--executions", type=int, default=10**9)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--coverage", action="store_true", help="led by coverage; needs atheris")
-    parser.add_argument("--crumb", type=Path, help="write each input here before it is run: for crashes that end the process")
+    parser.add_argument(
+        "--crumb",
+        type=Path,
+        help="write each input here before it is run: for crashes that end the process",
+    )
     options = parser.parse_args()
     if options.coverage:
         import atheris
 
         with atheris.instrument_imports(include=["isoq"]):
             import campaign
-        campaign.explore_by_coverage(campaign.Campaign(options.crumb), options.seconds, options.executions, options.seed)
+        campaign.explore_by_coverage(
+            campaign.Campaign(options.crumb), options.seconds, options.executions, options.seed
+        )
     import campaign
 
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))

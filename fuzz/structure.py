@@ -1,4 +1,5 @@
-"""A file and a tile as their fields, to be changed and put together again, with all checksums and lengths right."""
+"""A file and a tile as their fields, to be changed and put together again, with all checksums and
+lengths right."""
 
 from __future__ import annotations
 
@@ -22,8 +23,9 @@ _FRAME = struct.Struct("<4sI")
 
 @dataclass
 class Group:
-    """Some bands of a tile: how many, mode, what follows: bytes (constants, a lossless band, predicted bands, coefficients of a
-    rotation) and numbers (normalizations); of a rotation also the number of components and the precision."""
+    """Some bands of a tile: how many, mode, what follows: bytes (constants, a lossless band,
+    predicted bands, coefficients of a rotation) and numbers (normalizations); of a rotation also
+    the number of components and the precision."""
 
     together: int
     mode: int
@@ -57,7 +59,7 @@ class Tile:
 
     @classmethod
     def of(cls, data: bytes, model_bands: int) -> Tile:
-        """Raises DamagedFile, IndexError where the bytes are no tile."""
+        """Raises CorruptFileError, IndexError where the bytes are no tile."""
         reader = Reader(data)
         code, sizes = reader.unpack("B")[0], [reader.varint() for _ in range(4)]
         mask, targets, groups = reader.part(), reader.part(), []
@@ -71,11 +73,28 @@ class Tile:
                 group.numbers = [reader.signed() for _ in range(2 * model_bands)]
             elif group.mode == SPECTRAL:
                 group.numbers = [reader.signed() for _ in range(2 * group.together)]
-                group.components, group.precision, group.data = reader.varint(), reader.varint(), reader.part()
+                group.components, group.precision, group.data = (
+                    reader.varint(),
+                    reader.varint(),
+                    reader.part(),
+                )
             groups.append(group)
         side = reader.part()
-        latents = [reader.part() for group in groups if group.lossy for _ in range(group.components)]
-        return cls(code, *sizes, mask, targets, groups, side, latents, reader.unpack("I")[0], reader.part(), reader.rest())
+        latents = [
+            reader.part() for group in groups if group.lossy for _ in range(group.components)
+        ]
+        return cls(
+            code,
+            *sizes,
+            mask,
+            targets,
+            groups,
+            side,
+            latents,
+            reader.unpack("I")[0],
+            reader.part(),
+            reader.rest(),
+        )
 
     def to_bytes(self) -> bytes:
         out = Writer()
@@ -116,7 +135,9 @@ class Tile:
         valid, at = self.valid_pixels(), 0
         lossy = np.zeros(len(valid), bool)
         for group in self.groups:
-            lossy[at : at + group.together] = group.lossy or (group.mode == PREDICTIVE and is_lossy(group.data))
+            lossy[at : at + group.together] = group.lossy or (
+                group.mode == PREDICTIVE and is_lossy(group.data)
+            )
             at += group.together
         neural = sum(group.lossy for group in self.groups)
         return neural * self.grid[0] * self.grid[1], int(lossy.sum()), int((valid[lossy] > 0).sum())
@@ -132,13 +153,21 @@ class Chunk:
     payload: bytes
 
     def to_bytes(self) -> bytes:
-        return _FRAME.pack(self.kind, len(self.payload)) + self.payload + struct.pack("<I", zlib.crc32(self.kind + self.payload))
+        return (
+            _FRAME.pack(self.kind, len(self.payload))
+            + self.payload
+            + struct.pack("<I", zlib.crc32(self.kind + self.payload))
+        )
 
     def json(self) -> dict:
-        return json.loads(zlib.decompressobj(zdict=DICTIONARY).decompress(self.payload[self.kind == b"HEAD" :]))
+        return json.loads(
+            zlib.decompressobj(zdict=DICTIONARY).decompress(self.payload[self.kind == b"HEAD" :])
+        )
 
     def set_json(self, value) -> None:
-        self.payload = self.payload[: self.kind == b"HEAD"] + zlib.compress(json.dumps(value).encode(), 1)
+        self.payload = self.payload[: self.kind == b"HEAD"] + zlib.compress(
+            json.dumps(value).encode(), 1
+        )
 
 
 def chunks_of(data: bytes) -> list[Chunk]:

@@ -1,4 +1,5 @@
-"""What is run on every input: a tile decoded, and a file opened, read whole and described. Anything but an IsoqError is a finding."""
+"""What is run on every input: a tile decoded, and a file opened, read whole and described. Anything
+but an IsoqError is a finding."""
 
 from __future__ import annotations
 
@@ -18,15 +19,19 @@ from tiny import KINDS, Tiny
 from isoq.api import Dataset
 from isoq.codec import reader
 from isoq.codec.reader import File
-from isoq.errors import DamagedFile, IsoqError
+from isoq.errors import CorruptFileError, IsoqError
 from isoq.format.tiling import padded_samples
 from isoq.raster.description import colours_of, in_namespaces, side_file
 from isoq.raster.window import cut
 from isoq.tile.tile import decode_tile
 
-reader.ordered = lambda function, items, threads: map(function, items)  # starting threads takes longer than these tiles
+reader.ordered = lambda function, items, threads: map(
+    function, items
+)  # starting threads takes longer than these tiles
 warnings.simplefilter("error", RuntimeWarning)  # of numpy, such as for a NaN made an integer
-_LARGEST = 1 << 18  # padded samples: larger images are opened, but not decoded: that takes as long as they are large
+_LARGEST = (
+    1 << 18
+)  # padded samples: larger images are opened, but not decoded: that takes as long as they are large
 _SLOW = 10  # seconds
 _CORPUS = Path(__file__).parent / "corpus"
 
@@ -57,7 +62,14 @@ class Seed:
         opened = File(io.BytesIO(data))
         box, d = opened.boxes[0], opened.description
         nodata = d.nodata[box.band : box.band + box.bands]
-        return cls(models[opened.model_name], data, opened._container.tile(0), nodata, (box.bands, box.rows, box.cols), d.dtype)
+        return cls(
+            models[opened.model_name],
+            data,
+            opened._container.tile(0),
+            nodata,
+            (box.bands, box.rows, box.cols),
+            d.dtype,
+        )
 
 
 class Slow(Exception):
@@ -103,7 +115,7 @@ class Targets:
         seed.model.entropy.check = 0
         try:
             tile = decode_tile(data, seed.nodata, seed.model, seed.shape, seed.dtype)
-        except DamagedFile as error:
+        except CorruptFileError as error:
             if "checksum" not in str(error):
                 raise
             parsed = Tile.of(data, seed.model.bands)
@@ -116,7 +128,13 @@ class Targets:
         with Dataset(io.BytesIO(data), "data", seed.model) as dataset:
             d = dataset.description
             cut(d, Window(0, 0, 1, 1))
-            side_file(d, band_tags=True), in_namespaces(d), colours_of(d), dataset.transform, dataset.bounds
+            (
+                side_file(d, band_tags=True),
+                in_namespaces(d),
+                colours_of(d),
+                dataset.transform,
+                dataset.bounds,
+            )
             if padded_samples(d.bands, d.rows, d.cols) <= _LARGEST:
                 dataset.read()
                 dataset.read(1, ((0, 1), (0, 1)))

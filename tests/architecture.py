@@ -12,8 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src/isoq"
 
-# From the bottom to the top: a module imports from its own group and from lower lines only.
-# Groups on the same line know nothing of each other; `base` are the modules that everything may use.
+# From the bottom to the top: a module imports from its own group and from lower lines only. Groups
+# on the same line know nothing of each other; `base` are the modules that everything may use.
 LAYERS = (
     ("_version", "errors", "geometry", "levels", "blocks", "samples", "parallel"),
     ("entropy",),
@@ -68,7 +68,8 @@ def group(module: str) -> str:
 
 
 def arrows() -> dict[tuple[str, str], list[str]]:
-    """(importing group, imported group) -> the places, `file:line`, of all imports between groups."""
+    """(importing group, imported group) -> the places, `file:line`, of all imports between
+    groups."""
     found: dict[tuple[str, str], list[str]] = {}
     for name, path in modules().items():
         if name in FACE:
@@ -91,14 +92,27 @@ def report() -> None:
     """Print the figures."""
     files = modules()
     module_arrows = {(n, t) for n, p in files.items() if n not in FACE for _, t in imports(n, p)}
-    print(f"rooms (folders and modules beside them): {len({group(name) for name in files} - set(FACE))}")
+    print(
+        "rooms (folders and modules beside them): "
+        f"{len({group(name) for name in files} - set(FACE))}"
+    )
     print(f"modules: {len(files)}")
     print(f"imports between modules: {len(module_arrows)}, between rooms: {len(arrows())}")
-    long = [(lines, f"{p.relative_to(ROOT)}: {name}") for p in files.values() for name, lines in functions(p)]
-    print("functions above 60 lines:", *[f"{what} {n}" for n, what in sorted(long, reverse=True) if n > 60] or ["none"])
+    long = [
+        (lines, f"{p.relative_to(ROOT)}: {name}")
+        for p in files.values()
+        for name, lines in functions(p)
+    ]
+    print(
+        "functions above 60 lines:",
+        *[f"{what} {n}" for n, what in sorted(long, reverse=True) if n > 60] or ["none"],
+    )
     sources = [p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".pyx", ".h")]
     sizes = sorted(((len(p.read_text().splitlines()), p) for p in sources), reverse=True)
-    print("files above 400 lines:", *[f"{p.relative_to(ROOT)} {n}" for n, p in sizes if n > 400] or ["none"])
+    print(
+        "files above 400 lines:",
+        *[f"{p.relative_to(ROOT)} {n}" for n, p in sizes if n > 400] or ["none"],
+    )
     print(f"words of README.md: {len((ROOT / 'README.md').read_text().split())}")
 
 

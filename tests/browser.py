@@ -11,7 +11,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
-NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome-headless-shell")
+NAMES = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome-headless-shell",
+)
 
 
 def chromium() -> str | None:
@@ -20,24 +27,41 @@ def chromium() -> str | None:
 
 
 class Browser:
-    """One page. `complaints`: errors and warnings of its console, exceptions; `requests`: addresses it asked for beside itself."""
+    """One page. `complaints`: errors and warnings of its console, exceptions; `requests`: addresses
+    it asked for beside itself."""
 
     def __enter__(self) -> Self:
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self._number, self._session, self._buffer = 0, None, b""
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        # Chromium reads commands on descriptor 3 and writes answers on 4; ours are moved out of the way of these.
-        read, self._out, self._in, write = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in self._pipes())
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-pipe", "--window-size=1200,1000"]
+        # Chromium reads commands on descriptor 3 and writes answers on 4; ours are moved out of the
+        # way of these.
+        read, self._out, self._in, write = (
+            fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in self._pipes()
+        )
+        options = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--remote-debugging-pipe",
+            "--window-size=1200,1000",
+        ]
         command = [str(chromium()), *options, f"--user-data-dir={self._folder.name}", "about:blank"]
         shell = ["bash", "-c", f'exec "$@" 3<&{read} 4>&{write}', "sh", *command]
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        quiet = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+        }
         self._process = subprocess.Popen(shell, pass_fds=(read, write), **quiet)
         os.close(read)
         os.close(write)
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
         return self
@@ -64,21 +88,37 @@ class Browser:
 
     def run(self, expression: str) -> Any:
         """The value of a JavaScript expression."""
-        answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        answer = self._call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Press the mouse at `start`, move it to `end`, let go; pixels of the window."""
-        for kind, (x, y), buttons in (("mousePressed", start, 1), ("mouseMoved", end, 1), ("mouseReleased", end, 0)):
+        for kind, (x, y), buttons in (
+            ("mousePressed", start, 1),
+            ("mouseMoved", end, 1),
+            ("mouseReleased", end, 0),
+        ):
             button = "none" if kind == "mouseMoved" else "left"
-            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, buttons=buttons, clickCount=1)
+            self._call(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=x,
+                y=y,
+                button=button,
+                buttons=buttons,
+                clickCount=1,
+            )
 
     def key(self, name: str) -> None:
         """Press and release a key such as ArrowRight."""
         code = {"ArrowLeft": 37, "ArrowRight": 39}[name]
         for kind in ("keyDown", "keyUp"):
-            self._call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code)
+            self._call(
+                "Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code
+            )
 
     def _call(self, method: str, **parameters: Any) -> dict:
         self._number += 1
@@ -105,7 +145,11 @@ class Browser:
     def _note(self, method: str | None, found: dict) -> None:
         if method == "Runtime.exceptionThrown":
             self.complaints.append(str(found["exceptionDetails"]))
-        elif method == "Runtime.consoleAPICalled" and found["type"] in ("error", "warning", "assert"):
+        elif method == "Runtime.consoleAPICalled" and found["type"] in (
+            "error",
+            "warning",
+            "assert",
+        ):
             self.complaints.append(str(found["args"]))
         elif method == "Log.entryAdded" and found["entry"]["level"] in ("error", "warning"):
             self.complaints.append(found["entry"]["text"])

@@ -27,7 +27,12 @@ def bug(what: str, run: bool = True) -> pytest.MarkDecorator:
 
 
 def modest(examples: int = 40) -> settings:
-    return settings(derandomize=True, deadline=None, max_examples=examples, suppress_health_check=list(HealthCheck))
+    return settings(
+        derandomize=True,
+        deadline=None,
+        max_examples=examples,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 @cache
@@ -49,8 +54,15 @@ def terrain(bands: int, rows: int, cols: int, dtype: str, seed: int = 0) -> np.n
     """Hills and noise over the middle third of the type's range (of 0 ... 1000 for wide types)."""
     rng = np.random.default_rng(seed)
     i, j = np.mgrid[:rows, :cols]
-    hills = [np.sin(i / rng.uniform(9, 30)) + np.cos(j / rng.uniform(9, 30)) + rng.normal(0, 0.2, (rows, cols)) for _ in range(bands)]
-    return (500 + 150 * np.array(hills) if dtype != "uint8" else 128 + 25 * np.array(hills)).astype(dtype)
+    hills = [
+        np.sin(i / rng.uniform(9, 30))
+        + np.cos(j / rng.uniform(9, 30))
+        + rng.normal(0, 0.2, (rows, cols))
+        for _ in range(bands)
+    ]
+    return (500 + 150 * np.array(hills) if dtype != "uint8" else 128 + 25 * np.array(hills)).astype(
+        dtype
+    )
 
 
 def context_arrays(channels: int = 6, groups: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
@@ -61,8 +73,16 @@ def context_arrays(channels: int = 6, groups: int = 2, seed: int = 0) -> dict[st
         owner, channel, place = [], [], []
         for c in range(channels):
             for d in rng.permutation(c)[:3]:
-                owner, channel, place = [*owner, c], [*channel, d], [*place, rng.integers(9) if term == "around" else 4]
-        weight = rng.integers(0, 2500, len(owner)) if term == "around" else rng.integers(-1500, 1500, len(owner))
+                owner, channel, place = (
+                    [*owner, c],
+                    [*channel, d],
+                    [*place, rng.integers(9) if term == "around" else 4],
+                )
+        weight = (
+            rng.integers(0, 2500, len(owner))
+            if term == "around"
+            else rng.integers(-1500, 1500, len(owner))
+        )
         start = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=channels))])
         parts = {"start": start, "channel": channel, "place": place, "weight": weight}
         arrays |= {f"{term}_{part}": np.array(v, np.int32) for part, v in parts.items()}
@@ -78,7 +98,9 @@ def context_arrays(channels: int = 6, groups: int = 2, seed: int = 0) -> dict[st
         "own_value": (itself * rng.integers(-1000, 1000, (channels, OWN_VALUE))).astype(np.int32),
         "bias": rng.integers(0, 1 << 15, channels).astype(np.int32),
         "group": group.astype(np.uint8),
-        "cdf": np.concatenate([np.zeros((tables, 1), np.int64), freq.cumsum(1)], 1).astype(np.uint16),
+        "cdf": np.concatenate([np.zeros((tables, 1), np.int64), freq.cumsum(1)], 1).astype(
+            np.uint16
+        ),
         "offset": rng.integers(-64, 64, (tables, SYMBOLS)).astype(np.int8),
     }
 

@@ -5,7 +5,8 @@ import pytest
 
 @pytest.fixture(scope="module")
 def one_thread():
-    """PyTorch on one thread, for `pytestmark = pytest.mark.usefixtures("one_thread")`: sums in the same order each time."""
+    """PyTorch on one thread, for `pytestmark = pytest.mark.usefixtures("one_thread")`: sums in the
+    same order each time."""
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()
     torch.set_num_threads(1)

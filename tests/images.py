@@ -21,7 +21,13 @@ def samples(bands: int, rows: int, cols: int, dtype: str, seed: int = 0) -> np.n
 
 def make(path: Path, pixels: np.ndarray, edit=lambda dataset: None, **profile) -> Path:
     bands, rows, cols = pixels.shape
-    profile = {"driver": "GTiff", "count": bands, "height": rows, "width": cols, "dtype": pixels.dtype.name} | profile
+    profile = {
+        "driver": "GTiff",
+        "count": bands,
+        "height": rows,
+        "width": cols,
+        "dtype": pixels.dtype.name,
+    } | profile
     with rasterio.open(path, "w", **profile) as dataset:
         edit(dataset)
         dataset.write(pixels)
@@ -30,7 +36,9 @@ def make(path: Path, pixels: np.ndarray, edit=lambda dataset: None, **profile) -
 
 def whole(path: Path, geometry: str | None = None) -> tuple[Description, np.ndarray]:
     with open_source(path, geometry) as source:
-        return source.description, source.read(0, 0, source.description.rows, source.description.cols)
+        return source.description, source.read(
+            0, 0, source.description.rows, source.description.cols
+        )
 
 
 def save(path: Path, description: Description, pixels: np.ndarray, **options) -> Path:

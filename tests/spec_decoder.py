@@ -1,7 +1,7 @@
-"""A decoder of .isoq written from docs/format.md and from nothing else: slow, without isoq, numbers of sections in the comments.
+"""A decoder of .isoq written from docs/format.md and from nothing else: slow, without isoq, numbers
+of sections in the comments.
 
-It keeps whatever a stream holds, so that tests can code it again.
-"""
+It keeps whatever a stream holds, so that tests can code it again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ EMPTY, CONSTANT, NEURAL, LOSSLESS, SPECTRAL, PREDICTIVE = range(6)
 LARGEST = 1 << 23
 DICTIONARY = (  # 2.1
     b'"lossless":["per_band":true,"max_error""bitrate""quality""snr""psnr","peak":"rmse","physical":true,"varied":true'
-    b'"software":"isoq "source":{"name":".tif","sha256":"predictive","embedded_model":"scales":[0.0001,"offsets":[0.0,"units":["gcps"'
+    b'"software":"isoq '
+    b'"source":{"name":".tif","sha256":"predictive","embedded_model":"scales":[0.0001,"offsets":[0.0,"units":["gcps"'
     b'"descriptions":["B02","B03","B04","B08"],"colorinterp":["red","green","blue","alpha"],["gray","undefined","undefined"],"mask":true'
     b'{"container":"GTiff","crs":"EPSG:32631","transform":[10.0,0.0,600000.0,0.0,-10.0,4900020.0],"tags":{"":{"TIFFTAG_SOFTWARE":""}}'
     b'"int16"int32"uint8"float32","nodata":"nan"-9999.0-32768.0"loop":"single"'
@@ -42,8 +43,9 @@ def require(true: bool, what: str = "damaged") -> None:
 
 @dataclass
 class Group:
-    """Bands that are coded together, and what their mode has: constants, a lossless plane, predicted planes, or normalization, rotation,
-    levels and latents, the latter of one component after the other."""
+    """Bands that are coded together, and what their mode has: constants, a lossless plane,
+    predicted planes, or normalization, rotation, levels and latents, the latter of one component
+    after the other."""
 
     bands: slice
     mode: int
@@ -75,8 +77,8 @@ class Patch:
 
 @dataclass
 class Tile:
-    """Fields of a tile in their order, and what they decode to; errors and goals (mean squared errors): (bands, *grid), the former NaN
-    without valid samples."""
+    """Fields of a tile in their order, and what they decode to; errors and goals (mean squared
+    errors): (bands, *grid), the former NaN without valid samples."""
 
     shape: tuple[int, int, int]
     block: int
@@ -145,7 +147,10 @@ def decode(data: bytes, folder: Path) -> File:
     image, block, depth = header["image"], header["block"], header["depth"]
     bands, rows, cols = shape = tuple(image[key] for key in ("bands", "rows", "cols"))
     nodata = image.get("nodata")
-    nodata = [None if v is None else float(v) for v in (nodata if isinstance(nodata, list) else [nodata] * bands)]
+    nodata = [
+        None if v is None else float(v)
+        for v in (nodata if isinstance(nodata, list) else [nodata] * bands)
+    ]
     places = [
         (slice(b, min(b + depth, bands)), r, c)
         for r in cuts(rows, header["tile"], block)
@@ -209,7 +214,12 @@ def decode_tile(data: bytes, expected: tuple, nodata: list[float | None], model:
             decode_predicted(groups[-1], classes, nodata, dtype, block)
     neural = [group for group in groups if group.mode in (NEURAL, SPECTRAL)]
     grid = -(-rows // block), -(-cols // block)
-    inside = [(b, i, j) for b in range(bands) for i, j in np.ndindex(grid) if (classes[area(b, i, j, block)] == VALID).any()]
+    inside = [
+        (b, i, j)
+        for b in range(bands)
+        for i, j in np.ndindex(grid)
+        if (classes[area(b, i, j, block)] == VALID).any()
+    ]
     side = fields.part()
     recorded = [group for group in groups if group.mode in (NEURAL, SPECTRAL) or group.lossy]
     lossy = [band for group in recorded for band in range(group.bands.start, group.bands.stop)]
@@ -252,7 +262,23 @@ def decode_tile(data: bytes, expected: tuple, nodata: list[float | None], model:
     require(targets[:1] in (b"", b"\1"))
     steps = np.cumsum(integers(targets[1:], bands * grid[0] * grid[1])[0])
     goals = 2.0 ** (steps.reshape(errors.shape) / 64)
-    return Tile(shape, block, mask, classes, targets, groups, side, worst, below, layer, patches, samples, errors, steps, goals)
+    return Tile(
+        shape,
+        block,
+        mask,
+        classes,
+        targets,
+        groups,
+        side,
+        worst,
+        below,
+        layer,
+        patches,
+        samples,
+        errors,
+        steps,
+        goals,
+    )
 
 
 def area(band: int, row: int, col: int, block: int) -> tuple:
@@ -287,9 +313,17 @@ def as_type(value: float | None, dtype: np.dtype) -> np.generic | None:
     if value is None:
         return None
     if dtype.kind == "f":
-        return dtype.type(value) if not np.isfinite(value) or abs(value) <= np.finfo(dtype).max else None
+        return (
+            dtype.type(value)
+            if not np.isfinite(value) or abs(value) <= np.finfo(dtype).max
+            else None
+        )
     limits = np.iinfo(dtype)
-    return dtype.type(value) if np.isfinite(value) and value == int(value) and limits.min <= value <= limits.max else None
+    return (
+        dtype.type(value)
+        if np.isfinite(value) and value == int(value) and limits.min <= value <= limits.max
+        else None
+    )
 
 
 def beside(value: np.generic) -> np.generic:
@@ -299,7 +333,9 @@ def beside(value: np.generic) -> np.generic:
     return value + 1 if value < np.iinfo(value.dtype).max else value - 1
 
 
-def read_group(fields: Bytes, first: int, shape: tuple[int, int, int], dtype: np.dtype, model: Model) -> Group:
+def read_group(
+    fields: Bytes, first: int, shape: tuple[int, int, int], dtype: np.dtype, model: Model
+) -> Group:
     """6.4"""
     number, mode = divmod(fields.varint(), 8)
     most = {SPECTRAL: 512 if model.bands == 1 else 0, PREDICTIVE: shape[0]}.get(mode, model.bands)
@@ -333,18 +369,36 @@ def decode_lossless(data: bytes, shape: tuple[int, int], dtype: np.dtype) -> np.
     if kind == 0:
         values = np.frombuffer(fields.take(fields.varint() * raw.itemsize), raw)
     plain = np.frombuffer(
-        lzma.decompress(data[fields.at :], lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 22}]), np.uint8
+        lzma.decompress(
+            data[fields.at :],
+            lzma.FORMAT_RAW,
+            filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 22}],
+        ),
+        np.uint8,
     )
     if kind == 0:
         found = values[plain]
     else:
         require(kind == 1)
         planes = plain.reshape(raw.itemsize, -1).astype(raw)
-        found = np.cumsum(sum(plane << np.array(8 * k, raw) for k, plane in enumerate(planes)), dtype=raw)
+        found = np.cumsum(
+            sum(plane << np.array(8 * k, raw) for k, plane in enumerate(planes)), dtype=raw
+        )
     return found.view(dtype.newbyteorder("<")).reshape(shape)
 
 
-OWN_PLACES = [(0, -1), (0, -2), (-1, 0), (-1, -1), (-1, 1), (-2, 0), (-2, 1), (-1, 2), (-1, -2), (-2, -1)]
+OWN_PLACES = [
+    (0, -1),
+    (0, -2),
+    (-1, 0),
+    (-1, -1),
+    (-1, 1),
+    (-2, 0),
+    (-2, 1),
+    (-1, 2),
+    (-1, -2),
+    (-2, -1),
+]
 REFERENCE_PLACES = [(0, -1), (0, 0), (-1, 0), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]
 OWN_ACTIVE, REFERENCE_ACTIVE = OWN_PLACES[:6], [(0, 0), (0, 1), (1, 0), (0, -1), (-1, 0)]
 WEST, FAR_WEST, TURN = (0, -1), (0, -2), (0, 4, 2, 6, 1, 5, 3, 7)
@@ -423,7 +477,9 @@ class Residuals:
         return one
 
 
-def decode_predicted(group: Group, classes: np.ndarray, nodata: list[float | None], dtype: np.dtype, block: int) -> None:
+def decode_predicted(
+    group: Group, classes: np.ndarray, nodata: list[float | None], dtype: np.dtype, block: int
+) -> None:
     """6.9"""
     fields = Bytes(group.predicted)
     flags = fields.unpack("B")
@@ -455,15 +511,24 @@ def decode_predicted(group: Group, classes: np.ndarray, nodata: list[float | Non
         sum(t[3] - 1 for t in told),
         sizes[4],
     )
-    own, other, active, gaps, change = (list(map(int, values)) for values in integers(fields.part(), *sizes))
+    own, other, active, gaps, change = (
+        list(map(int, values)) for values in integers(fields.part(), *sizes)
+    )
     coder = Residuals(fields.take(len(fields.data) - fields.at))
     values, distances, group.plane = [], [], np.zeros((len(bands), rows, cols), dtype)
-    for k, (kind, offset, unit, number, low, high, repeats, s, references) in zip(bands, told, strict=True):
+    for k, (kind, offset, unit, number, low, high, repeats, s, references) in zip(
+        bands, told, strict=True
+    ):
         weights = [take(own, 9)] + [take(other, 4 if r else 8) for r in range(len(references))]
         weights = [[(0 if r else 1024) - sum(w), *w] for r, w in enumerate(weights)]
         activity = take(active, 11 if references else 6)
-        steps = np.array(take(change, grid[0] * grid[1]) or [0] * (grid[0] * grid[1])).reshape(grid) + s
-        require(all(abs(w) < 1 << 14 for ws in weights for w in ws) and all(0 <= a <= 256 for a in activity))
+        steps = (
+            np.array(take(change, grid[0] * grid[1]) or [0] * (grid[0] * grid[1])).reshape(grid) + s
+        )
+        require(
+            all(abs(w) < 1 << 14 for ws in weights for w in ws)
+            and all(0 <= a <= 256 for a in activity)
+        )
         require(steps.min() >= 8 and steps.max() <= 2**31 - 8)
         listed = np.cumsum([offset, *(gap + 1 for gap in take(gaps, number - 1))])
         samples = {
@@ -473,7 +538,9 @@ def decode_predicted(group: Group, classes: np.ndarray, nodata: list[float | Non
             3: lambda y, u=unit: (y * np.float64(u)).astype(np.float32),
         }[kind]
         coded = classes[group.bands][k] == VALID if not group.whole else np.ones((rows, cols), bool)
-        special = as_type(nodata[group.bands][k], dtype) if not group.whole and kind in (0, 3) else None
+        special = (
+            as_type(nodata[group.bands][k], dtype) if not group.whole and kind in (0, 3) else None
+        )
         avoided = None
         if special is not None and np.isfinite(special):
             y = int(np.rint((float(special) - offset) / unit))
@@ -481,7 +548,8 @@ def decode_predicted(group: Group, classes: np.ndarray, nodata: list[float | Non
                 avoided = y
         v, d = Plane(rows, cols, (low + high) // 2), Plane(rows, cols, 0)
         values.append(v), distances.append(d)
-        predict(v, d, [values[r] for r in references], [distances[r] for r in references], weights, activity, steps, block, coded,
+        predict(v, d, [values[r] for r in references], [distances[r] for r in references],
+        weights, activity, steps, block, coded,
                 (low, high, avoided, repeats), coder)  # fmt: skip
         made = samples(v.a)
         if dtype.kind == "f" and kind != 3:
@@ -504,11 +572,17 @@ def predict(v, d, others, others_d, weights, activity, steps, block, coded, abou
     for i, j in np.ndindex(rows, cols):
 
         def own(plane: Plane, place: tuple[int, int], i: int = i, j: int = j) -> int:
-            return plane.at(i, j - 1) if i == 0 and place[0] < 0 else plane.at(i + place[0], j + place[1])
+            return (
+                plane.at(i, j - 1)
+                if i == 0 and place[0] < 0
+                else plane.at(i + place[0], j + place[1])
+            )
 
         total = sum(w * own(v, place) for w, place in zip(weights[0], OWN_PLACES, strict=True))
         for plane, ws in zip(others, weights[1:], strict=True):
-            total += sum(w * plane.at(i + a, j + b) for w, (a, b) in zip(ws, REFERENCE_PLACES, strict=False))
+            total += sum(
+                w * plane.at(i + a, j + b) for w, (a, b) in zip(ws, REFERENCE_PLACES, strict=False)
+            )
         mu = min(max(total >> 6, 16 * low), 16 * high)
         near = own(d, (0, -1)), own(d, (-1, 0))
         if low == high:
@@ -519,16 +593,23 @@ def predict(v, d, others, others_d, weights, activity, steps, block, coded, abou
             d.a[i, j] = sum(near) // 2
             continue
         if repeats and i > 0:
-            x = {(a, b): v.at(i + a, j + b) for a in (-2, -1, 0) for b in (-2, -1, 0, 1) if (a, b) not in ((0, 0), (0, 1))}
+            x = {
+                (a, b): v.at(i + a, j + b)
+                for a in (-2, -1, 0)
+                for b in (-2, -1, 0, 1)
+                if (a, b) not in ((0, 0), (0, 1))
+            }
             r = others[0] if others else None
             c = sum(2**n for n, same in enumerate((
-                x[-1, 0] == x[-1, -1], x[-1, 1] == x[-1, 0], x[-1, -1] == x[-1, -2], x[0, -1] == x[0, -2], x[-2, 0] == x[-2, -1],
+                x[-1, 0] == x[-1, -1], x[-1, 1] == x[-1, 0], x[-1, -1] == x[-1, -2], x[0,
+                -1] == x[0, -2], x[-2, 0] == x[-2, -1],
                 r is not None and r.at(i, j) == r.at(i, j - 1),
             )) if same)  # fmt: skip
             found = x[0, -1] if coder.flag(coder.west, c) else None
             if found is None and x[-1, 0] != x[0, -1]:
                 c = sum(2**n for n, same in enumerate((
-                    x[0, -1] == x[-1, -1], x[0, -2] == x[-1, -2], x[-1, 0] == x[-2, 0], x[-1, 1] == x[-2, 1],
+                    x[0, -1] == x[-1, -1], x[0, -2] == x[-1, -2], x[-1, 0] == x[-2, 0], x[-1,
+                    1] == x[-2, 1],
                     r is not None and r.at(i, j) == r.at(i - 1, j),
                 )) if same)  # fmt: skip
                 found = x[-1, 0] if coder.flag(coder.north, c) else None
@@ -539,7 +620,10 @@ def predict(v, d, others, others_d, weights, activity, steps, block, coded, abou
         base = (mu + 8) >> 4
         e = sum(a * own(d, place) for a, place in zip(activity, OWN_ACTIVE, strict=False))
         if others:
-            e += sum(a * others_d[0].at(i + p, j + q) for a, (p, q) in zip(activity[6:], REFERENCE_ACTIVE, strict=True))
+            e += sum(
+                a * others_d[0].at(i + p, j + q)
+                for a, (p, q) in zip(activity[6:], REFERENCE_ACTIVE, strict=True)
+            )
         e = (e >> 7) // step
         o = e.bit_length() - 1
         q = coder.residual(e if e < 4 else min(143, 4 * (o - 1) + (e >> (o - 2)) % 4))
@@ -554,7 +638,11 @@ def levels_of(differences: np.ndarray) -> np.ndarray:
     levels = np.zeros(differences.shape, np.int64)
     for i, j in np.ndindex(levels.shape):
         near = [(i, j - 1, 2), (i - 1, j, 2), (i - 1, j - 1, 1), (i - 1, j + 1, 1)]
-        found = [(int(levels[a, b]), weight) for a, b, weight in near if a >= 0 and 0 <= b < levels.shape[1]]
+        found = [
+            (int(levels[a, b]), weight)
+            for a, b, weight in near
+            if a >= 0 and 0 <= b < levels.shape[1]
+        ]
         s, w = sum(level * weight for level, weight in found), sum(weight for _, weight in found)
         levels[i, j] = differences[i, j] + ((2 * s + w) // (2 * w) if found else 640)
         require(0 <= levels[i, j] <= 1280)
@@ -563,7 +651,9 @@ def levels_of(differences: np.ndarray) -> np.ndarray:
 
 def latent_levels(levels: np.ndarray, block: int, h: int, w: int) -> np.ndarray:
     """6.7; block: in latents"""
-    own = levels[np.minimum(np.arange(h) // block, len(levels) - 1)][:, np.minimum(np.arange(w) // block, levels.shape[1] - 1)]
+    own = levels[np.minimum(np.arange(h) // block, len(levels) - 1)][
+        :, np.minimum(np.arange(w) // block, levels.shape[1] - 1)
+    ]
     result = np.zeros((h, w), np.int64)
     for i, j in np.ndindex(h, w):
         ramp = max(own[i, j], own[max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].max() - 64)
@@ -571,10 +661,20 @@ def latent_levels(levels: np.ndarray, block: int, h: int, w: int) -> np.ndarray:
     return result
 
 
-def reconstruct(latents: list[np.ndarray], group: Group, shape: tuple[int, int, int], dtype: np.dtype, model: Model) -> np.ndarray:
+def reconstruct(
+    latents: list[np.ndarray],
+    group: Group,
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    model: Model,
+) -> np.ndarray:
     """6.7"""
-    gains = np.stack([[model.gain(level) for level in line] for line in group.spread.tolist()]).transpose(2, 0, 1)
-    x = np.concatenate([model.synthesis((r / gains)[None])[0, :, : shape[1], : shape[2]] for r in latents]).astype(np.float64)
+    gains = np.stack(
+        [[model.gain(level) for level in line] for line in group.spread.tolist()]
+    ).transpose(2, 0, 1)
+    x = np.concatenate(
+        [model.synthesis((r / gains)[None])[0, :, : shape[1], : shape[2]] for r in latents]
+    ).astype(np.float64)
     if group.steps is not None:
         x = np.einsum("cb,cij->bij", group.steps / 2.0**group.precision, x)
     result = np.empty((group.bands.stop - group.bands.start, *shape[1:]), dtype)
@@ -599,7 +699,11 @@ def apply_patches(data: bytes, samples: np.ndarray, valid: np.ndarray, block: in
         band, row, col = (fields.varint() for _ in range(3))
         step = fields.unpack("f") if dtype.kind == "f" else fields.varint()
         number = int(valid[area(band, row, col, block)].sum())
-        values = np.frombuffer(fields.take(number * dtype.itemsize), dtype.newbyteorder("<")) if step == 0 else np.zeros(number, int)
+        values = (
+            np.frombuffer(fields.take(number * dtype.itemsize), dtype.newbyteorder("<"))
+            if step == 0
+            else np.zeros(number, int)
+        )
         patches.append(Patch(band, row, col, step, values))
     moved = integers(fields.part(), sum(len(patch.values) for patch in patches if patch.step))[0]
     require(fields.at == len(data))
@@ -608,7 +712,9 @@ def apply_patches(data: bytes, samples: np.ndarray, valid: np.ndarray, block: in
         inside, piece = valid[at], samples[at]
         if patch.step:
             patch.values, moved = moved[: len(patch.values)], moved[len(patch.values) :]
-            piece[inside] = limited(piece[inside].astype(np.float64) + patch.values * float(patch.step), dtype)
+            piece[inside] = limited(
+                piece[inside].astype(np.float64) + patch.values * float(patch.step), dtype
+            )
         else:
             piece[inside] = patch.values
     return patches
@@ -722,19 +828,29 @@ def clamp(v: int, limit: int) -> int:
 NEXT = ((0, 2), (5, 7), (1, 3), (4, 6), (2, 0), (7, 5), (3, 1), (6, 4))
 
 
-def context_latents(arrays: dict[str, np.ndarray], data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def context_latents(
+    arrays: dict[str, np.ndarray], data: bytes, levels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """q, r and the tables that were used, all (channels, h, w); arrays: without their prefix."""
     stream, (h, w), channels = Rans(data), levels.shape, len(arrays["group"])
-    cdf, offset, own, own_value = (arrays[name].tolist() for name in ("cdf", "offset", "own", "own_value"))
+    cdf, offset, own, own_value = (
+        arrays[name].tolist() for name in ("cdf", "offset", "own", "own_value")
+    )
     below = (levels.max() - levels).tolist()
     scales = {d: (root(16 * 128 - d), root(6 * 128 + d)) for line in below for d in line}
     q, tables = (np.zeros((channels, h, w), np.int32) for _ in range(2))
     r = np.zeros((channels, h, w), np.float32)
-    framed, values = np.zeros((channels, h + 2, w + 2), np.int64), np.zeros((channels, h, w), np.int64)
+    framed, values = (
+        np.zeros((channels, h + 2, w + 2), np.int64),
+        np.zeros((channels, h, w), np.int64),
+    )
 
     def entries(term: str, c: int) -> zip:
         span = slice(*arrays[f"{term}_start"][c : c + 2])
-        return zip(*(arrays[f"{term}_{part}"][span].tolist() for part in ("channel", "place", "weight")), strict=True)
+        return zip(
+            *(arrays[f"{term}_{part}"][span].tolist() for part in ("channel", "place", "weight")),
+            strict=True,
+        )
 
     for c in range(channels):
         around, value = np.zeros((h, w), np.int64), np.zeros((h, w), np.int64)
@@ -744,17 +860,23 @@ def context_latents(arrays: dict[str, np.ndarray], data: bytes, levels: np.ndarr
         for d, _, weight in entries("value", c):
             value += weight * values[d]
         around, value = around.tolist(), value.tolist()
-        a, v = ([[0] * (w + 3) for _ in range(h + 2)] for _ in range(2))  # nothing two above, two to the left, one to the right
+        a, v = (
+            [[0] * (w + 3) for _ in range(h + 2)] for _ in range(2)
+        )  # nothing two above, two to the left, one to the right
         state = 0
         for i, j in np.ndindex(h, w):
             near = [(i + 2 + di, j + 2 + dj) for di, dj in OWN]
             up, down = scales[below[i][j]]
-            total = around[i][j] + sum(weight * a[k][m] for weight, (k, m) in zip(own[c], near, strict=True))
+            total = around[i][j] + sum(
+                weight * a[k][m] for weight, (k, m) in zip(own[c], near, strict=True)
+            )
             expected = (total * up >> 16) + int(arrays["bias"][c])
             octave = max(expected, 1).bit_length() - 1
             level = 0 if octave < 10 else min(151, 8 * (octave - 10) + (expected >> octave - 3) % 8)
             shift = max(0, level // 8 - 8)
-            predicted = value[i][j] + sum(weight * v[k][m] for weight, (k, m) in zip(own_value[c], near[:4], strict=True))
+            predicted = value[i][j] + sum(
+                weight * v[k][m] for weight, (k, m) in zip(own_value[c], near[:4], strict=True)
+            )
             mu = clamp(clamp(predicted, 1 << 44) * up >> 28, 1 << 27)
             base = mu + 8 >> 4
             f = mu - 16 * base
@@ -765,7 +887,11 @@ def context_latents(arrays: dict[str, np.ndarray], data: bytes, levels: np.ndarr
             latent = 2 * base + sign * (2 * d - state % 2 * ((d > 0) - (d < 0)))
             require(abs(latent) <= 2 * LARGEST)
             q[c, i, j], tables[c, i, j] = latent, table
-            r[c, i, j] = latent / 2 + sign * offset[table][d + 15] / 128 if not shift and abs(d) <= 15 else latent / 2
+            r[c, i, j] = (
+                latent / 2 + sign * offset[table][d + 15] / 128
+                if not shift and abs(d) <= 15
+                else latent / 2
+            )
             a[i + 2][j + 2] = min(1 << 20, (abs(8 * latent - mu) + 2) * down >> 6)
             v[i + 2][j + 2] = clamp(8 * latent * down >> 6, 1 << 26)
             state = NEXT[state][d % 2]
@@ -784,7 +910,11 @@ class Model:
         require(self.info["format"] == 1, "unknown")
         with np.load(folder / "decoder.npz") as arrays:
             self.arrays = dict(arrays)
-        self.name, self.bands, self.kind = self.info["name"], self.info["bands"], self.info["entropy"]
+        self.name, self.bands, self.kind = (
+            self.info["name"],
+            self.info["bands"],
+            self.info["entropy"],
+        )
         graph = (folder / "synthesis.onnx").read_bytes()
         keys = ("bands", "latents", "entropy", "modulation", "lambda_min", "lambda_max")
         digest = hashlib.sha256(json.dumps([1, *(self.info[key] for key in keys)]).encode() + graph)
@@ -803,7 +933,9 @@ class Model:
         if level not in self._gains:
             lam, low, high = 4 * 2 ** (level / 64), self.info["lambda_min"], self.info["lambda_max"]
             if self.info["modulation"] == "log":
-                gain = np.sqrt(0.796 * np.log(2) / 6 * lam) * np.exp(self._mlp(np.log(lam / low) / np.log(high / low)))
+                gain = np.sqrt(0.796 * np.log(2) / 6 * lam) * np.exp(
+                    self._mlp(np.log(lam / low) / np.log(high / low))
+                )
             else:
                 require(self.info["modulation"] == "linear", "unknown")
                 gain = np.logaddexp(0, self._mlp(lam / high)) + 0.001
@@ -811,11 +943,17 @@ class Model:
         return self._gains[level]
 
     def _mlp(self, t: float) -> np.ndarray:
-        a = {name: array.astype(np.float64) for name, array in self.arrays.items() if name.startswith("modulation")}
+        a = {
+            name: array.astype(np.float64)
+            for name, array in self.arrays.items()
+            if name.startswith("modulation")
+        }
         hidden = np.maximum(a["modulation_in"] @ [t] + a["modulation_in_bias"], 0)
         return a["modulation_out"] @ hidden + a["modulation_out_bias"]
 
-    def latents(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def latents(
+        self, data: bytes, levels: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """q, r, and z if there is one."""
         if self.kind == "context":
             arrays = {name.removeprefix("context_"): array for name, array in self.arrays.items()}
@@ -824,20 +962,32 @@ class Model:
         return hyperprior_latents(self.arrays, data, *levels.shape)
 
 
-def hyperprior_latents(a: dict[str, np.ndarray], data: bytes, h: int, w: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    size, side = struct.unpack_from("<I", data)[0], (len(a["hyper_z_center"]), -(-h // 4), -(-w // 4))
+def hyperprior_latents(
+    a: dict[str, np.ndarray], data: bytes, h: int, w: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    size, side = (
+        struct.unpack_from("<I", data)[0],
+        (len(a["hyper_z_center"]), -(-h // 4), -(-w // 4)),
+    )
     stream = Rans(data[4 : 4 + size])
     cdf, shifts, centers = (a[f"hyper_z_{name}"].tolist() for name in ("cdf", "low_bits", "center"))
-    z = np.array([stream.value(cdf[c], shifts[c]) + centers[c] for c, *_ in np.ndindex(side)], np.int64).reshape(side)
+    z = np.array(
+        [stream.value(cdf[c], shifts[c]) + centers[c] for c, *_ in np.ndindex(side)], np.int64
+    ).reshape(side)
     stream.end()
     require(np.abs(z).max() <= 1 << 20)
     x = z
     for k in range(3):
         shift, around = int(a["hyper_shift"][k]), np.pad(x, ((0, 0), (1, 1), (1, 1)))
-        t = np.zeros((len(a[f"hyper_bias_{k}"]), *x.shape[1:]), np.int64) + a[f"hyper_bias_{k}"][:, None, None]
+        t = (
+            np.zeros((len(a[f"hyper_bias_{k}"]), *x.shape[1:]), np.int64)
+            + a[f"hyper_bias_{k}"][:, None, None]
+        )
         for i, j in np.ndindex(3, 3):
             piece = around[:, i : i + x.shape[1], j : j + x.shape[2]]
-            t += np.einsum("oc,chw->ohw", a[f"hyper_weight_{k}"][:, :, i, j].astype(np.int64), piece)
+            t += np.einsum(
+                "oc,chw->ohw", a[f"hyper_weight_{k}"][:, :, i, j].astype(np.int64), piece
+            )
         t = (t + 2**shift // 2) >> shift
         if k < 2:
             t = t.clip(0, 1 << 20)
@@ -847,7 +997,9 @@ def hyperprior_latents(a: dict[str, np.ndarray], data: bytes, h: int, w: int) ->
     tables = t.clip(0, 63)[:, :h, :w]
     stream = Rans(data[4 + size :])
     cdf, shifts = a["hyper_cdf"].tolist(), a["hyper_low_bits"].tolist()
-    q = np.array([stream.value(cdf[k], shifts[k]) for k in tables.ravel().tolist()], np.int32).reshape(tables.shape)
+    q = np.array(
+        [stream.value(cdf[k], shifts[k]) for k in tables.ravel().tolist()], np.int32
+    ).reshape(tables.shape)
     stream.end()
     require(np.abs(q).max() <= LARGEST)
     return q, q.astype(np.float32), z

@@ -1,4 +1,5 @@
-"""Collections: the same files as one by one, each once, whatever is killed on the way; on a dask cluster and a local S3 server."""
+"""Collections: the same files as one by one, each once, whatever is killed on the way; on a dask
+cluster and a local S3 server."""
 
 import io
 import json
@@ -23,7 +24,7 @@ from images import make, one_line
 from isoq.cli import main
 from isoq.codec.target import Target
 from isoq.codec.writer import Options, compress_to
-from isoq.errors import BadInput, OutputExists, WrongModel
+from isoq.errors import InputError, ModelMismatchError, OutputExistsError
 from isoq.network.model import _load, load_model
 from isoq.raster.source import open_source
 
@@ -40,7 +41,15 @@ BUCKET = "s3://bucket"
 
 def order(**changes) -> batch.Order:
     model = load_model("eo16")
-    return replace(batch.Order(Target("snr", 30.0), Options(tile=64, threads=1, single_pass=True), "eo16", model.identity), **changes)
+    return replace(
+        batch.Order(
+            Target("snr", 30.0),
+            Options(tile=64, threads=1, single_pass=True),
+            "eo16",
+            model.identity,
+        ),
+        **changes,
+    )
 
 
 def in_parts(**changes) -> batch.Order:
@@ -53,7 +62,13 @@ def collection(folder: Path) -> Path:
     for name in CROPS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with rasterio.open(DATA / Path(name).name) as whole:
-            make(folder / name, whole.read(window=((0, 120), (0, 70))), crs=whole.crs, transform=whole.transform, nodata=whole.nodata)
+            make(
+                folder / name,
+                whole.read(window=((0, 120), (0, 70))),
+                crs=whole.crs,
+                transform=whole.transform,
+                nodata=whole.nodata,
+            )
     return folder
 
 
@@ -68,7 +83,11 @@ def work(job: batch.Job) -> dict:
     row = batch.start(job)
     if isinstance(row, batch.Split):
         split = moved(row)
-        row = batch.join(job, split, [moved(batch.part(job, split, number)) for number in range(len(split.parts))])
+        row = batch.join(
+            job,
+            split,
+            [moved(batch.part(job, split, number)) for number in range(len(split.parts))],
+        )
     return row
 
 
@@ -79,10 +98,15 @@ def one_by_one(path: Path, how: batch.Order) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("target", [Target("snr", 30.0), Target("mse", 400.0), Target("quality", 0.001), Target("bitrate", 2.0)])
+@pytest.mark.parametrize(
+    "target",
+    [Target("snr", 30.0), Target("mse", 400.0), Target("quality", 0.001), Target("bitrate", 2.0)],
+)
 def test_parts_make_the_file_that_one_task_makes(tmp_path, target):
     image = make(tmp_path / "landsat.tif", crop("landsat.tif")[:, :130, :80])
-    how = in_parts(target=target, options=Options(tile=64, threads=1, embed_model=target.kind == "mse"))
+    how = in_parts(
+        target=target, options=Options(tile=64, threads=1, embed_model=target.kind == "mse")
+    )
     (job,) = batch.jobs_of([str(image)], str(tmp_path / "out"), how)
     assert isinstance(batch.start(job), batch.Split) == (target.kind != "bitrate")
     row = work(job)
@@ -105,7 +129,10 @@ def test_images_that_are_elsewhere(tmp_path, memory):
     folder = collection(tmp_path / "in")
     for name in CROPS:
         memory.pipe(f"/collection/{name}", (folder / name).read_bytes())
-    memory.pipe("/collection/sentinel2.tif.aux.xml", b"<PAMDataset><Metadata><MDI key='OF'>beside</MDI></Metadata></PAMDataset>")
+    memory.pipe(
+        "/collection/sentinel2.tif.aux.xml",
+        b"<PAMDataset><Metadata><MDI key='OF'>beside</MDI></Metadata></PAMDataset>",
+    )
     patterns = ["memory://collection/**/*.tif", f"memory://collection/{raw}"]
     jobs = batch.jobs_of(patterns, "memory://collection/out", in_parts())
     names = ["landsat.isoq", "sentinel2.isoq", "sub/sentinel1.isoq", "scene.isoq"]
@@ -114,7 +141,9 @@ def test_images_that_are_elsewhere(tmp_path, memory):
     for job, name in zip(jobs, [*CROPS, raw], strict=True):
         (folder / name).write_bytes(memory.cat(f"/collection/{name}"))
         if name == "sentinel2.tif":
-            (folder / "sentinel2.tif.aux.xml").write_bytes(memory.cat("/collection/sentinel2.tif.aux.xml"))
+            (folder / "sentinel2.tif.aux.xml").write_bytes(
+                memory.cat("/collection/sentinel2.tif.aux.xml")
+            )
         assert work(job)["status"] == "written"  # by this run, if not by this call
         assert memory.cat(job.file) == one_by_one(folder / name, in_parts())
 
@@ -123,7 +152,12 @@ def test_what_is_done_is_not_done_again(tmp_path):
     folder = collection(tmp_path / "in")
 
     def again(**changes) -> list[dict]:
-        return [work(job) for job in batch.jobs_of([f"{folder}/**/*.tif"], str(tmp_path / "out"), order(**changes))]
+        return [
+            work(job)
+            for job in batch.jobs_of(
+                [f"{folder}/**/*.tif"], str(tmp_path / "out"), order(**changes)
+            )
+        ]
 
     rows = again()
     assert [row["status"] for row in rows] == ["written"] * 3
@@ -164,26 +198,28 @@ def test_another_file_is_not_replaced(tmp_path):
     shutil.copy(folder / "sentinel2.tif", folder / "landsat.tif")  # another image of that name
     (job,) = batch.jobs_of([pattern], out, other)
     assert "exists already" in work(job)["error"]
-    with one_line(OutputExists, job.file):
+    with one_line(OutputExistsError, job.file):
         batch.join(job, None, [])
 
 
 def test_jobs_that_cannot_be(tmp_path):
     folder = collection(tmp_path / "in")
     shutil.copy(folder / "landsat.tif", folder / "landsat.jp2")
-    with one_line(BadInput, "landsat.jp2", "landsat.tif", "written there"):
+    with one_line(InputError, "landsat.jp2", "landsat.tif", "written there"):
         batch.jobs_of([f"{folder}/*"], "out", order())
-    with one_line(BadInput, "none*.tif: no such file"):
+    with one_line(InputError, "none*.tif: no such file"):
         batch.jobs_of([f"{folder}/none*.tif"], "out", order())
-    with one_line(BadInput, "nonesuch://a: cannot be reached"):
+    with one_line(InputError, "nonesuch://a: cannot be reached"):
         batch.jobs_of(["nonesuch://a"], "out", order())
-    (job,) = batch.jobs_of([str(folder / "landsat.tif")], str(tmp_path / "out"), order(identity="another"))
+    (job,) = batch.jobs_of(
+        [str(folder / "landsat.tif")], str(tmp_path / "out"), order(identity="another")
+    )
     assert "install the same isoq" in batch.start(job)["error"]
     split = batch.start(replace(job, order=in_parts()))
-    with one_line(WrongModel, "another"):
+    with one_line(ModelMismatchError, "another"):
         batch.part(job, split, 0)
     shutil.copy(folder / "sentinel2.tif", folder / "landsat.tif")
-    with one_line(BadInput, "landsat.tif: is not what it was"):
+    with one_line(InputError, "landsat.tif: is not what it was"):
         batch.part(replace(job, order=in_parts()), split, 0)
     assert not (tmp_path / "out").exists()
 
@@ -237,10 +273,17 @@ def test_commands_that_are_wrong(tmp_path, capsys, monkeypatch):
 def test_other_commands_do_without(tmp_path):
     (tmp_path / "a.isoq").write_bytes(one_by_one(DATA / "landsat.tif", order()))
     code = (
-        "import sys; from isoq.cli import main; assert main(['info', sys.argv[1], '--json']) == 0; "
-        "print(*{'dask', 'distributed', 'fsspec', 'pyarrow', 'torch'} & set(sys.modules), file=sys.stderr)"
+        "import sys; from isoq.cli import main; assert main(['info', sys.argv[1], '--json']) == "
+        "0; "
+        "print(*{'dask', 'distributed', 'fsspec', 'pyarrow', 'torch'} & set(sys.modules), "
+        "file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "a.isoq"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.isoq"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stderr.strip() == ""
 
 
@@ -260,12 +303,19 @@ def s3(originals):
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server.start()
     address = "http://{}:{}".format(*server.get_host_and_port())
-    names = {"AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_DEFAULT_REGION": "us-east-1"}
+    names = {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(names)
     system = fsspec.filesystem("s3")
     system.mkdir("bucket")
-    system.call_s3("put_bucket_versioning", Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+    system.call_s3(
+        "put_bucket_versioning", Bucket="bucket", VersioningConfiguration={"Status": "Enabled"}
+    )
     for name in CROPS:
         system.put_file(str(originals / name), f"bucket/in/{name}")
     yield system
@@ -277,7 +327,9 @@ def s3(originals):
 
 @pytest.fixture(scope="module")
 def client(s3):
-    patience = {"distributed.comm.timeouts.connect": "10s"}  # with the dead; by default half a minute
+    patience = {
+        "distributed.comm.timeouts.connect": "10s"
+    }  # with the dead; by default half a minute
     os.environ["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] = "10s"
     with dask.config.set(patience), cluster.connected("local", 2) as client:
         yield client
@@ -287,12 +339,18 @@ def client(s3):
 def versions(s3, folder: str) -> dict[str, list[str]]:
     """The versions of every object under a folder of the bucket."""
     found: dict[str, list[str]] = {}
-    for entry in s3.call_s3("list_object_versions", Bucket="bucket", Prefix=f"{folder}/").get("Versions", ()):
+    for entry in s3.call_s3("list_object_versions", Bucket="bucket", Prefix=f"{folder}/").get(
+        "Versions", ()
+    ):
         found.setdefault(entry["Key"].removeprefix(f"{folder}/"), []).append(entry["ETag"])
     return found
 
 
-FILES = {f"{prefix}{name.replace('.tif', '.isoq')}{suffix}" for name in CROPS for prefix, suffix in (("", ""), ("_records/", ".json"))}
+FILES = {
+    f"{prefix}{name.replace('.tif', '.isoq')}{suffix}"
+    for name in CROPS
+    for prefix, suffix in (("", ""), ("_records/", ".json"))
+}
 
 
 def break_in(point: str, name: str, marker: str) -> None:
@@ -312,7 +370,8 @@ def break_in(point: str, name: str, marker: str) -> None:
 
 
 def test_killed_workers_lose_nothing_and_repeat_nothing(s3, client, originals, tmp_path):
-    """One dies with a file ready to be written, and, or the one in its place, another with the file written and no record of it."""
+    """One dies with a file ready to be written, and, or the one in its place, another with the file
+    written and no record of it."""
     client.run(break_in, "before", "sub/sentinel1.isoq", str(tmp_path / "one"))
     client.run(break_in, "after", "landsat.isoq", str(tmp_path / "two"))
     before = set(client.scheduler_info(n_workers=-1)["workers"])
@@ -332,12 +391,25 @@ def test_killed_workers_lose_nothing_and_repeat_nothing(s3, client, originals, t
 
 def test_the_command_on_s3(s3, client, capsys, tmp_path):
     s3.pipe("bucket/in/bad.tif", b"no image")
-    call = ["batch", f"{BUCKET}/in/**/*.tif", "--out", f"{BUCKET}/out", "--snr", "30", "--dask", client.scheduler.address]
+    call = [
+        "batch",
+        f"{BUCKET}/in/**/*.tif",
+        "--out",
+        f"{BUCKET}/out",
+        "--snr",
+        "30",
+        "--dask",
+        client.scheduler.address,
+    ]
     try:
         assert main([*call, "--json"]) == 2
         out, err = capsys.readouterr()
         told = json.loads(out)
-        assert {key: told[key] for key in ("written", "skipped", "failed")} == {"written": 3, "skipped": 0, "failed": 1}
+        assert {key: told[key] for key in ("written", "skipped", "failed")} == {
+            "written": 3,
+            "skipped": 0,
+            "failed": 1,
+        }
         assert len(err.splitlines()) == 1
         assert err.startswith("isoq: s3://bucket/in/bad.tif: not an image")
     finally:
@@ -355,10 +427,23 @@ def test_the_command_on_s3(s3, client, capsys, tmp_path):
         assert s3.info(row["file"])["size"] == row["bytes"]
         assert objects.digest(row["file"]) == row["sha256"]
         assert row["above"] == 0
-        assert 0 < np.mean(np.divide(row["mse"], row["target_mse"])) <= 1  # bands are coded together
+        assert (
+            0 < np.mean(np.divide(row["mse"], row["target_mse"])) <= 1
+        )  # bands are coded together
         s3.get_file(row["file"], str(tmp_path / "a.isoq"))
         s3.get_file(row["source"], str(tmp_path / "a.tif"))
-        assert main(["verify", str(tmp_path / "a.isoq"), "--against", str(tmp_path / "a.tif"), "--quiet"]) == 0
+        assert (
+            main(
+                [
+                    "verify",
+                    str(tmp_path / "a.isoq"),
+                    "--against",
+                    str(tmp_path / "a.tif"),
+                    "--quiet",
+                ]
+            )
+            == 0
+        )
 
 
 def test_a_worker_loads_a_model_once(s3, client):
@@ -394,7 +479,9 @@ def test_a_connection_that_fails_is_tried_again(s3, client, tmp_path):
         objects.publish = failing
 
     until = time.monotonic() + 20
-    while len(client.scheduler_info(n_workers=-1)["workers"]) < 2 and time.monotonic() < until:  # the one killed above is being replaced
+    while (
+        len(client.scheduler_info(n_workers=-1)["workers"]) < 2 and time.monotonic() < until
+    ):  # the one killed above is being replaced
         time.sleep(0.1)
     client.run(fail_twice, str(tmp_path))
     (job,) = batch.jobs_of([f"{BUCKET}/in/landsat.tif"], f"{BUCKET}/tried", order())

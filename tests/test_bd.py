@@ -7,8 +7,8 @@ pytest.importorskip("scipy")
 
 from isoq.evaluate.bd import Curve, bd_rate
 
-# Rate-distortion points and delta rates of the tests of VMAF's calculator (BDrateCalculatorJCTVCTest), which was checked against the sheet
-# of JCTVC-E137.
+# Rate-distortion points and delta rates of the tests of VMAF's calculator
+# (BDrateCalculatorJCTVCTest), which was checked against the sheet of JCTVC-E137.
 PUBLISHED = [
     (
         ([108048.8736, 61279.976, 33905.6656, 18883.6928], [43.6471, 40.3953, 37.247, 34.2911]),
@@ -44,7 +44,9 @@ def test_only_the_span_counts():
 
 
 def test_the_range_between_two_rates():
-    curve = Curve([0.5, 1.0, 2.0, 4.0], [20.0, 26.0, 32.0, 38.0])  # a straight line of the logarithm
+    curve = Curve(
+        [0.5, 1.0, 2.0, 4.0], [20.0, 26.0, 32.0, 38.0]
+    )  # a straight line of the logarithm
     low, high = curve.within(0.5, 2.0)
     assert (low, high) == pytest.approx((20, 32), abs=0.02)
     assert curve.rate(29.0) == pytest.approx(2**0.5, rel=1e-6)

@@ -14,7 +14,7 @@ from isoq.codec.reader import File
 from isoq.codec.target import Target
 from isoq.codec.verify import verify_against
 from isoq.codec.writer import ArraySource, Options, compress_to
-from isoq.errors import BadInput
+from isoq.errors import InputError
 from isoq.format.container import ContainerReader, ContainerWriter
 from isoq.samples import to_type
 from isoq.tile.control import joint
@@ -23,14 +23,17 @@ from isoq.tile.tile import TileReport
 pytestmark = pytest.mark.usefixtures("transformed")
 
 
-def coded(image: np.ndarray, target: Target, nodata: float | None = None, **options) -> tuple[dict, bytes]:
+def coded(
+    image: np.ndarray, target: Target, nodata: float | None = None, **options
+) -> tuple[dict, bytes]:
     out = io.BytesIO()
     summary = compress_to(out, ArraySource(image, nodata), target, model(), Options(**options))
     return summary, out.getvalue()
 
 
 def rewritten(data: bytes, edit) -> File:
-    """The file with another header and summary, its checksums right; edit(header, summary) changes them."""
+    """The file with another header and summary, its checksums right; edit(header, summary) changes
+    them."""
     old, out = ContainerReader(io.BytesIO(data)), io.BytesIO()
     header, summary = dict(old.header), dict(old.statistics())
     edit(header, summary)
@@ -53,7 +56,10 @@ def closed(header, summary):
     header["loop"] = "closed"
 
 
-@pytest.mark.parametrize(("edit", "words"), [(lower_error, "error of a band"), (easier_target, "target"), (closed, "above their target")])
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [(lower_error, "error of a band"), (easier_target, "target"), (closed, "above their target")],
+)
 def test_a_forged_summary_is_found_out(edit, words):
     image = crop("landsat.tif")
     _, data = coded(image, Target("snr", 30), single_pass=True)
@@ -70,7 +76,9 @@ def test_infinities_are_compared_too():
     other[0, 3, 4] = -np.inf
     file = File(io.BytesIO(data))
     assert verify_against(file, ArraySource(image), model(), 1) == []
-    assert any("infinities" in problem for problem in verify_against(file, ArraySource(other), model(), 1))
+    assert any(
+        "infinities" in problem for problem in verify_against(file, ArraySource(other), model(), 1)
+    )
 
 
 def test_masked_blocks_are_not_called_better_than_asked():
@@ -96,7 +104,9 @@ def test_bands_coded_jointly_are_held_to_their_mean():
     from isoq.codec.writer import Summary
 
     summary = Summary(2, np.ones(2))
-    report = TileReport(np.ones(2), np.ones(2), relative, relative=joint(relative, per_band=False)[None])
+    report = TileReport(
+        np.ones(2), np.ones(2), relative, relative=joint(relative, per_band=False)[None]
+    )
     summary.add(report, BandStatistics.empty(2), slice(0, 2))
     assert summary.to_dict()["above"] == 0
     assert summary.to_dict()["blocks"] == 1
@@ -112,7 +122,7 @@ def test_what_overflowed_in_a_synthesis_becomes_a_number(dtype):
 
 @pytest.mark.parametrize("target", [Target("rmse", 1e-170), Target("snr", 4000)])
 def test_a_target_below_all_numbers_is_refused(target):
-    with pytest.raises(BadInput, match="too small"):
+    with pytest.raises(InputError, match="too small"):
         coded(terrain(1, 64, 64, "uint16"), target)
 
 
@@ -125,7 +135,12 @@ def test_info_tells_of_every_block(tmp_path, capsys):
     assert main(["info", str(path), "--blocks", str(table)]) == 0
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert len(rows) == summary["blocks"] == 6
-    assert [(row["row"], row["col"]) for row in rows[:4]] == [("0", "0"), ("0", "64"), ("0", "128"), ("64", "0")]
+    assert [(row["row"], row["col"]) for row in rows[:4]] == [
+        ("0", "0"),
+        ("0", "64"),
+        ("0", "128"),
+        ("64", "0"),
+    ]
     assert [row["better_than_asked"] for row in rows] == ["1", "0", "0", "1", "0", "0"]
     assert all(float(row["mse"]) <= float(row["target"]) == 400 for row in rows)
     assert main(["info", str(path), "--blocks", str(table)]) == 2

@@ -1,4 +1,5 @@
-"""The command line: what it writes and prints when all is well. What it says when not is in test_cli_errors."""
+"""The command line: what it writes and prints when all is well. What it says when not is in
+test_cli_errors."""
 
 import hashlib
 import json
@@ -57,10 +58,27 @@ def test_there_and_back(run, scene, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["back.tif", "scene.isoq", "scene.tif"]
 
 
-@pytest.mark.parametrize("option", [("--rmse", 30), ("--psnr", 60), ("--snr", 30), ("--quality", 0.01), ("--bitrate", 2)])
+@pytest.mark.parametrize(
+    "option", [("--rmse", 30), ("--psnr", 60), ("--snr", 30), ("--quality", 0.01), ("--bitrate", 2)]
+)
 def test_targets_and_options(run, scene, option):
     named = scene.with_name("other.isoq")
-    run("compress", scene, named, *option, "--block", 32, "--tile", 128, "--threads", 2, "--predictor", "isoq", "--model", "eo16-2")
+    run(
+        "compress",
+        scene,
+        named,
+        *option,
+        "--block",
+        32,
+        "--tile",
+        128,
+        "--threads",
+        2,
+        "--predictor",
+        "isoq",
+        "--model",
+        "eo16-2",
+    )
     facts = json.loads(run("info", named, "--json")[0])
     assert facts["target"] == {"kind": option[0][2:], "value": option[1]}
     assert (facts["tile"], facts["model"][0]) == (128, model().name)
@@ -95,12 +113,30 @@ def test_json_is_one_object(run, scene, tmp_path):
     assert entry["target_mse"] == [4000]
     value = json.loads(run("decompress", packed, "--out", tmp_path / "new", "--json")[0])
     back = str(tmp_path / "new" / "scene.tif")
-    assert value == {"files": [{"file": str(packed), "image": back, "bands": 1, "rows": 201, "cols": 233, "dtype": "uint16"}]}
+    assert value == {
+        "files": [
+            {
+                "file": str(packed),
+                "image": back,
+                "bands": 1,
+                "rows": 201,
+                "cols": 233,
+                "dtype": "uint16",
+            }
+        ]
+    }
     facts = json.loads(run("info", packed, "--json")[0])
     assert facts["mse"] == entry["mse"]
     assert facts["metadata"]["crs"] == "EPSG:32616"
-    assert facts["snr"][0] == pytest.approx(10 * np.log10(facts["variance"][0] / facts["mse"][0]), abs=0.01)
-    assert json.loads(run("verify", packed, "--json")[0]) == {"file": str(packed), "against": None, "problems": [], "lost": []}
+    assert facts["snr"][0] == pytest.approx(
+        10 * np.log10(facts["variance"][0] / facts["mse"][0]), abs=0.01
+    )
+    assert json.loads(run("verify", packed, "--json")[0]) == {
+        "file": str(packed),
+        "against": None,
+        "problems": [],
+        "lost": [],
+    }
     names = [entry["name"] for entry in json.loads(run("models", "--json")[0])["models"]]
     assert "eo16-2" in names
     shown = json.loads(run("models", "show", "eo16")[0])
@@ -111,14 +147,23 @@ def test_info_and_models_for_people(run, scene):
     run("compress", scene, "--mse", 900, "--quiet")
     out, err = run("info", scene.with_suffix(".isoq"))
     assert err == ""
-    for words in ("1 x 201 x 233 uint16", "target: mse 900", "16 blocks", "band 1: MSE", "under its target"):
+    for words in (
+        "1 x 201 x 233 uint16",
+        "target: mse 900",
+        "16 blocks",
+        "band 1: MSE",
+        "under its target",
+    ):
         assert words in out
     assert model().identity in run("models")[0]
 
 
 def test_quiet(run, scene):
     assert run("compress", scene, "--mse", 900, "--quiet") == ("", "")
-    assert run("decompress", scene.with_suffix(".isoq"), scene.with_name("b.tif"), "--quiet") == ("", "")
+    assert run("decompress", scene.with_suffix(".isoq"), scene.with_name("b.tif"), "--quiet") == (
+        "",
+        "",
+    )
     assert run("verify", scene.with_suffix(".isoq"), "--quiet") == ("", "")
 
 
@@ -127,7 +172,11 @@ def test_wildcards_and_folders(run, tmp_path, monkeypatch):
     for name in ("a.tif", "b.tif", "[c].tif"):
         make(tmp_path / name, terrain(1, 40, 50, "uint8"), crs="EPSG:3857")
     out, _ = run("compress", "?.tif", "[c].tif", "a.tif", "--mse", 9, "--out", "deep/packed")
-    assert sorted(p.name for p in (tmp_path / "deep/packed").iterdir()) == ["[c].isoq", "a.isoq", "b.isoq"]
+    assert sorted(p.name for p in (tmp_path / "deep/packed").iterdir()) == [
+        "[c].isoq",
+        "a.isoq",
+        "b.isoq",
+    ]
     assert len(out.splitlines()) == 3  # each once
     out, _ = run("decompress", "deep/**/*.isoq", "--out", "back")
     assert sorted(p.name for p in (tmp_path / "back").iterdir()) == ["[c].tif", "a.tif", "b.tif"]
@@ -154,7 +203,9 @@ def test_raw_names(run, tmp_path, name):
     (back,) = (tmp_path / "back").iterdir()
     assert back.name.lower() == name.lower()
     run("verify", packed, "--against", tmp_path / name)
-    found = np.frombuffer(back.read_bytes(), "<u2" if "_1_0." in name else ">u2").reshape(pixels.shape)
+    found = np.frombuffer(back.read_bytes(), "<u2" if "_1_0." in name else ">u2").reshape(
+        pixels.shape
+    )
     assert np.abs(found.astype(int) - pixels).max() < 60
 
 
@@ -162,7 +213,14 @@ def test_geometry(run, tmp_path):
     pixels = terrain(1, 20, 30, "int16")
     (tmp_path / "plain.bin").write_bytes(pixels.astype("<i2").tobytes())
     run("compress", tmp_path / "plain.bin", "--mse", 5, "--geometry", "1_30_20_3_1_0")
-    run("verify", tmp_path / "plain.isoq", "--against", tmp_path / "plain.bin", "--geometry", "1_30_20_3_1_0")
+    run(
+        "verify",
+        tmp_path / "plain.isoq",
+        "--against",
+        tmp_path / "plain.bin",
+        "--geometry",
+        "1_30_20_3_1_0",
+    )
     run("decompress", tmp_path / "plain.isoq", tmp_path / "plain.tif", "--driver", "COG")
     with rasterio.open(tmp_path / "plain.tif") as back:
         assert back.dtypes == ("int16",)
@@ -233,4 +291,9 @@ def test_compress_says_which_model(run, scene, tmp_path):
     assert "model eo16-2 (the newest one" in said
     said = run("compress", scene, "--mse", 900, "--model", "eo16-2", "--out", tmp_path / "b")[0]
     assert "newest one" not in said
-    assert json.loads(run("compress", scene, "--mse", 900, "--out", tmp_path / "c", "--json")[0])["files"][0]["model"] == "eo16-2"
+    assert (
+        json.loads(run("compress", scene, "--mse", 900, "--out", tmp_path / "c", "--json")[0])[
+            "files"
+        ][0]["model"]
+        == "eo16-2"
+    )

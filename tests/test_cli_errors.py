@@ -180,7 +180,10 @@ def test_no_part_of_an_output_survives_a_failure(capsys, files, monkeypatch):
     assert sorted(p.name for p in files.rglob("*")) == before
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines() == ["isoq: internal error (RuntimeError: first line second line); please report it, with --debug"]
+    assert err.splitlines() == [
+        "isoq: internal error (RuntimeError: first line second line); please report it, with "
+        "--debug"
+    ]
     kept = (files / "scene.isoq").read_bytes()
     calls.clear()
     assert main(["compress", "scene.tif", "--mse", "9", "--tile", "64", "--overwrite"]) == 2
@@ -193,7 +196,9 @@ def test_no_part_of_an_output_survives_a_failure(capsys, files, monkeypatch):
 def test_memory_and_interrupts(capsys, files, monkeypatch):
     monkeypatch.chdir(files)
     for error, status, lines in ((MemoryError(), 2, 1), (KeyboardInterrupt(), 130, 0)):
-        monkeypatch.setattr("isoq.codec.writer.encode_tile", lambda *a, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(
+            "isoq.codec.writer.encode_tile", lambda *a, error=error: (_ for _ in ()).throw(error)
+        )
         assert main(["compress", "scene.tif", NEW, "--mse", "9"]) == status
         assert len(capsys.readouterr().err.splitlines()) == lines
         assert not (files / NEW).exists()
@@ -202,12 +207,23 @@ def test_memory_and_interrupts(capsys, files, monkeypatch):
 def test_packages_for_the_gpu_are_missing(capsys, files, monkeypatch):
     monkeypatch.chdir(files)
     monkeypatch.setitem(sys.modules, "isoq.network.torch_transform", None)
-    assert "pip install 'isoq[gpu]'" in fails(capsys, files, "compress", "scene.tif", NEW, *MSE, "--device", "cuda")
+    assert "pip install 'isoq[gpu]'" in fails(
+        capsys, files, "compress", "scene.tif", NEW, *MSE, "--device", "cuda"
+    )
 
 
 def test_failure_among_several_keeps_what_is_done(capsys, files, tmp_path):
     packed = tmp_path / "packed"
-    arguments = ["compress", str(files / "small.tif"), str(files / "text.tif"), "--mse", "9", "--out", str(packed), "--json"]
+    arguments = [
+        "compress",
+        str(files / "small.tif"),
+        str(files / "text.tif"),
+        "--mse",
+        "9",
+        "--out",
+        str(packed),
+        "--json",
+    ]
     assert main(arguments) == 2
     assert [path.name for path in packed.iterdir()] == ["small.isoq"]
     assert "text.tif" in capsys.readouterr().err
@@ -217,7 +233,21 @@ def test_two_sources_one_output(capsys, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         make(tmp_path / folder / "x.tif", terrain(1, 20, 20, "uint8"), crs="EPSG:3857")
-    assert main(["compress", str(tmp_path / "*/x.tif"), "--mse", "9", "--out", str(tmp_path / "c"), "--overwrite", "--json"]) == 2
+    assert (
+        main(
+            [
+                "compress",
+                str(tmp_path / "*/x.tif"),
+                "--mse",
+                "9",
+                "--out",
+                str(tmp_path / "c"),
+                "--overwrite",
+                "--json",
+            ]
+        )
+        == 2
+    )
     assert not json.loads(capsys.readouterr().out or "{}")
 
 

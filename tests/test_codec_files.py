@@ -15,7 +15,7 @@ from isoq.codec.reader import File
 from isoq.codec.target import Target
 from isoq.codec.verify import verify_against
 from isoq.codec.writer import ArraySource, Options, compress_to
-from isoq.errors import BadInput, DamagedFile
+from isoq.errors import CorruptFileError, InputError
 from isoq.format.container import ContainerReader
 from isoq.network.model import Model
 from isoq.raster.source import create_sink, open_source
@@ -43,7 +43,10 @@ def test_verify_against(tmp_path, name):
         compress_to(out, source, Target("snr", 30), model(), Options(tile=128))
         file = reopened(out)
         assert verify_against(file, source, model(), 2) == []
-        other = make(tmp_path / "other.tif", np.roll(source.read(0, 0, source.description.rows, source.description.cols), 3, 1))
+        other = make(
+            tmp_path / "other.tif",
+            np.roll(source.read(0, 0, source.description.rows, source.description.cols), 3, 1),
+        )
         with open_source(other) as wrong:
             problems = verify_against(file, wrong, model(), 2)
     assert sum("not true" in problem for problem in problems) == len(file.boxes)
@@ -53,11 +56,15 @@ def test_verify_against(tmp_path, name):
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 @pytest.mark.parametrize("mse", [0.3, 3, 1e4])
 def test_verify_on_another_device(dtype, mse):
-    """Transforms that differ in the last digits make no record false: at full range they move pixels that are patched to be exact."""
+    """Transforms that differ in the last digits make no record false: at full range they move
+    pixels that are patched to be exact."""
     image, rng = (80 * terrain(1, 70, 135, "float32")).astype(dtype), np.random.default_rng(0)
     other = Model(model().folder)
     synthesis = other.synthesis
-    other.synthesis = lambda y: synthesis(y) + rng.uniform(-2e-6, 2e-6, (1, 1, 16 * y.shape[2], 16 * y.shape[3])).astype(np.float32)
+    other.synthesis = lambda y: (
+        synthesis(y)
+        + rng.uniform(-2e-6, 2e-6, (1, 1, 16 * y.shape[2], 16 * y.shape[3])).astype(np.float32)
+    )
     out, source = io.BytesIO(), ArraySource(image)
     compress_to(out, source, Target("mse", mse), model(), Options())
     file = reopened(out)
@@ -75,9 +82,9 @@ def test_open(tmp_path):
         assert src.description.dtype == "float32"
         assert np.array_equal(src.read(), isoq.decompress(path.read_bytes()))
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DamagedFile, match=r"a\.isoq: "):
+    with pytest.raises(CorruptFileError, match=r"a\.isoq: "):
         isoq.open(path)
-    with pytest.raises(BadInput, match=r"none\.isoq: "):
+    with pytest.raises(InputError, match=r"none\.isoq: "):
         isoq.open(tmp_path / "none.isoq")
 
 
@@ -110,7 +117,9 @@ def test_geotiff_metadata_survive(tmp_path):
 
 
 @pytest.mark.parametrize("endian", [0, 1])
-@pytest.mark.parametrize(("kind", "dtype"), [(1, "uint8"), (2, "uint16"), (3, "int16"), (4, "int32"), (6, "float32")])
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [(1, "uint8"), (2, "uint16"), (3, "int16"), (4, "int32"), (6, "float32")]
+)
 def test_raw_comes_back_as_it_came(tmp_path, kind, dtype, endian):
     pixels = terrain(2, 20, 30, dtype)
     path = tmp_path / f"a.2_30_20_{kind}_{endian}_0.raw"

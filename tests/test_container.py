@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import isoq
-from isoq.errors import DamagedFile
+from isoq.errors import CorruptFileError
 from isoq.format.container import DICTIONARY, SIGNATURE, ContainerReader, ContainerWriter
 from isoq.format.tiling import boxes
 
@@ -24,7 +24,12 @@ def unpack_json(payload: bytes) -> dict:
 
 
 def chunk(kind: bytes, payload: bytes) -> bytes:
-    return kind + struct.pack("<I", len(payload)) + payload + struct.pack("<I", zlib.crc32(kind + payload))
+    return (
+        kind
+        + struct.pack("<I", len(payload))
+        + payload
+        + struct.pack("<I", zlib.crc32(kind + payload))
+    )
 
 
 def chunks(data: bytes) -> list[tuple[bytes, int, int]]:
@@ -48,7 +53,12 @@ def written(metadata: dict | None = None) -> bytes:
 
 def read(data: bytes) -> tuple:
     reader = ContainerReader(io.BytesIO(data))
-    return reader.header, reader.metadata, [reader.tile(n) for n in range(len(reader.sizes))], reader.statistics()
+    return (
+        reader.header,
+        reader.metadata,
+        [reader.tile(n) for n in range(len(reader.sizes))],
+        reader.statistics(),
+    )
 
 
 @pytest.mark.parametrize("metadata", [{}, {"crs": "EPSG:4326", "tags": {"": {"é": "ü"}}}])
@@ -56,7 +66,9 @@ def test_round_trip(metadata):
     data = written(metadata)
     assert read(data) == ({"a": 1}, metadata, TILES, {"mse": [1.5]})
     kinds = [b"HEAD", b"meta", b"INDX", b"TILE", b"TILE", b"TILE", b"stat", b"IEND"]
-    assert [kind for kind, *_ in chunks(data)] == (kinds if metadata else [k for k in kinds if k != b"meta"])
+    assert [kind for kind, *_ in chunks(data)] == (
+        kinds if metadata else [k for k in kinds if k != b"meta"]
+    )
     index = next(data[start + 8 : end - 4] for kind, start, end in chunks(data) if kind == b"INDX")
     assert np.frombuffer(index, "<u4").tolist() == [0, 3, 300]
 
@@ -78,14 +90,19 @@ def test_unknown_ancillary_chunks_are_skipped():
     parts = chunks(data)
     for kind, start, _ in parts:
         if kind != b"TILE" and kind != b"stat":  # tiles and the summary stand where the index says
-            assert read(data[:start] + chunk(b"xtra", b"later") + data[start:]) == ({"a": 1}, {"b": 2}, TILES, {"mse": [1.5]})
+            assert read(data[:start] + chunk(b"xtra", b"later") + data[start:]) == (
+                {"a": 1},
+                {"b": 2},
+                TILES,
+                {"mse": [1.5]},
+            )
 
 
 def test_unknown_critical_chunks_are_refused():
     data = written({"b": 2})
     for kind, start, _ in chunks(data):
         if kind in (b"meta", b"INDX", b"stat", b"IEND"):
-            with pytest.raises(DamagedFile, match=r"'XTRA'.*upgrade"):
+            with pytest.raises(CorruptFileError, match=r"'XTRA'.*upgrade"):
                 read(data[:start] + chunk(b"XTRA", b"later") + data[start:])
 
 
@@ -93,7 +110,7 @@ def test_unknown_critical_chunks_are_refused():
 def test_parts_that_are_no_text(kind):
     data = written()
     for part in (chunk(kind, b""), chunk(kind, b"")[:-1] + b"\0"):
-        with pytest.raises(DamagedFile) as caught:
+        with pytest.raises(CorruptFileError) as caught:
             read(data[:8] + part + data[8:])
         assert str(caught.value).isprintable()
 
@@ -102,7 +119,7 @@ def test_other_version():
     data = written()
     payload = bytearray(data[chunks(data)[0][1] + 8 : chunks(data)[0][2] - 4])
     payload[0] = 9
-    with pytest.raises(DamagedFile, match=r"version 9.*upgrade"):
+    with pytest.raises(CorruptFileError, match=r"version 9.*upgrade"):
         read(SIGNATURE + chunk(b"HEAD", bytes(payload)) + data[chunks(data)[0][2] :])
 
 
@@ -110,7 +127,7 @@ def test_missing_parts():
     data = written()
     for kind in (b"HEAD", b"INDX", b"IEND"):
         start, end = next((start, end) for k, start, end in chunks(data) if k == kind)
-        with pytest.raises(DamagedFile):
+        with pytest.raises(CorruptFileError):
             read(data[:start] + data[end:])
 
 
@@ -129,7 +146,7 @@ def test_missing_parts():
 def test_impossible_parts(part):
     data = written()
     start, end = next((start, end) for kind, start, end in chunks(data) if kind == part[:4])
-    with pytest.raises(DamagedFile):
+    with pytest.raises(CorruptFileError):
         read(data[:start] + part + data[end:])
 
 
@@ -142,7 +159,7 @@ def small() -> bytes:
 
 def damaged(data: bytes) -> None:
     """Container and decoder both refuse, in one line."""
-    with pytest.raises(DamagedFile) as caught:
+    with pytest.raises(CorruptFileError) as caught:
         read(data)
     assert "\n" not in str(caught.value)
 
@@ -150,8 +167,10 @@ def damaged(data: bytes) -> None:
 def test_every_truncation_is_noticed(small):
     for cut in range(len(small)):
         damaged(small[:cut])
-    for cut in range(0, chunks(small)[-2][1], 40):  # what follows the tiles is not needed for the pixels
-        with pytest.raises(DamagedFile, match=r"^data: [^\n]*$"):
+    for cut in range(
+        0, chunks(small)[-2][1], 40
+    ):  # what follows the tiles is not needed for the pixels
+        with pytest.raises(CorruptFileError, match=r"^data: [^\n]*$"):
             isoq.decompress(small[:cut])
 
 
@@ -162,7 +181,7 @@ def test_every_flipped_byte_is_noticed(small):
         altered[at] ^= 1 << rng.integers(8)
         damaged(bytes(altered))
         if at < summary and at % 20 == 0:
-            with pytest.raises(DamagedFile, match=r"^data: [^\n]*$"):
+            with pytest.raises(CorruptFileError, match=r"^data: [^\n]*$"):
                 isoq.decompress(bytes(altered))
     assert len(read(small)[2]) == 1
 
@@ -183,18 +202,29 @@ def test_headers_that_lie(small, header):
     else:
         value["block"] = "many"
     payload = b"\1" + zlib.compress(json.dumps(value).encode())
-    with pytest.raises(DamagedFile):
+    with pytest.raises(CorruptFileError):
         isoq.decompress(data[:start] + chunk(b"HEAD", payload) + data[end:])
 
 
 @modest(200)
-@given(st.integers(1, 9), st.integers(1, 700), st.integers(1, 700), st.integers(1, 5), st.sampled_from([16, 32, 64]), st.integers(1, 4))
+@given(
+    st.integers(1, 9),
+    st.integers(1, 700),
+    st.integers(1, 700),
+    st.integers(1, 5),
+    st.sampled_from([16, 32, 64]),
+    st.integers(1, 4),
+)
 def test_boxes_cover_the_image_once(bands, rows, cols, times, block, depth):
     tile = times * block
     seen = np.zeros((bands, rows, cols), np.uint8)
     found = boxes(bands, rows, cols, tile, block, depth)
     for box in found:
-        seen[box.band : box.band + box.bands, box.row : box.row + box.rows, box.col : box.col + box.cols] += 1
+        seen[
+            box.band : box.band + box.bands,
+            box.row : box.row + box.rows,
+            box.col : box.col + box.cols,
+        ] += 1
         assert 0 < box.rows <= tile
         assert 0 < box.cols <= tile
         assert 0 < box.bands <= depth
@@ -202,7 +232,10 @@ def test_boxes_cover_the_image_once(bands, rows, cols, times, block, depth):
     assert (seen == 1).all()
     order = [(box.row, box.col, box.band) for box in found]
     assert order == sorted(order)
-    for side, sizes in ((rows, {box.row: box.rows for box in found}), (cols, {box.col: box.cols for box in found})):
+    for side, sizes in (
+        (rows, {box.row: box.rows for box in found}),
+        (cols, {box.col: box.cols for box in found}),
+    ):
         assert len(sizes) == -(-side // tile)
         counts = [-(-n // block) for n in sizes.values()]
         assert max(counts) - min(counts) <= 1  # balanced in blocks, no slivers

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from isoq.entropy.context import ContextModel
 from isoq.entropy.quantize import TRADE
-from isoq.errors import DamagedFile
+from isoq.errors import CorruptFileError
 from isoq.levels import COUNT
 from isoq.tile.normalize import robust
 
@@ -24,7 +24,9 @@ def coder() -> ContextModel:
     return ContextModel(context_arrays())
 
 
-def latents(channels: int, rows: int, cols: int, seed: int = 0, outliers: float = 0.0) -> np.ndarray:
+def latents(
+    channels: int, rows: int, cols: int, seed: int = 0, outliers: float = 0.0
+) -> np.ndarray:
     rng = np.random.default_rng(seed)
     y = rng.laplace(size=(channels, rows, cols)) * np.exp2(rng.uniform(-4, 6, (channels, 1, 1)))
     wild = rng.random(y.shape) < outliers
@@ -39,8 +41,13 @@ def qualities(rows: int, cols: int, seed: int = 0) -> np.ndarray:
 @modest(60)
 @given(st.data())
 def test_round_trip(coder, data):
-    rows, cols, seed = (data.draw(st.integers(low, high)) for low, high in ((1, 9), (1, 9), (0, 2**31)))
-    outliers, trade, flat = (data.draw(st.sampled_from(kinds)) for kinds in ([0.0, 0.02, 0.5], [0.0, TRADE, 3.0], [False, True]))
+    rows, cols, seed = (
+        data.draw(st.integers(low, high)) for low, high in ((1, 9), (1, 9), (0, 2**31))
+    )
+    outliers, trade, flat = (
+        data.draw(st.sampled_from(kinds))
+        for kinds in ([0.0, 0.02, 0.5], [0.0, TRADE, 3.0], [False, True])
+    )
     y = latents(6, rows, cols, seed, outliers)
     levels = np.full((rows, cols), 300) if flat else qualities(rows, cols, seed)
     stream, q, near = coder.encode(y, levels, trade)
@@ -69,7 +76,8 @@ def test_trade_saves_bits(coder):
 
 
 def test_less_error_than_rounding():
-    """At equal step, where nothing is traded for bits; 1.08 dB at most (Marcellin and Fischer 1990), less in short channels."""
+    """At equal step, where nothing is traded for bits; 1.08 dB at most (Marcellin and Fischer
+    1990), less in short channels."""
     y = np.random.default_rng(0).normal(0, 30, (6, 64, 64)).astype(np.float32)
     arrays = context_arrays()
     arrays["offset"][:] = 0
@@ -82,7 +90,16 @@ def test_same_stream_every_time_and_in_threads(coder):
     with ThreadPoolExecutor(2) as pool:
         streams = list(pool.map(lambda _: coder.encode(y, levels, TRADE)[0], range(8)))
         decoded = list(pool.map(lambda data: coder.decode(data, levels)[0].tobytes(), streams))
-    assert len({*streams, coder.encode(y, levels, TRADE)[0], ContextModel(context_arrays()).encode(y, levels, TRADE)[0]}) == 1
+    assert (
+        len(
+            {
+                *streams,
+                coder.encode(y, levels, TRADE)[0],
+                ContextModel(context_arrays()).encode(y, levels, TRADE)[0],
+            }
+        )
+        == 1
+    )
     assert len(set(decoded)) == 1
 
 
@@ -90,7 +107,7 @@ def test_truncated_or_prolonged(coder):
     y, levels = latents(6, 4, 5), qualities(4, 5)
     data = coder.encode(y, levels)[0]
     for cut in [*range(len(data)), -1]:
-        with pytest.raises(DamagedFile, match="damaged"):
+        with pytest.raises(CorruptFileError, match="damaged"):
             coder.decode(data[:cut] if cut >= 0 else data + b"\0\0\0\0", levels)
 
 
@@ -103,7 +120,7 @@ def test_altered_streams_never_give_the_same_latents(coder):
         altered[at] ^= 1 << at % 8
         try:
             assert not np.array_equal(coder.decode(bytes(altered), levels)[0], q)
-        except DamagedFile:
+        except CorruptFileError:
             rejected += 1
     assert rejected > len(data) // 2
 
@@ -111,7 +128,7 @@ def test_altered_streams_never_give_the_same_latents(coder):
 def test_other_levels_are_not_mistaken(coder):
     y, levels = latents(6, 8, 8), qualities(8, 8)
     data, q, _ = coder.encode(y, levels)
-    with suppress(DamagedFile):
+    with suppress(CorruptFileError):
         assert not np.array_equal(coder.decode(data, qualities(8, 8, seed=1))[0], q)
 
 
@@ -138,7 +155,10 @@ BROKEN = {
     "type": (_cast("bias", np.int64), "int64"),
     "float": (_cast("own", np.float32), "float32"),
     "shape": (lambda arrays: arrays.update(own=arrays["own"][:, :5].copy()), "own has shape"),
-    "too few tables": (lambda arrays: arrays.update(cdf=arrays["cdf"][:-1].copy()), "cdf has shape"),
+    "too few tables": (
+        lambda arrays: arrays.update(cdf=arrays["cdf"][:-1].copy()),
+        "cdf has shape",
+    ),
     "group without tables": (_change("group", 0, 7), "has shape"),
     "looks at itself": (_change("around_channel", -1, 5), "not decoded yet"),
     "looks ahead": (_change("value_channel", 0, 4), "not decoded yet"),
@@ -148,7 +168,10 @@ BROKEN = {
     "start falls": (_change("around_start", 3, 0), "not a list"),
     "start does not begin": (_change("value_start", 0, 1), "not a list"),
     "start does not end": (_change("value_start", -1, 3), "not a list"),
-    "uneven": (lambda arrays: arrays.update(around_weight=arrays["around_weight"][1:].copy()), "not a list"),
+    "uneven": (
+        lambda arrays: arrays.update(around_weight=arrays["around_weight"][1:].copy()),
+        "not a list",
+    ),
     "negative weight": (_change("around_weight", 2, -1), "negative"),
     "negative own": (_change("own", (1, 1), -1), "negative"),
     "negative bias": (_change("bias", 1, -5), "negative"),
@@ -156,7 +179,10 @@ BROKEN = {
     "heavy value": (_change("own_value", (1, 1), -(1 << 18)), "too large"),
     "table starts late": (_change("cdf", (3, 0), 1), "not a distribution"),
     "table ends early": (_change("cdf", (3, -1), 32767), "not a distribution"),
-    "table stands still": (lambda arrays: _change("cdf", (3, 4), arrays["cdf"][3, 5])(arrays), "not a distribution"),
+    "table stands still": (
+        lambda arrays: _change("cdf", (3, 4), arrays["cdf"][3, 5])(arrays),
+        "not a distribution",
+    ),
 }
 
 
@@ -171,13 +197,16 @@ def test_broken_arrays_are_refused(name):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_against_plain_python(seed):
-    """Tables, latents and reconstructions as an independent decoder in Python integers has them, down to the end of the stream."""
+    """Tables, latents and reconstructions as an independent decoder in Python integers has them,
+    down to the end of the stream."""
     rng = np.random.default_rng(seed)
     rows, cols = (int(n) for n in rng.integers(1, 9, 2))
     arrays = context_arrays(seed=seed)
     y = latents(6, rows, cols, seed, outliers=0.05 * (seed % 3))
     levels = qualities(rows, cols, seed) if seed % 2 else 600 + rng.integers(-30, 30, (rows, cols))
-    data, q, near, tables, _, flips = ContextModel(arrays).encode(y, levels, TRADE * (seed % 2), trace=True)
+    data, q, near, tables, _, flips = ContextModel(arrays).encode(
+        y, levels, TRADE * (seed % 2), trace=True
+    )
     slow_q, slow_near, slow_tables = spec_decoder.context_latents(arrays, data, levels)
     assert np.array_equal(slow_tables, tables)
     assert np.array_equal(slow_q, q)

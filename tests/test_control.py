@@ -1,4 +1,5 @@
-"""The promise: every block under its target, not much below it, and what is patched where the network ends."""
+"""The promise: every block under its target, not much below it, and what is patched where the
+network ends."""
 
 from __future__ import annotations
 
@@ -23,13 +24,19 @@ from isoq.tile.quality_model import before_rounding
 pytestmark = pytest.mark.usefixtures("transformed")
 
 
-def coded(image: np.ndarray, target: Target, nodata: float | None = None, field=None, **options) -> tuple[dict, File]:
+def coded(
+    image: np.ndarray, target: Target, nodata: float | None = None, field=None, **options
+) -> tuple[dict, File]:
     out = io.BytesIO()
-    summary = compress_to(out, ArraySource(image, nodata), target, model(), Options(**options), field=field)
+    summary = compress_to(
+        out, ArraySource(image, nodata), target, model(), Options(**options), field=field
+    )
     return summary, File(io.BytesIO(out.getvalue()))
 
 
-def block_errors(image: np.ndarray, file: File, nodata: float | None = None, block: int = 64) -> np.ndarray:
+def block_errors(
+    image: np.ndarray, file: File, nodata: float | None = None, block: int = 64
+) -> np.ndarray:
     """Mean squared error of every block, measured here and not by the encoder."""
     decoded = np.concatenate([tile.samples for _, tile in file.tiles(model())])
     valid = masks.classify(image, (nodata,) * len(image)) == masks.VALID
@@ -50,7 +57,13 @@ def test_every_block_is_under_its_target(name, snr, per_band):
     assert np.median(relative) > 0.8 or summary["calm"] > relative.size / 2
 
 
-@given(st.integers(1, 140), st.integers(1, 140), st.sampled_from(DTYPES), st.floats(-2, 5), st.integers(0, 99))
+@given(
+    st.integers(1, 140),
+    st.integers(1, 140),
+    st.sampled_from(DTYPES),
+    st.floats(-2, 5),
+    st.integers(0, 99),
+)
 @modest(25)
 def test_the_promise_for_any_shape_type_and_target(rows, cols, dtype, exponent, seed):
     image = terrain(1, rows, cols, dtype, seed)
@@ -91,7 +104,10 @@ def test_verify_finds_a_broken_promise():
     _, file = coded(image, Target("snr", 30))
     assert verify_against(file, ArraySource(image), model(), 1) == []
     image[0, 70:90, 70:90] += 300
-    assert any("above their target" in problem for problem in verify_against(file, ArraySource(image), model(), 1))
+    assert any(
+        "above their target" in problem
+        for problem in verify_against(file, ArraySource(image), model(), 1)
+    )
 
 
 def test_noise_beyond_the_network_is_patched():
@@ -101,7 +117,11 @@ def test_noise_beyond_the_network_is_patched():
     assert block_errors(image, file).max() <= 0.5
 
 
-@given(st.floats(0.01, 1e6), st.sampled_from(["uint8", "uint16", "int16", "float32"]), st.integers(0, 1000))
+@given(
+    st.floats(0.01, 1e6),
+    st.sampled_from(["uint8", "uint16", "int16", "float32"]),
+    st.integers(0, 1000),
+)
 @modest(60)
 def test_a_patch_reaches_any_target_and_survives_packing(mse, dtype, seed):
     rng = np.random.default_rng(seed)
@@ -109,7 +129,10 @@ def test_a_patch_reaches_any_target_and_survives_packing(mse, dtype, seed):
     decoded = np.clip(original + rng.normal(0, 30, original.shape), 0, 255).astype(dtype)
     valid = rng.random(original.shape) < 0.8
     plain = decoded.copy()
-    patches = [residual.correct(original, decoded, valid, (None, None), mse, (1, 0, c), 32) for c in range(2)]
+    patches = [
+        residual.correct(original, decoded, valid, (None, None), mse, (1, 0, c), 32)
+        for c in range(2)
+    ]
     for c in range(2):
         at = (1, *residual.area(0, c, 32))
         assert np.mean((decoded[at][valid[at]].astype(float) - original[at][valid[at]]) ** 2) <= mse

@@ -1,4 +1,5 @@
-"""What is left of a damaged file: every undamaged tile as it was, nothing made up for the rest, and a list of what is lost."""
+"""What is left of a damaged file: every undamaged tile as it was, nothing made up for the rest, and
+a list of what is lost."""
 
 import io
 import json
@@ -13,7 +14,7 @@ from test_container import chunks
 import isoq
 from isoq.cli import main
 from isoq.codec.reader import File
-from isoq.errors import DamagedFile
+from isoq.errors import CorruptFileError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 SIDE, NODATA = 32, 65535
@@ -29,11 +30,17 @@ def with_mask(dataset) -> None:
 
 @pytest.fixture(scope="module", params=["nodata", "mask"])
 def scene(request, tmp_path_factory):
-    """An .isoq of 2 x 2 tiles of two bands, with metadata, in a folder of its own; and whether it has a mask."""
+    """An .isoq of 2 x 2 tiles of two bands, with metadata, in a folder of its own; and whether it
+    has a mask."""
     path = tmp_path_factory.mktemp("files") / "scene.tif"
     special = {"nodata": NODATA, "edit": lambda dataset: dataset.update_tags(mission="none")}
     masked = request.param == "mask"
-    make(path, terrain(2, 2 * SIDE, 2 * SIDE, "uint16"), crs="EPSG:3857", **({"edit": with_mask} if masked else special))
+    make(
+        path,
+        terrain(2, 2 * SIDE, 2 * SIDE, "uint16"),
+        crs="EPSG:3857",
+        **({"edit": with_mask} if masked else special),
+    )
     assert main(["compress", str(path), *CODING]) == 0
     return path.with_suffix(".isoq"), masked
 
@@ -78,7 +85,10 @@ def test_a_lost_tile(scene, run, tmp_path):
     assert status == 1
     assert out.startswith(str(tmp_path / "a.tif"))
     (line,) = err
-    assert line.startswith(f"isoq: {tmp_path / 'a.isoq'}: lost: tile of 32 x 32 pixels at row 0, column 32, bands 1 to 2: a checksum")
+    assert line.startswith(
+        f"isoq: {tmp_path / 'a.isoq'}: lost: tile of 32 x 32 pixels at row 0, column 32, bands 1 "
+        "to 2: a checksum"
+    )
     with rasterio.open(tmp_path / "a.tif") as back, isoq.open(path) as src:
         assert back.tags()["mission"] == "none"
         expected = src.read()
@@ -97,7 +107,14 @@ def test_lost_as_json(scene, run, tmp_path):
     status, out, err = run("decompress", tmp_path / "a.isoq", "--keep-going", "--json")
     tile, summary = json.loads(out)["files"][0]["lost"]
     assert (status, len(err)) == (1, 2)
-    assert {k: tile[k] for k in tile if k != "why"} == {"part": "tile", "row": 32, "col": 32, "rows": 32, "cols": 32, "bands": [1, 2]}
+    assert {k: tile[k] for k in tile if k != "why"} == {
+        "part": "tile",
+        "row": 32,
+        "col": 32,
+        "rows": 32,
+        "cols": 32,
+        "bands": [1, 2],
+    }
     assert summary.keys() == {"part", "why"}
     assert summary["part"] == "summary"
     assert "checksum" in tile["why"]
@@ -107,8 +124,12 @@ def test_a_window_beside_the_damage(scene, run, tmp_path):
     data = scene[0].read_bytes()
     (tmp_path / "a.isoq").write_bytes(altered(data, middle(data, b"TILE", 0)))
     inside, beside = ("--window", 20, 20, 30, 30), ("--window", 33, 5, 20, 50)
-    assert run("decompress", tmp_path / "a.isoq", tmp_path / "a.tif", "--keep-going", "--quiet", *beside) == (0, "", [])
-    status, _, err = run("decompress", tmp_path / "a.isoq", tmp_path / "b.tif", "--keep-going", *inside)
+    assert run(
+        "decompress", tmp_path / "a.isoq", tmp_path / "a.tif", "--keep-going", "--quiet", *beside
+    ) == (0, "", [])
+    status, _, err = run(
+        "decompress", tmp_path / "a.isoq", tmp_path / "b.tif", "--keep-going", *inside
+    )
     assert (status, len(err)) == (1, 1)
     with rasterio.open(tmp_path / "b.tif") as back, isoq.open(scene[0]) as src:
         got, expected = back.read(), src.read(window=((20, 50), (20, 50)))
@@ -127,7 +148,7 @@ def test_lost_metadata(scene, run, tmp_path):
     path, masked = scene
     data = path.read_bytes()
     (tmp_path / "a.isoq").write_bytes(altered(data, middle(data, b"meta")))
-    with one_line(DamagedFile, "a.isoq", "checksum", "--keep-going"):
+    with one_line(CorruptFileError, "a.isoq", "checksum", "--keep-going"):
         isoq.open(tmp_path / "a.isoq")
     status, _, err = run("decompress", tmp_path / "a.isoq", "--keep-going")
     assert status == 1
@@ -164,7 +185,9 @@ def test_verify_lists_all(scene, run, tmp_path):
         "tile of 32 x 32 pixels at row 0, column 0, bands 1 to 2",
         "tile of 32 x 32 pixels at row 32, column 32, bands 1 to 2",
     ]
-    status, out, err = run("verify", tmp_path / "a.isoq", "--against", path.with_suffix(".tif"), "--json")
+    status, out, err = run(
+        "verify", tmp_path / "a.isoq", "--against", path.with_suffix(".tif"), "--json"
+    )
     assert len(json.loads(out)["lost"]) == len(err) == 4
     assert status == 2
 
@@ -179,16 +202,20 @@ def test_any_flipped_bit_costs_its_part_alone(scene):
     for at in range(0, len(data), 29):
         try:
             pixels, lost, found = rescued(altered(data, at, 1 << rng.integers(8)))
-        except DamagedFile:
+        except CorruptFileError:
             refused += 1
             assert at < index_end
             continue
         (part,) = lost
         assert (part.part == "summary") == (found != summary)
-        assert (part.part == "tile") == (part.box is not None) == (not np.array_equal(pixels, intact))
+        assert (
+            (part.part == "tile") == (part.box is not None) == (not np.array_equal(pixels, intact))
+        )
         if part.box:
             number = 2 * (part.box.row > 0) + (part.box.col > 0)
-            start, end = [(start, end) for kind, start, end in chunks(data) if kind == b"TILE"][number]
+            start, end = [(start, end) for kind, start, end in chunks(data) if kind == b"TILE"][
+                number
+            ]
             assert start <= at < end
             tiles_of(pixels)[number][:] = tiles_of(intact)[number]
             assert np.array_equal(pixels, intact)
@@ -206,14 +233,16 @@ def test_any_truncation_leaves_what_arrived(scene):
         if cut >= len(data):
             continue
         if cut < index_end:
-            with pytest.raises(DamagedFile, match=r"; (get another copy|check the name)"):
+            with pytest.raises(CorruptFileError, match=r"; (get another copy|check the name)"):
                 rescued(data[:cut])
             continue
         pixels, lost, summary = rescued(data[:cut])
         complete = sum(end <= cut for end in ends)
         assert [part.part for part in lost] == ["tile"] * (4 - complete) + ["summary"]
         assert summary == {}
-        assert all(np.array_equal(a, b) for a, b in zip(tiles_of(pixels)[:complete], intact, strict=False))
+        assert all(
+            np.array_equal(a, b) for a, b in zip(tiles_of(pixels)[:complete], intact, strict=False)
+        )
 
 
 def test_tiles_leaves_out_the_lost(scene):

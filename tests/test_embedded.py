@@ -1,4 +1,5 @@
-"""Files that bring their model along: read where it is not shipped, and a model from anywhere does no harm."""
+"""Files that bring their model along: read where it is not shipped, and a model from anywhere does
+no harm."""
 
 import io
 import json
@@ -18,7 +19,7 @@ from isoq.codec.reader import File
 from isoq.codec.target import Target
 from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.entropy.hyperprior import _layout
-from isoq.errors import DamagedFile, WrongModel
+from isoq.errors import CorruptFileError, ModelMismatchError
 from isoq.format.bytestream import Writer
 from isoq.network.embedded import pack, unpack
 from isoq.network.graph_check import check_graph
@@ -54,7 +55,10 @@ def exchanged(data: bytes, payload: bytes) -> bytes:
 
 
 def test_a_file_is_all_it_takes(capsys, tmp_path):
-    folder, image = other_model(tmp_path / "other-1"), make(tmp_path / "scene.tif", PIXELS, crs="EPSG:3857")
+    folder, image = (
+        other_model(tmp_path / "other-1"),
+        make(tmp_path / "scene.tif", PIXELS, crs="EPSG:3857"),
+    )
     arguments = ["compress", str(image), "--mse", "500", "--model", str(folder), "--quiet"]
     assert main([*arguments, "--embed-model"]) == 0
     assert main([*arguments[:2], str(tmp_path / "lean.isoq"), *arguments[2:]]) == 0
@@ -77,29 +81,41 @@ def test_a_file_is_all_it_takes(capsys, tmp_path):
 def test_the_same_model(other):
     again = unpack(pack(other))
     assert again.identity == other.identity != model().identity
-    assert again.info == {key: value for key, value in other.info.items() if key not in ("provenance", "validation")}
+    assert again.info == {
+        key: value for key, value in other.info.items() if key not in ("provenance", "validation")
+    }
     assert again.with_threads(2).identity == other.identity
     assert pack(again) == pack(other)
-    with one_line(WrongModel, "only decodes"):
+    with one_line(ModelMismatchError, "only decodes"):
         isoq.compress(PIXELS, mse=500, model=again)
 
 
 def test_a_shipped_model_is_preferred(monkeypatch):
     data = compressed(model())
     monkeypatch.setattr("isoq.codec.reader.unpack", None)
-    assert np.array_equal(isoq.decompress(data), isoq.decompress(compressed(model(), replace(EMBED, embed_model=False))))
+    assert np.array_equal(
+        isoq.decompress(data),
+        isoq.decompress(compressed(model(), replace(EMBED, embed_model=False))),
+    )
 
 
 def test_a_hyperprior(tmp_path):
     """Without the analysis, which only the encoder uses."""
     folder = other_model(tmp_path / "hyper-1")
-    info = json.loads((folder / "model.json").read_text()) | {"name": "hyper-1", "entropy": "hyperprior"}
+    info = json.loads((folder / "model.json").read_text()) | {
+        "name": "hyper-1",
+        "entropy": "hyperprior",
+    }
     (folder / "model.json").write_text(json.dumps(info))
     rng = np.random.default_rng(0)
-    arrays = {k: rng.integers(0, 3, shape).astype(dtype) for k, (dtype, shape) in _layout(256, 4).items()}
+    arrays = {
+        k: rng.integers(0, 3, shape).astype(dtype) for k, (dtype, shape) in _layout(256, 4).items()
+    }
     for name in ("hyper_cdf", "hyper_z_cdf"):
         arrays[name][:] = np.linspace(0, 1 << 15, arrays[name].shape[1])
-    modulation = {name: array for name, array in model().arrays.items() if name.startswith("modulation")}
+    modulation = {
+        name: array for name, array in model().arrays.items() if name.startswith("modulation")
+    }
     np.savez(folder / "decoder.npz", **arrays, **modulation)
     data, chosen = compressed(Model(folder), replace(EMBED, single_pass=True)), Model(folder)
     assert not any("analysis" in name for name in unpack(pack(chosen)).arrays)
@@ -110,18 +126,23 @@ def test_damage_matters_only_where_the_model_is_needed(other, packed):
     for chosen, data in ((other, packed), (model(), compressed(model()))):
         at = data.index(b"modl") + 1000
         damaged = data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
-        with pytest.raises(DamagedFile, match="'modl'"):
+        with pytest.raises(CorruptFileError, match="'modl'"):
             isoq.decompress(damaged, model=chosen)
         lost = []
         with isoq.open(io.BytesIO(damaged), chosen, lost.append) as src:
             assert np.array_equal(src.read(), isoq.decompress(data, model=chosen))
         assert [part.part for part in lost] == ["embedded model"]
-    with pytest.raises(WrongModel):
-        isoq.open(io.BytesIO(packed[: packed.index(b"modl")] + damaged[damaged.index(b"modl") :]), on_damage=lost.append)
+    with pytest.raises(ModelMismatchError):
+        isoq.open(
+            io.BytesIO(packed[: packed.index(b"modl")] + damaged[damaged.index(b"modl") :]),
+            on_damage=lost.append,
+        )
 
 
 def test_another_model_than_the_file_needs(packed):
-    with one_line(WrongModel, "data: written with model eo16-2", "embedded model is eo16-2"):
+    with one_line(
+        ModelMismatchError, "data: written with model eo16-2", "embedded model is eo16-2"
+    ):
         isoq.decompress(exchanged(packed, pack(model())))
 
 
@@ -148,7 +169,9 @@ HOSTILE_GRAPHS = {
     "loop": graph(field(1, field(4, b"Loop"))),
     "custom operator": graph(field(1, field(4, b"Add") + field(7, b"com.evil"))),
     "custom set": field(8, field(1, b"com.evil")) + graph(),
-    "branch in an attribute": graph(field(1, field(4, b"Add") + field(5, field(1, b"body") + field(6, b"")))),
+    "branch in an attribute": graph(
+        field(1, field(4, b"Add") + field(5, field(1, b"body") + field(6, b"")))
+    ),
     "external data": graph(field(5, field(13, field(1, b"location") + field(2, b"/etc/passwd")))),
     "external place": graph(field(5, varint(14 << 3) + b"\1")),
     "function": graph() + field(25, b""),
@@ -206,34 +229,47 @@ HOSTILE = {
     "many bands": lambda: altered(lambda info, arrays, graphs: info.update(bands=10**9)),
     "many latents": lambda: altered(lambda info, arrays, graphs: info.update(latents=10**9)),
     "no range": lambda: altered(lambda info, arrays, graphs: info.update(lambda_min=0)),
-    "other gains": lambda: altered(lambda info, arrays, graphs: arrays.update(modulation_out=arrays["modulation_out"][:9])),
+    "other gains": lambda: altered(
+        lambda info, arrays, graphs: arrays.update(modulation_out=arrays["modulation_out"][:9])
+    ),
     "no entropy model": lambda: altered(lambda info, arrays, graphs: arrays.pop("context_cdf")),
-    "other entropy model": lambda: altered(lambda info, arrays, graphs: info.update(entropy="hyperprior")),
-    "no tables": lambda: altered(lambda info, arrays, graphs: arrays.update(context_cdf=arrays["context_cdf"] * 0)),
-    "analysis for synthesis": lambda: altered(lambda info, arrays, graphs: graphs.update(synthesis=graphs["analysis"])),
-    "loop": lambda: altered(lambda info, arrays, graphs: graphs.update(synthesis=HOSTILE_GRAPHS["loop"])),
-    "nodes without inputs": lambda: altered(lambda info, arrays, graphs: graphs.update(synthesis=graph(field(1, field(4, b"Add"))))),
+    "other entropy model": lambda: altered(
+        lambda info, arrays, graphs: info.update(entropy="hyperprior")
+    ),
+    "no tables": lambda: altered(
+        lambda info, arrays, graphs: arrays.update(context_cdf=arrays["context_cdf"] * 0)
+    ),
+    "analysis for synthesis": lambda: altered(
+        lambda info, arrays, graphs: graphs.update(synthesis=graphs["analysis"])
+    ),
+    "loop": lambda: altered(
+        lambda info, arrays, graphs: graphs.update(synthesis=HOSTILE_GRAPHS["loop"])
+    ),
+    "nodes without inputs": lambda: altered(
+        lambda info, arrays, graphs: graphs.update(synthesis=graph(field(1, field(4, b"Add"))))
+    ),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_models(name, capfd):
-    with one_line(WrongModel, "embedded model"):
+    with one_line(ModelMismatchError, "embedded model"):
         unpack(HOSTILE[name]())
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_hostile_file_is_named(packed):
-    with one_line(WrongModel, "data: embedded model: not a model", "operator 'Loop'"):
+    with one_line(ModelMismatchError, "data: embedded model: not a model", "operator 'Loop'"):
         isoq.decompress(exchanged(packed, HOSTILE["loop"]()))
 
 
 def test_any_altered_model_is_refused(other, packed):
-    """A bit of the arrays or the graph, behind the checksum: the model does not work or is not the one that the file asks for."""
+    """A bit of the arrays or the graph, behind the checksum: the model does not work or is not the
+    one that the file asks for."""
     data, rng = zlib.decompress(pack(other)), np.random.default_rng(0)
     for at in rng.integers(5000, len(data), 12):
         changed = data[:at] + bytes([data[at] ^ 1 << rng.integers(8)]) + data[at + 1 :]
-        with pytest.raises(WrongModel, match=r"^data: "):
+        with pytest.raises(ModelMismatchError, match=r"^data: "):
             isoq.decompress(exchanged(packed, zlib.compress(changed, 1)))
 
 
@@ -241,5 +277,5 @@ def test_reader_skips_what_it_does_not_need(packed):
     start, end = next((start, end) for kind, start, end in chunks(packed) if kind == b"modl")
     lean = File(io.BytesIO(packed[:start] + packed[end:]))
     assert lean.embedded == 0
-    with one_line(WrongModel, "give its folder with --model"):
+    with one_line(ModelMismatchError, "give its folder with --model"):
         lean.model()

@@ -17,7 +17,7 @@ from isoq.codec.rate import RateSearch, nearest_step
 from isoq.codec.reader import File
 from isoq.codec.target import Target
 from isoq.codec.writer import ArraySource, Options, compress_to
-from isoq.errors import BadInput
+from isoq.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 LANDSAT = DATA / "landsat.tif"
@@ -28,7 +28,9 @@ def coded(pixels: np.ndarray, target: Target, options: Options) -> tuple[int, di
     return compress_to(out, ArraySource(pixels), target, model(), options), len(out.getvalue())
 
 
-@pytest.mark.parametrize("target", [Target("snr", 30), Target("mse", (400.0, 900.0, 100.0)), Target("quality", 0.01)])
+@pytest.mark.parametrize(
+    "target", [Target("snr", 30), Target("mse", (400.0, 900.0, 100.0)), Target("quality", 0.01)]
+)
 @pytest.mark.parametrize("name", ["landsat.tif", "sentinel2.tif"])
 def test_of_all_tiles_it_is_what_a_single_pass_writes(name, target):
     pixels = crop(name)
@@ -105,7 +107,9 @@ def test_errors_are_one_line(capsys, arguments):
 @pytest.mark.parametrize("name", ["landsat.tif", "sentinel2.tif"])
 def test_the_rate_is_kept(name, rate):
     pixels = crop(name)
-    assert 8 * len(isoq.compress(pixels, bitrate=rate)) / pixels.size == pytest.approx(rate, rel=0.01)
+    assert 8 * len(isoq.compress(pixels, bitrate=rate)) / pixels.size == pytest.approx(
+        rate, rel=0.01
+    )
 
 
 def test_the_rate_where_the_sample_misleads():
@@ -113,10 +117,19 @@ def test_the_rate_where_the_sample_misleads():
     chosen = {int(k) for k in np.linspace(0, 24, 12)}
     for k in set(range(25)) - chosen:  # the tiles that the search does not see are rougher
         row, col = 64 * (k // 5), 64 * (k % 5)
-        pixels[0, row : row + 64, col : col + 64] += np.random.default_rng(k).integers(0, 150, (64, 64)).astype("uint16")
+        pixels[0, row : row + 64, col : col + 64] += (
+            np.random.default_rng(k).integers(0, 150, (64, 64)).astype("uint16")
+        )
     passes = []
     out = io.BytesIO()
-    summary = compress_to(out, ArraySource(pixels), Target("bitrate", 3.0), model(), Options(tile=64, threads=1), passes.append)
+    summary = compress_to(
+        out,
+        ArraySource(pixels),
+        Target("bitrate", 3.0),
+        model(),
+        Options(tile=64, threads=1),
+        passes.append,
+    )
     assert sum(passes) == pixels.size
     assert min(passes) == -pixels.size  # everything was coded twice
     found = 8 * len(out.getvalue()) / pixels.size
@@ -145,12 +158,18 @@ def test_the_rate_of_floats_of_any_size(scale):
 
 def test_rates_out_of_reach():
     for rate in (1e-6, 1e3):
-        with one_line(BadInput, "--bitrate", "not reachable"):
+        with one_line(InputError, "--bitrate", "not reachable"):
             isoq.compress(terrain(1, 40, 40, "uint8"), bitrate=rate)
 
 
 @modest(200)
-@given(st.integers(-3000, 3000), st.integers(2, 2500), st.floats(1, 1e7), st.floats(0.0005, 0.01), st.floats(0, 1))
+@given(
+    st.integers(-3000, 3000),
+    st.integers(2, 2500),
+    st.floats(1, 1e7),
+    st.floats(0.0005, 0.01),
+    st.floats(0, 1),
+)
 def test_the_search_finds_the_nearest(low, width, wanted, slope, where):
     high = low + width
 

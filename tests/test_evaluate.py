@@ -1,4 +1,5 @@
-"""The harness of `isoq evaluate`: peers brought to a target, broken codecs caught, runs resumed, the report in a browser."""
+"""The harness of `isoq evaluate`: peers brought to a target, broken codecs caught, runs resumed,
+the report in a browser."""
 
 from __future__ import annotations
 
@@ -22,13 +23,15 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("scipy")
 
 from isoq.cli import main
-from isoq.errors import BadInput
+from isoq.errors import InputError
 from isoq.evaluate import images, run, search, tables
 from isoq.evaluate.checks import Untrustworthy, check, displacement
 from isoq.evaluate.metrics import mean_squared_error
 from isoq.evaluate.peers import PEERS, Htj2k, Jpeg2000, JpegLs, Zfp
 
-MATCHES = [name for name in PEERS if name not in ("jpegls", "lerc", "zfp")]  # whose knob is not a whole number
+MATCHES = [
+    name for name in PEERS if name not in ("jpegls", "lerc", "zfp")
+]  # whose knob is not a whole number
 
 
 def scene(bands: int = 1, side: int = 128) -> np.ndarray:
@@ -36,7 +39,9 @@ def scene(bands: int = 1, side: int = 128) -> np.ndarray:
 
 
 def error_of(samples: np.ndarray):
-    return lambda decoded: float(mean_squared_error(samples, decoded, np.ones(samples.shape, bool)).mean())
+    return lambda decoded: float(
+        mean_squared_error(samples, decoded, np.ones(samples.shape, bool)).mean()
+    )
 
 
 @pytest.mark.parametrize("name", MATCHES)
@@ -46,14 +51,18 @@ def test_a_peer_is_brought_to_the_target(name):
     best = search.nearest(search.seek(PEERS[name](samples), target, error_of(samples)), target)
     assert best.mse == pytest.approx(target, rel=0.1 if name == "jpegxl" else 0.04)
     assert best.decoded.dtype == samples.dtype
-    assert error_of(samples)(PEERS[name](samples).decode(best.data)) == best.mse  # the bytes are all there is
+    assert (
+        error_of(samples)(PEERS[name](samples).decode(best.data)) == best.mse
+    )  # the bytes are all there is
 
 
 @pytest.mark.parametrize("name", list(PEERS))
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "float32"])
 def test_every_type_comes_back(name, dtype):
     scale = 0.02 if dtype == "uint8" else 1
-    samples = ((scene(2, 80).astype(float) - (0 if dtype == "uint8" else 1500)) * scale).astype(dtype)
+    samples = ((scene(2, 80).astype(float) - (0 if dtype == "uint8" else 1500)) * scale).astype(
+        dtype
+    )
     target = float(samples.var()) / 100
     best = search.nearest(search.seek(PEERS[name](samples), target, error_of(samples)), target)
     assert (best.decoded.shape, best.decoded.dtype) == (samples.shape, samples.dtype)
@@ -68,7 +77,10 @@ def test_whole_bounds_keep_the_largest_error(kind):
         assert trial.knob == round(trial.knob)
         assert np.abs(trial.decoded.astype(int) - samples).max() <= trial.knob
     best = search.nearest(search.seek(kind(samples), 30.0, error_of(samples)), 30.0)
-    others = [error_of(samples)(kind(samples).decode(kind(samples).encode(best.knob + step))) for step in (-1, 1)]
+    others = [
+        error_of(samples)(kind(samples).decode(kind(samples).encode(best.knob + step)))
+        for step in (-1, 1)
+    ]
     assert others[0] < best.mse < others[1]
     assert all(abs(np.log(other / 30)) >= abs(np.log(best.mse / 30)) for other in others)
 
@@ -77,7 +89,9 @@ def test_zfp_moves_in_steps():
     samples = scene()
     sizes = [len(Zfp(samples).encode(knob)) for knob in (44.6, 45.4)]
     assert sizes[0] == sizes[1]  # 2^4.6 and 2^5.4 would both be the tolerance 2^5
-    errors = [error_of(samples)(Zfp(samples).decode(Zfp(samples).encode(knob))) for knob in (43, 45, 47)]
+    errors = [
+        error_of(samples)(Zfp(samples).decode(Zfp(samples).encode(knob))) for knob in (43, 45, 47)
+    ]
     assert errors[0] < errors[1] < errors[2]
 
 
@@ -88,13 +102,20 @@ def test_htj2k_does_not_wrap(dtype):
     bright = np.where(samples > np.median(samples), top, 0).astype(dtype)
     target = (0.05 * top) ** 2
     best = search.nearest(search.seek(Htj2k(bright), target, error_of(bright)), target)
-    assert np.abs(best.decoded.astype(int) - bright).max() < 0.9 * top if dtype == "uint8" else best.mse < 4 * target
+    assert (
+        np.abs(best.decoded.astype(int) - bright).max() < 0.9 * top
+        if dtype == "uint8"
+        else best.mse < 4 * target
+    )
 
 
 def test_jpeg2000_cuts_bands_at_one_slope():
     samples = scene(3)
     together = search.nearest(search.seek(Jpeg2000(samples), 30.0, error_of(samples)), 30.0)
-    alone = sum(len(search.nearest(search.seek(Jpeg2000(b[None]), 30.0, error_of(b[None])), 30.0).data) for b in samples)
+    alone = sum(
+        len(search.nearest(search.seek(Jpeg2000(b[None]), 30.0, error_of(b[None])), 30.0).data)
+        for b in samples
+    )
     assert len(together.data) < 1.03 * alone
 
 
@@ -200,8 +221,12 @@ def test_a_broken_codec_is_caught(kind, word):
 
 def test_a_shifted_isoq_is_caught(monkeypatch):
     decode = run.own.Isoq.decode
-    monkeypatch.setattr(run.own.Isoq, "decode", lambda self, data: np.roll(decode(self, data), 1, 1))
-    job = run.Job(plan_of(DATA / "landsat.tif", ("isoq",)), group_of(DATA / "landsat.tif"), "isoq", 30.0)
+    monkeypatch.setattr(
+        run.own.Isoq, "decode", lambda self, data: np.roll(decode(self, data), 1, 1)
+    )
+    job = run.Job(
+        plan_of(DATA / "landsat.tif", ("isoq",)), group_of(DATA / "landsat.tif"), "isoq", 30.0
+    )
     done = run.work(job)
     assert "shifted" in done.failure
     assert not done.rows
@@ -209,14 +234,18 @@ def test_a_shifted_isoq_is_caught(monkeypatch):
 
 def test_a_false_record_of_isoq_is_caught(monkeypatch):
     monkeypatch.setattr(run.own, "recorded", lambda data: [1.0])
-    job = run.Job(plan_of(DATA / "landsat.tif", ("isoq",)), group_of(DATA / "landsat.tif"), "isoq", 30.0)
+    job = run.Job(
+        plan_of(DATA / "landsat.tif", ("isoq",)), group_of(DATA / "landsat.tif"), "isoq", 30.0
+    )
     assert "another error" in run.work(job).failure
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, -2), (17, 33)])
 def test_displacement(shift):
     image = scene(1, 160)[0].astype(float)
-    moved = np.roll(image, shift, (0, 1)) + np.random.default_rng(1).normal(0, image.std() / 3, image.shape)
+    moved = np.roll(image, shift, (0, 1)) + np.random.default_rng(1).normal(
+        0, image.std() / 3, image.shape
+    )
     assert displacement(image, moved) == pytest.approx(shift, abs=0.1)
 
 
@@ -226,7 +255,14 @@ def test_coarse_results_are_believed():
         samples = crop(name)[:1, :128, :128]
         target = float(samples.var()) / 10**0.8
         best = search.nearest(search.seek(Jpeg2000(samples), target, error_of(samples)), target)
-        check("JPEG 2000", best.data, best.decoded, best.decoded, samples, np.ones(samples.shape, bool))
+        check(
+            "JPEG 2000",
+            best.data,
+            best.decoded,
+            best.decoded,
+            samples,
+            np.ones(samples.shape, bool),
+        )
 
 
 def group_of(path, side: int = 96) -> images.Group:
@@ -243,18 +279,26 @@ def test_groups_of_an_image(tmp_path):
     assert [group.bands for group in found] == [(0,), (bands - 1,), tuple(range(bands))]
     assert found[0].window == ((rows - 100) // 2, (cols - 100) // 2, 100, 100)
     samples, valid = found[-1].read()
-    assert np.array_equal(samples, crop("sentinel2.tif")[:, (rows - 100) // 2 :, (cols - 100) // 2 :][:, :100, :100])
+    assert np.array_equal(
+        samples, crop("sentinel2.tif")[:, (rows - 100) // 2 :, (cols - 100) // 2 :][:, :100, :100]
+    )
     assert valid.all()
 
 
 def test_stratum_sensor_and_bands_are_known_from_the_index(tmp_path):
     (tmp_path / "green").mkdir()
     path = make(tmp_path / "green" / "a.tif", np.repeat(scene(1, 64), 4, 0))
-    (tmp_path / "INDEX.csv").write_text("stratum,file,sensor\nmeadow,green/a.tif,Sentinel-2 L1C 10 m\n")
+    (tmp_path / "INDEX.csv").write_text(
+        "stratum,file,sensor\nmeadow,green/a.tif,Sentinel-2 L1C 10 m\n"
+    )
     group = images.groups_of(path, 1, 64)[-1]
     assert (group.stratum, group.sensor, group.red_nir) == ("meadow", "Sentinel-2 L1C 10 m", (2, 3))
     names = ((1, "NIR"), (3, "Red"))
-    named = make(tmp_path / "green" / "b.tif", scene(3, 64), lambda d: [d.set_band_description(*name) for name in names])
+    named = make(
+        tmp_path / "green" / "b.tif",
+        scene(3, 64),
+        lambda d: [d.set_band_description(*name) for name in names],
+    )
     group = images.groups_of(named, 1, 64)[-1]
     assert (group.stratum, group.red_nir) == ("green", (2, 0))
 
@@ -303,21 +347,48 @@ ARGUMENTS = [
 def compared(tmp_path_factory):
     """The folder of a small comparison."""
     folder = tmp_path_factory.mktemp("evaluate") / "out"
-    assert main(["evaluate", str(DATA / "sentinel2.tif"), str(DATA / "landsat.tif"), *ARGUMENTS, "--out", str(folder)]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                str(DATA / "sentinel2.tif"),
+                str(DATA / "landsat.tif"),
+                *ARGUMENTS,
+                "--out",
+                str(folder),
+            ]
+        )
+        == 0
+    )
     return folder
 
 
 def test_rows_are_complete(compared):
     rows = tables.read(compared / "rows.csv")
     single = [row for row in rows if not row["joint"]]
-    modes = {("isoq", "closed loop"), ("isoq", "single pass"), ("jpeg2000", "matched"), ("jpeg2000", "one shot")}
-    assert {(r["codec"], r["mode"]) for r in single} == modes | {("jpegls", "matched"), ("jpegls", "one shot")}
-    assert {r["codec"] for r in rows if r["joint"]} == {"isoq", "jpeg2000", "klt-jpeg2000", "jpegls"}
+    modes = {
+        ("isoq", "closed loop"),
+        ("isoq", "single pass"),
+        ("jpeg2000", "matched"),
+        ("jpeg2000", "one shot"),
+    }
+    assert {(r["codec"], r["mode"]) for r in single} == modes | {
+        ("jpegls", "matched"),
+        ("jpegls", "one shot"),
+    }
+    assert {r["codec"] for r in rows if r["joint"]} == {
+        "isoq",
+        "jpeg2000",
+        "klt-jpeg2000",
+        "jpegls",
+    }
     for row in rows:
         assert row["bits"] == pytest.approx(8 * row["bytes"] / row["samples"], rel=1e-5)
         assert row["of_target"] == pytest.approx(row["mse"] / row["target"], rel=1e-5)
     assert all(row["blocks_above"] == 0 for row in rows if row["mode"] == "closed loop")
-    assert all(np.isfinite(row["angle"]) for row in rows if row["joint"] and row["mode"] != "one shot")
+    assert all(
+        np.isfinite(row["angle"]) for row in rows if row["joint"] and row["mode"] != "one shot"
+    )
     if find_spec("pyarrow"):
         from pyarrow import parquet
 
@@ -330,9 +401,16 @@ def test_rows_are_complete(compared):
 def test_tables_and_delta_rates(compared):
     rows = tables.read(compared / "rows.csv")
     deltas = tables.delta_rates(rows)
-    assert tables.mean_delta(deltas["data", False, "jpeg2000", "matched"]) == pytest.approx(0, abs=1e-9)
+    assert tables.mean_delta(deltas["data", False, "jpeg2000", "matched"]) == pytest.approx(
+        0, abs=1e-9
+    )
     assert -0.5 < tables.mean_delta(deltas["data", False, "isoq", "closed loop"]) < 0.5
-    for table in (tables.delta_table(rows, False), tables.rate_table(rows, False), tables.accuracy_table(rows), tables.speed_table(rows)):
+    for table in (
+        tables.delta_table(rows, False),
+        tables.rate_table(rows, False),
+        tables.accuracy_table(rows),
+        tables.speed_table(rows),
+    ):
         assert table[1]
         assert all(len(line) == len(table[0]) for line in table[1])
 
@@ -340,10 +418,28 @@ def test_tables_and_delta_rates(compared):
 def test_a_finished_run_is_not_repeated(compared, capsys):
     before = (compared / "rows.jsonl").read_bytes()
     rows = (compared / "rows.csv").read_bytes()
-    assert main(["evaluate", str(DATA / "sentinel2.tif"), str(DATA / "landsat.tif"), *ARGUMENTS, "--out", str(compared), "--json"]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                str(DATA / "sentinel2.tif"),
+                str(DATA / "landsat.tif"),
+                *ARGUMENTS,
+                "--out",
+                str(compared),
+                "--json",
+            ]
+        )
+        == 0
+    )
     facts = json.loads(capsys.readouterr().out)
     assert facts["failures"] == []
-    assert {entry["codec"] for entry in facts["delta_rates"]} == {"isoq", "jpeg2000", "klt-jpeg2000", "jpegls"}
+    assert {entry["codec"] for entry in facts["delta_rates"]} == {
+        "isoq",
+        "jpeg2000",
+        "klt-jpeg2000",
+        "jpegls",
+    }
     assert (compared / "rows.jsonl").read_bytes() == before
     assert (compared / "rows.csv").read_bytes() == rows
 
@@ -365,7 +461,11 @@ def test_a_stopped_run_goes_on(compared, tmp_path):
 def test_a_result_of_another_image_or_code_does_not_count(tmp_path, monkeypatch):
     plan = plan_of(DATA / "landsat.tif", ("jpeg2000",))
     job = run.jobs_of(plan, tmp_path)[0]
-    keys = {job.key, replace(job, group=replace(job.group, digest="another")).key, replace(job, value=31.0).key}
+    keys = {
+        job.key,
+        replace(job, group=replace(job.group, digest="another")).key,
+        replace(job, value=31.0).key,
+    }
     monkeypatch.setattr(run, "code", lambda codec: "another")
     assert len(keys | {job.key}) == 4
 
@@ -373,7 +473,19 @@ def test_a_result_of_another_image_or_code_does_not_count(tmp_path, monkeypatch)
 def test_a_failure_is_told_and_the_rest_is_kept(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(run, "ProcessPoolExecutor", Here)
     monkeypatch.setitem(PEERS, "jpegls", Shifted)
-    arguments = ["--crop", "64", "--bands", "1", "--peers", "jpegls,jpeg2000", "--snr", "30", "--quiet", "--out", str(tmp_path / "o")]
+    arguments = [
+        "--crop",
+        "64",
+        "--bands",
+        "1",
+        "--peers",
+        "jpegls,jpeg2000",
+        "--snr",
+        "30",
+        "--quiet",
+        "--out",
+        str(tmp_path / "o"),
+    ]
     assert main(["evaluate", str(DATA / "landsat.tif"), *arguments]) == 1
     captured = capsys.readouterr()
     assert "shifted" in captured.err
@@ -414,7 +526,9 @@ class Here:
     ],
 )
 def test_bad_usage_is_one_line(arguments, words, tmp_path, capsys):
-    assert main(["evaluate", str(DATA / "landsat.tif"), "--out", str(tmp_path / "o"), *arguments]) == 2
+    assert (
+        main(["evaluate", str(DATA / "landsat.tif"), "--out", str(tmp_path / "o"), *arguments]) == 2
+    )
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert all(word in error for word in words)
@@ -425,7 +539,7 @@ def test_nothing_to_compare(tmp_path):
     path = make(tmp_path / "flat.tif", np.full((1, 64, 64), 7, np.uint16))
     from isoq.evaluate.write import compare
 
-    with one_line(BadInput, "nothing to compare"):
+    with one_line(InputError, "nothing to compare"):
         compare(plan_of(path, ("jpeg2000",)), tmp_path, 1, True)
 
 
@@ -440,13 +554,16 @@ def test_the_report_in_a_browser(compared):
         assert browser.run(edge) == "inset(0px 50% 0px 0px)"
 
         left, top, width, height = browser.run(
-            "(() => { const s = document.querySelector('.swipe'); s.scrollIntoView(); const b = s.getBoundingClientRect();"
+            "(() => { const s = document.querySelector('.swipe'); s.scrollIntoView(); const b = "
+            "s.getBoundingClientRect();"
             " return [b.left, b.top, b.width, b.height]; })()"
         )
         browser.drag((left + width / 2, top + height / 2), (left + width / 4, top + height / 2))
         moved = float(browser.run(edge).split()[1].rstrip("%"))
         assert moved == pytest.approx(75, abs=1)
-        assert float(browser.run("document.querySelector('input[type=range]').value")) == pytest.approx(25, abs=1)
+        assert float(
+            browser.run("document.querySelector('input[type=range]').value")
+        ) == pytest.approx(25, abs=1)
 
         browser.run("document.querySelector('input[type=range]').focus()")
         browser.key("ArrowRight")
@@ -454,7 +571,10 @@ def test_the_report_in_a_browser(compared):
 
         picture = "document.querySelector('.under img').dataset.layer"
         assert browser.run(picture) == "isoq"
-        change = "const s = document.querySelectorAll('select')[1]; s.value = 'JPEG 2000'; s.dispatchEvent(new Event('change'));"
+        change = (
+            "const s = document.querySelectorAll('select')[1]; s.value = 'JPEG 2000'; "
+            "s.dispatchEvent(new Event('change'));"
+        )
         browser.run(f"(() => {{ {change} }})()")
         assert browser.run(picture) == "JPEG 2000"
         assert browser.complaints == []
@@ -471,10 +591,26 @@ def test_the_report_loads_nothing(compared):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
 def test_nothing_goes_on_when_a_run_is_killed(tmp_path):
-    arguments = ["--crop", "512", "--peers", "jpeg2000", "--snr", "45", "--threads", "2", "--quiet", "--out", str(tmp_path / "o")]
+    arguments = [
+        "--crop",
+        "512",
+        "--peers",
+        "jpeg2000",
+        "--snr",
+        "45",
+        "--threads",
+        "2",
+        "--quiet",
+        "--out",
+        str(tmp_path / "o"),
+    ]
     command = [sys.executable, "-m", "isoq", "evaluate", str(DATA / "landsat.tif"), *arguments]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        workers = wait_for(lambda: [pid for pid in children(process.pid) if b"--multiprocessing-fork" in command_of(pid)])
+        workers = wait_for(
+            lambda: [
+                pid for pid in children(process.pid) if b"--multiprocessing-fork" in command_of(pid)
+            ]
+        )
         process.kill()
     wait_for(lambda: not any(command_of(pid) for pid in workers))
 
@@ -489,7 +625,11 @@ def wait_for(found):
 
 
 def children(pid: int) -> list[int]:
-    return [int(p.name) for p in Path("/proc").glob("[0-9]*") if f"PPid:\t{pid}\n" in text_of(p / "status")]
+    return [
+        int(p.name)
+        for p in Path("/proc").glob("[0-9]*")
+        if f"PPid:\t{pid}\n" in text_of(p / "status")
+    ]
 
 
 def command_of(pid: int) -> bytes:

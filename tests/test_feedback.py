@@ -1,4 +1,5 @@
-"""Feedback from one coding to the next: the adjoint is the synthesis transposed, and the pixels gain."""
+"""Feedback from one coding to the next: the adjoint is the synthesis transposed, and the pixels
+gain."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ def deaf(tmp_path_factory) -> Model:
 
 
 def group_of(image: np.ndarray, network: Model, valid: np.ndarray | None = None) -> BandGroup:
-    return BandGroup(image[:1], np.ones(image[:1].shape, bool) if valid is None else valid, network, 64)
+    return BandGroup(
+        image[:1], np.ones(image[:1].shape, bool) if valid is None else valid, network, 64
+    )
 
 
 def test_the_adjoint_transposes_the_synthesis():
@@ -33,14 +36,18 @@ def test_the_adjoint_transposes_the_synthesis():
     x = rng.normal(size=(1, 1, 160, 192)).astype(np.float32)
     y = np.zeros((1, 256, 10, 12), np.float32)
     y[:, :, 4:6, 4:8] = rng.normal(size=(1, 256, 2, 4))  # away from the border
-    assert (model().synthesis(y) * x).sum() == pytest.approx((y * model().adjoint(x)).sum(), rel=1e-4)
+    assert (model().synthesis(y) * x).sum() == pytest.approx(
+        (y * model().adjoint(x)).sum(), rel=1e-4
+    )
 
 
 def test_the_energies_are_those_of_the_basis_functions():
     y = np.zeros((1, 256, 9, 9), np.float32)
     for channel in (0, 5, 200):
         y[0, channel, 4, 4] = 1
-        assert np.square(model().synthesis(y)).sum() == pytest.approx(model().energies[channel], rel=0.03)  # tails are cut off
+        assert np.square(model().synthesis(y)).sum() == pytest.approx(
+            model().energies[channel], rel=0.03
+        )  # tails are cut off
         y[0, channel, 4, 4] = 0
 
 
@@ -61,7 +68,8 @@ def test_fewer_bytes_at_the_same_error(level, gain, deaf):
 
 
 def test_a_coding_at_another_level_or_none_is_no_harm():
-    """Far away in level, only small latents of the old coding are used; with none, the latents are those of the analysis."""
+    """Far away in level, only small latents of the old coding are used; with none, the latents are
+    those of the analysis."""
     group = group_of(crop("landsat.tif"), model())
     y = group.y[0]
     feedback = Feedback(model(), group.x, y, group.valid[0])
@@ -96,6 +104,10 @@ def test_a_model_without_an_adjoint_codes_as_before(deaf):
     group = group_of(image, deaf)
     coded = code(group, goal, None)
     levels = group._spread(coded.levels)
-    assert coded.streams[0] == deaf.entropy.encode(group.y[0] * deaf.gains(levels), levels, TRADE)[0]
+    assert (
+        coded.streams[0] == deaf.entropy.encode(group.y[0] * deaf.gains(levels), levels, TRADE)[0]
+    )
     assert deaf.identity == model().identity
-    assert encode_tile(image, (None,), goal, deaf)[0] != encode_tile(image, (None,), goal, model())[0]
+    assert (
+        encode_tile(image, (None,), goal, deaf)[0] != encode_tile(image, (None,), goal, model())[0]
+    )

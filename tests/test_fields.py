@@ -1,4 +1,5 @@
-"""Targets that differ between bands and places: asked in every way there is, and kept in every block."""
+"""Targets that differ between bands and places: asked in every way there is, and kept in every
+block."""
 
 import json
 from pathlib import Path
@@ -15,9 +16,9 @@ from isoq import blocks
 from isoq.cli import main
 from isoq.codec.reader import File
 from isoq.codec.target import Target
-from isoq.codec.target_maps import Places, open_field
+from isoq.codec.target_maps import TargetRegions, open_target_maps
 from isoq.codec.writer import Options, compress_to
-from isoq.errors import BadInput
+from isoq.errors import InputError
 from isoq.format.tiling import Box
 from isoq.raster.source import Description, open_source
 from isoq.tile.control import Goal, joint
@@ -33,27 +34,49 @@ def image_of(path: Path) -> Description:
         return source.description
 
 
-def everywhere(places: Places, target: Target = MAIN, path: Path = LANDSAT, block: int = 64) -> np.ndarray:
-    """The field over a whole image (bands, block rows, block cols), asked a tile of one block row at a time."""
+def everywhere(
+    places: TargetRegions, target: Target = MAIN, path: Path = LANDSAT, block: int = 64
+) -> np.ndarray:
+    """The field over a whole image (bands, block rows, block cols), asked a tile of one block row
+    at a time."""
     d = image_of(path)
-    asked = np.full(1 if target.kind == "quality" else d.bands, np.nan if target.value is None else target.value)
-    rows = [Box(row, 0, min(block, d.rows - row), d.cols, 0, d.bands) for row in range(0, d.rows, block)]
-    with open_field(places, target, d, block) as field:
+    asked = np.full(
+        1 if target.kind == "quality" else d.bands, np.nan if target.value is None else target.value
+    )
+    rows = [
+        Box(row, 0, min(block, d.rows - row), d.cols, 0, d.bands) for row in range(0, d.rows, block)
+    ]
+    with open_target_maps(places, target, d, block) as field:
         return np.concatenate([field(box, asked) for box in rows], 1)
 
 
 def kept(path: Path, packed: Path, wanted: np.ndarray, block: int = 64) -> np.ndarray:
-    """Error over target of every block, mean over the bands, all of them at most 1; wanted: (bands, block rows, block cols)."""
+    """Error over target of every block, mean over the bands, all of them at most 1; wanted: (bands,
+    block rows, block cols)."""
     original, decoded = whole(path)[1].astype(np.float64), isoq.decompress(packed.read_bytes())
-    relative = joint(blocks.mean_square(decoded - original, np.ones(original.shape, bool), block) / wanted, per_band=False)
+    relative = joint(
+        blocks.mean_square(decoded - original, np.ones(original.shape, bool), block) / wanted,
+        per_band=False,
+    )
     assert relative.max() <= 1 + 1e-9
     assert main(["verify", str(packed), "--against", str(path), "--quiet"]) == 0
     return relative
 
 
 def polygon(path: Path, *rings: list, **members) -> Path:
-    geometry = {"type": "Polygon", "coordinates": [[list(point) for point in ring] for ring in rings]}
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": geometry}], **members}))
+    geometry = {
+        "type": "Polygon",
+        "coordinates": [[list(point) for point in ring] for ring in rings],
+    }
+    path.write_text(
+        json.dumps(
+            {
+                "type": "FeatureCollection",
+                "features": [{"type": "Feature", "geometry": geometry}],
+                **members,
+            }
+        )
+    )
     return path
 
 
@@ -72,7 +95,13 @@ def image_transform() -> Affine:
 
 
 @pytest.mark.parametrize(
-    ("kind", "values"), [("mse", (100, 400, 900)), ("rmse", (10, 20, 30)), ("psnr", (70, 65, 60)), ("snr", (25, 30, 35))]
+    ("kind", "values"),
+    [
+        ("mse", (100, 400, 900)),
+        ("rmse", (10, 20, 30)),
+        ("psnr", (70, 65, 60)),
+        ("snr", (25, 30, 35)),
+    ],
 )
 def test_one_target_per_band(tmp_path, kind, values):
     pixels = crop("sentinel2.tif")
@@ -81,7 +110,13 @@ def test_one_target_per_band(tmp_path, kind, values):
     assert main(["compress", str(tmp_path / "a.tif"), f"--{kind}", listed, "--quiet"]) == 0
     signal = {"psnr": np.full(3, 65535.0**2), "snr": pixels.var((1, 2), dtype=np.float64)}
     numbers = np.array(values, float)
-    wanted = numbers if kind == "mse" else numbers**2 if kind == "rmse" else signal[kind] * 10 ** (-numbers / 10)
+    wanted = (
+        numbers
+        if kind == "mse"
+        else numbers**2
+        if kind == "rmse"
+        else signal[kind] * 10 ** (-numbers / 10)
+    )
     kept(tmp_path / "a.tif", tmp_path / "a.isoq", wanted[:, None, None])
     with (tmp_path / "a.isoq").open("rb") as stream:
         assert File(stream).header["target"] == {"kind": kind, "value": [float(v) for v in values]}
@@ -91,12 +126,12 @@ def test_lists_in_python():
     pixels = terrain(2, 64, 64, "uint16")
     assert isoq.compress(pixels, mse=[20, 20]) != isoq.compress(pixels, mse=[20, 50])
     assert isoq.compress(pixels, mse=np.array([30])) == isoq.compress(pixels, mse=30.0)
-    with one_line(BadInput, "--mse 1,2,3", "3 values for 2 band"):
+    with one_line(InputError, "--mse 1,2,3", "3 values for 2 band"):
         isoq.compress(pixels, mse=[1, 2, 3])
-    with pytest.raises(BadInput, match="one number"):
+    with pytest.raises(InputError, match="one number"):
         isoq.compress(pixels, quality=(0.1, 0.2))
     for wrong in ((), (1, 0), (1, float("nan")), "much", None):
-        with pytest.raises(BadInput):
+        with pytest.raises(InputError):
             Target("mse", wrong)
 
 
@@ -107,13 +142,31 @@ def test_a_map_on_the_images_grid(tmp_path, block, per_block):
     rows, cols = -(-100 // block), -(-140 // block)
     targets = np.random.default_rng(0).uniform(50, 2000, (3, rows, cols)).astype(np.float32)
     targets[:, 0, 0] = -1
-    cells = targets if per_block else np.stack([blocks.spread(band, block, 100, 140) for band in targets])
+    cells = (
+        targets
+        if per_block
+        else np.stack([blocks.spread(band, block, 100, 140) for band in targets])
+    )
     if not per_block:
         cells[:, -1, -1] += 500  # a block takes the least of its pixels
     map_ = make(tmp_path / "map.tif", cells, nodata=-1)
     wanted = np.where(targets == -1, 300, targets)
-    assert everywhere(Places(map_), Target("mse", 300.0), path, block) == pytest.approx(wanted)
-    arguments = ["compress", path, "--mse", 300, "--target-map", map_, "--block", block, "--tile", 2 * block, "--quiet"]
+    assert everywhere(TargetRegions(map_), Target("mse", 300.0), path, block) == pytest.approx(
+        wanted
+    )
+    arguments = [
+        "compress",
+        path,
+        "--mse",
+        300,
+        "--target-map",
+        map_,
+        "--block",
+        block,
+        "--tile",
+        2 * block,
+        "--quiet",
+    ]
     assert main([str(a) for a in arguments]) == 0
     # Levels of neighbours are ramped: coarse blocks among fine ones end below their target.
     assert np.median(kept(path, tmp_path / "a.isoq", wanted, block)) > 0.5
@@ -124,11 +177,13 @@ def test_gaps_inside_a_block_have_the_main_target(tmp_path):
     cells[0, 70, 70], cells[0, 200, 232], cells[0, 5, 5] = np.nan, np.inf, 77
     wanted = np.full((1, 4, 4), 9000.0)
     wanted[0, 1, 1], wanted[0, 3, 3], wanted[0, 0, 0] = 4000, 4000, 77
-    assert everywhere(Places(make(tmp_path / "map.tif", cells))) == pytest.approx(wanted)
+    assert everywhere(TargetRegions(make(tmp_path / "map.tif", cells))) == pytest.approx(wanted)
 
 
 def test_a_map_in_another_system(tmp_path):
-    left, _, right, top = transform_bounds("EPSG:32616", "EPSG:4326", *_bounds(image_transform(), 201, 233))
+    left, _, right, top = transform_bounds(
+        "EPSG:32616", "EPSG:4326", *_bounds(image_transform(), 201, 233)
+    )
     step = (right - left) / 9  # coarse cells, the first column and row of the image beside them
     values = np.random.default_rng(0).integers(100, 9000, (1, 7, 8)).astype("uint16")
     values[0, 2, 3] = 0
@@ -136,13 +191,20 @@ def test_a_map_in_another_system(tmp_path):
     map_ = make(tmp_path / "map.tif", values, crs="EPSG:4326", transform=at, nodata=0)
     col, row = np.meshgrid(np.arange(233) + 0.5, np.arange(201) + 0.5)
     x, y = image_transform() @ (col.ravel(), row.ravel())
-    i, j = (np.floor(v).astype(int) for v in reversed(~at @ tuple(np.array(transform("EPSG:32616", "EPSG:4326", x, y)))))
-    pixels = np.where((i >= 0) & (j >= 0) & (i < 7) & (j < 8), values[0][i.clip(0, 6), j.clip(0, 7)], 0).reshape(201, 233)
+    i, j = (
+        np.floor(v).astype(int)
+        for v in reversed(~at @ tuple(np.array(transform("EPSG:32616", "EPSG:4326", x, y))))
+    )
+    pixels = np.where(
+        (i >= 0) & (j >= 0) & (i < 7) & (j < 8), values[0][i.clip(0, 6), j.clip(0, 7)], 0
+    ).reshape(201, 233)
     wanted = blocks.minima(np.where(pixels == 0, 4000, pixels), 64)
-    assert np.array_equal(everywhere(Places(map_))[0], wanted)
+    assert np.array_equal(everywhere(TargetRegions(map_))[0], wanted)
     assert len(np.unique(wanted)) > 5
-    far = make(tmp_path / "far.tif", values, crs="EPSG:4326", transform=from_origin(10, 50, step, step))
-    assert (everywhere(Places(far)) == 4000).all()
+    far = make(
+        tmp_path / "far.tif", values, crs="EPSG:4326", transform=from_origin(10, 50, step, step)
+    )
+    assert (everywhere(TargetRegions(far)) == 4000).all()
 
 
 def _bounds(at: Affine, rows: int, cols: int) -> tuple[float, float, float, float]:
@@ -151,10 +213,23 @@ def _bounds(at: Affine, rows: int, cols: int) -> tuple[float, float, float, floa
 
 
 def test_each_band_of_a_map_has_its_own_nodata(tmp_path):
-    path = make(tmp_path / "a.tif", terrain(2, 128, 128, "uint16"), crs="EPSG:32631", transform=from_origin(0, 5e6, 10, 10))
+    path = make(
+        tmp_path / "a.tif",
+        terrain(2, 128, 128, "uint16"),
+        crs="EPSG:32631",
+        transform=from_origin(0, 5e6, 10, 10),
+    )
     values = np.array([[[255, 6], [7, 8]], [[50, 60], [70, 255]]], "uint8")
-    map_ = make(tmp_path / "map.tif", values, crs="EPSG:32631", transform=from_origin(0, 5e6, 640, 640), nodata=255)
-    assert np.array_equal(everywhere(Places(map_), path=path), np.where(values == 255, 4000.0, values))
+    map_ = make(
+        tmp_path / "map.tif",
+        values,
+        crs="EPSG:32631",
+        transform=from_origin(0, 5e6, 640, 640),
+        nodata=255,
+    )
+    assert np.array_equal(
+        everywhere(TargetRegions(map_), path=path), np.where(values == 255, 4000.0, values)
+    )
 
 
 @pytest.mark.parametrize("way", ["longitude and latitude", "crs member", "pixels"])
@@ -168,9 +243,12 @@ def test_polygons(tmp_path, way):
         crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32616"}}
         roi = polygon(tmp_path / "roi.geojson", on_ground(ring, "EPSG:32616"), crs=crs)
     else:
-        roi = polygon(tmp_path / "roi.geojson", on_ground([(c + 0.01 * (c > 64) - 0.01 * (c < 65), r) for c, r in ring]))
+        roi = polygon(
+            tmp_path / "roi.geojson",
+            on_ground([(c + 0.01 * (c > 64) - 0.01 * (c < 65), r) for c, r in ring]),
+        )
     for inside in (500.0, 9000.0):
-        found = everywhere(Places(roi=roi, roi_mse=inside), path=path)[0]
+        found = everywhere(TargetRegions(roi=roi, roi_mse=inside), path=path)[0]
         wanted = np.full((4, 4), 4000.0)
         wanted[1:3, 1] = inside
         wanted[1:3, 2] = min(inside, 4000)
@@ -180,21 +258,40 @@ def test_polygons(tmp_path, way):
         else:
             assert np.array_equal(found, wanted)
     packed = tmp_path / "a.isoq"
-    arguments = ["compress", path, packed, "--mse", 4000, "--roi", roi, "--roi-mse", 500, "--quiet", "--tile", 128]
+    arguments = [
+        "compress",
+        path,
+        packed,
+        "--mse",
+        4000,
+        "--roi",
+        roi,
+        "--roi-mse",
+        500,
+        "--quiet",
+        "--tile",
+        128,
+    ]
     assert main([str(a) for a in arguments]) == 0
-    kept(path, packed, everywhere(Places(roi=roi, roi_mse=500.0), path=path))
+    kept(path, packed, everywhere(TargetRegions(roi=roi, roi_mse=500.0), path=path))
 
 
 def test_holes_and_edges_that_are_long(tmp_path):
     path = make(tmp_path / "plain.tif", terrain(1, 256, 256, "uint8"))
     roi = polygon(tmp_path / "roi.geojson", rectangle(0, 0, 256, 256), rectangle(64, 64, 128, 128))
-    found = everywhere(Places(roi=roi, roi_mse=9.0), Target("mse", 1.0), path)[0]
+    found = everywhere(TargetRegions(roi=roi, roi_mse=9.0), Target("mse", 1.0), path)[0]
     assert found[1, 1] == 1
     assert found[3, 3] == found[0, 0] == 9
-    # The 50th parallel over 20 degrees bends by hundreds of kilometres in UTM: without division of its edge the block would be outside.
-    far = make(tmp_path / "utm.tif", terrain(1, 64, 64, "uint8"), crs="EPSG:32633", transform=from_origin(500000, 5_545_000, 1000, 1000))
+    # The 50th parallel over 20 degrees bends by hundreds of kilometres in UTM: without division of
+    # its edge the block would be outside.
+    far = make(
+        tmp_path / "utm.tif",
+        terrain(1, 64, 64, "uint8"),
+        crs="EPSG:32633",
+        transform=from_origin(500000, 5_545_000, 1000, 1000),
+    )
     roi = polygon(tmp_path / "long.geojson", rectangle(5, 50, 25, 40))
-    inside = everywhere(Places(roi=roi, roi_mse=9.0), Target("mse", 1.0), far, 16)[0]
+    inside = everywhere(TargetRegions(roi=roi, roi_mse=9.0), Target("mse", 1.0), far, 16)[0]
     assert (inside[1:] == 9).all()
     assert (inside[0] == 1).all()
 
@@ -202,8 +299,10 @@ def test_holes_and_edges_that_are_long(tmp_path):
 def test_map_and_polygons_together(tmp_path):
     map_ = make(tmp_path / "map.tif", np.array([[[100, 200, 300, 400]] * 4], "uint16"))
     crs = {"type": "name", "properties": {"name": "EPSG:32616"}}
-    roi = polygon(tmp_path / "roi.geojson", on_ground(rectangle(0, 0, 100, 64), "EPSG:32616"), crs=crs)
-    found = everywhere(Places(map_, roi, 250.0))[0]
+    roi = polygon(
+        tmp_path / "roi.geojson", on_ground(rectangle(0, 0, 100, 64), "EPSG:32616"), crs=crs
+    )
+    found = everywhere(TargetRegions(map_, roi, 250.0))[0]
     assert np.array_equal(found[0], [250, 200, 300, 400])
     assert (found[1:] == [100, 200, 300, 400]).all()
 
@@ -217,18 +316,22 @@ def test_quality_maps(tmp_path):
     per_latent[0, 0, 0] *= 2.0**16  # one of 16: twice the geometric mean
     fine = make(tmp_path / "latent.tif", per_latent)
     quality = Target("quality", None)
-    assert everywhere(Places(quality_map=per_block), quality, path) == pytest.approx(lambdas)
-    found = everywhere(Places(quality_map=fine), quality, path)
+    assert everywhere(TargetRegions(quality_map=per_block), quality, path) == pytest.approx(lambdas)
+    found = everywhere(TargetRegions(quality_map=fine), quality, path)
     assert found[0, 0, 0] == pytest.approx(2e-3)
     assert found[0, 1:] == pytest.approx(lambdas[0, 1:])
     assert main(["compress", str(path), "--quality-map", str(per_block), "--quiet"]) == 0
-    error = (isoq.decompress((tmp_path / "a.isoq").read_bytes()).astype(float) - crop("landsat.tif")) ** 2
+    error = (
+        isoq.decompress((tmp_path / "a.isoq").read_bytes()).astype(float) - crop("landsat.tif")
+    ) ** 2
     assert error[:, :, :128].mean() > 5 * error[:, :, 128:].mean()
     lambdas[0, 3, 3] = np.nan
     holed = make(tmp_path / "holed.tif", lambdas)
-    with one_line(BadInput, "holed.tif", "row 192, column 192"):
-        everywhere(Places(quality_map=holed), quality, path)
-    assert everywhere(Places(quality_map=holed), Target("quality", 0.5), path)[0, 3, 3] == 0.5
+    with one_line(InputError, "holed.tif", "row 192, column 192"):
+        everywhere(TargetRegions(quality_map=holed), quality, path)
+    assert (
+        everywhere(TargetRegions(quality_map=holed), Target("quality", 0.5), path)[0, 3, 3] == 0.5
+    )
 
 
 def test_physical_units(tmp_path, capsys):
@@ -241,7 +344,7 @@ def test_physical_units(tmp_path, capsys):
     assert main(["info", str(tmp_path / "a.isoq")]) == 0
     assert "target: rmse 0.003,0.004, physical units; " in capsys.readouterr().out
     map_ = make(tmp_path / "map.tif", np.full((1, 3, 3), 1e-6, np.float32))
-    field = everywhere(Places(map_), Target("mse", 1.0, physical=True), path)
+    field = everywhere(TargetRegions(map_), Target("mse", 1.0, physical=True), path)
     assert field[:, 0, 0] == pytest.approx([100, 25])
 
 
@@ -261,7 +364,7 @@ def test_a_tile_of_one_block_keeps_its_own_target(tmp_path):
     path = make(tmp_path / "a.tif", terrain(1, 50, 60, "uint16"))
     map_ = make(tmp_path / "map.tif", np.full((1, 1, 1), 9, "uint8"))
     with open_source(path) as source, (tmp_path / "a.isoq").open("w+b") as out:
-        with open_field(Places(map_), MAIN, source.description, 64) as field:
+        with open_target_maps(TargetRegions(map_), MAIN, source.description, 64) as field:
             compress_to(out, source, MAIN, model(), Options(), field=field)
         out.seek(0)
         ((_, tile),) = File(out).tiles(model())
@@ -283,7 +386,11 @@ def folder(tmp_path_factory) -> Path:
     crs = {"type": "name", "properties": {"name": "EPSG:32616"}}
     polygon(folder / "roi.geojson", rectangle(1, 1, 2, 2))
     polygon(folder / "utm.geojson", rectangle(1, 1, 2, 2), crs=crs)
-    polygon(folder / "crs.geojson", rectangle(1, 1, 2, 2), crs={"type": "name", "properties": {"name": "EPSG:none"}})
+    polygon(
+        folder / "crs.geojson",
+        rectangle(1, 1, 2, 2),
+        crs={"type": "name", "properties": {"name": "EPSG:none"}},
+    )
     polygon(folder / "beyond.geojson", rectangle(1, 100, 2, 300))
     polygon(folder / "flat.geojson", [(0, 0), (1, 1)])
     (folder / "empty.geojson").write_text('{"type": "FeatureCollection", "features": []}')
@@ -326,7 +433,9 @@ WRONG = {
 @pytest.mark.parametrize("arguments", WRONG)
 def test_errors_are_one_line(folder, monkeypatch, capsys, arguments):
     monkeypatch.chdir(folder)
-    name, options = ("plain.tif", arguments[6:]) if arguments.startswith("plain") else ("scene.tif", arguments)
+    name, options = (
+        ("plain.tif", arguments[6:]) if arguments.startswith("plain") else ("scene.tif", arguments)
+    )
     try:
         status = main(["compress", name, "new.isoq", *options.split()])
     except SystemExit as stop:

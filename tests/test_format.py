@@ -1,5 +1,5 @@
-"""The format as docs/format.md has it: golden streams decode for ever, by isoq and by a decoder written from that page, and coding what
-they hold gives their bytes again."""
+"""The format as docs/format.md has it: golden streams decode for ever, by isoq and by a decoder
+written from that page, and coding what they hold gives their bytes again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from isoq.tile.quality_map import latent_levels, map_residuals
 
 GOLDEN = sorted(Path(__file__).parent.glob("golden/*/*.isoq"))
 NAMES = [f"{path.parent.name}-{path.stem}" for path in GOLDEN]
-# Transforms on another machine differ in the last digits of float32: so much of the central 98 % of the values.
+# Transforms on another machine differ in the last digits of float32: so much of the central 98 % of
+# the values.
 TOLERANCE = 1e-5
 
 golden = pytest.mark.parametrize("path", GOLDEN, ids=NAMES)
@@ -53,7 +54,11 @@ def by_isoq(path: Path) -> tuple[np.ndarray, list[np.ndarray]]:
     d, latents = file.description, []
     samples = np.empty((d.bands, d.rows, d.cols), d.dtype)
     for box, tile in file.tiles(model_of(path)):
-        samples[box.band : box.band + box.bands, box.row : box.row + box.rows, box.col : box.col + box.cols] = tile.samples
+        samples[
+            box.band : box.band + box.bands,
+            box.row : box.row + box.rows,
+            box.col : box.col + box.cols,
+        ] = tile.samples
         latents += tile.latents
     return samples, latents
 
@@ -74,7 +79,9 @@ def check(path: Path, samples: np.ndarray, latents: list[np.ndarray]) -> None:
         assert off.max() <= 1
         return
     low, high = np.percentile(wanted[finite].astype(np.float64), (1, 99))
-    assert (off <= TOLERANCE * (high - low + np.abs(wanted[finite])) + (samples.dtype.kind != "f")).all()
+    assert (
+        off <= TOLERANCE * (high - low + np.abs(wanted[finite])) + (samples.dtype.kind != "f")
+    ).all()
 
 
 @golden
@@ -101,12 +108,17 @@ def test_isoq_reads_the_records(path):
 
 @golden
 def test_coding_again_gives_the_same_bytes(path, monkeypatch):
-    """Frozen reconstructions of latents, levels, errors, patches in, the bytes of the tile out. What zlib and LZMA packed is compared
-    unpacked, for their releases may pack otherwise."""
+    """Frozen reconstructions of latents, levels, errors, patches in, the bytes of the tile out.
+    What zlib and LZMA packed is compared unpacked, for their releases may pack otherwise."""
     coder, file = model_of(path), by_the_page(path)
-    payloads = [payload for kind, payload in spec_decoder.chunks(path.read_bytes()) if kind == "TILE"]
+    payloads = [
+        payload for kind, payload in spec_decoder.chunks(path.read_bytes()) if kind == "TILE"
+    ]
     for tile, payload in zip(file.tiles, payloads, strict=True):
-        dtype, neural = tile.samples.dtype, [group for group in tile.groups if group.levels is not None]
+        dtype, neural = (
+            tile.samples.dtype,
+            [group for group in tile.groups if group.levels is not None],
+        )
         out = Writer()
         out.pack("B", spec_decoder.TYPES.index(dtype.name))
         for number in (*tile.shape, tile.block // 16):
@@ -128,12 +140,19 @@ def test_coding_again_gives_the_same_bytes(path, monkeypatch):
             if group.mode == spec_decoder.PREDICTIVE:
                 out.part(group.predicted)
         maps = [map_residuals(group.levels).ravel() for group in neural]
-        out.part(pack_integers(np.concatenate([*maps, np.zeros(0, np.int32)]), tile.worst, tile.below))
+        out.part(
+            pack_integers(np.concatenate([*maps, np.zeros(0, np.int32)]), tile.worst, tile.below)
+        )
         check = 0
         for group in neural:
             levels = latent_levels(group.levels, tile.block, *group.q[0].shape[1:])
             for q, r, z in zip(group.q, group.r, group.z, strict=True):
-                monkeypatch.setattr(coder.entropy, "side_information", lambda y, z=z: z.astype(np.int32), raising=False)
+                monkeypatch.setattr(
+                    coder.entropy,
+                    "side_information",
+                    lambda y, z=z: z.astype(np.int32),
+                    raising=False,
+                )
                 out.part(coder.entropy.encode(r, levels)[0])
                 check = zlib.crc32(q.astype("<i4").tobytes(), check)
         out.pack("I", check)
@@ -144,7 +163,9 @@ def test_coding_again_gives_the_same_bytes(path, monkeypatch):
         assert (again[:1], inflated(again)) == (tile.mask[:1], inflated(tile.mask))
         for group in tile.groups:
             if group.mode == spec_decoder.LOSSLESS:
-                assert unpacked(lossless.pack(group.plane), dtype) == unpacked(group.lossless, dtype)
+                assert unpacked(lossless.pack(group.plane), dtype) == unpacked(
+                    group.lossless, dtype
+                )
 
 
 def inflated(mask: bytes) -> bytes:
@@ -168,8 +189,14 @@ def test_the_page_decodes_what_is_written_today(dtype):
     samples, file = isoq.decompress(data), spec_decoder.decode(data, model().folder)
     latents = [tile.latents for _, tile in File(io.BytesIO(data)).tiles(model())]
     found = [[q for group in tile.groups for q in group.q] for tile in file.tiles]
-    assert all(np.array_equal(a, b) for tile, other in zip(latents, found, strict=True) for a, b in zip(tile, other, strict=True))
-    assert np.abs(samples.astype(np.float64) - file.samples).max() <= (1 if samples.dtype.kind != "f" else 1e-3)
+    assert all(
+        np.array_equal(a, b)
+        for tile, other in zip(latents, found, strict=True)
+        for a, b in zip(tile, other, strict=True)
+    )
+    assert np.abs(samples.astype(np.float64) - file.samples).max() <= (
+        1 if samples.dtype.kind != "f" else 1e-3
+    )
 
 
 def test_golden_streams_have_everything():
@@ -194,5 +221,12 @@ def test_the_page_names_every_key():
     page = (Path(__file__).parents[1] / "docs" / "format.md").read_text()
     objects = [model_of(path).info for path in GOLDEN]
     for file in map(by_the_page, GOLDEN):
-        objects += [file.header, file.header["image"], file.header["target"], file.meta, file.stat, file.stat.get("block_error", {})]
+        objects += [
+            file.header,
+            file.header["image"],
+            file.header["target"],
+            file.meta,
+            file.stat,
+            file.stat.get("block_error", {}),
+        ]
     assert {key for known in objects for key in known if f"`{key}`" not in page} == set()

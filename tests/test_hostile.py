@@ -18,7 +18,7 @@ from isoq.cli import main
 from isoq.codec.reader import File
 from isoq.codec.target import Target
 from isoq.codec.writer import ArraySource, Options, compress_to
-from isoq.errors import BadInput, DamagedFile, IsoqError, WrongModel
+from isoq.errors import CorruptFileError, InputError, IsoqError, ModelMismatchError
 from isoq.format.container import ContainerReader, ContainerWriter
 from isoq.format.limits import LARGEST_SIDE, LARGEST_TEXT
 from isoq.raster.description import Description, side_file
@@ -36,14 +36,19 @@ def with_part(data: bytes, kind: bytes, payload: bytes) -> bytes:
 
 def with_header(data: bytes, **changes) -> bytes:
     (_, start, end), *_ = chunks(data)
-    return with_part(data, b"HEAD", b"\1" + zlib.compress(json.dumps(unpack_json(data[start + 9 : end - 4]) | changes).encode()))
+    return with_part(
+        data,
+        b"HEAD",
+        b"\1"
+        + zlib.compress(json.dumps(unpack_json(data[start + 9 : end - 4]) | changes).encode()),
+    )
 
 
 def image(**changes) -> dict:
     return {"bands": 1, "rows": 20, "cols": 24, "dtype": "uint16"} | changes
 
 
-def refused(data: bytes, error: type[IsoqError] = DamagedFile, most: int = 8 << 20) -> str:
+def refused(data: bytes, error: type[IsoqError] = CorruptFileError, most: int = 8 << 20) -> str:
     """In one line, in `most` bytes of memory."""
     model()
     tracemalloc.start()
@@ -102,7 +107,7 @@ def test_json_that_is_none(small, text):
 
 
 def test_text_beyond_the_limit_is_not_written():
-    with pytest.raises(BadInput, match="too large"):
+    with pytest.raises(InputError, match="too large"):
         ContainerWriter(io.BytesIO(), {"tags": "x" * LARGEST_TEXT}, {}, 1)
 
 
@@ -116,31 +121,46 @@ class Guarded(io.BytesIO):
 
 def test_a_tile_longer_than_the_file(small):
     lying = with_part(small, b"INDX", struct.pack("<I", 0xFFFFFFFF))
-    with pytest.raises(DamagedFile, match="ends too early"):
+    with pytest.raises(CorruptFileError, match="ends too early"):
         ContainerReader(Guarded(lying)).tile(0)
 
 
 def test_tiles_too_large_are_not_written():
-    with pytest.raises(BadInput, match=r"--tile 16384: .*at most 8192"):
-        compress_to(io.BytesIO(), ArraySource(terrain(1, 8, 8, "uint8")), Target("mse", 1), model(), Options(tile=2 * LARGEST_SIDE))
+    with pytest.raises(InputError, match=r"--tile 16384: .*at most 8192"):
+        compress_to(
+            io.BytesIO(),
+            ArraySource(terrain(1, 8, 8, "uint8")),
+            Target("mse", 1),
+            model(),
+            Options(tile=2 * LARGEST_SIDE),
+        )
 
 
 def test_bands_of_tiny_images_are_spread_over_tiles():
     out = io.BytesIO()
-    compress_to(out, ArraySource(np.arange(700, dtype=np.uint16).reshape(700, 1, 1)), Target("mse", 1), model(), Options())
+    compress_to(
+        out,
+        ArraySource(np.arange(700, dtype=np.uint16).reshape(700, 1, 1)),
+        Target("mse", 1),
+        model(),
+        Options(),
+    )
     out.seek(0)
     assert [box.bands for box in File(out).boxes] == [350, 350]
     assert (isoq.decompress(out.getvalue()).ravel() == np.arange(700)).all()
 
 
 def test_a_file_cannot_choose_a_folder(small, tmp_path, monkeypatch):
-    """Only the user can: whoever unpacks an archive may have a folder of any name beside the file."""
+    """Only the user can: whoever unpacks an archive may have a folder of any name beside the
+    file."""
     monkeypatch.chdir(tmp_path)
     other = other_model(Path("lurking"))
     data = with_header(small, model=["lurking", isoq.load_model(other).identity])
-    assert "no model 'lurking'" in refused(data, WrongModel)
+    assert "no model 'lurking'" in refused(data, ModelMismatchError)
     assert isoq.decompress(data, model="lurking").shape == (1, 20, 24)
-    assert "\n" not in refused(with_header(small, model=["eo\n16\x1b[2J", "\n"]), WrongModel)
+    assert "\n" not in refused(
+        with_header(small, model=["eo\n16\x1b[2J", "\n"]), ModelMismatchError
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,7 +192,7 @@ def test_a_file_cannot_choose_a_folder(small, tmp_path, monkeypatch):
     ],
 )
 def test_metadata_that_do_not_fit(metadata):
-    with pytest.raises(DamagedFile, match="not what it should be"):
+    with pytest.raises(CorruptFileError, match="not what it should be"):
         Description.from_dict(image() | {"metadata": metadata})
 
 
@@ -202,22 +222,37 @@ def test_real_metadata_fit(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "summary", [b"{}", b'{"mse":[],"variance":[],"pixels":[],"blocks":0}', b'{"mse":[1],"variance":[1],"pixels":[1],"blocks":-1}']
+    "summary",
+    [
+        b"{}",
+        b'{"mse":[],"variance":[],"pixels":[],"blocks":0}',
+        b'{"mse":[1],"variance":[1],"pixels":[1],"blocks":-1}',
+    ],
 )
 def test_summaries_that_do_not_fit(small, summary):
     file = File(io.BytesIO(with_part(small, b"stat", zlib.compress(summary))))
-    with pytest.raises(DamagedFile, match="the summary is not what"):
+    with pytest.raises(CorruptFileError, match="the summary is not what"):
         file.statistics()
 
 
 def test_info_shows_what_there_is(small, tmp_path, capsys):
-    """A header may lack what decoding does not need, and no text of it reaches the terminal as a command."""
+    """A header may lack what decoding does not need, and no text of it reaches the terminal as a
+    command."""
     (_, start, end), *_ = chunks(small)
     header = unpack_json(small[start + 9 : end - 4])
     lean = {key: header[key] for key in ("image", "tile", "block", "depth", "model")}
-    for more in ({}, {"software": "\x1b[2Jx", "source": {"name": "a\nb"}, "target": {"kind": "\x07", "value": None}}):
+    for more in (
+        {},
+        {
+            "software": "\x1b[2Jx",
+            "source": {"name": "a\nb"},
+            "target": {"kind": "\x07", "value": None},
+        },
+    ):
         path = tmp_path / "a.isoq"
-        path.write_bytes(with_part(small, b"HEAD", b"\1" + zlib.compress(json.dumps(lean | more).encode())))
+        path.write_bytes(
+            with_part(small, b"HEAD", b"\1" + zlib.compress(json.dumps(lean | more).encode()))
+        )
         assert main(["info", str(path)]) == 0
         assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
 
@@ -225,9 +260,15 @@ def test_info_shows_what_there_is(small, tmp_path, capsys):
 def test_many_bands_take_no_more_time_than_few():
     """Each tile looks at its own bands only; once it was bands times tiles: minutes."""
     stream, bands = io.BytesIO(), 65535
-    header = {"image": image(bands=bands, rows=1, cols=1), "tile": 64, "block": 64, "depth": 1, "model": [model().name, model().identity]}
+    header = {
+        "image": image(bands=bands, rows=1, cols=1),
+        "tile": 64,
+        "block": 64,
+        "depth": 1,
+        "model": [model().name, model().identity],
+    }
     ContainerWriter(stream, header, {}, bands)
-    with pytest.raises(DamagedFile, match="ends too early"):  # for there are no tiles
+    with pytest.raises(CorruptFileError, match="ends too early"):  # for there are no tiles
         isoq.decompress(stream.getvalue())
 
 

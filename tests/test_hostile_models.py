@@ -9,7 +9,7 @@ import pytest
 from cases import context_arrays, model
 
 from isoq.entropy.context import ContextModel
-from isoq.errors import WrongModel
+from isoq.errors import ModelMismatchError
 from isoq.network.model import Model
 from isoq.tile.band_group import reconstruct
 
@@ -22,8 +22,8 @@ def folder(tmp_path):
 
 def refused(folder) -> str:
     tracemalloc.start()
-    with pytest.raises(WrongModel) as caught:
-        Model(folder).entropy  # noqa: B018 - built at first use
+    with pytest.raises(ModelMismatchError) as caught:
+        Model(folder).entropy  # noqa: B018
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert "\n" not in str(caught.value)
@@ -47,7 +47,13 @@ def save_members(folder, members: dict[str, bytes]) -> None:
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }\n"), "shape"),
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }\n", bytes(4)), "shape"),
         (npy("{'descr': '|V0', 'fortran_order': False, 'shape': (1000000000000,), }\n"), "type"),
-        (npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", b"cos\nsystem\n(S'false'\ntR."), "type"),
+        (
+            npy(
+                "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n",
+                b"cos\nsystem\n(S'false'\ntR.",
+            ),
+            "type",
+        ),
         (npy("(" * 9000), ""),
         (npy("-" * 9000 + "1"), ""),
         (b"\x93NUMPY\3\0", "format"),
@@ -78,8 +84,8 @@ def test_archives_that_are_damaged(folder, at):
     path.write_bytes(data)
     try:
         assert Model(folder).identity == model().identity
-    except WrongModel as error:
-        assert "\n" not in str(error)  # noqa: PT017 - either of the two
+    except ModelMismatchError as error:
+        assert "\n" not in str(error)  # noqa: PT017
 
 
 @pytest.mark.parametrize(
@@ -90,7 +96,8 @@ def test_archives_that_are_damaged(folder, at):
         "9" * 5000,
         "[" * 100_000,
         "\0",
-        '{"format": 1, "name": "a", "bands": 1e999, "latents": 1, "lambda_min": 1, "lambda_max": 2}',
+        '{"format": 1, "name": "a", "bands": 1e999, "latents": 1, "lambda_min": 1, "lambda_max": '
+        "2}",
     ],
 )
 def test_descriptions_that_are_none(folder, text):
@@ -109,7 +116,9 @@ def test_tables_for_other_latents(folder):
 def test_lists_that_wrap_around():
     """Differences of 32-bit integers that overflow look ordered."""
     arrays = context_arrays(4)
-    arrays["around_start"] = np.array([0, 2**31 - 1, -(2**31), -1, arrays["around_channel"].size], np.int32)
+    arrays["around_start"] = np.array(
+        [0, 2**31 - 1, -(2**31), -1, arrays["around_channel"].size], np.int32
+    )
     with pytest.raises(ValueError, match="not a list of entries"):
         ContextModel(arrays)
 
@@ -117,8 +126,12 @@ def test_lists_that_wrap_around():
 def test_a_synthesis_of_another_size(folder):
     shutil.copy(folder / "analysis.onnx", folder / "synthesis.onnx")
     broken = Model(folder)
-    with pytest.raises(WrongModel, match="none of isoq's: Conv of"):
-        reconstruct([np.zeros((256, 4, 4), np.float32)], [], None, (64, 64), np.dtype("uint8"), broken)
+    with pytest.raises(ModelMismatchError, match="none of isoq's: Conv of"):
+        reconstruct(
+            [np.zeros((256, 4, 4), np.float32)], [], None, (64, 64), np.dtype("uint8"), broken
+        )
     broken.synthesis = lambda y: np.zeros((1, 1, 64, 65), np.float32)
-    with pytest.raises(WrongModel, match="makes"):
-        reconstruct([np.zeros((256, 4, 4), np.float32)], [], None, (64, 64), np.dtype("uint8"), broken)
+    with pytest.raises(ModelMismatchError, match="makes"):
+        reconstruct(
+            [np.zeros((256, 4, 4), np.float32)], [], None, (64, 64), np.dtype("uint8"), broken
+        )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isoq.entropy.hyperprior import LIMIT, TABLES, HyperpriorModel
-from isoq.errors import DamagedFile
+from isoq.errors import CorruptFileError
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -21,7 +21,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def rate() -> HyperpriorRate:
-    """Random weights, large enough that all of the scales and the saturation of the activations are reached."""
+    """Random weights, large enough that all of the scales and the saturation of the activations are
+    reached."""
     torch.manual_seed(1)
     rate = HyperpriorRate(24, 8)
     with torch.no_grad():
@@ -76,11 +77,15 @@ def test_arrays_round_trip(model):
     assert same.encode(y, np.zeros((8, 8)))[0] == model.encode(y, np.zeros((8, 8)))[0]
 
 
-def _indices_by_torch(arrays: dict[str, np.ndarray], z: np.ndarray, rows: int, cols: int) -> np.ndarray:
+def _indices_by_torch(
+    arrays: dict[str, np.ndarray], z: np.ndarray, rows: int, cols: int
+) -> np.ndarray:
     """The integer synthesis with PyTorch's own float64 convolution."""
     x = torch.from_numpy(z).double()[None]
     for k, shift in enumerate(arrays["hyper_shift"].tolist()):
-        weight, bias = (torch.from_numpy(arrays[f"hyper_{name}_{k}"]).double() for name in ("weight", "bias"))
+        weight, bias = (
+            torch.from_numpy(arrays[f"hyper_{name}_{k}"]).double() for name in ("weight", "bias")
+        )
         x = (F.conv2d(x, weight, bias, padding=1).long() + (1 << shift >> 1)) >> shift
         if k < 2:
             x = F.pixel_shuffle(x.clamp(0, LIMIT).double(), 2)
@@ -91,7 +96,9 @@ def _indices_by_torch(arrays: dict[str, np.ndarray], z: np.ndarray, rows: int, c
 @pytest.mark.parametrize("reach", [3, 100, LIMIT])
 def test_torch_and_numpy_give_the_same_indices(model, grid, reach):
     rows, cols = grid
-    z = np.random.default_rng(5).integers(-reach, reach + 1, (model.hidden, -(-rows // 4), -(-cols // 4)), dtype=np.int32)
+    z = np.random.default_rng(5).integers(
+        -reach, reach + 1, (model.hidden, -(-rows // 4), -(-cols // 4)), dtype=np.int32
+    )
     indices = model.table_indices(z, rows, cols)
     assert len(np.unique(indices)) >= 10
     assert (indices == _indices_by_torch(model.arrays(), z, rows, cols)).all()
@@ -122,7 +129,11 @@ def test_code_length_is_the_entropy():
     y = (rng.normal(size=(TABLES, 48, 48)) * scale.numpy()).astype(np.float32)
     data, q, _ = model.encode(y, np.zeros((48, 48)))
     m = torch.from_numpy(q).abs().double()
-    ideal = -torch.log2(torch.special.ndtr((0.5 - m) / scale) - torch.special.ndtr((-0.5 - m) / scale)).sum().item()
+    ideal = (
+        -torch.log2(torch.special.ndtr((0.5 - m) / scale) - torch.special.ndtr((-0.5 - m) / scale))
+        .sum()
+        .item()
+    )
     assert ideal * 0.999 < 8 * len(data) < ideal * 1.01
 
 
@@ -131,16 +142,16 @@ def test_damage_is_noticed(model):
     levels, noticed = np.zeros((8, 8)), 0
     data, q, _ = model.encode(_latents(rng, model.channels, (8, 8)), levels)
     for size in [*range(24), *rng.integers(24, len(data), 20), len(data) - 1]:
-        with pytest.raises(DamagedFile):
+        with pytest.raises(CorruptFileError):
             model.decode(data[:size], levels)
-    with pytest.raises(DamagedFile):
+    with pytest.raises(CorruptFileError):
         model.decode(data + bytes(4), levels)
     for bit in rng.integers(0, 8 * len(data), 200):
         damaged = bytearray(data)
         damaged[bit // 8] ^= 1 << bit % 8
         try:  # A bit coded plainly may turn unnoticed: that is for the checksum of the tile.
             assert (model.decode(bytes(damaged), levels)[0] != q).any()
-        except DamagedFile:
+        except CorruptFileError:
             noticed += 1
     assert noticed > 150
 
@@ -175,7 +186,10 @@ def test_bad_latents_are_refused(model):
 def test_bad_arrays_are_refused(model, name, change):
     arrays = model.arrays()
     arrays[name] = change(arrays[name])
-    with pytest.raises(ValueError, match=name if name not in ("hyper_weight_1", "hyper_bias_1") else "weight_1|layer 1"):
+    with pytest.raises(
+        ValueError,
+        match=name if name not in ("hyper_weight_1", "hyper_bias_1") else "weight_1|layer 1",
+    ):
         HyperpriorModel.from_arrays(arrays)
 
 

@@ -1,4 +1,5 @@
-"""No part of an output ever has its final name, whatever ends the run: killed at any moment, or the disk full."""
+"""No part of an output ever has its final name, whatever ends the run: killed at any moment, or the
+disk full."""
 
 import itertools
 import os
@@ -39,7 +40,9 @@ def arguments_of(command: str, files: Path, destination: Path, *options: str) ->
 
 
 def start(arguments: list[str], **how) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "isoq", *arguments], stderr=subprocess.PIPE, text=True, **how)
+    return subprocess.Popen(
+        [sys.executable, "-m", "isoq", *arguments], stderr=subprocess.PIPE, text=True, **how
+    )
 
 
 def contents(folder: Path) -> dict[Path, bytes | None]:
@@ -83,7 +86,9 @@ def test_killed_at_any_moment(files, tmp_path, command, name):
 def limited(folder: Path, size: int):
     """No file may have more than `size` bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # Python ignores the signal that comes with it
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (size, hard)
+    )  # Python ignores the signal that comes with it
     try:
         yield
     finally:
@@ -110,7 +115,9 @@ OUTPUTS = {
 }
 
 
-@pytest.mark.parametrize(("short_of", "missing"), [(limited, "half"), (limited, "a byte"), (small_disk, "half")])
+@pytest.mark.parametrize(
+    ("short_of", "missing"), [(limited, "half"), (limited, "a byte"), (small_disk, "half")]
+)
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_full_disk(files, tmp_path, capfd, output, short_of, missing):
     command, name, options = OUTPUTS[output]
@@ -130,12 +137,17 @@ def test_full_disk(files, tmp_path, capfd, output, short_of, missing):
     *others, last = err.splitlines()
     assert last.startswith(f"isoq: {destination}: ")
     assert "free space" in last
-    assert output in ("GTiff", "COG") or not others  # libtiff says something of its own, to the descriptor
+    assert (
+        output in ("GTiff", "COG") or not others
+    )  # libtiff says something of its own, to the descriptor
 
 
 @pytest.mark.parametrize("command", ["info", "verify"])
 def test_full_standard_output(files, command):
-    with open("/dev/full", "w") as full, start([command, str(files / "scene.isoq"), "--json"], stdout=full) as run:
+    with (
+        open("/dev/full", "w") as full,
+        start([command, str(files / "scene.isoq"), "--json"], stdout=full) as run,
+    ):
         err = run.stderr.read()
     assert run.returncode == 2
     assert len(err.splitlines()) == 1

@@ -19,23 +19,33 @@ from isoq.codec.reader import File
 from isoq.codec.target import Target
 from isoq.codec.verify import verify_against
 from isoq.codec.writer import ArraySource, Options, compress_to
-from isoq.errors import BadInput, DamagedFile
+from isoq.errors import CorruptFileError, InputError
 from isoq.raster.description import Description
 from isoq.tile.lossless import pack, unpack
 
 
 def codes(rows: int, cols: int) -> np.ndarray:
     """A class map as Landsat's QA_PIXEL: few, large, unequal values in patches."""
-    coarse = np.random.default_rng(4).choice([1, 21824, 21952, 22280, 55052], (rows // 8 + 1, cols // 8 + 1))
+    coarse = np.random.default_rng(4).choice(
+        [1, 21824, 21952, 22280, 55052], (rows // 8 + 1, cols // 8 + 1)
+    )
     return np.kron(coarse, np.ones((8, 8), int))[:rows, :cols].astype(np.uint16)
 
 
 @modest(60)
-@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(DTYPES), st.integers(0, 3), st.integers(0, 99))
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from(DTYPES),
+    st.integers(0, 3),
+    st.integers(0, 99),
+)
 def test_anything_comes_back(rows, cols, dtype, few, seed):
     image = samples(1, rows, cols, dtype, seed)[0]
     if few:
-        image = image.ravel()[np.random.default_rng(seed).integers(0, min(few, image.size), image.shape)]
+        image = image.ravel()[
+            np.random.default_rng(seed).integers(0, min(few, image.size), image.shape)
+        ]
     if dtype == "float32":
         image[0, 0] = np.nan
     back = unpack(pack(image), image.shape, image.dtype)
@@ -48,25 +58,29 @@ def test_class_maps_are_small():
     assert len(pack(image)) < image.nbytes / 100
 
 
-@pytest.mark.parametrize("image", [codes(40, 40), samples(1, 40, 40, "int32")[0]], ids=["few values", "many values"])
+@pytest.mark.parametrize(
+    "image", [codes(40, 40), samples(1, 40, 40, "int32")[0]], ids=["few values", "many values"]
+)
 def test_damage_is_noticed_or_changes_nothing_else(image):
     data = pack(image)
     for shape in ((40, 41), (39, 40)):
-        with pytest.raises(DamagedFile):
+        with pytest.raises(CorruptFileError):
             unpack(data, shape, image.dtype)
     for at in range(0, len(data), 1 + len(data) // 60):
         for altered in (data[:at], data[:at] + bytes([data[at] ^ 16]) + data[at + 1 :]):
             try:
                 assert unpack(altered, image.shape, image.dtype).shape == image.shape
-            except DamagedFile as error:
-                assert "damaged" in str(error)  # noqa: PT017 - either of the two
+            except CorruptFileError as error:
+                assert "damaged" in str(error)  # noqa: PT017
 
 
 def test_among_lossy_bands():
     image = crop("landsat.tif")[0]
     both = np.stack([image, codes(*image.shape), image[::-1]])
     out = io.BytesIO()
-    summary = compress_to(out, ArraySource(both, 0), Target("snr", 30), model(), Options(exact=(1,)))
+    summary = compress_to(
+        out, ArraySource(both, 0), Target("snr", 30), model(), Options(exact=(1,))
+    )
     file = File(io.BytesIO(out.getvalue()))
     ((_, tile),) = file.tiles(model())
     assert np.array_equal(tile.samples[1], both[1])
@@ -99,14 +113,18 @@ def test_lists_of_bands():
     assert exact_bands("4,7-9", d, "x") == (3, 6, 7, 8)
     assert exact_bands("none", d, "mask.tif") == ()
     for wrong in ("0", "10", "3-2", "x", "1,,2"):
-        with one_line(BadInput, "--lossless-bands", wrong):
+        with one_line(InputError, "--lossless-bands", wrong):
             exact_bands(wrong, d, "x")
 
 
 def test_on_the_command_line(tmp_path, capsys):
     image = crop("landsat.tif")[:1]
     both = np.concatenate([image, codes(*image.shape[1:])[None]])
-    path = make(tmp_path / "scene.tif", both, lambda dataset: setattr(dataset, "descriptions", ("B4", "QA_PIXEL")))
+    path = make(
+        tmp_path / "scene.tif",
+        both,
+        lambda dataset: setattr(dataset, "descriptions", ("B4", "QA_PIXEL")),
+    )
     file, back = str(tmp_path / "x.isoq"), str(tmp_path / "x.tif")
     assert main(["compress", str(path), file, "--snr", "25"]) == 0
     assert "lossless bands: 2" in capsys.readouterr().out
@@ -118,7 +136,24 @@ def test_on_the_command_line(tmp_path, capsys):
         assert not np.array_equal(dataset.read(1), both[0])
     assert main(["verify", file, "--against", str(path)]) == 0
     capsys.readouterr()
-    assert main(["compress", str(path), file, "--snr", "25", "--lossless-bands", "none", "--overwrite", "--json"]) == 0
+    assert (
+        main(
+            [
+                "compress",
+                str(path),
+                file,
+                "--snr",
+                "25",
+                "--lossless-bands",
+                "none",
+                "--overwrite",
+                "--json",
+            ]
+        )
+        == 0
+    )
     assert "lossless" not in json.loads(capsys.readouterr().out)["files"][0]
     assert main(["compress", str(path), file, "--bitrate", "2", "--overwrite", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["files"][0]["bits_per_sample"] == pytest.approx(2, rel=0.02)
+    assert json.loads(capsys.readouterr().out)["files"][0]["bits_per_sample"] == pytest.approx(
+        2, rel=0.02
+    )

@@ -1,4 +1,5 @@
-"""Masks beside the bands and alpha bands: they come back exactly, and what they exclude is in no error and costs next to nothing."""
+"""Masks beside the bands and alpha bands: they come back exactly, and what they exclude is in no
+error and costs next to nothing."""
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from rasterio.enums import ColorInterp
 
 import isoq
 from isoq.cli import main
-from isoq.errors import BadInput
+from isoq.errors import InputError
 from isoq.raster.source import Description, create_sink, open_source
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -20,7 +21,9 @@ DTYPES = ["uint8", "uint16", "int16", "int32", "float32"]
 def blob(rows: int, cols: int) -> np.ndarray:
     """A disc of measurements and a ragged corner."""
     i, j = np.mgrid[:rows, :cols]
-    return (np.hypot(i - rows / 2, j - cols / 2) < 0.45 * min(rows, cols)) | (np.random.default_rng(0).random((rows, cols)) < (i < 9) * 0.5)
+    return (np.hypot(i - rows / 2, j - cols / 2) < 0.45 * min(rows, cols)) | (
+        np.random.default_rng(0).random((rows, cols)) < (i < 9) * 0.5
+    )
 
 
 def masked(path, pixels, mask, inside, **profile):
@@ -100,7 +103,9 @@ def test_a_mask_and_nodata(tmp_path):
 
 @pytest.mark.parametrize("full", [True, False])
 def test_a_mask_of_all_or_nothing(tmp_path, full):
-    source = masked(tmp_path / "source.tif", terrain(1, 70, 90, "uint8"), np.full((70, 90), full), True)
+    source = masked(
+        tmp_path / "source.tif", terrain(1, 70, 90, "uint8"), np.full((70, 90), full), True
+    )
     with rasterio.open(there_and_back(source, tmp_path, "--mse", 4)[0]) as back:
         assert (back.dataset_mask() == 255 * full).all()
 
@@ -127,8 +132,12 @@ def test_an_alpha_band_that_is_a_mask_comes_back(tmp_path, dtype, nodata):
 def test_an_alpha_band_of_several_values_comes_back(tmp_path, dtype, bands):
     pixels = terrain(3, 130, 150, dtype)
     pixels[2] = np.linspace(0, 100, 150) * blob(130, 150)
-    source = make(tmp_path / "source.tif", pixels, lambda dataset: setattr(dataset, "colorinterp", COLOURS))
-    back, packed = there_and_back(source, tmp_path, "--mse", 9, "--tile", 64, "--lossless-bands", bands)
+    source = make(
+        tmp_path / "source.tif", pixels, lambda dataset: setattr(dataset, "colorinterp", COLOURS)
+    )
+    back, packed = there_and_back(
+        source, tmp_path, "--mse", 9, "--tile", 64, "--lossless-bands", bands
+    )
     description, decoded = whole(back)
     assert description == whole(source)[0]
     assert decoded[2].tobytes() == pixels[2].tobytes()
@@ -142,9 +151,13 @@ def test_an_alpha_band_of_several_values_comes_back(tmp_path, dtype, bands):
 def test_an_alpha_band_that_is_a_mask_costs_no_more_than_one(tmp_path):
     pixels, mask = terrain(3, 130, 150, "uint8"), blob(130, 150)
     pixels[2] = mask * 255
-    alpha = make(tmp_path / "alpha.tif", pixels, lambda dataset: setattr(dataset, "colorinterp", COLOURS))
+    alpha = make(
+        tmp_path / "alpha.tif", pixels, lambda dataset: setattr(dataset, "colorinterp", COLOURS)
+    )
     beside = masked(tmp_path / "beside.tif", pixels[:2], mask, True)
-    sizes = [there_and_back(source, tmp_path, "--mse", 9)[1].stat().st_size for source in (alpha, beside)]
+    sizes = [
+        there_and_back(source, tmp_path, "--mse", 9)[1].stat().st_size for source in (alpha, beside)
+    ]
     assert sizes[0] < sizes[1] + 120  # its colour and statistics stand in the header
 
 
@@ -152,13 +165,19 @@ def test_a_lossless_band_is_kept_under_a_mask(tmp_path):
     pixels, mask = terrain(2, 70, 90, "uint8"), blob(70, 90)
     source = masked(tmp_path / "source.tif", pixels, mask, True)
     for bands in (1, "1-2"):
-        with rasterio.open(there_and_back(source, tmp_path, "--mse", 9, "--lossless-bands", bands)[0]) as back:
+        with rasterio.open(
+            there_and_back(source, tmp_path, "--mse", 9, "--lossless-bands", bands)[0]
+        ) as back:
             assert np.array_equal(back.read(1), pixels[0])
             assert np.array_equal(back.dataset_mask() != 0, mask)
 
 
 @pytest.mark.parametrize(
-    ("apart", "together"), [(["bands", "extract", "--group", 1], ["bands", "merge"]), (["tile", "cut", "--size", 64], ["tile", "join"])]
+    ("apart", "together"),
+    [
+        (["bands", "extract", "--group", 1], ["bands", "merge"]),
+        (["tile", "cut", "--size", 64], ["tile", "join"]),
+    ],
 )
 def test_masks_of_parts(tmp_path, apart, together):
     mask = blob(70, 90)
@@ -188,6 +207,11 @@ def test_another_driver_keeps_the_mask_beside(tmp_path):
 
 def test_a_lost_mask_is_noticed(tmp_path, monkeypatch):
     description = Description(1, 30, 40, "uint8", (None,), {"mask": True})
-    monkeypatch.setattr(rasterio.io.DatasetWriter, "write_mask", lambda *_, **__: None, raising=False)
-    with one_line(BadInput, "a.tif", "changed the pixels"), create_sink(tmp_path / "a.tif", description) as sink:
+    monkeypatch.setattr(
+        rasterio.io.DatasetWriter, "write_mask", lambda *_, **__: None, raising=False
+    )
+    with (
+        one_line(InputError, "a.tif", "changed the pixels"),
+        create_sink(tmp_path / "a.tif", description) as sink,
+    ):
         sink.write(0, 0, samples(1, 30, 40, "uint8"), mask=blob(30, 40))

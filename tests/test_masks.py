@@ -1,4 +1,5 @@
-"""Masks: every class pattern survives, filling stays inside what is measured, and no measurement turns into nodata."""
+"""Masks: every class pattern survives, filling stays inside what is measured, and no measurement
+turns into nodata."""
 
 import zlib
 
@@ -9,8 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from isoq.errors import DamagedFile
-from isoq.tile.masks import MASKED, MINUS_INF, NAN, NODATA, PLUS_INF, VALID, classify, fill, pack, restore, unpack
+from isoq.errors import CorruptFileError
+from isoq.tile.masks import (
+    MASKED,
+    MINUS_INF,
+    NAN,
+    NODATA,
+    PLUS_INF,
+    VALID,
+    classify,
+    fill,
+    pack,
+    restore,
+    unpack,
+)
 
 SHAPES = array_shapes(min_dims=3, max_dims=3, max_side=20)
 FLOAT_MAX = float(np.finfo(np.float32).max)
@@ -45,22 +58,26 @@ def test_damaged_masks(deep):
     classes = rng.integers(0, 5 if deep else 2, (2, 9, 11)).astype(np.uint8)
     data = pack(classes)
     for cut in range(1, len(data) - 5):  # behind that only zlib's own checksum is missing
-        with pytest.raises(DamagedFile):
+        with pytest.raises(CorruptFileError):
             unpack(data[:cut], classes.shape)
     for shape in ((2, 9, 12), (2, 8, 9), (1, 9, 11)):
-        with pytest.raises(DamagedFile):
+        with pytest.raises(CorruptFileError):
             unpack(data, shape)
-    with pytest.raises(DamagedFile, match="unknown classes"):
+    with pytest.raises(CorruptFileError, match="unknown classes"):
         unpack(b"\0" + zlib.compress(bytes([7] + [0] * 197)), (2, 9, 11))
-    with pytest.raises(DamagedFile, match="unknown classes"):
+    with pytest.raises(CorruptFileError, match="unknown classes"):
         unpack(b"\x07" + zlib.compress(bytes([7] + [0] * 24)), (2, 9, 11))
 
 
 def strangest(dtype: np.dtype) -> st.SearchStrategy:
     if dtype.kind == "f":
-        return st.floats(width=32) | st.sampled_from([np.nan, np.inf, -np.inf, 0.0, FLOAT_MAX, -FLOAT_MAX, -9999.0, np.float32(0.1)])
+        return st.floats(width=32) | st.sampled_from(
+            [np.nan, np.inf, -np.inf, 0.0, FLOAT_MAX, -FLOAT_MAX, -9999.0, np.float32(0.1)]
+        )
     limits = np.iinfo(dtype)
-    return st.integers(limits.min, limits.max) | st.sampled_from([limits.min, limits.min + 1, limits.max - 1, limits.max, 0, 1])
+    return st.integers(limits.min, limits.max) | st.sampled_from(
+        [limits.min, limits.min + 1, limits.max - 1, limits.max, 0, 1]
+    )
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered in nextafter")
@@ -76,21 +93,35 @@ def test_classify_and_restore(data):
     before, classes = coded.copy(), classify(original, nodata)
     valid = classes == VALID
     restore(coded, classes, nodata)
-    assert (coded.view(f"u{dtype.itemsize}") == original.view(f"u{dtype.itemsize}"))[~valid & (classes != NAN) & (original != 0)].all()
+    assert (coded.view(f"u{dtype.itemsize}") == original.view(f"u{dtype.itemsize}"))[
+        ~valid & (classes != NAN) & (original != 0)
+    ].all()
     assert (coded == original)[~valid & ~np.isnan(original.astype(np.float64))].all()
     assert np.isnan(coded[np.isnan(original.astype(np.float64))]).all()
-    assert not (classify(coded, nodata) != classes).any()  # no measurement became nodata, and no nodata a measurement
+    assert not (
+        classify(coded, nodata) != classes
+    ).any()  # no measurement became nodata, and no nodata a measurement
     clash = np.zeros(shape, bool)
     for band, value in enumerate(nodata):
-        clash[band] = before[band] == value if value is not None and abs(value) <= FLOAT_MAX else False
+        clash[band] = (
+            before[band] == value if value is not None and abs(value) <= FLOAT_MAX else False
+        )
     assert np.array_equal(coded[valid & ~clash], before[valid & ~clash])
     near = np.abs(coded.astype(np.float64) - before)[valid & clash]
-    assert (near <= (1 if dtype.kind != "f" else 1e-6 * np.abs(before[valid & clash]) + 1e-30)).all()
+    assert (
+        near <= (1 if dtype.kind != "f" else 1e-6 * np.abs(before[valid & clash]) + 1e-30)
+    ).all()
 
 
 @pytest.mark.parametrize(
     ("dtype", "nodata", "becomes"),
-    [("uint8", 0, 1), ("uint8", 255, 254), ("uint16", 65535, 65534), ("int16", -32768, -32767), ("int32", 2**31 - 1, 2**31 - 2)],
+    [
+        ("uint8", 0, 1),
+        ("uint8", 255, 254),
+        ("uint16", 65535, 65534),
+        ("int16", -32768, -32767),
+        ("int32", 2**31 - 1, 2**31 - 2),
+    ],
 )
 def test_a_measurement_moves_off_nodata(dtype, nodata, becomes):
     samples = np.full((1, 1, 2), nodata, dtype)
@@ -106,7 +137,15 @@ def test_a_measurement_moves_off_the_largest_float():
 
 
 @pytest.mark.parametrize(
-    ("dtype", "nodata"), [("uint8", -999.0), ("uint8", np.nan), ("uint16", 70000.0), ("int16", 0.5), ("int32", 1e300), ("uint8", np.inf)]
+    ("dtype", "nodata"),
+    [
+        ("uint8", -999.0),
+        ("uint8", np.nan),
+        ("uint16", 70000.0),
+        ("int16", 0.5),
+        ("int32", 1e300),
+        ("uint8", np.inf),
+    ],
 )
 def test_nodata_that_the_type_cannot_hold(dtype, nodata):
     samples = np.arange(12, dtype=dtype).reshape(1, 3, 4)
@@ -123,15 +162,46 @@ def test_what_a_mask_excludes():
     classes = classify(samples, (7.0, None), mask)
     assert classes.tolist() == [[[VALID, NODATA, MASKED, MASKED]], [[VALID, VALID, MASKED, MASKED]]]
     restore(samples, classes, (7.0, None))
-    assert samples.tolist() == [[[1, 7, 7, 7]], [[1, 2, 0, 0]]]  # nodata, or 0 where a band has none
+    assert samples.tolist() == [
+        [[1, 7, 7, 7]],
+        [[1, 2, 0, 0]],
+    ]  # nodata, or 0 where a band has none
 
 
 def test_classes_of_floats():
     samples = np.array([[[np.nan, np.inf, -np.inf, -9999, 3.4e38, 0]]], np.float32)
-    assert classify(samples, (-9999.0,)).ravel().tolist() == [NAN, PLUS_INF, MINUS_INF, NODATA, VALID, VALID]
-    assert classify(samples, (np.nan,)).ravel().tolist() == [NODATA, PLUS_INF, MINUS_INF, VALID, VALID, VALID]
-    assert classify(samples, (-np.inf,)).ravel().tolist() == [NAN, PLUS_INF, NODATA, VALID, VALID, VALID]
-    assert classify(samples, (None,)).ravel().tolist() == [NAN, PLUS_INF, MINUS_INF, VALID, VALID, VALID]
+    assert classify(samples, (-9999.0,)).ravel().tolist() == [
+        NAN,
+        PLUS_INF,
+        MINUS_INF,
+        NODATA,
+        VALID,
+        VALID,
+    ]
+    assert classify(samples, (np.nan,)).ravel().tolist() == [
+        NODATA,
+        PLUS_INF,
+        MINUS_INF,
+        VALID,
+        VALID,
+        VALID,
+    ]
+    assert classify(samples, (-np.inf,)).ravel().tolist() == [
+        NAN,
+        PLUS_INF,
+        NODATA,
+        VALID,
+        VALID,
+        VALID,
+    ]
+    assert classify(samples, (None,)).ravel().tolist() == [
+        NAN,
+        PLUS_INF,
+        MINUS_INF,
+        VALID,
+        VALID,
+        VALID,
+    ]
 
 
 @modest(80)

@@ -47,7 +47,11 @@ def test_ssim_by_its_definition_at_one_pixel(pair):
     window /= window.sum()
     a, b = (image[95:106, 75:86] for image in (x, y))
     ma, mb = (window * a).sum(), (window * b).sum()
-    va, vb, cov = (window * a * a).sum() - ma**2, (window * b * b).sum() - mb**2, (window * a * b).sum() - ma * mb
+    va, vb, cov = (
+        (window * a * a).sum() - ma**2,
+        (window * b * b).sum() - mb**2,
+        (window * a * b).sum() - ma * mb,
+    )
     expected = (2 * ma * mb + 1e-4) * (2 * cov + 9e-4) / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4))
     assert expected < 0.9999
     assert metrics.ssim_map(x, y)[100, 80] == pytest.approx(expected, rel=1e-9)
@@ -58,7 +62,9 @@ def test_ssim_of_an_image(pair):
     assert metrics.ssim(original, original, valid) == pytest.approx(1)
     assert metrics.ssim(original, decoded, valid) < 1
     elsewhere = np.where(valid, decoded, 65535).astype(np.uint16)
-    assert metrics.ssim(original, elsewhere, valid) == pytest.approx(metrics.ssim(original, decoded, valid))
+    assert metrics.ssim(original, elsewhere, valid) == pytest.approx(
+        metrics.ssim(original, decoded, valid)
+    )
     assert np.isnan(metrics.ssim(np.full_like(original, 7), decoded, valid))
 
 

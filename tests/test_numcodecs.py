@@ -10,7 +10,7 @@ import pytest
 from cases import crop
 from images import DTYPES, one_line
 
-from isoq.errors import BadInput, DamagedFile
+from isoq.errors import CorruptFileError, InputError
 
 pytest.importorskip("numcodecs")
 zarr = pytest.importorskip("zarr")
@@ -43,7 +43,11 @@ def test_floats_within_their_error():
 
 
 def test_configuration():
-    for codec in (Isoq(mse=EXACT), Isoq(nodata=np.nan, snr=[30, 40.0], block=32), Isoq(nodata=65535, rmse=2.0, model="eo16-2")):
+    for codec in (
+        Isoq(mse=EXACT),
+        Isoq(nodata=np.nan, snr=[30, 40.0], block=32),
+        Isoq(nodata=65535, rmse=2.0, model="eo16-2"),
+    ):
         common.check_config(codec)
         assert json.loads(json.dumps(codec.get_config()))["id"] == "isoq"
     common.Isoq = Isoq  # where `check_repr` evaluates
@@ -54,13 +58,15 @@ def test_configuration():
 def test_what_cannot_be_coded():
     common.check_err_encode_object_buffer(Isoq(mse=1))
     for array in (np.arange(9), np.zeros((4, 4)), np.zeros((4, 4), ">u2"), np.zeros((4, 4), bool)):
-        with pytest.raises(TypeError, match=r"^isoq c[^\n]*; convert [^\n]*$|^isoq c[^\n]*; convert them$"):
+        with pytest.raises(
+            TypeError, match=r"^isoq c[^\n]*; convert [^\n]*$|^isoq c[^\n]*; convert them$"
+        ):
             Isoq(mse=1).encode(array)
     with pytest.raises(ValueError, match="in C order"):
         Isoq(mse=1).encode(np.asfortranarray(crop("landsat.tif")[0]))
-    with one_line(BadInput, "give exactly one target"):
+    with one_line(InputError, "give exactly one target"):
         Isoq(nodata=0)
-    with pytest.raises(DamagedFile):
+    with pytest.raises(CorruptFileError):
         Isoq(mse=1).decode(b"no stream")
 
 
@@ -81,6 +87,9 @@ def test_zarr_version_2_in_another_process(tmp_path):
     codec = get_codec({"id": "isoq", "mse": 25, "nodata": 65535})
     options = {"chunks": (3, 64, 64), "zarr_format": 2, "fill_value": 65535}
     zarr.create_array(tmp_path, data=pixels, compressors=codec, filters=None, **options)
-    code = f"import numpy, zarr; numpy.save({str(tmp_path / 'out.npy')!r}, zarr.open_array({str(tmp_path)!r})[:])"
+    code = (
+        f"import numpy, zarr; numpy.save({str(tmp_path / 'out.npy')!r}, "
+        f"zarr.open_array({str(tmp_path)!r})[:])"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
     assert 20 < np.mean((np.load(tmp_path / "out.npy").astype(float) - pixels) ** 2) <= 25

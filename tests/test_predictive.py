@@ -22,7 +22,7 @@ from isoq.codec.reader import File
 from isoq.codec.target import Target
 from isoq.codec.verify import verify_against
 from isoq.codec.writer import ArraySource, Options, compress_to
-from isoq.errors import BadInput, DamagedFile
+from isoq.errors import CorruptFileError, InputError
 from isoq.tile import masks, prediction
 from isoq.tile.control import Goal
 from isoq.tile.predictive import _kernel, coding, plan
@@ -33,7 +33,11 @@ PATTERNS = ("noise", "terrain", "constant", "few", "apart", "doubled", "edges", 
 
 def pattern(kind: str, bands: int, rows: int, cols: int, dtype: str, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    image = samples(bands, rows, cols, dtype, seed) if kind == "noise" else terrain(bands, rows, cols, dtype, seed)
+    image = (
+        samples(bands, rows, cols, dtype, seed)
+        if kind == "noise"
+        else terrain(bands, rows, cols, dtype, seed)
+    )
     if kind == "constant":
         image[:] = image[0, 0, 0]
     if kind == "few":
@@ -63,9 +67,15 @@ def pattern(kind: str, bands: int, rows: int, cols: int, dtype: str, seed: int) 
 )
 def test_no_valid_pixel_is_off_by_more(kind, bands, rows, cols, dtype, bound, special, seed):
     image = pattern(kind, bands, rows, cols, dtype, seed)
-    nodata = {None: None, "inside": float(np.sort(image.ravel())[image.size // 2]), "first": float(image[0, 0, 0])}[special]
+    nodata = {
+        None: None,
+        "inside": float(np.sort(image.ravel())[image.size // 2]),
+        "first": float(image[0, 0, 0]),
+    }[special]
     per_band = (nodata,) * bands
-    data, report = encode_tile(image, per_band, Goal(bound=np.full(bands, float(bound))), model(), 16)
+    data, report = encode_tile(
+        image, per_band, Goal(bound=np.full(bands, float(bound))), model(), 16
+    )
     tile = decode_tile(data, per_band, model(), image.shape, dtype)
     valid = masks.classify(image, per_band) == masks.VALID
     error = np.abs(tile.samples.astype(np.float64) - image)
@@ -78,13 +88,25 @@ def test_no_valid_pixel_is_off_by_more(kind, bands, rows, cols, dtype, bound, sp
 
 
 @modest(80)
-@given(st.sampled_from(PATTERNS), st.integers(1, 3), st.integers(1, 30), st.integers(1, 30), st.sampled_from(DTYPES), st.integers(0, 99))
+@given(
+    st.sampled_from(PATTERNS),
+    st.integers(1, 3),
+    st.integers(1, 30),
+    st.integers(1, 30),
+    st.sampled_from(DTYPES),
+    st.integers(0, 99),
+)
 def test_lossless_is_bit_for_bit(kind, bands, rows, cols, dtype, seed):
     image = pattern(kind, bands, rows, cols, dtype, seed)
     if dtype == "float32" and kind != "constant":
         odd = np.random.default_rng(seed).random(image.shape) < 0.05
-        image.view(np.uint32)[odd] = np.array([0x7FC00001, 0xFFC00000, 0x7F800000, 0x80000000, 1], np.uint32)[seed % 5]
-    assert isoq.decompress(isoq.compress(image, lossless=True, nodata=float(image[0, 0, 0]))).tobytes() == image.tobytes()
+        image.view(np.uint32)[odd] = np.array(
+            [0x7FC00001, 0xFFC00000, 0x7F800000, 0x80000000, 1], np.uint32
+        )[seed % 5]
+    assert (
+        isoq.decompress(isoq.compress(image, lossless=True, nodata=float(image[0, 0, 0]))).tobytes()
+        == image.tobytes()
+    )
 
 
 @pytest.mark.parametrize("name", CROPS)
@@ -94,9 +116,13 @@ def test_smaller_than_jpeg_ls(name, bound):
     image = crop(name)
     if image.dtype.kind == "f":
         image = (image * 40).clip(0, 65535).astype("uint16")
-    ours, decoded = coding.encode_bounded(image, np.ones(image.shape, bool), (None,) * len(image), np.full(len(image), bound), 64)
+    ours, decoded = coding.encode_bounded(
+        image, np.ones(image.shape, bool), (None,) * len(image), np.full(len(image), bound), 64
+    )
     assert np.abs(decoded.astype(int) - image).max() <= bound
-    assert len(ours) < 1.01 * sum(len(imagecodecs.jpegls_encode(band, level=bound)) for band in image)
+    assert len(ours) < 1.01 * sum(
+        len(imagecodecs.jpegls_encode(band, level=bound)) for band in image
+    )
 
 
 def test_bands_help_each_other():
@@ -118,7 +144,10 @@ def test_what_is_missing_costs_next_to_nothing(kind):
     half = image.shape[2] // 2
     image[:, :, :half] = 0
     left = len(isoq.compress(image[:, :, half:], lossless=True, nodata=0))
-    assert len(isoq.compress(image, lossless=True, nodata=0 if kind == "masked" else None)) < 1.03 * left + 100
+    assert (
+        len(isoq.compress(image, lossless=True, nodata=0 if kind == "masked" else None))
+        < 1.03 * left + 100
+    )
 
 
 @pytest.mark.parametrize("mse", [0.2, 1.0, 3.0])
@@ -158,26 +187,33 @@ def test_damage_is_noticed(bound):
     rng, unnoticed = np.random.default_rng(0), 0
     for _ in range(300):
         altered = bytearray(data)
-        altered[rng.integers(min(len(data), 400 if rng.random() < 0.7 else len(data)))] ^= 1 << rng.integers(8)
+        altered[rng.integers(min(len(data), 400 if rng.random() < 0.7 else len(data)))] ^= (
+            1 << rng.integers(8)
+        )
         try:
             decoded = coding.decode(bytes(altered), image.shape, image.dtype, valid, nodata, 16)
             unnoticed += decoded.samples.shape == image.shape
-        except DamagedFile:
+        except CorruptFileError:
             pass
     assert unnoticed < 60  # the checksums of the file's chunks are for the rest
     for size in range(0, len(data), 97):
-        with pytest.raises(DamagedFile):
+        with pytest.raises(CorruptFileError):
             coding.decode(data[:size], image.shape, image.dtype, valid, nodata, 16)
-        with pytest.raises(DamagedFile):
+        with pytest.raises(CorruptFileError):
             coding.decode(rng.bytes(size), image.shape, image.dtype, valid, nodata, 16)
 
 
-@pytest.mark.parametrize(("target", "nodata"), [(("lossless", True), None), (("max_error", 4.0), 800.0), (("mse", 20.0), None)])
+@pytest.mark.parametrize(
+    ("target", "nodata"),
+    [(("lossless", True), None), (("max_error", 4.0), 800.0), (("mse", 20.0), None)],
+)
 @pytest.mark.parametrize("dtype", ["uint16", "int32", "float32"])
 def test_the_page_says_it_all(target, nodata, dtype):
     image = crop("sentinel2.tif")[:3, :37, :41].astype(dtype)
     out = io.BytesIO()
-    compress_to(out, ArraySource(image, nodata), Target(*target), model(), Options(block=16, threads=1))
+    compress_to(
+        out, ArraySource(image, nodata), Target(*target), model(), Options(block=16, threads=1)
+    )
     found = spec_decoder.decode(out.getvalue(), model().folder)
     assert found.tiles[0].groups[0].mode == PREDICTIVE
     assert found.samples.tobytes() == isoq.decompress(out.getvalue()).tobytes()
@@ -196,11 +232,28 @@ def test_verify_proves_the_bound():
 
 def test_command_line(tmp_path: Path, capsys):
     image = crop("sentinel2.tif")[:, :60, :80]
-    source = make(tmp_path / "a.tif", image, lambda dataset: setattr(dataset, "scales", (1e-4,) * len(image)))
-    for options, most in ((["--lossless"], 0), (["--max-error", "2"], 2), (["--max-error", "0.0005", "--physical"], 5)):
+    source = make(
+        tmp_path / "a.tif", image, lambda dataset: setattr(dataset, "scales", (1e-4,) * len(image))
+    )
+    for options, most in (
+        (["--lossless"], 0),
+        (["--max-error", "2"], 2),
+        (["--max-error", "0.0005", "--physical"], 5),
+    ):
         assert main(["compress", str(source), "--quiet", "--overwrite", *options]) in (None, 0)
-        assert main(["decompress", str(tmp_path / "a.isoq"), str(tmp_path / "b.tif"), "--overwrite", "--quiet"]) in (None, 0)
-        assert main(["verify", str(tmp_path / "a.isoq"), "--against", str(source), "--quiet"]) in (None, 0)
+        assert main(
+            [
+                "decompress",
+                str(tmp_path / "a.isoq"),
+                str(tmp_path / "b.tif"),
+                "--overwrite",
+                "--quiet",
+            ]
+        ) in (None, 0)
+        assert main(["verify", str(tmp_path / "a.isoq"), "--against", str(source), "--quiet"]) in (
+            None,
+            0,
+        )
         with rasterio.open(tmp_path / "b.tif") as back:
             assert np.abs(back.read().astype(int) - image).max() == most
         capsys.readouterr()
@@ -218,32 +271,49 @@ def test_command_line(tmp_path: Path, capsys):
 def test_lossless_bands_among_lossy_ones():
     image = crop("sentinel2.tif")[:, :64, :64]
     out = io.BytesIO()
-    compress_to(out, ArraySource(image), Target("snr", 15), model(), Options(exact=(0, 1), threads=1))
+    compress_to(
+        out, ArraySource(image), Target("snr", 15), model(), Options(exact=(0, 1), threads=1)
+    )
     back = isoq.decompress(out.getvalue())
     assert np.array_equal(back[:2], image[:2])
     assert not np.array_equal(back[2], image[2])
 
 
 @pytest.mark.parametrize(
-    ("target", "words"), [({"max_error": -1}, "negative"), ({"lossless": False}, "lossless"), ({"max_error": (1, 2)}, "values")]
+    ("target", "words"),
+    [
+        ({"max_error": -1}, "negative"),
+        ({"lossless": False}, "lossless"),
+        ({"max_error": (1, 2)}, "values"),
+    ],
 )
 def test_bad_bounds(target, words):
-    with one_line(BadInput, words):
+    with one_line(InputError, words):
         isoq.compress(crop("landsat.tif")[:, :20, :20], **target)
 
 
 def test_window_and_tiles():
     image = np.tile(crop("sentinel2.tif"), (1, 2, 2))[:, :200, :230]
     out = io.BytesIO()
-    compress_to(out, ArraySource(image), Target("lossless", True), model(), Options(tile=64, threads=1))
+    compress_to(
+        out, ArraySource(image), Target("lossless", True), model(), Options(tile=64, threads=1)
+    )
     out.seek(0)
     with isoq.open(out) as source:
-        assert np.array_equal(source.read([2, 1], window=((50, 150), (60, 200))), image[[1, 0], 50:150, 60:200])
+        assert np.array_equal(
+            source.read([2, 1], window=((50, 150), (60, 200))), image[[1, 0], 50:150, 60:200]
+        )
 
 
 def _plan_of(planes: np.ndarray, valid: np.ndarray) -> plan.Plan:
     number = len(planes)
-    return plan.choose(planes, valid, np.zeros((number, 2), np.int32), np.zeros(number, np.int64), np.full(number, plan.PARTS))
+    return plan.choose(
+        planes,
+        valid,
+        np.zeros((number, 2), np.int32),
+        np.zeros(number, np.int64),
+        np.full(number, plan.PARTS),
+    )
 
 
 def test_weights_tell_what_is_linear():
@@ -291,7 +361,17 @@ def test_places_near_the_border_are_refused():
     one = np.ones(1, np.int64)
     for place in (1 * 9 + 4, 8 * 9 + 4, 4 * 9 + 1, 4 * 9 + 7, -1, 81):
         with pytest.raises(ValueError, match="border"):
-            _kernel.fit(planes, one * place, one * 0, one, np.ones(1), found.reference, found.weight, found.activity, found.repeats)
+            _kernel.fit(
+                planes,
+                one * place,
+                one * 0,
+                one,
+                np.ones(1),
+                found.reference,
+                found.weight,
+                found.activity,
+                found.repeats,
+            )
 
 
 @modest(40)

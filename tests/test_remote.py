@@ -15,7 +15,7 @@ import isoq
 from isoq.cli import main
 from isoq.codec.target import Target
 from isoq.codec.writer import ArraySource, Options, compress_to
-from isoq.errors import BadInput, DamagedFile
+from isoq.errors import CorruptFileError, InputError
 from isoq.network.model import load_model
 
 
@@ -50,7 +50,9 @@ def packed() -> bytes:
     """A file of 8 x 8 tiles."""
     out = io.BytesIO()
     source = ArraySource(terrain(1, 512, 512, "uint16"))
-    compress_to(out, source, Target("quality", 1.0), load_model("eo16"), Options(tile=64, single_pass=True))
+    compress_to(
+        out, source, Target("quality", 1.0), load_model("eo16"), Options(tile=64, single_pass=True)
+    )
     assert len(out.getvalue()) > 2 << 16
     return out.getvalue()
 
@@ -95,10 +97,16 @@ def test_commands_take_urls(capsys, tmp_path, monkeypatch):
         url = "memory://folder/scene.isoq"
         assert main(["verify", url, "--quiet"]) == 0
         assert main(["decompress", url, "--window", "5", "6", "70", "80", "--quiet"]) == 0
-        assert main(["decompress", f"{url}?version=3", "--out", "new", "--quiet"]) == 2  # no such file there
+        assert (
+            main(["decompress", f"{url}?version=3", "--out", "new", "--quiet"]) == 2
+        )  # no such file there
         assert main(["decompress", url, url, "--out", "new", "--quiet"]) == 0
         assert main(["decompress", url, "named.tif", "--quiet"]) == 0
-        assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.tif")} == {"scene.tif", "new/scene.tif", "named.tif"}
+        assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.tif")} == {
+            "scene.tif",
+            "new/scene.tif",
+            "named.tif",
+        }
         with isoq.open(url) as src:
             assert src.shape == (201, 233)
     finally:
@@ -110,23 +118,26 @@ def test_commands_take_urls(capsys, tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_fetched(far, monkeypatch):
-    with one_line(BadInput, "memory://none.isoq: cannot be opened"):
+    with one_line(InputError, "memory://none.isoq: cannot be opened"):
         isoq.open("memory://none.isoq")
-    with one_line(BadInput, "nonesuch://a.isoq: cannot be opened", "nonesuch"):
+    with one_line(InputError, "nonesuch://a.isoq: cannot be opened", "nonesuch"):
         isoq.open("nonesuch://a.isoq")
-    with one_line(BadInput, "far://secret/a.isoq: cannot be opened", "three places"):
+    with one_line(InputError, "far://secret/a.isoq: cannot be opened", "three places"):
         isoq.open("far://secret/a.isoq")
     monkeypatch.setattr(Far, "fails_at", 1 << 16)
-    with isoq.open("far://bucket/a.isoq") as src, one_line(BadInput, "far://bucket/a.isoq: cannot be read (connection lost)"):
+    with (
+        isoq.open("far://bucket/a.isoq") as src,
+        one_line(InputError, "far://bucket/a.isoq: cannot be read (connection lost)"),
+    ):
         src.read(window=((500, 501), (500, 501)))
     monkeypatch.setattr(Far, "data", b"no image")
-    with pytest.raises(DamagedFile, match=r"^far://bucket/a\.isoq: not an"):
+    with pytest.raises(CorruptFileError, match=r"^far://bucket/a\.isoq: not an"):
         isoq.open("far://bucket/a.isoq")
 
 
 def test_without_fsspec(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "fsspec", None)
-    with one_line(BadInput, "s3://bucket/a.isoq: ", "pip install 'isoq[remote]'"):
+    with one_line(InputError, "s3://bucket/a.isoq: ", "pip install 'isoq[remote]'"):
         isoq.open("s3://bucket/a.isoq")
     (tmp_path / "a.isoq").write_bytes(isoq.compress(crop("landsat.tif"), quality=0.01))
     assert isoq.open(tmp_path / "a.isoq").count == 1
@@ -150,5 +161,5 @@ def test_a_stream_that_cannot_seek(packed):
 
         seek = tell
 
-    with one_line(BadInput, "data: cannot be read", "Illegal seek"):
+    with one_line(InputError, "data: cannot be read", "Illegal seek"):
         isoq.open(Pipe(packed))

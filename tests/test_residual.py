@@ -1,4 +1,5 @@
-"""The residual layer: every patched block is under its target, and the decoder adds the very same."""
+"""The residual layer: every patched block is under its target, and the decoder adds the very
+same."""
 
 import numpy as np
 import pytest
@@ -7,13 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_tile import code, goal
 
-from isoq.errors import DamagedFile
+from isoq.errors import CorruptFileError
 from isoq.tile.masks import MASKED, VALID, classify, restore
 from isoq.tile.residual import correct, pack, unpack_onto
 
 
 @modest(60)
-@given(st.sampled_from(DTYPES), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**31), st.floats(-3, 6), st.floats(0, 1))
+@given(
+    st.sampled_from(DTYPES),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(0, 2**31),
+    st.floats(-3, 6),
+    st.floats(0, 1),
+)
 def test_patched_blocks_are_under_their_target(dtype, rows, cols, seed, log_mse, share):
     rng, mse = np.random.default_rng(seed), 10.0**log_mse
     original = terrain(2, rows, cols, dtype, seed)
@@ -22,7 +30,9 @@ def test_patched_blocks_are_under_their_target(dtype, rows, cols, seed, log_mse,
     valid = (rng.random(original.shape) < share) & (classify(original, nodata) == VALID)
     restore(decoded, np.where(valid, VALID, MASKED), nodata)
     before, again = decoded.copy(), decoded.copy()
-    places = [(b, i, j) for b in range(2) for i in range(-(-rows // 16)) for j in range(-(-cols // 16))]
+    places = [
+        (b, i, j) for b in range(2) for i in range(-(-rows // 16)) for j in range(-(-cols // 16))
+    ]
     patches = []
     for band, i, j in places[::2]:
         at = (band, slice(16 * i, 16 * i + 16), slice(16 * j, 16 * j + 16))
@@ -45,7 +55,9 @@ def test_a_narrow_miss_moves_only_the_worst_pixels():
     original = terrain(1, 32, 32, "uint16")
     decoded = original.copy()
     decoded[0, 3, 4] += 100
-    patch = correct(original, decoded.copy(), np.ones(original.shape, bool), (None,), 9.0, (0, 0, 0), 32)
+    patch = correct(
+        original, decoded.copy(), np.ones(original.shape, bool), (None,), 9.0, (0, 0, 0), 32
+    )
     assert np.flatnonzero(patch.values).size == 1
     assert patch.step % 2 == 1
 
@@ -64,23 +76,29 @@ def test_damaged_layers():
     original, decoded = terrain(1, 32, 32, "uint16"), terrain(1, 32, 32, "uint16", 1)
     valid = np.ones(original.shape, bool)
     start = decoded.copy()
-    data = pack([correct(original, decoded, valid, (None,), 4.0, (0, i, 0), 16) for i in range(2)], decoded.dtype)
+    data = pack(
+        [correct(original, decoded, valid, (None,), 4.0, (0, i, 0), 16) for i in range(2)],
+        decoded.dtype,
+    )
     for cut in range(1, len(data)):
-        with pytest.raises(DamagedFile):
+        with pytest.raises(CorruptFileError):
             unpack_onto(data[:cut], start.copy(), valid, 16)
-    with pytest.raises(DamagedFile, match="more data"):
+    with pytest.raises(CorruptFileError, match="more data"):
         unpack_onto(data + b"\0", start.copy(), valid, 16)
     for wrong in ((1, 0, 0), (0, 2, 0), (0, 0, 2)):
-        with pytest.raises(DamagedFile, match="outside"):
+        with pytest.raises(CorruptFileError, match="outside"):
             unpack_onto(bytes([1, *wrong, 1, 0]), start.copy(), valid, 16)
-    with pytest.raises(DamagedFile, match="two residuals"):
+    with pytest.raises(CorruptFileError, match="two residuals"):
         unpack_onto(bytes([2, 0, 0, 1, 1, 0, 0, 1, 1, 0]), start.copy(), valid, 16)
 
 
 @pytest.mark.parametrize("mse", [1e17, 1e12, 0.1])
 def test_corrections_as_wide_as_the_type(mse):
     """Steps, and products of steps and their number, beyond 32 bits."""
-    original, decoded = np.full((1, 16, 16), 2**31 - 1, np.int32), np.full((1, 16, 16), -(2**31), np.int32)
+    original, decoded = (
+        np.full((1, 16, 16), 2**31 - 1, np.int32),
+        np.full((1, 16, 16), -(2**31), np.int32),
+    )
     original[0, ::2] = 5
     again, valid = decoded.copy(), np.ones(original.shape, bool)
     patch = correct(original, decoded, valid, (None,), mse, (0, 0, 0), 16)
@@ -93,13 +111,17 @@ def test_corrections_as_wide_as_the_type(mse):
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 @pytest.mark.parametrize("mse", [0.01, 1e-6])
 def test_targets_beyond_the_network_are_kept(dtype, mse):
-    _, report, tile = code(np.random.default_rng(0).integers(0, 60000, (1, 70, 70)).astype(dtype), goal(1, mse))
+    _, report, tile = code(
+        np.random.default_rng(0).integers(0, 60000, (1, 70, 70)).astype(dtype), goal(1, mse)
+    )
     assert (report.per_block <= mse).all()
     assert report.patched == tile.report.patched == 4
     assert report.patch_bytes > 0
 
 
-@pytest.mark.parametrize(("dtype", "outlier"), [("int32", 2**31 - 1), ("int32", -(2**31)), ("float32", 1e8)])
+@pytest.mark.parametrize(
+    ("dtype", "outlier"), [("int32", 2**31 - 1), ("int32", -(2**31)), ("float32", 1e8)]
+)
 def test_outliers_of_patched_blocks(dtype, outlier):
     pixels = terrain(1, 70, 70, dtype)
     pixels[0, 5, 5] = outlier

@@ -1,4 +1,5 @@
-"""The documentation: the site builds without a network, whatever page is added; what it tells to type works."""
+"""The documentation: the site builds without a network, whatever page is added; what it tells to
+type works."""
 
 import re
 import shlex
@@ -16,7 +17,9 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -39,22 +42,40 @@ def test_the_site_builds_offline(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "mkdocs.yml", tmp_path)
     (tmp_path / "src").symlink_to(ROOT / "src")
-    (tmp_path / "docs/added.md").write_text("# A page of tomorrow\n\nSee [the source](../src/isoq/tile.py) and [the format](format.md).\n")
-    build.build(config.load_config(str(tmp_path / "mkdocs.yml"), site_dir=str(tmp_path / "site"), strict=True))
+    (tmp_path / "docs/added.md").write_text(
+        "# A page of tomorrow\n\nSee [the source](../src/isoq/tile.py) and [the "
+        "format](format.md).\n"
+    )
+    build.build(
+        config.load_config(
+            str(tmp_path / "mkdocs.yml"), site_dir=str(tmp_path / "site"), strict=True
+        )
+    )
 
-    html = {path.relative_to(tmp_path / "site").as_posix(): path.read_text("utf-8") for path in (tmp_path / "site").rglob("*.html")}
-    expected = {page.relative_to(ROOT / "docs").with_suffix("").as_posix() for page in PAGES} - {"index"}
-    assert {f"{name}/index.html" for name in expected} | {"index.html", "added/index.html"} <= set(html)
+    html = {
+        path.relative_to(tmp_path / "site").as_posix(): path.read_text("utf-8")
+        for path in (tmp_path / "site").rglob("*.html")
+    }
+    expected = {page.relative_to(ROOT / "docs").with_suffix("").as_posix() for page in PAGES} - {
+        "index"
+    }
+    assert {f"{name}/index.html" for name in expected} | {"index.html", "added/index.html"} <= set(
+        html
+    )
     assert "A page of tomorrow" in html["index.html"]  # in the navigation
     assert "the source (<code>src/isoq/tile.py</code>)" in html["added/index.html"]
     for name, text in html.items():
-        assert not re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"?(?:https?:)?//[^\s>]*", text), name
+        assert not re.findall(
+            r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"?(?:https?:)?//[^\s>]*", text
+        ), name
     assert all(f"usage: isoq {name}" in html["reference/cli/index.html"] for name in COMMANDS)
     assert 'id="isoq.api.compress"' in html["reference/python/index.html"]
     assert "Exactly one keyword says the" in html["reference/python/index.html"]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem
+)
 def test_commands_are_understood(page):
     for arguments in commands(page):
         assert _parse(arguments).command == arguments[0]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from isoq.codec.reader import File
 from isoq.codec.target import Target
 from isoq.codec.writer import ArraySource, Options, compress_to
-from isoq.errors import DamagedFile
+from isoq.errors import CorruptFileError
 from isoq.format.bytestream import Reader, Writer
 from isoq.tile import spectral
 from isoq.tile.spectral import Rotation, fit, gradient_covariance
@@ -32,13 +32,18 @@ def everywhere(planes: np.ndarray, allowed: float, block: int = 16) -> tuple[Rot
     return fit(planes, np.ones(planes.shape[1:], bool), np.full((rows, cols), allowed), block)
 
 
-@given(st.integers(2, 9), st.integers(1, 40), st.integers(1, 40), st.floats(-6, 0), st.integers(0, 99))
+@given(
+    st.integers(2, 9), st.integers(1, 40), st.integers(1, 40), st.floats(-6, 0), st.integers(0, 99)
+)
 @modest(40)
 def test_there_and_back_loses_what_was_dropped_and_no_more(bands, rows, cols, exponent, seed):
     planes, allowed = correlated(bands, rows, cols, seed), 10.0**exponent
     rotation, dropped = everywhere(planes, allowed)
     error = np.square(rotation.inverse(rotation.forward(planes)) - planes, dtype=np.float64)
-    assert error.mean() <= 1.1 * dropped.max() + 0.05 * allowed + 1e-9 * np.square(planes, dtype=np.float64).max()
+    assert (
+        error.mean()
+        <= 1.1 * dropped.max() + 0.05 * allowed + 1e-9 * np.square(planes, dtype=np.float64).max()
+    )
     assert (dropped <= 0.1 * allowed).all() or rotation.components == 1
 
 
@@ -47,7 +52,9 @@ def test_there_and_back_loses_what_was_dropped_and_no_more(bands, rows, cols, ex
 def test_an_error_of_the_components_is_the_same_error_of_the_bands(bands, seed):
     planes = correlated(bands, 40, 40, seed)
     rotation, _ = everywhere(planes, 1e-5)
-    noise = np.random.default_rng(seed).normal(0, 1, (rotation.components, 40, 40)).astype(np.float32)
+    noise = (
+        np.random.default_rng(seed).normal(0, 1, (rotation.components, 40, 40)).astype(np.float32)
+    )
     ratio = np.square(rotation.inverse(noise)).sum() / np.square(noise).sum()
     assert ratio == pytest.approx(1, abs=0.02)
 
@@ -58,7 +65,9 @@ def test_gradients_are_taken_between_valid_neighbours_only():
     valid[20:30, 10:40] = False
     holes = np.where(valid, planes, 1e6).astype(np.float32)
     across, down = valid[:, 1:] & valid[:, :-1], valid[1:] & valid[:-1]
-    pairs = np.concatenate([np.diff(planes, axis=2)[:, across], np.diff(planes, axis=1)[:, down]], 1).astype(np.float64)
+    pairs = np.concatenate(
+        [np.diff(planes, axis=2)[:, across], np.diff(planes, axis=1)[:, down]], 1
+    ).astype(np.float64)
     assert gradient_covariance(holes, valid) == pytest.approx(pairs @ pairs.T, rel=1e-4)
 
 
@@ -91,13 +100,15 @@ def test_as_the_header_keeps_it():
     assert np.array_equal(again.steps, rotation.steps)
 
 
-@pytest.mark.parametrize(("components", "precision", "bands"), [(0, 8, 3), (4, 8, 3), (1, 21, 3), (1, 8, 513)])
+@pytest.mark.parametrize(
+    ("components", "precision", "bands"), [(0, 8, 3), (4, 8, 3), (1, 21, 3), (1, 8, 513)]
+)
 def test_impossible_rotations(components, precision, bands):
     out = Writer()
     out.varint(components)
     out.varint(precision)
     out.part(b"")
-    with pytest.raises(DamagedFile, match="spectral"):
+    with pytest.raises(CorruptFileError, match="spectral"):
         Rotation.unpack(Reader(bytes(out.data)), bands)
 
 

@@ -1,4 +1,5 @@
-"""`isoq info --stac`: a valid asset of an item, with what the file says of itself; and `rio isoq`."""
+"""`isoq info --stac`: a valid asset of an item, with what the file says of itself; and `rio
+isoq`."""
 
 import hashlib
 import json
@@ -48,7 +49,9 @@ def test_an_asset_says_what_the_file_says(scene, capsys):
             assert facts["data_type"] == image.dtypes[band]
             assert facts["isoq:mse"] == summary["mse"][band]
             assert facts["isoq:target_mse"] == summary["target_mse"][band]
-            assert facts["isoq:snr"] == pytest.approx(10 * np.log10(summary["variance"][band] / summary["mse"][band]), abs=0.01)
+            assert facts["isoq:snr"] == pytest.approx(
+                10 * np.log10(summary["variance"][band] / summary["mse"][band]), abs=0.01
+            )
             assert facts["spatial_resolution"] == pytest.approx(image.res[0])
             assert facts["statistics"]["valid_percent"] == 100
     assert got["isoq:target"] == {"kind": "snr", "value": 30.0}
@@ -74,7 +77,9 @@ def test_pystac_takes_it(scene, capsys):
         "links": [],
         "assets": {"data": got},
     }
-    pystac.Item.from_dict(item).validate()  # with the schemas that come with pystac; those of extensions are on the network
+    pystac.Item.from_dict(
+        item
+    ).validate()  # with the schemas that come with pystac; those of extensions are on the network
     item["stac_extensions"] = EXTENSIONS
     read = pystac.Item.from_dict(item).assets["data"]
     assert FileExtension.ext(read).size == scene.stat().st_size
@@ -96,17 +101,32 @@ def test_assets_of_other_images(tmp_path, capsys):
     wkt = rasterio.crs.CRS.from_proj4("+proj=laea +lat_0=12 +lon_0=34 +units=km")
     cases = {
         "plain": ({}, {"proj:shape": [70, 80]}, None),
-        "degrees": ({"crs": "EPSG:4326", "transform": rasterio.Affine(0.1, 0, 5, 0, -0.1, 50)}, {"proj:code": "EPSG:4326"}, None),
-        "own": ({"crs": wkt, "transform": rasterio.Affine(2, 0, 0, 0, -2, 0)}, {"proj:code": None}, 2000.0),
+        "degrees": (
+            {"crs": "EPSG:4326", "transform": rasterio.Affine(0.1, 0, 5, 0, -0.1, 50)},
+            {"proj:code": "EPSG:4326"},
+            None,
+        ),
+        "own": (
+            {"crs": wkt, "transform": rasterio.Affine(2, 0, 0, 0, -2, 0)},
+            {"proj:code": None},
+            2000.0,
+        ),
     }
     for stem, (profile, expected, resolution) in cases.items():
         image = make(tmp_path / f"{stem}.tif", pixels, name, nodata=float("nan"), **profile)
-        assert main(["compress", str(image), "--snr", "30", "--lossless-bands", "2", "--quiet"]) == 0
+        assert (
+            main(["compress", str(image), "--snr", "30", "--lossless-bands", "2", "--quiet"]) == 0
+        )
         got = asset(capsys, tmp_path / f"{stem}.isoq")
         assert {key: value for key, value in got.items() if key in expected} == expected
         assert ("proj:wkt2" in got) == (stem == "own")
         first, second = got["raster:bands"]
-        assert (first["nodata"], first["unit"], first["scale"], second["scale"]) == ("nan", "K", 0.5, 2.0)
+        assert (first["nodata"], first["unit"], first["scale"], second["scale"]) == (
+            "nan",
+            "K",
+            0.5,
+            2.0,
+        )
         assert first.get("spatial_resolution") == (resolution and pytest.approx(resolution))
         assert "isoq:mse" in first
         assert second["isoq:lossless"] is True
@@ -130,7 +150,9 @@ def test_the_plugin_is_found():
     (found,) = entry_points(group="rasterio.rio_plugins", name="isoq")
     assert found.load().name == "isoq"
     code = "from rasterio.rio.main import main_group; main_group()"
-    done = subprocess.run([sys.executable, "-c", code, "isoq", "--help"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "isoq", "--help"], capture_output=True, text=True, check=True
+    )
     assert "decompress" in done.stdout
 
 
@@ -138,11 +160,27 @@ def test_rio_does_what_isoq_does(tmp_path, scene, capfd):
     shutil.copy(DATA / "sentinel2.tif", tmp_path)
 
     def rio(*arguments: str | Path) -> int:
-        return CliRunner().invoke(main_group, ["isoq", *map(str, arguments)], standalone_mode=True).exit_code
+        return (
+            CliRunner()
+            .invoke(main_group, ["isoq", *map(str, arguments)], standalone_mode=True)
+            .exit_code
+        )
 
     assert rio("compress", tmp_path / "sentinel2.tif", "--snr", "30", "--quiet") == 0
     assert (tmp_path / "sentinel2.isoq").read_bytes() == scene.read_bytes()
-    assert rio("decompress", tmp_path / "sentinel2.isoq", tmp_path / "back.tif", "--window", "0", "0", "64", "64") == 0
+    assert (
+        rio(
+            "decompress",
+            tmp_path / "sentinel2.isoq",
+            tmp_path / "back.tif",
+            "--window",
+            "0",
+            "0",
+            "64",
+            "64",
+        )
+        == 0
+    )
     with rasterio.open(tmp_path / "back.tif") as back:
         assert back.shape == (64, 64)
     assert rio("info", tmp_path / "sentinel2.isoq", "--stac") == 0

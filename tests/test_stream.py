@@ -7,18 +7,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from isoq.entropy._coder import decode_symbols, encode_symbols
 
-from isoq.errors import DamagedFile
+from isoq.errors import CorruptFileError
 from isoq.format.bytestream import Reader, Writer, pack_integers, unpack_integers
 
 NUMBERS = st.one_of(st.integers(0, 2**62), st.integers(0, 300))
 
 
 @modest(100)
-@given(st.lists(st.tuples(st.sampled_from(["varint", "signed", "part"]), NUMBERS, st.booleans()), max_size=20))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["varint", "signed", "part"]), NUMBERS, st.booleans()),
+        max_size=20,
+    )
+)
 def test_fields_come_back(fields):
     out, expected = Writer(), []
     for kind, number, negative in fields:
-        value = bytes(number % 400) if kind == "part" else -number if negative and kind == "signed" else number
+        value = (
+            bytes(number % 400)
+            if kind == "part"
+            else -number
+            if negative and kind == "signed"
+            else number
+        )
         getattr(out, kind)(value)
         expected.append((kind, value))
     out.pack("Bf", 7, 0.5)
@@ -28,7 +39,7 @@ def test_fields_come_back(fields):
     data.end()
     for cut in range(len(out.data)):
         data = Reader(bytes(out.data[:cut]))
-        with pytest.raises(DamagedFile):
+        with pytest.raises(CorruptFileError):
             _read_all(data, [kind for kind, _ in expected])
 
 
@@ -50,13 +61,13 @@ def test_small_numbers_are_small():
 
 
 def test_damaged_fields():
-    with pytest.raises(DamagedFile, match="does not end"):
+    with pytest.raises(CorruptFileError, match="does not end"):
         Reader(b"\xff" * 20).varint()
-    with pytest.raises(DamagedFile, match="too early"):
+    with pytest.raises(CorruptFileError, match="too early"):
         Reader(b"\xff\xff\xff\xff\x7f123").part()
-    with pytest.raises(DamagedFile, match="too early"):
+    with pytest.raises(CorruptFileError, match="too early"):
         Reader(b"123").unpack("I")
-    with pytest.raises(DamagedFile, match="more data"):
+    with pytest.raises(CorruptFileError, match="more data"):
         Reader(b"1").end()
 
 
@@ -96,20 +107,20 @@ def test_damaged_integers():
     integers = np.random.default_rng(1).integers(-40, 40, 50)
     data = pack_integers(integers)
     for cut in range(1, len(data)):
-        with pytest.raises(DamagedFile):
+        with pytest.raises(CorruptFileError):
             unpack_integers(data[:cut], 50)
-    with pytest.raises(DamagedFile):
+    with pytest.raises(CorruptFileError):
         unpack_integers(data + bytes(4), 50)
     for size in (49, 51, 0, 1000):
-        with pytest.raises(DamagedFile):
+        with pytest.raises(CorruptFileError):
             unpack_integers(data, size)
     for at in range(len(data)):
         altered = bytearray(data)
         altered[at] ^= 1 << at % 8
         try:
             assert not np.array_equal(unpack_integers(bytes(altered), 50)[0], integers)
-        except DamagedFile as error:
-            assert "damaged" in str(error)  # noqa: PT017 - either of the two
+        except CorruptFileError as error:
+            assert "damaged" in str(error)  # noqa: PT017
 
 
 @modest(50)
@@ -121,7 +132,10 @@ def test_several_sequences_share_a_stream(sequences):
 
 
 def test_symbols_refuse_what_does_not_fit():
-    cdf, shifts = np.arange(0, 2**15, 2**10, dtype=np.uint16)[None].repeat(2, 0), np.zeros(2, np.uint8)
+    cdf, shifts = (
+        np.arange(0, 2**15, 2**10, dtype=np.uint16)[None].repeat(2, 0),
+        np.zeros(2, np.uint8),
+    )
     cdf = np.hstack([cdf, np.full((2, 1), 2**15, np.uint16)])
     values, tables = np.zeros(3, np.int32), np.zeros(3, np.uint16)
     with pytest.raises(ValueError, match="sizes"):

@@ -25,7 +25,9 @@ def goal(bands: int, mse: float | np.ndarray, **options) -> Goal:
     return Goal(mse=np.full((bands, 1, 1), np.reshape(mse, (-1, 1, 1))), **options)
 
 
-def code(pixels: np.ndarray, aim: Goal, nodata: float | None = None, block: int = 64) -> tuple[bytes, TileReport, Tile]:
+def code(
+    pixels: np.ndarray, aim: Goal, nodata: float | None = None, block: int = 64
+) -> tuple[bytes, TileReport, Tile]:
     """Encode, decode, and check all that holds for any tile."""
     per_band = (nodata,) * len(pixels)
     data, report = encode_tile(pixels, per_band, aim, model(), block)
@@ -47,7 +49,9 @@ def code(pixels: np.ndarray, aim: Goal, nodata: float | None = None, block: int 
     assert np.array_equal(np.isnan(tile.report.per_block), np.isnan(report.per_block))
     half = 2 ** (0.51 / ERROR_STEPS)
     for name in ("squared", "per_block"):
-        for recorded, real in zip(getattr(tile.report, name).ravel(), getattr(report, name).ravel(), strict=True):
+        for recorded, real in zip(
+            getattr(tile.report, name).ravel(), getattr(report, name).ravel(), strict=True
+        ):
             assert math.isnan(real) or real / half <= recorded <= real * half
     return data, report, tile
 
@@ -75,8 +79,15 @@ def test_any_samples(data):
     finite = st.floats(-1e6, 1e6, width=32).map(lambda v: v if v == 0 or abs(v) > 1e-9 else 0.0)
     elements = finite | st.sampled_from([np.nan, np.inf, -np.inf]) if dtype.kind == "f" else None
     pixels = data.draw(arrays(dtype, (bands, rows, cols), elements=elements))
-    nodata = data.draw(st.sampled_from([None, 0.0, 255.0, -32768.0, 0.5] + [math.nan] * (dtype.kind == "f")))
-    code(pixels, goal(bands, data.draw(st.sampled_from([1e-2, 1.0, 1e6]))), nodata, data.draw(st.sampled_from([16, 64])))
+    nodata = data.draw(
+        st.sampled_from([None, 0.0, 255.0, -32768.0, 0.5] + [math.nan] * (dtype.kind == "f"))
+    )
+    code(
+        pixels,
+        goal(bands, data.draw(st.sampled_from([1e-2, 1.0, 1e6]))),
+        nodata,
+        data.draw(st.sampled_from([16, 64])),
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -89,7 +100,14 @@ def test_constant_tiles_are_exact_and_tiny(dtype):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "nodata"), [("uint16", 65535), ("uint8", 0), ("float32", math.nan), ("int16", -32768), ("float32", -FLOAT_MAX)]
+    ("dtype", "nodata"),
+    [
+        ("uint16", 65535),
+        ("uint8", 0),
+        ("float32", math.nan),
+        ("int16", -32768),
+        ("float32", -FLOAT_MAX),
+    ],
 )
 def test_nothing_but_nodata(dtype, nodata):
     pixels = np.full((2, 30, 70), nodata, dtype)
@@ -120,7 +138,9 @@ def test_scattered_and_solid_masks_of_floats():
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32"])
 def test_extremes(dtype):
     limits = np.iinfo(dtype)
-    pixels = np.where(np.random.default_rng(0).random((1, 70, 70)) < 0.5, limits.min, limits.max).astype(dtype)
+    pixels = np.where(
+        np.random.default_rng(0).random((1, 70, 70)) < 0.5, limits.min, limits.max
+    ).astype(dtype)
     span = float(limits.max) - float(limits.min)
     _, report, tile = code(pixels, goal(1, span**2 / 1e5))
     assert (report.per_block < span**2 / 1e4).all()
@@ -135,7 +155,10 @@ def test_floats_of_any_size(scale):
 
 
 def test_denormal_floats():
-    code(np.where(terrain(1, 66, 66, "float32") > 500, np.float32(1e-45), np.float32(0)), goal(1, 1.0))
+    code(
+        np.where(terrain(1, 66, 66, "float32") > 500, np.float32(1e-45), np.float32(0)),
+        goal(1, 1.0),
+    )
 
 
 @pytest.mark.parametrize("outlier", [3.4e38, -3.4e38, 1e30])
@@ -165,12 +188,17 @@ def test_block_errors_are_near_the_target(name, closed):
 def test_better_targets_cost_more_and_err_less():
     pixels = crop("landsat.tif")
     tiles = [encode_tile(pixels, (None,), goal(1, mse), model()) for mse in (1e4, 1e3, 1e2, 10)]
-    sizes, errors = [len(data) for data, _ in tiles], [float(report.squared[0]) for _, report in tiles]
+    sizes, errors = (
+        [len(data) for data, _ in tiles],
+        [float(report.squared[0]) for _, report in tiles],
+    )
     assert sizes == sorted(sizes)
     assert errors == sorted(errors, reverse=True)
 
 
-@pytest.mark.parametrize("aim", [Goal(lam=0.01), goal(1, 500.0, predictor="paper"), goal(1, 500.0, closed=False)])
+@pytest.mark.parametrize(
+    "aim", [Goal(lam=0.01), goal(1, 500.0, predictor="paper"), goal(1, 500.0, closed=False)]
+)
 def test_other_goals(aim):
     _, report, _ = code(crop("landsat.tif"), aim)
     assert 0 < report.squared[0] / report.pixels[0] < 1e6
@@ -185,7 +213,10 @@ def test_a_target_out_of_reach_is_reported():
 @pytest.mark.parametrize("name", ["landsat.tif", "sentinel1.tif"])
 def test_latents_depend_neither_on_threads_nor_on_optimizations(name):
     pixels = crop(name)[:, :150, :150]
-    none, aim = (None,) * len(pixels), goal(len(pixels), pixels.var((1, 2), dtype=np.float64) / 10**4)
+    none, aim = (
+        (None,) * len(pixels),
+        goal(len(pixels), pixels.var((1, 2), dtype=np.float64) / 10**4),
+    )
     folder, made = model().folder, []
     coders = (model(), Model(folder, optimize=False), Model(folder, threads=2))
     for coder in coders:
@@ -193,7 +224,9 @@ def test_latents_depend_neither_on_threads_nor_on_optimizations(name):
         made.append(encode_tile(pixels, none, aim, coder)[0])
         tiles = [decode_tile(made[-1], none, m, pixels.shape, pixels.dtype.name) for m in coders]
         for tile in tiles[1:]:
-            assert all(np.array_equal(a, b) for a, b in zip(tile.latents, tiles[0].latents, strict=True))
+            assert all(
+                np.array_equal(a, b) for a, b in zip(tile.latents, tiles[0].latents, strict=True)
+            )
             difference = np.abs(tile.samples.astype(np.float64) - tiles[0].samples)
             assert difference.max() <= (1 if pixels.dtype.kind != "f" else 1e-3)
     assert max(map(len, made)) < 1.01 * min(map(len, made))
@@ -201,4 +234,6 @@ def test_latents_depend_neither_on_threads_nor_on_optimizations(name):
 
 def test_encoding_is_repeatable():
     pixels = crop("sentinel2.tif")
-    assert len({encode_tile(pixels, (None,) * 3, goal(3, 100.0), model())[0] for _ in range(3)}) == 1
+    assert (
+        len({encode_tile(pixels, (None,) * 3, goal(3, 100.0), model())[0] for _ in range(3)}) == 1
+    )

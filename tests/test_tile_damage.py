@@ -1,4 +1,4 @@
-"""An altered tile raises DamagedFile, or decodes to the very same latents; nothing else."""
+"""An altered tile raises CorruptFileError, or decodes to the very same latents; nothing else."""
 
 from copy import copy
 
@@ -7,7 +7,7 @@ import pytest
 from cases import model, terrain
 from test_tile import goal
 
-from isoq.errors import DamagedFile
+from isoq.errors import CorruptFileError
 from isoq.format.bytestream import Writer
 from isoq.tile.tile import decode_tile, encode_tile
 
@@ -48,16 +48,24 @@ def tile(request):
 def test_flipped_bytes(tile):
     data, decode, latents = tile
     rejected, rng = 0, np.random.default_rng(0)
-    places = np.unique(np.concatenate([np.arange(min(90, len(data))), rng.integers(0, len(data), 60), np.arange(len(data))[-8:]]))
+    places = np.unique(
+        np.concatenate(
+            [
+                np.arange(min(90, len(data))),
+                rng.integers(0, len(data), 60),
+                np.arange(len(data))[-8:],
+            ]
+        )
+    )
     for at in places:
         for flip in {0xFF, 1 << rng.integers(8)}:
             altered = bytearray(data)
             altered[at] ^= flip
             try:
                 found = decode(bytes(altered)).latents
-            except DamagedFile as error:
+            except CorruptFileError as error:
                 rejected += 1
-                assert "\n" not in str(error)  # noqa: PT017 - either of the two
+                assert "\n" not in str(error)  # noqa: PT017
             else:
                 assert len(found) == len(latents)
                 assert all(np.array_equal(a, b) for a, b in zip(found, latents, strict=True))
@@ -67,16 +75,16 @@ def test_flipped_bytes(tile):
 def test_truncated_or_prolonged(tile):
     data, decode, _ = tile
     for cut in np.unique(np.linspace(0, len(data) - 1, 60).astype(int)):
-        with pytest.raises(DamagedFile):
+        with pytest.raises(CorruptFileError):
             decode(data[:cut])
-    with pytest.raises(DamagedFile, match="more data"):
+    with pytest.raises(CorruptFileError, match="more data"):
         decode(data + b"\0")
 
 
 def test_a_tile_of_another_file(tile):
     data = tile[0]
     for shape, dtype in (((1, 65, 64), "uint16"), ((1, 64, 64), "int32")):
-        with pytest.raises(DamagedFile, match="does not fit"):
+        with pytest.raises(CorruptFileError, match="does not fit"):
             decode_tile(data, (None,), model(), shape, dtype)
 
 
@@ -85,14 +93,14 @@ def test_an_impossible_block():
     out.pack("B", 0)
     for number in (1, 64, 64, 1 << 62):
         out.varint(number)
-    with pytest.raises(DamagedFile, match="does not fit"):
+    with pytest.raises(CorruptFileError, match="does not fit"):
         decode_tile(bytes(out.data) + bytes(20), (None,), model(), (1, 64, 64), "uint8")
 
 
 def test_noise_is_no_tile():
     rng = np.random.default_rng(0)
     for size in (0, 1, 10, 200):
-        with pytest.raises(DamagedFile):
+        with pytest.raises(CorruptFileError):
             decode_tile(rng.bytes(size), (None,), model(), (1, 64, 64), "uint8")
 
 
@@ -102,8 +110,14 @@ def test_random_tails_behind_a_true_header():
     rng = np.random.default_rng(1)
     for _ in range(100):
         at = int(rng.integers(1, 40))
-        with pytest.raises(DamagedFile):
-            decode_tile(data[:at] + rng.bytes(int(rng.integers(1, 300))), (None,), model(), pixels.shape, "uint16")
+        with pytest.raises(CorruptFileError):
+            decode_tile(
+                data[:at] + rng.bytes(int(rng.integers(1, 300))),
+                (None,),
+                model(),
+                pixels.shape,
+                "uint16",
+            )
 
 
 def test_a_rotation_needs_a_model_of_one_band():
@@ -112,5 +126,5 @@ def test_a_rotation_needs_a_model_of_one_band():
     data = encode_tile(pixels, nodata, goal(2, 2000.0), model(), 16)[0]
     pair = copy(model())
     pair.bands = 2
-    with pytest.raises(DamagedFile, match="impossible number of bands"):
+    with pytest.raises(CorruptFileError, match="impossible number of bands"):
         decode_tile(data, nodata, pair, pixels.shape, "uint16")

@@ -1,4 +1,5 @@
-"""The integers in a file are the same whatever runs the transforms: PyTorch in training, ONNX Runtime in use."""
+"""The integers in a file are the same whatever runs the transforms: PyTorch in training, ONNX
+Runtime in use."""
 
 from pathlib import Path
 
@@ -44,7 +45,11 @@ def forms(channels: int) -> dict[str, np.ndarray]:
     own_value = np.tile(np.array([300, 200, -100, 0], np.int32), (channels, 1))
     arrays = {"own": own, "own_value": own_value, "bias": np.full(channels, 1 << 12, np.int32)}
     for term, weight in (("around", 700), ("value", 200)):
-        arrays |= {f"{term}_start": start, f"{term}_channel": np.arange(channels - 1, dtype=np.int32), f"{term}_place": 4 * ones}
+        arrays |= {
+            f"{term}_start": start,
+            f"{term}_channel": np.arange(channels - 1, dtype=np.int32),
+            f"{term}_place": 4 * ones,
+        }
         arrays[f"{term}_weight"] = weight * ones
     return arrays
 
@@ -58,9 +63,18 @@ def random_network(config: NetworkConfig, folder: Path) -> Network:
             parameter += torch.randn_like(parameter) * 0.02 * (1 if parameter.ndim > 1 else 0.5)
     group = table_groups(config.latents, config.bands)
     prior = _first_tables(int(group.max()) + 1)
-    tables = {"group": group, "cdf": quantize_tables(prior), "offset": np.zeros(prior.shape, np.int8)}
+    tables = {
+        "group": group,
+        "cdf": quantize_tables(prior),
+        "offset": np.zeros(prior.shape, np.int8),
+    }
     entropy = ContextModel({**forms(config.latents), **tables})
-    write_model(folder, network, {f"context_{k}": v for k, v in entropy.arrays.items()}, {"name": "test-1", "calibration": CALIBRATION})
+    write_model(
+        folder,
+        network,
+        {f"context_{k}": v for k, v in entropy.arrays.items()},
+        {"name": "test-1", "calibration": CALIBRATION},
+    )
     return network
 
 
@@ -107,15 +121,21 @@ def test_latents_of_torch_come_back_as_they_are(pair):
     assert np.array_equal(decoded, q)
     assert np.array_equal(again, near)
     if model.latents < 50:
-        assert np.array_equal(spec_decoder.context_latents(model.entropy.arrays, data, levels)[0], q)
+        assert np.array_equal(
+            spec_decoder.context_latents(model.entropy.arrays, data, levels)[0], q
+        )
 
 
 def test_a_file_decodes_to_the_same_integers_and_image(pair):
-    """The latents of a tile are integers of the file alone; PyTorch makes the same image of them."""
+    """The latents of a tile are integers of the file alone; PyTorch makes the same image of
+    them."""
     network, model = pair
     pixels = crop("sentinel2.tif")[: model.bands, :64, :64]
     data, _ = encode_tile(pixels, (None,) * model.bands, Goal(lam=0.01), model)
-    tiles = [decode_tile(data, (None,) * model.bands, m, pixels.shape, "uint16") for m in (model, Model(model.folder, optimize=False))]
+    tiles = [
+        decode_tile(data, (None,) * model.bands, m, pixels.shape, "uint16")
+        for m in (model, Model(model.folder, optimize=False))
+    ]
     q = tiles[0].latents[0]
     assert np.array_equal(q, tiles[1].latents[0])
     levels = np.full(q.shape[1:], 600)

@@ -1,4 +1,5 @@
-"""Transforms on PyTorch do what ONNX Runtime does. Where there is no GPU, the device "cuda" of these tests is PyTorch on the CPU."""
+"""Transforms on PyTorch do what ONNX Runtime does. Where there is no GPU, the device "cuda" of
+these tests is PyTorch on the CPU."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +14,7 @@ onnx = pytest.importorskip("onnx")
 from test_torch_latents import CONFIGS, image, random_network  # noqa: E402
 
 from isoq.cli import main  # noqa: E402
-from isoq.errors import WrongModel  # noqa: E402
+from isoq.errors import ModelMismatchError  # noqa: E402
 from isoq.network import torch_transform  # noqa: E402
 from isoq.network.graph_check import OPERATORS  # noqa: E402
 from isoq.network.model import Model, _load, load_model  # noqa: E402
@@ -26,7 +27,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def gpu(monkeypatch):
     if not torch.cuda.is_available():
-        monkeypatch.setattr(torch_transform, "TorchTransform", lambda graph, device: TorchTransform(graph, "cpu"))
+        monkeypatch.setattr(
+            torch_transform, "TorchTransform", lambda graph, device: TorchTransform(graph, "cpu")
+        )
     _load.cache_clear()
     yield
     _load.cache_clear()
@@ -78,7 +81,10 @@ def test_devices_are_models_of_their_own(gpu):
 
 def test_threads_do_not_mix_their_tiles():
     transform = TorchTransform(graph_of("analysis").SerializeToString(), "cpu")
-    tiles = [np.random.default_rng(seed).normal(size=(1, 1, 64, 64 + 16 * (seed % 3))).astype(np.float32) for seed in range(24)]
+    tiles = [
+        np.random.default_rng(seed).normal(size=(1, 1, 64, 64 + 16 * (seed % 3))).astype(np.float32)
+        for seed in range(24)
+    ]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(transform, tiles))
     assert all(np.array_equal(a, transform(x)) for a, x in zip(together, tiles, strict=True))
@@ -100,21 +106,29 @@ def spoil(proto: onnx.ModelProto, how: str) -> None:
         conv.input[0] = "nowhere"
 
 
-@pytest.mark.parametrize(("how", "words"), [("operator", "ConvTranspose"), ("attribute", "does not load"), ("input", "does not load")])
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [("operator", "ConvTranspose"), ("attribute", "does not load"), ("input", "does not load")],
+)
 def test_graphs_that_are_not_understood_are_refused(how, words):
     proto = graph_of("analysis")
     spoil(proto, how)
-    with pytest.raises(WrongModel, match=words) as error:
+    with pytest.raises(ModelMismatchError, match=words) as error:
         TorchTransform(proto.SerializeToString(), "cpu")
     assert len(str(error.value).splitlines()) == 1
-    with pytest.raises(WrongModel, match="does not load"):
+    with pytest.raises(ModelMismatchError, match="does not load"):
         TorchTransform(b"no graph", "cpu")
 
 
 def test_command_line(gpu, tmp_path, capsys):
     scene, packed, back = DATA / "landsat.tif", tmp_path / "a.isoq", tmp_path / "a.tif"
     cuda = ("--device", "cuda", "--threads", "2")
-    assert main(["compress", str(scene), str(packed), "--mse", "400", "--tile", "128", "--quiet", *cuda]) == 0
+    assert (
+        main(
+            ["compress", str(scene), str(packed), "--mse", "400", "--tile", "128", "--quiet", *cuda]
+        )
+        == 0
+    )
     assert main(["verify", str(packed), "--against", str(scene), "--quiet", *cuda]) == 0
     assert main(["verify", str(packed), "--against", str(scene), "--quiet"]) == 0
     assert main(["decompress", str(packed), str(back), "--quiet", *cuda]) == 0
@@ -124,7 +138,10 @@ def test_command_line(gpu, tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("command", ["compress {0} {1}.isoq --mse 9", "estimate {0} --mse 9", "decompress {2} {1}", "verify {2}"])
+@pytest.mark.parametrize(
+    "command",
+    ["compress {0} {1}.isoq --mse 9", "estimate {0} --mse 9", "decompress {2} {1}", "verify {2}"],
+)
 def test_no_gpu(command, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     scene, packed = DATA / "landsat.tif", tmp_path / "scene.isoq"
@@ -143,5 +160,18 @@ def test_memory_of_the_gpu(gpu, tmp_path, capsys, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setitem(torch_transform._OPERATORS, "Conv", full)
-    assert main(["compress", str(DATA / "landsat.tif"), str(tmp_path / "a.isoq"), "--mse", "400", "--device", "cuda"]) == 2
+    assert (
+        main(
+            [
+                "compress",
+                str(DATA / "landsat.tif"),
+                str(tmp_path / "a.isoq"),
+                "--mse",
+                "400",
+                "--device",
+                "cuda",
+            ]
+        )
+        == 2
+    )
     assert "not enough memory" in capsys.readouterr().err

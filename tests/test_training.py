@@ -32,7 +32,21 @@ from isoq.train.wavelet import WAVELETS, wavelet_leaves  # noqa: E402
 @pytest.mark.parametrize("preset", ["default", "paper"])
 def test_train_then_compress(tmp_path, capsys, preset):
     out, images = tmp_path / "mine", [str(DATA / "landsat.tif"), str(DATA / "sentinel2.tif")]
-    train = ["train", *images, "--val", images[0], "--out", str(out), "--preset", preset, "--patch", "64", "--batch", "2", "--quiet"]
+    train = [
+        "train",
+        *images,
+        "--val",
+        images[0],
+        "--out",
+        str(out),
+        "--preset",
+        preset,
+        "--patch",
+        "64",
+        "--batch",
+        "2",
+        "--quiet",
+    ]
     assert main([*train, "--minutes", "0.02"]) == 0
     info = json.loads((out / "model.json").read_text())
     assert (info["name"], info["preset"], info["provenance"]["images"]) == ("mine", preset, 2)
@@ -62,7 +76,16 @@ def test_train_then_compress(tmp_path, capsys, preset):
 def test_a_tuned_model_follows_its_images(tmp_path, capsys):
     out, image = tmp_path / "tuned", str(tmp_path / "again.tif")
     shutil.copy(DATA / "sentinel2.tif", image)
-    tune = ["train", image, "--from", "eo16", "--val", str(DATA / "sentinel2.tif"), "--out", str(out)]
+    tune = [
+        "train",
+        image,
+        "--from",
+        "eo16",
+        "--val",
+        str(DATA / "sentinel2.tif"),
+        "--out",
+        str(out),
+    ]
     assert main([*tune, "--minutes", "0.3", "--patch", "64", "--quiet"]) == 0
     gained = re.search(r"([+-][0-9.]+) % by tuning eo16-2", capsys.readouterr().out)
     assert gained is not None
@@ -70,7 +93,9 @@ def test_a_tuned_model_follows_its_images(tmp_path, capsys):
     info, start = json.loads((out / "model.json").read_text()), load_model("eo16")
     assert info["provenance"]["from"] == f"eo16-2 ({start.identity})"
     tuned = Model(out)
-    same = [name for name, array in start.arrays.items() if np.array_equal(array, tuned.arrays[name])]
+    same = [
+        name for name, array in start.arrays.items() if np.array_equal(array, tuned.arrays[name])
+    ]
     assert {"modulation_in", "modulation_out_bias", "context_group"} <= set(same)
     assert not {"context_around_weight", "context_bias", "context_cdf"} & set(same)
     assert main(["estimate", image, "--snr", "30", "--model", str(out)]) == 0
@@ -86,10 +111,27 @@ def test_a_tuned_model_follows_its_images(tmp_path, capsys):
 )
 def test_what_cannot_be_tuned_is_refused(tmp_path, capsys, options, words):
     network = Network(NetworkConfig.of_preset("default", learned=True))
-    calibration = {"floor": 1e-6, "synthesis": {"level": [0], "log2_factor": [0.0]}, "paper": {"alpha": 1.0, "a": 1.0, "b": 1.0}}
+    calibration = {
+        "floor": 1e-6,
+        "synthesis": {"level": [0], "log2_factor": [0.0]},
+        "paper": {"alpha": 1.0, "a": 1.0, "b": 1.0},
+    }
     write_model(tmp_path / "whole", network, {}, {"name": "whole", "calibration": calibration})
     options = [str(tmp_path / "whole") if option == "WHOLE" else option for option in options]
-    assert main(["train", str(DATA / "landsat.tif"), "--out", str(tmp_path / "out"), "--from", "eo16", *options]) == 2
+    assert (
+        main(
+            [
+                "train",
+                str(DATA / "landsat.tif"),
+                "--out",
+                str(tmp_path / "out"),
+                "--from",
+                "eo16",
+                *options,
+            ]
+        )
+        == 2
+    )
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -102,14 +144,18 @@ def test_forms_of_shipped_models_survive_the_way_to_floats_and_back(name):
         assert np.array_equal(array, start.entropy.arrays[key]), key
     with torch.no_grad():
         y = torch.randn(1, 256, 4, 6)
-        assert np.allclose(Trainee.of_model(start).network.synthesis(y), start.synthesis(y.numpy()), atol=1e-4)
+        assert np.allclose(
+            Trainee.of_model(start).network.synthesis(y), start.synthesis(y.numpy()), atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("bands", [1, 2])
 def test_learned_transforms_start_as_the_wavelet_up_to_their_border(bands):
     network = Network(NetworkConfig.of_preset("default", bands, learned=True)).eval()
     wavelet = Network(NetworkConfig(bands=bands, latents=256 * bands, wavelet="9/7"))
-    x = torch.from_numpy(np.random.default_rng(0).normal(size=(1, bands, 80, 112)).astype(np.float32))
+    x = torch.from_numpy(
+        np.random.default_rng(0).normal(size=(1, bands, 80, 112)).astype(np.float32)
+    )
     with torch.no_grad():
         for layer in network.modules():
             if isinstance(layer, GDN):
@@ -136,7 +182,9 @@ def test_wavelets_are_smooth_and_nearly_orthonormal_and_gains_make_up_for_the_re
         for low, high in (filters.analysis, filters.adjoint):
             assert low.sum() == pytest.approx(2**0.5, abs=1e-9)
             place = np.arange(len(high)) - len(high) // 2
-            assert [float((place**k * high).sum()) for k in range(4)] == pytest.approx([0] * 4, abs=1e-6)  # vanishing moments
+            assert [float((place**k * high).sum()) for k in range(4)] == pytest.approx(
+                [0] * 4, abs=1e-6
+            )  # vanishing moments
     network = Network(NetworkConfig(wavelet=name))
     impulses = torch.nn.functional.pad(torch.eye(256).view(256, 256, 1, 1), (4, 4, 4, 4))
     norms = network.synthesis(impulses).flatten(1).norm(dim=1)
@@ -148,7 +196,12 @@ def test_wavelets_are_smooth_and_nearly_orthonormal_and_gains_make_up_for_the_re
 def test_leaves_cover_every_sub_band_sample_once_and_contexts_only_look_back():
     leaves = wavelet_leaves()
     assert len(set(leaves)) == 256
-    assert [sum(leaf.level == level for leaf in leaves) for level in (1, 2, 3, 4)] == [192, 48, 12, 4]
+    assert [sum(leaf.level == level for leaf in leaves) for level in (1, 2, 3, 4)] == [
+        192,
+        48,
+        12,
+        4,
+    ]
     weights = start_weights(256, 1)
     assert (weights >= 0).all()
     assert not np.triu(weights.sum((2, 3))).any()
@@ -156,9 +209,15 @@ def test_leaves_cover_every_sub_band_sample_once_and_contexts_only_look_back():
 
 def test_gains_are_the_same_with_and_without_torch(tmp_path):
     for preset in ("default", "paper"):
-        network = Network(NetworkConfig.of_preset(preset, learned=True, lambda_min=10.0, lambda_max=1e5))
+        network = Network(
+            NetworkConfig.of_preset(preset, learned=True, lambda_min=10.0, lambda_max=1e5)
+        )
         torch.nn.init.normal_(network.modulation[-1].weight, 0, 0.02)
-        calibration = {"floor": 1e-6, "synthesis": {"level": [0], "log2_factor": [0.0]}, "paper": {"alpha": 1.0, "a": 1.0, "b": 1.0}}
+        calibration = {
+            "floor": 1e-6,
+            "synthesis": {"level": [0], "log2_factor": [0.0]},
+            "paper": {"alpha": 1.0, "a": 1.0, "b": 1.0},
+        }
         write_model(tmp_path / preset, network, {}, {"name": preset, "calibration": calibration})
         model, level = Model(tmp_path / preset), 640
         with torch.no_grad():

@@ -16,7 +16,7 @@ import isoq
 from isoq.cli import main
 from isoq.codec.target import Target
 from isoq.codec.writer import ArraySource, Options, compress_to
-from isoq.errors import BadInput, DamagedFile
+from isoq.errors import CorruptFileError, InputError
 from isoq.raster.description import Description
 
 xr = pytest.importorskip("xarray")
@@ -39,7 +39,9 @@ def scene(tmp_path_factory) -> xr.Dataset:
     """A real scene, a variable per band."""
     cube = rioxarray.open_rasterio(DATA / "sentinel2.tif")
     cube.attrs = {}  # scale_factor among them, which xarray does not want there
-    return xr.Dataset({name: cube.sel(band=n, drop=True) for n, name in enumerate(("B02", "B03", "B04"), 1)})
+    return xr.Dataset(
+        {name: cube.sel(band=n, drop=True) for n, name in enumerate(("B02", "B03", "B04"), 1)}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,9 @@ def both(tmp_path_factory) -> tuple[str, str]:
     folder = tmp_path_factory.mktemp("both")
     packed, restored = str(folder / "scene.isoq"), str(folder / "scene.tif")
     options = ["--mse", "25", "--tile", "64", "--quiet"]
-    source = make(folder / "source.tif", crop("sentinel2.tif"), _describe, nodata=65535, crs="EPSG:32631")
+    source = make(
+        folder / "source.tif", crop("sentinel2.tif"), _describe, nodata=65535, crs="EPSG:32631"
+    )
     assert main(["compress", str(source), packed, *options]) == 0
     assert main(["decompress", packed, restored, "--quiet"]) == 0
     return packed, restored
@@ -73,7 +77,9 @@ def test_a_promise_per_variable(scene, tmp_path, lazy):
     assert mse(found.B03, scene.B03) == 0  # no target: lossless
     for name, asked in (("B02", 25), ("B04", 49)):
         attributes = found[name].attrs
-        assert attributes["lossy_compression_mse"] == pytest.approx(mse(found[name], scene[name]), rel=1e-3)
+        assert attributes["lossy_compression_mse"] == pytest.approx(
+            mse(found[name], scene[name]), rel=1e-3
+        )
         assert 0.85 * asked < mse(found[name], scene[name]) <= asked
         assert 0.9 < attributes["lossy_compression_worst_block"] <= 1
         assert attributes["lossy_compression_target"] == {"B02": "mse 25", "B04": "rmse 7"}[name]
@@ -81,14 +87,19 @@ def test_a_promise_per_variable(scene, tmp_path, lazy):
         assert found[name].chunks == (((64, 64, 3), (64, 64, 21)) if lazy else ((131,), (149,)))
         assert found[name].rio.crs == scene.rio.crs
         assert found[name].rio.transform() == scene.rio.transform()
-    assert found.isoq_info.attrs["implementation"] == f"isoq version {isoq.__version__} (model eo16-2)"
+    assert (
+        found.isoq_info.attrs["implementation"] == f"isoq version {isoq.__version__} (model eo16-2)"
+    )
     assert "lossy_compression" not in found.B03.attrs
-    assert dict(scene.B02.encoding) == dict(rioxarray.open_rasterio(DATA / "sentinel2.tif").encoding)  # what was given is as it was
+    assert dict(scene.B02.encoding) == dict(
+        rioxarray.open_rasterio(DATA / "sentinel2.tif").encoding
+    )  # what was given is as it was
     xr.testing.assert_equal(found.x, scene.x)
 
 
 def test_targets_are_in_the_unit_of_the_values(scene, tmp_path):
-    """Reflectances, packed as integers: the error asked for and that recorded are squared reflectances."""
+    """Reflectances, packed as integers: the error asked for and that recorded are squared
+    reflectances."""
     packed = {"dtype": "uint16", "scale_factor": 1e-4, "add_offset": -0.1, "_FillValue": 0}
     real = xr.Dataset({"B04": (scene.B04 * 1e-4).astype("float32")})
     real.B04[20:60, 30:70] = np.nan
@@ -98,9 +109,13 @@ def test_targets_are_in_the_unit_of_the_values(scene, tmp_path):
     found = xr.open_zarr(tmp_path / "a.zarr")
     assert np.array_equal(np.isnan(found.B04), np.isnan(real.B04))
     assert 0.9 * asked < mse(found.B04, real.B04) <= asked * 1.01  # packing itself is an error
-    assert found.B04.attrs["lossy_compression_mse"] == pytest.approx(mse(found.B04, real.B04), rel=1e-2)
+    assert found.B04.attrs["lossy_compression_mse"] == pytest.approx(
+        mse(found.B04, real.B04), rel=1e-2
+    )
     assert found.B04.attrs["lossy_compression_target"] == "mse 2.5e-07"
-    assert {key: found.B04.encoding[key] for key in packed} == packed | {"dtype": np.dtype("uint16")}
+    assert {key: found.B04.encoding[key] for key in packed} == packed | {
+        "dtype": np.dtype("uint16")
+    }
     for key, value in (("rmse", asked**0.5), ("quality", 0.72 / asked)):
         isoq.to_zarr(real, tmp_path / f"{key}.zarr", **{key: value})
         other = xr.open_zarr(tmp_path / f"{key}.zarr").B04
@@ -111,7 +126,9 @@ def test_targets_are_in_the_unit_of_the_values(scene, tmp_path):
 def test_floats_are_marked_as_cf_has_it(tmp_path):
     values = crop("sentinel1.tif")
     values[0, 3:9] = np.nan
-    isoq.to_zarr(xr.Dataset({"sigma0": (("band", "y", "x"), values)}), tmp_path / "a.zarr", rmse=0.5)
+    isoq.to_zarr(
+        xr.Dataset({"sigma0": (("band", "y", "x"), values)}), tmp_path / "a.zarr", rmse=0.5
+    )
     found = xr.open_zarr(tmp_path / "a.zarr").sigma0
     assert found.attrs["quantization"] == "isoq_info"
     assert found.chunks == ((2,), (70,), (97,))  # bands that belong together are together
@@ -122,14 +139,21 @@ def test_floats_are_marked_as_cf_has_it(tmp_path):
 def test_by_encoding(scene, tmp_path):
     """Without anything of isoq but its codec; `record_errors` may follow."""
     target = tmp_path / "a.zarr"
-    scene.to_zarr(target, encoding={"B02": {"serializer": IsoqCodec(mse=25), "compressors": None, "chunks": (64, 64)}})
+    scene.to_zarr(
+        target,
+        encoding={
+            "B02": {"serializer": IsoqCodec(mse=25), "compressors": None, "chunks": (64, 64)}
+        },
+    )
     found = xr.open_zarr(target, decode_coords="all")
     assert 20 < mse(found.B02, scene.B02) <= 25
     assert found.B02.rio.crs == scene.rio.crs
     assert "lossy_compression_mse" not in found.B02.attrs
     record_errors(target)
     found = xr.open_zarr(target)
-    assert found.B02.attrs["lossy_compression_mse"] == pytest.approx(mse(found.B02, scene.B02), rel=1e-3)
+    assert found.B02.attrs["lossy_compression_mse"] == pytest.approx(
+        mse(found.B02, scene.B02), rel=1e-3
+    )
 
 
 def test_a_cube_grows(scene, tmp_path):
@@ -137,21 +161,34 @@ def test_a_cube_grows(scene, tmp_path):
     first, second = (scene[["B02"]].expand_dims(time=[n]) for n in (0, 1))
     second = second + np.uint16(7)
     target = tmp_path / "a.zarr"
-    isoq.to_zarr(first, target, mse=25, encoding={"B02": {"shards": (1, 192, 192), "chunks": (1, 64, 64), "compressors": Crc32cCodec()}})
-    with one_line(BadInput, "leave mse out"):
+    isoq.to_zarr(
+        first,
+        target,
+        mse=25,
+        encoding={
+            "B02": {"shards": (1, 192, 192), "chunks": (1, 64, 64), "compressors": Crc32cCodec()}
+        },
+    )
+    with one_line(InputError, "leave mse out"):
         isoq.to_zarr(second, target, append_dim="time", mse=25)
     isoq.to_zarr(second, target, append_dim="time")
     found = xr.open_zarr(target).B02
     assert found.shape == (2, 131, 149)
-    assert found.encoding["compressors"] == (Crc32cCodec(),)  # what was given for the encoding counts
+    assert found.encoding["compressors"] == (
+        Crc32cCodec(),
+    )  # what was given for the encoding counts
     for n, given in enumerate((first, second)):
         assert 20 < mse(found[n : n + 1], given.B02) <= 25
-    assert found.attrs["lossy_compression_mse"] == pytest.approx(mse(found, xr.concat([first, second], "time").B02), rel=1e-3)
+    assert found.attrs["lossy_compression_mse"] == pytest.approx(
+        mse(found, xr.concat([first, second], "time").B02), rel=1e-3
+    )
 
 
 def test_no_pixels_and_groups(tmp_path):
     none = np.zeros((2, 0), "uint16")
-    empty = xr.Dataset({"a": (("time", "y"), none), "b": ((), np.int16(3)), "c": (("y", "time"), none.T)})
+    empty = xr.Dataset(
+        {"a": (("time", "y"), none), "b": ((), np.int16(3)), "c": (("y", "time"), none.T)}
+    )
     isoq.to_zarr(empty, tmp_path / "a.zarr", mse=1, group="some/where")
     found = xr.open_zarr(tmp_path / "a.zarr", group="some/where")
     xr.testing.assert_equal(found.drop_vars("isoq_info", errors="ignore"), empty)
@@ -172,10 +209,10 @@ def test_what_cannot_be_written(scene, tmp_path):
         ({"mse": 1, "zarr_format": 2}, "Zarr version 3"),
         ({"mse": 1, "compute": False}, "leave zarr_format and compute out"),
     ):
-        with pytest.raises(BadInput, match=words) as caught:
+        with pytest.raises(InputError, match=words) as caught:
             isoq.to_zarr(scene, tmp_path / "a.zarr", **keywords)
         assert "\n" not in str(caught.value)
-    with one_line(BadInput, "B02: isoq cannot code arrays of float64"):
+    with one_line(InputError, "B02: isoq cannot code arrays of float64"):
         isoq.to_zarr(scene.astype("float64"), tmp_path / "a.zarr", mse=1)
     assert not (tmp_path / "a.zarr").exists()
 
@@ -193,10 +230,19 @@ def test_as_rioxarray_has_it(both, mask_and_scale):
     assert mine.rio.transform() == theirs.rio.transform()
     assert mine.spatial_ref.attrs == theirs.spatial_ref.attrs
     here, there = ({**v.attrs, **v.encoding} for v in (mine.band_data, theirs.band_data))
-    for name in ("MISSION", "long_name", "scale_factor", "add_offset", "_FillValue", "grid_mapping"):
+    for name in (
+        "MISSION",
+        "long_name",
+        "scale_factor",
+        "add_offset",
+        "_FillValue",
+        "grid_mapping",
+    ):
         assert here[name] == there[name], name
     error = isoq.open(both[0]).read() - crop("sentinel2.tif").astype(float)
-    assert here["lossy_compression_mse"] / 0.25 == pytest.approx(np.mean(error**2), rel=1e-3)  # in squared units of the scaled values
+    assert here["lossy_compression_mse"] / 0.25 == pytest.approx(
+        np.mean(error**2), rel=1e-3
+    )  # in squared units of the scaled values
     assert here["lossy_compression_target"] == "mse 6.25"
 
 
@@ -221,7 +267,11 @@ def test_selections(both, key):
 def test_only_what_is_needed_is_decoded(both, monkeypatch):
     read = []
     tile = isoq.reader.ContainerReader.tile
-    monkeypatch.setattr(isoq.reader.ContainerReader, "tile", lambda self, number: (read.append(number), tile(self, number))[1])
+    monkeypatch.setattr(
+        isoq.reader.ContainerReader,
+        "tile",
+        lambda self, number: (read.append(number), tile(self, number))[1],
+    )
     data = xr.open_dataset(both[0]).band_data
     part = data[1, 70:80, 10:20]
     assert not read
@@ -232,14 +282,23 @@ def test_only_what_is_needed_is_decoded(both, monkeypatch):
 def test_chunks_are_tiles_and_threads_share_a_file(both):
     lazy = xr.open_dataset(both[0], chunks={})
     assert dict(lazy.chunks) == {"band": (3,), "y": (64, 64, 3), "x": (64, 64, 21)}
-    xr.testing.assert_identical(lazy.compute(scheduler="threads", num_workers=4), xr.open_dataset(both[0]).load())
+    xr.testing.assert_identical(
+        lazy.compute(scheduler="threads", num_workers=4), xr.open_dataset(both[0]).load()
+    )
     copy = pickle.loads(pickle.dumps(lazy))
-    xr.testing.assert_identical(copy.compute(scheduler="synchronous"), xr.open_dataset(both[0]).load())
+    xr.testing.assert_identical(
+        copy.compute(scheduler="synchronous"), xr.open_dataset(both[0]).load()
+    )
 
 
 def test_another_process_needs_no_import(both):
-    code = f"import xarray; print(int(xarray.open_dataset({both[0]!r}, mask_and_scale=False).band_data.sum()))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    code = (
+        f"import xarray; print(int(xarray.open_dataset({both[0]!r}, "
+        "mask_and_scale=False).band_data.sum()))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ
+    )
     assert run.stdout.strip() == str(isoq.open(both[0]).read().sum()), run.stderr
 
 
@@ -248,7 +307,9 @@ def test_urls(both):
     with open(both[0], "rb") as stream:
         system.pipe("/folder/scene.isoq", stream.read())
     try:
-        xr.testing.assert_equal(xr.open_dataset("memory://folder/scene.isoq").load(), xr.open_dataset(both[0]).load())
+        xr.testing.assert_equal(
+            xr.open_dataset("memory://folder/scene.isoq").load(), xr.open_dataset(both[0]).load()
+        )
     finally:
         system.rm("/folder", recursive=True)
 
@@ -256,7 +317,9 @@ def test_urls(both):
 def packed(path, pixels: np.ndarray, beside: np.ndarray | None = None, nodata=None, **metadata):
     """A file with any metadata, also such that no driver would have written."""
     source = ArraySource(pixels)
-    source.description = Description(*pixels.shape, pixels.dtype.name, nodata or (None,) * len(pixels), metadata)
+    source.description = Description(
+        *pixels.shape, pixels.dtype.name, nodata or (None,) * len(pixels), metadata
+    )
     if beside is not None:
         source.mask = lambda row, col, rows, cols: beside[row : row + rows, col : col + cols]
     with open(path, "wb") as stream:
@@ -281,14 +344,25 @@ def test_images_without_a_place(tmp_path):
     plain = xr.open_dataset(packed(tmp_path / "a.isoq", pixels))
     assert set(plain.coords) == {"band"}
     assert plain.band_data.dtype == "uint16"
-    turned = packed(tmp_path / "b.isoq", pixels, crs="EPSG:32631", transform=[8.0, 6.0, 500000.0, 6.0, -8.0, 4000000.0])
+    turned = packed(
+        tmp_path / "b.isoq",
+        pixels,
+        crs="EPSG:32631",
+        transform=[8.0, 6.0, 500000.0, 6.0, -8.0, 4000000.0],
+    )
     found = xr.open_dataset(turned)
     assert not {"x", "y"} & set(found.coords)
     assert found.rio.transform(recalc=False)[:6] == (8.0, 6.0, 500000.0, 6.0, -8.0, 4000000.0)
 
 
 def test_bands_that_differ(tmp_path):
-    path = packed(tmp_path / "a.isoq", terrain(2, 70, 80, "uint16"), nodata=(0, None), scales=[0.5, 1.0], descriptions=["red", None])
+    path = packed(
+        tmp_path / "a.isoq",
+        terrain(2, 70, 80, "uint16"),
+        nodata=(0, None),
+        scales=[0.5, 1.0],
+        descriptions=["red", None],
+    )
     found = xr.open_dataset(path).band_data
     assert "_FillValue" not in found.encoding
     assert found.attrs["scales"] == (0.5, 1.0)
@@ -297,10 +371,10 @@ def test_bands_that_differ(tmp_path):
 
 
 def test_what_cannot_be_opened(both, tmp_path):
-    with one_line(BadInput, "none.isoq: cannot be opened"):
+    with one_line(InputError, "none.isoq: cannot be opened"):
         xr.open_dataset(tmp_path / "none.isoq")
     (tmp_path / "a.isoq").write_bytes(b"no image")
-    with pytest.raises(DamagedFile, match=r"a\.isoq: not an \.isoq file"):
+    with pytest.raises(CorruptFileError, match=r"a\.isoq: not an \.isoq file"):
         xr.open_dataset(tmp_path / "a.isoq")
-    with open(both[0], "rb") as stream, one_line(BadInput, "opens paths and URLs"):
+    with open(both[0], "rb") as stream, one_line(InputError, "opens paths and URLs"):
         xr.open_dataset(stream, engine="isoq")

@@ -18,7 +18,7 @@ from images import DTYPES, one_line
 
 import isoq
 from isoq.ecosystem import chunks
-from isoq.errors import BadInput, DamagedFile, UnsupportedImage, WrongModel
+from isoq.errors import CorruptFileError, InputError, ModelMismatchError, UnsupportedImageError
 from isoq.network.model import load_model
 
 zarr = pytest.importorskip("zarr")
@@ -32,7 +32,13 @@ EXACT = 1e-5  # a mean squared error of a block of integers that is below one is
 
 
 def create(store, samples: np.ndarray, codec: IsoqCodec, chunk: tuple[int, ...], **options):
-    options = {"compressors": None, "name": "a", "shape": samples.shape, "dtype": samples.dtype, "chunks": chunk} | options
+    options = {
+        "compressors": None,
+        "name": "a",
+        "shape": samples.shape,
+        "dtype": samples.dtype,
+        "chunks": chunk,
+    } | options
     array = zarr.create_array(store, serializer=codec, **options)
     array[...] = samples
     return array
@@ -42,7 +48,14 @@ def block_errors(decoded: np.ndarray, original: np.ndarray, chunk: int) -> np.nd
     """Mean squared error of the 64 x 64 blocks of chunks, of images (..., rows, cols)."""
     squared = (decoded.astype(np.float64) - original) ** 2
     rows, cols = squared.shape[-2:]
-    edges = [[start + step for start in range(0, n, chunk) for step in range(0, min(chunk, n - start), 64)] for n in (rows, cols)]
+    edges = [
+        [
+            start + step
+            for start in range(0, n, chunk)
+            for step in range(0, min(chunk, n - start), 64)
+        ]
+        for n in (rows, cols)
+    ]
     number = np.add.reduceat(np.add.reduceat(np.ones((rows, cols)), edges[0], 0), edges[1], 1)
     return np.add.reduceat(np.add.reduceat(squared, edges[0], -2), edges[1], -1) / number
 
@@ -58,7 +71,15 @@ def block_errors(decoded: np.ndarray, original: np.ndarray, chunk: int) -> np.nd
 )
 def test_a_real_scene_keeps_its_promise(layers, shards, behind, tmp_path):
     pixels = crop("sentinel2.tif")
-    create(tmp_path, pixels, IsoqCodec(mse=25), (layers, 128, 128), shards=shards, compressors=behind, fill_value=65535)
+    create(
+        tmp_path,
+        pixels,
+        IsoqCodec(mse=25),
+        (layers, 128, 128),
+        shards=shards,
+        compressors=behind,
+        fill_value=65535,
+    )
     decoded = zarr.open_array(tmp_path, path="a")[:]
     errors = block_errors(decoded, pixels, 128)
     assert (errors.mean(0) if layers == 3 else errors).max() <= 25
@@ -77,8 +98,10 @@ def test_a_target_per_band():
     # along the axis before the rows, whatever else a chunk holds
     cube = np.stack([pixels, pixels])
     array = create(store, cube, IsoqCodec(mse=asked), (2, 3, 128, 128), name="b")
-    assert (block_errors(array[:], cube, 128) / np.reshape(asked, (3, 1, 1))).mean((0, 1)).max() <= 1
-    with one_line(BadInput, "mse: 3 values for 1 band(s) in chunks of (1, 128, 128)"):
+    assert (block_errors(array[:], cube, 128) / np.reshape(asked, (3, 1, 1))).mean(
+        (0, 1)
+    ).max() <= 1
+    with one_line(InputError, "mse: 3 values for 1 band(s) in chunks of (1, 128, 128)"):
         create(store, pixels, IsoqCodec(mse=asked), (1, 128, 128), name="c")
 
 
@@ -87,8 +110,14 @@ def arrays(draw):
     shape = tuple(draw(st.lists(st.integers(1, 6), min_size=1, max_size=4)))
     chunk = draw(chunk_shapes(shape=shape))
     shards = draw(st.none() | shard_shapes(shape=shape, chunk_shape=chunk))
-    dtype = np.dtype(draw(st.sampled_from([name for name in DTYPES if name != "float32"]))).newbyteorder(draw(st.sampled_from("<>")))
-    values = np.random.default_rng(draw(st.integers(0, 99))).integers(0, draw(st.integers(1, 127)), shape).astype(dtype)
+    dtype = np.dtype(
+        draw(st.sampled_from([name for name in DTYPES if name != "float32"]))
+    ).newbyteorder(draw(st.sampled_from("<>")))
+    values = (
+        np.random.default_rng(draw(st.integers(0, 99)))
+        .integers(0, draw(st.integers(1, 127)), shape)
+        .astype(dtype)
+    )
     return values, chunk, shards, draw(st.integers(0, 3)), draw(basic_indices(shape=shape))
 
 
@@ -96,7 +125,14 @@ def arrays(draw):
 @given(arrays())
 def test_any_shape_chunk_and_selection(drawn):
     values, chunk, shards, fill, where = drawn
-    array = create(zarr.storage.MemoryStore(), values, IsoqCodec(mse=EXACT), chunk, shards=shards, fill_value=fill)
+    array = create(
+        zarr.storage.MemoryStore(),
+        values,
+        IsoqCodec(mse=EXACT),
+        chunk,
+        shards=shards,
+        fill_value=fill,
+    )
     assert array.dtype == values.dtype
     assert np.array_equal(array[...], values)
     assert np.array_equal(array[where], values[where])
@@ -109,7 +145,9 @@ def test_any_shape_chunk_and_selection(drawn):
 @pytest.mark.parametrize("shape", [(), (0,), (0, 5), (3, 0, 4), (1, 1)])
 def test_tiny_and_empty(shape):
     values = np.full(shape, 7, "int16")
-    array = create(zarr.storage.MemoryStore(), values, IsoqCodec(mse=EXACT), tuple(max(n, 1) for n in shape))
+    array = create(
+        zarr.storage.MemoryStore(), values, IsoqCodec(mse=EXACT), tuple(max(n, 1) for n in shape)
+    )
     assert np.array_equal(array[...], values)
 
 
@@ -131,7 +169,15 @@ def test_the_fill_value_is_nodata(dtype):
     assert np.array_equal(found[gone], values[gone], equal_nan=True)
     assert not (np.isnan(found[~gone]) if dtype == "float32" else found[~gone] == fill).any()
     assert array.nchunks_initialized == array.nchunks - 1  # that one is not stored
-    kept = create(store, values, IsoqCodec(snr=25), (64, 64), fill_value=fill, name="b", config={"write_empty_chunks": True})
+    kept = create(
+        store,
+        values,
+        IsoqCodec(snr=25),
+        (64, 64),
+        fill_value=fill,
+        name="b",
+        config={"write_empty_chunks": True},
+    )
     assert kept.nchunks_initialized == kept.nchunks
     assert np.array_equal(kept[:], found, equal_nan=True)
 
@@ -152,22 +198,32 @@ def test_bands_that_come_last_are_transposed():
 @pytest.mark.parametrize("dtype", ["int64", "bool", "float64", "uint32", "complex64"])
 def test_types_are_refused_when_the_array_is_made(dtype, shards):
     store = zarr.storage.MemoryStore()
-    with pytest.raises(UnsupportedImage, match=rf"^isoq cannot code arrays of {dtype}; convert to uint8, [^\n]*$"):
-        zarr.create_array(store, shape=(8, 8), chunks=(4, 4), shards=shards, dtype=dtype, serializer=IsoqCodec(mse=1))
+    with pytest.raises(
+        UnsupportedImageError,
+        match=rf"^isoq cannot code arrays of {dtype}; convert to uint8, [^\n]*$",
+    ):
+        zarr.create_array(
+            store,
+            shape=(8, 8),
+            chunks=(4, 4),
+            shards=shards,
+            dtype=dtype,
+            serializer=IsoqCodec(mse=1),
+        )
 
 
 @pytest.mark.parametrize(
     ("keywords", "error"),
     [
-        ({}, BadInput),
-        ({"mse": -1}, BadInput),
-        ({"mse": 1, "snr": 3}, BadInput),
-        ({"quality_of": 3}, BadInput),
-        ({"mse": 1, "block": 63}, BadInput),
-        ({"mse": 1, "model": "nonesuch"}, WrongModel),
-        ({"bitrate": 1}, BadInput),
-        ({"mse": 1, "nodata": 0}, BadInput),
-        ({"mse": 1, "threads": 2}, BadInput),
+        ({}, InputError),
+        ({"mse": -1}, InputError),
+        ({"mse": 1, "snr": 3}, InputError),
+        ({"quality_of": 3}, InputError),
+        ({"mse": 1, "block": 63}, InputError),
+        ({"mse": 1, "model": "nonesuch"}, ModelMismatchError),
+        ({"bitrate": 1}, InputError),
+        ({"mse": 1, "nodata": 0}, InputError),
+        ({"mse": 1, "threads": 2}, InputError),
     ],
 )
 def test_settings_are_refused_at_once(keywords, error):
@@ -176,13 +232,23 @@ def test_settings_are_refused_at_once(keywords, error):
 
 
 @pytest.mark.parametrize(
-    "keywords", [{"mse": 25}, {"snr": [30.0, 40.0], "block": 32}, {"psnr": 50.0, "peak": 4000.0, "model": "eo16-2"}, {"quality": 1.0}]
+    "keywords",
+    [
+        {"mse": 25},
+        {"snr": [30.0, 40.0], "block": 32},
+        {"psnr": 50.0, "peak": 4000.0, "model": "eo16-2"},
+        {"quality": 1.0},
+    ],
 )
 def test_configuration(keywords):
     codec = IsoqCodec(**keywords)
     stored = json.loads(json.dumps(codec.to_dict()))
     assert stored == {"name": "isoq", "configuration": keywords}
-    for other in (IsoqCodec.from_dict(stored), pickle.loads(pickle.dumps(codec)), eval(repr(codec))):
+    for other in (
+        IsoqCodec.from_dict(stored),
+        pickle.loads(pickle.dumps(codec)),
+        eval(repr(codec)),
+    ):
         assert (other, hash(other), other.settings) == (codec, hash(codec), keywords)
     with pytest.raises(NotImplementedError):
         codec.compute_encoded_size(1, None)
@@ -191,7 +257,11 @@ def test_configuration(keywords):
 def test_numbers_of_numpy_and_paths_are_kept_as_json(tmp_path):
     folder = other_model(tmp_path / "mine")
     codec = IsoqCodec(mse=np.float32(3), model=folder, block=np.int64(32))
-    assert json.loads(json.dumps(codec.to_dict()))["configuration"] == {"mse": 3.0, "model": str(folder), "block": 32}
+    assert json.loads(json.dumps(codec.to_dict()))["configuration"] == {
+        "mse": 3.0,
+        "model": str(folder),
+        "block": 32,
+    }
 
 
 def test_a_model_of_ones_own(tmp_path):
@@ -200,7 +270,7 @@ def test_a_model_of_ones_own(tmp_path):
     array = create(tmp_path / "a.zarr", values, IsoqCodec(mse=9, model=folder), (64, 64))
     assert ((array[:].astype(float) - values) ** 2).mean() <= 9
     folder.rename(tmp_path / "elsewhere")
-    with pytest.raises(WrongModel, match=r"written with model eo16-2"):
+    with pytest.raises(ModelMismatchError, match=r"written with model eo16-2"):
         zarr.open_array(tmp_path / "a.zarr", path="a")[:]
 
 
@@ -211,10 +281,10 @@ def test_damaged_and_foreign_chunks(tmp_path):
     assert np.array_equal(isoq.open(path).read(1), array[:])  # a chunk is a file
     good = path.read_bytes()
     path.write_bytes(good[:300] + bytes([good[300] ^ 1]) + good[301:])
-    with one_line(DamagedFile, "a checksum is wrong"):
+    with one_line(CorruptFileError, "a checksum is wrong"):
         array[:]
     path.write_bytes(isoq.compress(values[:, :32], mse=9))
-    with one_line(DamagedFile, "a chunk of (1, 64, 32) uint16 is not one of (64, 64) uint16"):
+    with one_line(CorruptFileError, "a chunk of (1, 64, 32) uint16 is not one of (64, 64) uint16"):
         array[:]
 
 
@@ -222,26 +292,47 @@ def test_another_process_needs_no_import(tmp_path):
     """`pip install isoq` is all that reading takes."""
     pixels = crop("landsat.tif")[0]
     array = create(tmp_path, pixels, IsoqCodec(mse=100), (64, 64))
-    code = f"import sys, zarr; a = zarr.open_array({str(tmp_path)!r}, path='a')[:]; print(a.sum(), 'isoq' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    code = (
+        f"import sys, zarr; a = zarr.open_array({str(tmp_path)!r}, path='a')[:]; print(a.sum(), "
+        "'isoq' in sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ
+    )
     assert run.stdout.split() == [str(array[:].sum()), "True"], run.stderr
 
 
 def test_isoq_alone_imports_nothing_of_this():
-    code = "import sys, isoq; from isoq import *; print(*{'zarr', 'numcodecs', 'xarray', 'dask', 'pandas'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ).stdout == "\n"
+    code = (
+        "import sys, isoq; from isoq import *; print(*{'zarr', 'numcodecs', 'xarray', 'dask', "
+        "'pandas'} & set(sys.modules))"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ
+        ).stdout
+        == "\n"
+    )
 
 
 def test_work_is_done_beside_the_event_loop(monkeypatch):
     threads = set()
     for name in ("compress", "decompress"):
         function = getattr(chunks, name)
-        monkeypatch.setattr(chunks, name, lambda *a, _f=function, **k: (threads.add(threading.get_ident()), _f(*a, **k))[1])
+        monkeypatch.setattr(
+            chunks,
+            name,
+            lambda *a, _f=function, **k: (threads.add(threading.get_ident()), _f(*a, **k))[1],
+        )
     values = terrain(1, 64, 64, "uint16")[0]
 
     async def write_and_read() -> np.ndarray:
         array = await zarr.api.asynchronous.create_array(
-            zarr.storage.MemoryStore(), shape=(64, 64), chunks=(64, 64), dtype="uint16", serializer=codec
+            zarr.storage.MemoryStore(),
+            shape=(64, 64),
+            chunks=(64, 64),
+            dtype="uint16",
+            serializer=codec,
         )
         await array.setitem(..., values)
         return await array.getitem(...)
@@ -261,12 +352,28 @@ def test_a_model_is_loaded_once(tmp_path):
 
 
 def test_what_was_reached_is_recorded(tmp_path):
-    """The error in the attributes is that of the samples, whatever lies between the codec and the store."""
+    """The error in the attributes is that of the samples, whatever lies between the codec and the
+    store."""
     pixels = crop("sentinel2.tif")
     root = zarr.create_group(tmp_path)
     plain = create(root.store, pixels, IsoqCodec(mse=[20.0, 30.0, 40.0]), (3, 64, 64))
-    sharded = create(root.store, pixels, IsoqCodec(snr=30), (1, 64, 64), name="b", shards=(1, 128, 128), compressors=[Crc32cCodec()])
-    real = create(root.store, pixels.astype("float32"), IsoqCodec(rmse=5), (1, 64, 64), name="c", fill_value=np.nan)
+    sharded = create(
+        root.store,
+        pixels,
+        IsoqCodec(snr=30),
+        (1, 64, 64),
+        name="b",
+        shards=(1, 128, 128),
+        compressors=[Crc32cCodec()],
+    )
+    real = create(
+        root.store,
+        pixels.astype("float32"),
+        IsoqCodec(rmse=5),
+        (1, 64, 64),
+        name="c",
+        fill_value=np.nan,
+    )
     root.create_array("d", data=pixels)
     plain.attrs["scale_factor"] = 0.1
     record_errors(tmp_path)
@@ -277,8 +384,13 @@ def test_what_was_reached_is_recorded(tmp_path):
         assert found["lossy_compression_mse"] == pytest.approx(mse * unit, rel=1e-3)
         assert 0.9 < found["lossy_compression_worst_block"] <= 1
         assert found["lossy_compression"] == "isoq_info"
-        assert (found.get("quantization") == "isoq_info") == (array is real)  # CF has it for floating-point data only
+        assert (found.get("quantization") == "isoq_info") == (
+            array is real
+        )  # CF has it for floating-point data only
     assert root["a"].attrs["lossy_compression_target"] == "mse 0.2 0.3 0.4"
     assert root["b"].attrs["lossy_compression_target"] == "snr 30"
     assert not root["d"].attrs
-    assert root["isoq_info"].attrs.asdict() == {"algorithm": "isoq", "implementation": f"isoq version {isoq.__version__} (model eo16-2)"}
+    assert root["isoq_info"].attrs.asdict() == {
+        "algorithm": "isoq",
+        "implementation": f"isoq version {isoq.__version__} (model eo16-2)",
+    }

@@ -1,4 +1,5 @@
-"""The table against JPEG 2000 and the card of a shipped model: python training/card.py MODEL_DIR IMAGE... (of val/)"""
+"""The table against JPEG 2000 and the card of a shipped model: python training/card.py MODEL_DIR
+IMAGE... (of val/)"""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ _HOME = {
     "File": "codec.reader",
     "load_model": "network.model",
     "Target": "codec.target",
-    "IsoqCodec": "ecosystem.zarr",  # these two need zarr and xarray, and so do not come with an asterisk
+    # these two need zarr and xarray, and so do not come with an asterisk
+    "IsoqCodec": "ecosystem.zarr",
     "to_zarr": "ecosystem.xarray",
 }
 

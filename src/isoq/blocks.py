@@ -1,4 +1,5 @@
-"""Blocks: the areas whose error is promised. A block is `block` x `block` pixels, less at the right and lower border of a tile."""
+"""Blocks: the areas whose error is promised. A block is `block` x `block` pixels, less at the right
+and lower border of a tile."""
 
 from __future__ import annotations
 
@@ -14,8 +15,12 @@ def sums(a: np.ndarray, block: int) -> np.ndarray:
     """(..., rows, cols) -> sum per block (..., block rows, block cols), float64."""
     rows, cols = (np.arange(0, n, block) for n in a.shape[-2:])
     if a.dtype == bool and a.all():  # pixels of blocks
-        sides = (np.diff(starts, append=n) for starts, n in zip((rows, cols), a.shape[-2:], strict=True))
-        return np.broadcast_to(np.outer(*sides).astype(np.float64), (*a.shape[:-2], len(rows), len(cols))).copy()
+        sides = (
+            np.diff(starts, append=n) for starts, n in zip((rows, cols), a.shape[-2:], strict=True)
+        )
+        return np.broadcast_to(
+            np.outer(*sides).astype(np.float64), (*a.shape[:-2], len(rows), len(cols))
+        ).copy()
     return np.add.reduceat(np.add.reduceat(a, cols, axis=-1, dtype=np.float64), rows, axis=-2)
 
 
@@ -35,7 +40,8 @@ def square_sums(a: np.ndarray, block: int) -> np.ndarray:
 
 
 def mean_square(error: np.ndarray, valid: np.ndarray, block: int) -> np.ndarray:
-    """error and valid (bool), both (..., rows, cols) -> mean squared error over the valid pixels of each block, NaN where there is none."""
+    """error and valid (bool), both (..., rows, cols) -> mean squared error over the valid pixels of
+    each block, NaN where there is none."""
     total = square_sums(np.where(valid, error, 0).astype(np.float64, copy=False), block)
     number = sums(valid, block)
     return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
@@ -51,6 +57,10 @@ def difference(decoded: np.ndarray, original: np.ndarray, valid: np.ndarray) -> 
 
 
 def spread(per_block: np.ndarray, block: int, rows: int, cols: int) -> np.ndarray:
-    """(block rows, block cols) -> (rows, cols) by repetition; positions beyond the last block belong to it."""
-    at = [np.minimum(np.arange(n) // block, m - 1) for n, m in zip((rows, cols), per_block.shape, strict=True)]
+    """(block rows, block cols) -> (rows, cols) by repetition; positions beyond the last block
+    belong to it."""
+    at = [
+        np.minimum(np.arange(n) // block, m - 1)
+        for n, m in zip((rows, cols), per_block.shape, strict=True)
+    ]
     return per_block[np.ix_(*at)]

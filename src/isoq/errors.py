@@ -1,4 +1,5 @@
-"""What can go wrong. Every message is one line that names the file, what is wrong and what to do."""
+"""What can go wrong. Every message is one line that names the file, what is wrong and what to
+do."""
 
 from __future__ import annotations
 
@@ -7,25 +8,25 @@ class IsoqError(Exception):
     """Base of all errors that isoq raises on purpose."""
 
 
-class BadInput(IsoqError):
+class InputError(IsoqError):
     """The input or an argument cannot be used."""
 
 
-class UnsupportedImage(BadInput):
+class UnsupportedImageError(InputError):
     """An image of a type that isoq does not handle."""
 
 
-class OutputExists(BadInput):
+class OutputExistsError(InputError):
     """The output is there already and may not be replaced."""
 
 
-class DamagedFile(IsoqError):
+class CorruptFileError(IsoqError):
     """An .isoq file that is truncated, altered or not one at all."""
 
 
-class WrongModel(IsoqError):
+class ModelMismatchError(IsoqError):
     """The model that a file needs is missing or a different one."""
 
 
-class BrokenPromise(IsoqError):
+class GuaranteeError(IsoqError):
     """A recorded error or a certificate that is not true."""

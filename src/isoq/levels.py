@@ -1,8 +1,8 @@
 """The scale of quality: log-spaced levels of lambda.
 
-lambda is the weight of one squared *normalized* unit of error against one bit per sample (rate + lambda * MSE). Level k stands for
-lambda = LAMBDA_MIN * 2**(k / PER_OCTAVE): neighbouring levels differ by 1.1 % in mean squared error, all of them span 60 dB.
-"""
+lambda is the weight of one squared *normalized* unit of error against one bit per sample (rate +
+lambda * MSE). Level k stands for lambda = LAMBDA_MIN * 2**(k / PER_OCTAVE): neighbouring levels
+differ by 1.1 % in mean squared error, all of them span 60 dB."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ OCTAVES = 20
 COUNT = OCTAVES * PER_OCTAVE + 1
 LAMBDA_MIN = 4.0
 LAMBDA_MAX = LAMBDA_MIN * 2.0**OCTAVES
-# Trellis-coded quantization of step 1/m has MSE = 0.796 / (12 m^2), about 1 dB less than a uniform quantizer (Marcellin and Fischer
-# 1990); the best trade at high rate is lambda = 1 / (2 ln2 MSE): m = 0.30 sqrt(lambda).
+# Trellis-coded quantization of step 1/m has MSE = 0.796 / (12 m^2), about 1 dB less than a uniform
+# quantizer (Marcellin and Fischer 1990); the best trade at high rate is lambda = 1 / (2 ln2 MSE): m
+# = 0.30 sqrt(lambda).
 GAIN = (2 * np.log(2) * 0.796 / 12) ** 0.5
 TRADED = 1 / (2 * np.log(2))  # lambda * MSE there
 
@@ -26,5 +27,7 @@ def level_to_lambda(level: np.ndarray | int) -> np.ndarray:
 
 def lambda_to_level(lam: np.ndarray | float) -> np.ndarray:
     """lambda (any shape) -> nearest level, clipped to 0 ... COUNT - 1 (int64)."""
-    level = np.rint(PER_OCTAVE * np.log2(np.maximum(np.asarray(lam, np.float64), 1e-300) / LAMBDA_MIN))
+    level = np.rint(
+        PER_OCTAVE * np.log2(np.maximum(np.asarray(lam, np.float64), 1e-300) / LAMBDA_MIN)
+    )
     return np.clip(level, 0, COUNT - 1).astype(np.int64)

@@ -12,7 +12,8 @@ R = TypeVar("R")
 
 
 def ordered(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """Results in order, computed by `threads` threads; at most twice as many items and results are in memory."""
+    """Results in order, computed by `threads` threads; at most twice as many items and results are
+    in memory."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[R]] = deque()
         try:

@@ -1,11 +1,11 @@
-"""Makes the folders of golden streams that are missing: small streams of every feature of the format (v1), with the models that two of them
-need, and a few of every later model; and what they decode to.
+"""Makes the folders of golden streams that are missing: small streams of every feature of the
+format (v1), with the models that two of them need, and a few of every later model; and what they
+decode to.
 
     python tests/golden/make.py
 
-Streams of a released version stay as they are. As long as nothing has been released, a change of the format is followed by `rm -r
-tests/golden/v1` and this command. Needs the extra `train`.
-"""
+Streams of a released version stay as they are. As long as nothing has been released, a change of
+the format is followed by `rm -r tests/golden/v1` and this command. Needs the extra `train`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,18 @@ from cases import DATA, crop, terrain
 from isoq.codec import writer
 from isoq.codec.reader import File
 from isoq.codec.target import Target
-from isoq.entropy.context import BUCKETS, LEVELS, MAGNITUDE_ONE, OWN, OWN_VALUE, PRECISION, QUANTIZERS, REACH, SYMBOLS, VALUE_ONE
+from isoq.entropy.context import (
+    BUCKETS,
+    LEVELS,
+    MAGNITUDE_ONE,
+    OWN,
+    OWN_VALUE,
+    PRECISION,
+    QUANTIZERS,
+    REACH,
+    SYMBOLS,
+    VALUE_ONE,
+)
 from isoq.format.tiling import Box
 from isoq.network.model import FORMAT, Model, load_model
 from isoq.raster.description import Description
@@ -43,7 +54,8 @@ SHIPPED = "eo16-1"
 
 @dataclass
 class Case:
-    """An image and how it is coded; also the source that `compress_to` reads. most: bands in a tile."""
+    """An image and how it is coded; also the source that `compress_to` reads. most: bands in a
+    tile."""
 
     pixels: np.ndarray
     target: Target
@@ -61,7 +73,9 @@ class Case:
         nodata = self.nodata or (None,) * len(self.pixels)
         return Description(*self.pixels.shape, self.pixels.dtype.name, nodata, self.metadata)
 
-    def read(self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)) -> np.ndarray:
+    def read(
+        self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)
+    ) -> np.ndarray:
         return np.ascontiguousarray(self.pixels[bands, row : row + rows, col : col + cols])
 
     def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
@@ -99,7 +113,9 @@ def described() -> Case:
         "colormaps": {"1": [[0, 0, 0, 255]]},
         "raw": {"endian": 1, "rgb": 0},
     }
-    return Case(landsat(64, 80), Target("rmse", 120.0), metadata=metadata, path=DATA / "landsat.tif")
+    return Case(
+        landsat(64, 80), Target("rmse", 120.0), metadata=metadata, path=DATA / "landsat.tif"
+    )
 
 
 def beside_nodata() -> Case:
@@ -135,7 +151,14 @@ def alpha() -> Case:
     colours, outside = (sentinel2(40, 52) // 16).clip(0, 255).astype("uint8"), corner(40, 52)
     opacity = np.where(outside, 0, 255).astype("uint8")
     metadata = {"colorinterp": ["red", "green", "blue", "alpha"]}
-    return Case(np.concatenate([colours, opacity[None]]), Target("rmse", 1.5), {"exact": (3,)}, None, outside, metadata)
+    return Case(
+        np.concatenate([colours, opacity[None]]),
+        Target("rmse", 1.5),
+        {"exact": (3,)},
+        None,
+        outside,
+        metadata,
+    )
 
 
 def plain() -> Case:
@@ -145,12 +168,19 @@ def plain() -> Case:
 
 
 def lossless() -> Case:
-    """A band of codes, a pattern that repeats, one of noise, which goes by planes, and a lossy one between them. What else is lossless is
-    predicted."""
+    """A band of codes, a pattern that repeats, one of noise, which goes by planes, and a lossy one
+    between them. What else is lossless is predicted."""
     draw = np.random.default_rng(0)
-    codes = np.kron(np.tile(draw.integers(0, 9, (3, 4)), (5, 3)) * 64, np.ones((3, 5))).astype("uint16")
+    codes = np.kron(np.tile(draw.integers(0, 9, (3, 4)), (5, 3)) * 64, np.ones((3, 5))).astype(
+        "uint16"
+    )
     many = draw.integers(0, 1 << 16, (45, 60)).astype("uint16")
-    return Case(np.stack([codes, landsat(45, 60)[0], many]), Target("rmse", 150.0), {"exact": (0, 2)}, (None, None, 3.0))
+    return Case(
+        np.stack([codes, landsat(45, 60)[0], many]),
+        Target("rmse", 150.0),
+        {"exact": (0, 2)},
+        (None, None, 3.0),
+    )
 
 
 def lossless_floats() -> Case:
@@ -160,11 +190,14 @@ def lossless_floats() -> Case:
 
 
 def predicted_floats() -> Case:
-    """Kept within a bound where they can be; the other band's infinities and NaN of odd bits are kept as they are."""
+    """Kept within a bound where they can be; the other band's infinities and NaN of odd bits are
+    kept as they are."""
     pixels = crop("sentinel1.tif")[:, :30, :36]
     pixels[0, 3:6, 4:9], pixels[0, 20] = np.nan, -9999
     pixels.view(np.uint32)[1, 7, 3:9] = 0x7FC01234
-    return Case(pixels, Target("max_error", 0.01), {"block": 16, "exact": (1,)}, nodata=(-9999.0, None))
+    return Case(
+        pixels, Target("max_error", 0.01), {"block": 16, "exact": (1,)}, nodata=(-9999.0, None)
+    )
 
 
 def predicted_bound() -> Case:
@@ -177,7 +210,8 @@ def predicted_bound() -> Case:
 
 
 def targets_of(box: Box, asked: np.ndarray) -> np.ndarray:
-    """A checkerboard, too fine for the network in its first block; one everywhere in the right half, which a tile tells without a byte."""
+    """A checkerboard, too fine for the network in its first block; one everywhere in the right
+    half, which a tile tells without a byte."""
     places = np.indices((-(-box.rows // 16), -(-box.cols // 16))).sum(0)
     board = np.where(places % 2, 900.0, 40_000.0)
     board[0, 0] = 0.2
@@ -196,39 +230,68 @@ CASES: dict[str, Callable[[], Case]] = {
     "int32": wide,
     "float32": special_floats,
     "extremes": extreme_floats,
-    "mask": lambda: Case(sentinel2(40, 52), Target("mse", 60.0), {}, (0.0,) * 3, corner(40, 52), {"mask": True}),
+    "mask": lambda: Case(
+        sentinel2(40, 52), Target("mse", 60.0), {}, (0.0,) * 3, corner(40, 52), {"mask": True}
+    ),
     "alpha": alpha,
     "constant": plain,
-    "embedded": lambda: Case(landsat(40, 50), Target("mse", 4000.0), {"embed_model": True}, model="paper-1"),
+    "embedded": lambda: Case(
+        landsat(40, 50), Target("mse", 4000.0), {"embed_model": True}, model="paper-1"
+    ),
     "lossless": lossless,
     "lossless-float32": lossless_floats,
     "predicted": lambda: Case(sentinel2(40, 52), Target("lossless", True)),
     "predicted-bound": predicted_bound,
     "predicted-float32": predicted_floats,
     "predicted-mse": lambda: Case(sentinel2(40, 52), Target("mse", 10.0), {"block": 16}),
-    "predicted-list": lambda: Case((landsat(40, 50) ** 1.3).astype("int32"), Target("lossless", True)),
-    "tiles": lambda: Case(sentinel2(90, 100), Target("snr", 18.0), {"tile": 48, "block": 16, "single_pass": True}, most=2),
-    "targets": lambda: Case(landsat(40, 96), Target("mse", 1.0), {"tile": 48, "block": 16}, varied=targets_of),
+    "predicted-list": lambda: Case(
+        (landsat(40, 50) ** 1.3).astype("int32"), Target("lossless", True)
+    ),
+    "tiles": lambda: Case(
+        sentinel2(90, 100),
+        Target("snr", 18.0),
+        {"tile": 48, "block": 16, "single_pass": True},
+        most=2,
+    ),
+    "targets": lambda: Case(
+        landsat(40, 96), Target("mse", 1.0), {"tile": 48, "block": 16}, varied=targets_of
+    ),
     "bands": lambda: Case(sentinel2(40, 52), Target("mse", (40.0, 250.0, 900.0))),
     "quality": lambda: Case(landsat(40, 50), Target("quality", 1e-4)),
-    "qualities": lambda: Case(landsat(70, 50), Target("quality", None), {"block": 16}, varied=qualities_of),
+    "qualities": lambda: Case(
+        landsat(70, 50), Target("quality", None), {"block": 16}, varied=qualities_of
+    ),
     "bitrate": lambda: Case(landsat(64, 64), Target("bitrate", 2.0)),
-    "joint": lambda: Case(sentinel2(40, 52), Target("mse", 400.0), {"block": 16, "per_band": True}, model="joint-1"),
-    "hyperprior": lambda: Case(landsat(40, 80), Target("rmse", 150.0), {"block": 16}, model="paper-1"),
+    "joint": lambda: Case(
+        sentinel2(40, 52), Target("mse", 400.0), {"block": 16, "per_band": True}, model="joint-1"
+    ),
+    "hyperprior": lambda: Case(
+        landsat(40, 80), Target("rmse", 150.0), {"block": 16}, model="paper-1"
+    ),
 }
 
 
 # Streams of models that came after the others, by folder.
 LATER: dict[str, dict[str, Callable[[], Case]]] = {
     "eo16-2": {
-        "tiles": lambda: Case(landsat(70, 96), Target("mse", 1e4), {"tile": 48, "block": 16}, model="eo16-2"),
-        "spectral": lambda: Case(sentinel2(40, 52), Target("mse", 400.0), {"block": 16}, model="eo16-2"),
+        "tiles": lambda: Case(
+            landsat(70, 96), Target("mse", 1e4), {"tile": 48, "block": 16}, model="eo16-2"
+        ),
+        "spectral": lambda: Case(
+            sentinel2(40, 52), Target("mse", 400.0), {"block": 16}, model="eo16-2"
+        ),
     }
 }
 
 
 def write_model(
-    folder: Path, bands: int, entropy: str, modulation: str, highest: float, slope: float, arrays: dict[str, np.ndarray]
+    folder: Path,
+    bands: int,
+    entropy: str,
+    modulation: str,
+    highest: float,
+    slope: float,
+    arrays: dict[str, np.ndarray],
 ) -> None:
     """A folder around the wavelet. slope: of the only hidden unit's way to all gains."""
     folder.mkdir(parents=True)
@@ -256,18 +319,25 @@ def write_model(
 
 
 def context_arrays(channels: int) -> dict[str, np.ndarray]:
-    """A context model made by rule: the mean of four neighbours and of the channel before; Laplace tables."""
+    """A context model made by rule: the mean of four neighbours and of the channel before; Laplace
+    tables."""
     level = np.arange(LEVELS)
     shift = np.maximum(level // 8 - 8, 0)
     spread = np.exp2((level + 0.5) / 8 - 7 - shift)
     weight = np.exp(-np.abs(np.arange(-REACH, REACH + 2)) / spread[:, None].clip(0.1))
     weight[:, -1] = 2 * weight[:, -1] + 1e-3 * weight.sum(1)
-    frequency = 1 + np.floor(weight / weight.sum(1, keepdims=True) * ((1 << PRECISION) - SYMBOLS)).astype(np.int64)
+    frequency = 1 + np.floor(
+        weight / weight.sum(1, keepdims=True) * ((1 << PRECISION) - SYMBOLS)
+    ).astype(np.int64)
     frequency[:, REACH] += (1 << PRECISION) - frequency.sum(1)
     cdf = np.pad(frequency.cumsum(1), ((0, 0), (1, 0))).astype(np.uint16).repeat(BUCKETS, 0)
     cdf = np.tile(cdf, (QUANTIZERS, 1))
     toward = -np.sign(np.arange(-REACH, REACH + 2)) * 9
-    entries = {"start": np.arange(-1, channels).clip(0), "channel": np.arange(channels - 1), "place": np.full(channels - 1, 4)}
+    entries = {
+        "start": np.arange(-1, channels).clip(0),
+        "channel": np.arange(channels - 1),
+        "place": np.full(channels - 1, 4),
+    }
     arrays = {
         **{f"around_{name}": value for name, value in entries.items()},
         **{f"value_{name}": value for name, value in entries.items()},
@@ -280,7 +350,11 @@ def context_arrays(channels: int) -> dict[str, np.ndarray]:
     assert arrays["own"].shape[1] == OWN
     assert arrays["own_value"].shape[1] == OWN_VALUE
     arrays = {name: value.astype(np.int32) for name, value in arrays.items()}
-    arrays |= {"group": np.zeros(channels, np.uint8), "cdf": cdf, "offset": np.tile(toward, (len(cdf), 1)).astype(np.int8)}
+    arrays |= {
+        "group": np.zeros(channels, np.uint8),
+        "cdf": cdf,
+        "offset": np.tile(toward, (len(cdf), 1)).astype(np.int8),
+    }
     return {f"context_{name}": value for name, value in arrays.items()}
 
 
@@ -297,12 +371,25 @@ def hyperprior_arrays() -> dict[str, np.ndarray]:
 def code(name: str, case: Case, coder: Model) -> tuple[bytes, np.ndarray, bytes]:
     """The stream, what isoq decodes it to, and all its latents in their order."""
     stream, samples, latents = io.BytesIO(), np.empty_like(case.pixels), b""
-    choice = patch.object(prediction, "promising", lambda bits, bands: name.startswith("predicted"))  # else nearly all would be predicted
+    choice = patch.object(
+        prediction, "promising", lambda bits, bands: name.startswith("predicted")
+    )  # else nearly all would be predicted
     with patch.object(writer, "MOST_BANDS", case.most), choice:
-        writer.compress_to(stream, case, case.target, coder, writer.Options(threads=1, **case.options), field=case.varied)
+        writer.compress_to(
+            stream,
+            case,
+            case.target,
+            coder,
+            writer.Options(threads=1, **case.options),
+            field=case.varied,
+        )
     stream.seek(0)
     for box, tile in File(stream, name).tiles(coder):
-        samples[box.band : box.band + box.bands, box.row : box.row + box.rows, box.col : box.col + box.cols] = tile.samples
+        samples[
+            box.band : box.band + box.bands,
+            box.row : box.row + box.rows,
+            box.col : box.col + box.cols,
+        ] = tile.samples
         latents += b"".join(q.astype("<i4").tobytes() for q in tile.latents)
     return stream.getvalue(), samples, latents
 
@@ -310,8 +397,18 @@ def code(name: str, case: Case, coder: Model) -> tuple[bytes, np.ndarray, bytes]
 def main() -> None:
     """Makes the folders that are not there; streams of a released version stay as they are."""
     if not FOLDER.exists():
-        write_model(FOLDER / "models" / "joint-1", 2, "context", "log", 2.0**22, 0.25, context_arrays(512))
-        write_model(FOLDER / "models" / "paper-1", 1, "hyperprior", "linear", 2.0**16, 80.0, hyperprior_arrays())
+        write_model(
+            FOLDER / "models" / "joint-1", 2, "context", "log", 2.0**22, 0.25, context_arrays(512)
+        )
+        write_model(
+            FOLDER / "models" / "paper-1",
+            1,
+            "hyperprior",
+            "linear",
+            2.0**16,
+            80.0,
+            hyperprior_arrays(),
+        )
         make_folder(FOLDER, CASES)
     for name in LATER:
         if not (HERE / name).exists():
@@ -324,10 +421,15 @@ def make_folder(folder: Path, cases: dict[str, Callable[[], Case]]) -> None:
     for name, make in cases.items():
         case = make()
         own = folder / "models" / case.model
-        data, pixels[name], latents = code(name, case, load_model(own if own.exists() else case.model))
+        data, pixels[name], latents = code(
+            name, case, load_model(own if own.exists() else case.model)
+        )
         (folder / f"{name}.isoq").write_bytes(data)
         digests = (hashlib.sha256(plain).hexdigest() for plain in (latents, pixels[name].tobytes()))
-        expected[name] = {"model": case.model, **dict(zip(("latents", "pixels"), digests, strict=True))}
+        expected[name] = {
+            "model": case.model,
+            **dict(zip(("latents", "pixels"), digests, strict=True)),
+        }
         print(f"{name:18} {len(data):6} bytes")
     np.savez_compressed(folder / "pixels.npz", **pixels)
     (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")

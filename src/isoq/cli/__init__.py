@@ -1,4 +1,5 @@
-"""The command line: `isoq COMMAND ...`. One module per group of commands; this one parses, reports errors and sets the exit status."""
+"""The command line: `isoq COMMAND ...`. One module per group of commands; this one parses, reports
+errors and sets the exit status."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from .._version import __version__
-from ..errors import BrokenPromise, IsoqError
+from ..errors import GuaranteeError, IsoqError
 
 # command: (module, one line of help); modules are loaded only for the command that is run.
 COMMANDS = {
@@ -17,7 +18,10 @@ COMMANDS = {
     "info": ("inspect", "what a file is, how it was made, requested and achieved error"),
     "verify": ("inspect", "check a file, against the original if it is at hand"),
     "estimate": ("estimate", "size and error expected for a list of targets, without writing"),
-    "evaluate": ("evaluate", "a model measured beside other codecs: tables, plots, one HTML report"),
+    "evaluate": (
+        "evaluate",
+        "a model measured beside other codecs: tables, plots, one HTML report",
+    ),
     "models": ("inspect", "the models there are"),
     "calibrate": ("training", "refit the quality control of a model to images"),
     "train": ("training", "train a model on images"),
@@ -36,7 +40,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return the exit status: 0, 1 for a broken promise or a part that is lost, 2 for bad usage or input."""
+    """Run a command and return the exit status: 0, 1 for a broken promise or a part that is lost, 2
+    for bad usage or input."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:
@@ -44,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         status = options.run(options) or 0
         sys.stdout.flush()  # what cannot be printed is an error like any other
         return status
-    except BrokenPromise as error:
+    except GuaranteeError as error:
         return _report(error, debug, 1)
     except IsoqError as error:
         return _report(error, debug, 2)
@@ -53,20 +58,31 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except MemoryError as error:
-        return _report(error, debug, 2, "not enough memory; use a smaller --tile or fewer --threads")
+        return _report(
+            error, debug, 2, "not enough memory; use a smaller --tile or fewer --threads"
+        )
     except OSError as error:
         return _report(error, debug, 2, f"{error}; check the free space and the permissions")
     except Exception as error:  # never a traceback; --debug shows it
-        return _report(error, debug, 2, f"internal error ({type(error).__name__}: {error}); please report it, with --debug")
+        return _report(
+            error,
+            debug,
+            2,
+            f"internal error ({type(error).__name__}: {error}); please report it, with --debug",
+        )
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = Parser(prog="isoq", description="Fixed-quality neural compression of remote-sensing images.")
+    parser = Parser(
+        prog="isoq", description="Fixed-quality neural compression of remote-sensing images."
+    )
     parser.add_argument("--version", action="version", version=f"isoq {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((a for a in arguments if a in COMMANDS), None)
     for name, (module, text) in COMMANDS.items():
-        sub = commands.add_parser(name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        sub = commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
         sub.add_argument("--debug", action="store_true", help="show where an error comes from")
         if name == chosen:
             import_module(f".{module}", __name__).add_arguments(name, sub)

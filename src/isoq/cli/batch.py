@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..codec.writer import Options
-from ..errors import BadInput
+from ..errors import InputError
 from ..network.model import load_model
 from .common import add_coding, add_how, add_output, add_targets, chosen_target, print_json
 
@@ -20,19 +20,35 @@ _EXAMPLES = """examples:
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Compresses a collection on a dask cluster. Started again, it does what is not done yet: a file counts as done if image, options "
-        "and checksum are those of its record in OUT/_records. OUT/summary.parquet has a line per file. Status 2 if any file failed; "
+        "Compresses a collection on a dask cluster. Started again, it does what is not done yet: "
+        "a file counts as done if image, options "
+        "and checksum are those of its record in OUT/_records. OUT/summary.parquet has a line per "
+        "file. Status 2 if any file failed; "
         "the others are done."
     )
     parser.epilog = _EXAMPLES
     parser.add_argument(
-        "paths", nargs="+", metavar="SRC", help="images: paths or URLs of fsspec, with quoted wildcards (** too); workers must see them"
+        "paths",
+        nargs="+",
+        metavar="SRC",
+        help="images: paths or URLs of fsspec, with quoted wildcards (** too); workers must see "
+        "them",
     )
-    parser.add_argument("--out", required=True, metavar="URL", help="folder for the files, with the folders below the first wildcard")
     parser.add_argument(
-        "--dask", default="local", metavar="local|ADDRESS", help="where to work: processes of this machine, or a scheduler (default: local)"
+        "--out",
+        required=True,
+        metavar="URL",
+        help="folder for the files, with the folders below the first wildcard",
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="processes of --dask local (default: one per core)")
+    parser.add_argument(
+        "--dask",
+        default="local",
+        metavar="local|ADDRESS",
+        help="where to work: processes of this machine, or a scheduler (default: local)",
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes of --dask local (default: one per core)"
+    )
     add_targets(parser)
     add_how(parser)
     add_coding(parser, threads=1)
@@ -45,13 +61,17 @@ def run(options: argparse.Namespace) -> int:
         from ..archive import batch, cluster
         from ..storage import objects
     except ImportError as error:
-        raise BadInput(f"isoq batch: needs more packages ({error}); pip install 'isoq[batch]'") from error
+        raise InputError(
+            f"isoq batch: needs more packages ({error}); pip install 'isoq[batch]'"
+        ) from error
     if options.workers is not None and (options.workers < 1 or options.dask != "local"):
-        raise BadInput(f"--workers {options.workers}: at least 1, and only with --dask local")
+        raise InputError(f"--workers {options.workers}: at least 1, and only with --dask local")
     order = batch.Order(
         chosen_target(options),
         Options.of(options),
-        objects.absolute(options.model) if Path(options.model).is_dir() else options.model,  # workers are in another folder
+        objects.absolute(options.model)
+        if Path(options.model).is_dir()
+        else options.model,  # workers are in another folder
         load_model(options.model).identity,
         options.device,
         options.lossless_bands,
@@ -77,7 +97,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _report(rows: list[dict], summary: str, options: argparse.Namespace) -> int:
-    numbers = {status: sum(row["status"] == status for row in rows) for status in ("written", "skipped", "failed")}
+    numbers = {
+        status: sum(row["status"] == status for row in rows)
+        for status in ("written", "skipped", "failed")
+    }
     if options.json:
         print_json({"summary": summary, **numbers, "files": rows})
     elif not options.quiet:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from ..codec.target import ERRORS, KINDS, Target
-from ..errors import BadInput
+from ..errors import InputError
 from ..storage.urls import Url
 
 if TYPE_CHECKING:
-    from ..codec.reader import Lost
+    from ..codec.reader import LostPart
 
 TARGET_HELP = {
     "mse": ("X", "mean squared error of every block, in squared digital numbers"),
@@ -26,7 +26,10 @@ TARGET_HELP = {
     "snr": ("DB", "variance of the band over the error of every block, in dB"),
     "max_error": ("E", "no pixel off by more than E digital numbers (float data: by more than E)"),
     "lossless": (None, "every sample comes back bit for bit"),
-    "quality": ("LAMBDA", "no error target: weight of a squared digital number against a bit per sample"),
+    "quality": (
+        "LAMBDA",
+        "no error target: weight of a squared digital number against a bit per sample",
+    ),
     "bitrate": ("BPS", "no error target: bits per sample of the file"),
 }
 
@@ -36,7 +39,9 @@ def add_target(parser: argparse._ActionsContainer, kind: str, **several: str) ->
     metavar, text = TARGET_HELP[kind]
     option = f"--{kind.replace('_', '-')}"
     if kind == "lossless":
-        parser.add_argument(option, action="store_const", const=[True] if several else True, help=text)
+        parser.add_argument(
+            option, action="store_const", const=[True] if several else True, help=text
+        )
     else:
         value = per_band if kind in (*ERRORS, "max_error") else float
         parser.add_argument(option, type=value, metavar=metavar, help=text, **several)
@@ -47,7 +52,9 @@ def per_band(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is neither a number nor a comma-separated list of them") from error
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is neither a number nor a comma-separated list of them"
+        ) from error
 
 
 @contextmanager
@@ -55,34 +62,48 @@ def about(path: Path) -> Iterator[None]:
     """Puts the name of the image in front of the errors that do not name it."""
     try:
         yield
-    except BadInput as error:
+    except InputError as error:
         raise error if str(path) in str(error) else type(error)(f"{path}: {error}") from error
 
 
 def add_targets(parser: argparse.ArgumentParser) -> None:
     """The options that say the target; see `chosen_target`."""
-    group = parser.add_argument_group("target (exactly one)", "of an error, X and DB may be one number per band, separated by commas")
+    group = parser.add_argument_group(
+        "target (exactly one)",
+        "of an error, X and DB may be one number per band, separated by commas",
+    )
     kinds = group.add_mutually_exclusive_group()
     for kind in KINDS:
         add_target(kinds, kind)
 
 
 def chosen_target(options: argparse.Namespace) -> Target:
-    """What was asked for. Raises BadInput."""
+    """What was asked for. Raises InputError."""
     by_map = "quality_map" in options
-    kind = next((k for k in KINDS if getattr(options, k) is not None), "quality" if by_map and options.quality_map else None)
+    kind = next(
+        (k for k in KINDS if getattr(options, k) is not None),
+        "quality" if by_map and options.quality_map else None,
+    )
     if kind is None:
-        raise BadInput(f"no target; give one of {', '.join(['--' + k.replace('_', '-') for k in KINDS] + by_map * ['--quality-map'])}")
+        raise InputError(
+            "no target; give one of "
+            f"{', '.join(['--' + k.replace('_', '-') for k in KINDS] + by_map * ['--quality-map'])}"
+        )
     return Target(kind, getattr(options, kind), options.peak, options.physical)
 
 
 def add_how(parser: argparse.ArgumentParser) -> None:
     """The options of commands that write files."""
-    parser.add_argument("--single-pass", action="store_true", help="predict each block's quality, code once, correct nothing; no promise")
+    parser.add_argument(
+        "--single-pass",
+        action="store_true",
+        help="predict each block's quality, code once, correct nothing; no promise",
+    )
     parser.add_argument(
         "--embed-model",
         action="store_true",
-        help="put what decoding needs of the model into the file (eo16: 279 kB), so that it can be read wherever isoq is",
+        help="put what decoding needs of the model into the file (eo16: 279 kB), so that it can "
+        "be read wherever isoq is",
     )
 
 
@@ -90,26 +111,58 @@ def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> N
     """The options that say how to code. threads: their default, else all cores."""
     from ..api import DEFAULT_MODEL
 
-    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|DIR", help="see isoq models (default: %(default)s)")
-    parser.add_argument("--peak", type=float, metavar="P", help="peak of --psnr (default: the type's largest value; float: the band's)")
     parser.add_argument(
-        "--physical", action="store_true", help="--mse, --rmse, --max-error, --target-map and --roi-mse in the unit of the bands' scales"
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME|DIR",
+        help="see isoq models (default: %(default)s)",
     )
     parser.add_argument(
-        "--per-band", action="store_true", help="the promise for each band, not for the mean of error / target over bands coded jointly"
+        "--peak",
+        type=float,
+        metavar="P",
+        help="peak of --psnr (default: the type's largest value; float: the band's)",
     )
-    parser.add_argument("--block", type=int, default=64, help="pixels per block side, a multiple of 16 (default: %(default)s)")
-    parser.add_argument("--tile", type=int, help="pixels per tile side, a multiple of the block (default: 1024, less above 16 bands)")
-    parser.add_argument("--predictor", default="isoq", help="how a block's quality is found: isoq or paper (default: %(default)s)")
+    parser.add_argument(
+        "--physical",
+        action="store_true",
+        help="--mse, --rmse, --max-error, --target-map and --roi-mse in the unit of the bands' "
+        "scales",
+    )
+    parser.add_argument(
+        "--per-band",
+        action="store_true",
+        help="the promise for each band, not for the mean of error / target over bands coded "
+        "jointly",
+    )
+    parser.add_argument(
+        "--block",
+        type=int,
+        default=64,
+        help="pixels per block side, a multiple of 16 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tile",
+        type=int,
+        help="pixels per tile side, a multiple of the block (default: 1024, less above 16 bands)",
+    )
+    parser.add_argument(
+        "--predictor",
+        default="isoq",
+        help="how a block's quality is found: isoq or paper (default: %(default)s)",
+    )
     parser.add_argument(
         "--lossless-bands",
         default="auto",
         metavar="LIST",
-        help="bands of codes and flags, kept as they are: numbers such as 4,7-9, or none, or auto: palettes, alpha, and names such as "
+        help="bands of codes and flags, kept as they are: numbers such as 4,7-9, or none, or "
+        "auto: palettes, alpha, and names such as "
         "QA_PIXEL or SCL; an alpha band always is (default: %(default)s)",
     )
     parser.add_argument(
-        "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of raw files without the naming convention"
+        "--geometry",
+        metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB",
+        help="layout of raw files without the naming convention",
     )
     add_machine(parser, threads)
 
@@ -119,46 +172,68 @@ def add_machine(parser: argparse.ArgumentParser, threads: int | None = None) -> 
     from ..codec.writer import Options
 
     parser.add_argument(
-        "--device", default="cpu", metavar="cpu|cuda", help="what the transforms run on; cuda: an NVIDIA GPU, by PyTorch (default: cpu)"
+        "--device",
+        default="cpu",
+        metavar="cpu|cuda",
+        help="what the transforms run on; cuda: an NVIDIA GPU, by PyTorch (default: cpu)",
     )
-    known = "of a task (default: %(default)s)" if threads else "to use (default: all, %(default)s here)"
-    parser.add_argument("--threads", type=int, default=threads or Options().threads, help=f"cores {known}")
+    known = (
+        "of a task (default: %(default)s)" if threads else "to use (default: all, %(default)s here)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=threads or Options().threads, help=f"cores {known}"
+    )
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
+    )
 
 
-def pair_up(paths: list[str], folder: str | None, is_target, what: str) -> tuple[list[str], Path | None]:
-    """Positional arguments -> sources and, if the last of two is a target, that target. Raises BadInput."""
+def pair_up(
+    paths: list[str], folder: str | None, is_target, what: str
+) -> tuple[list[str], Path | None]:
+    """Positional arguments -> sources and, if the last of two is a target, that target. Raises
+    InputError."""
     if len(paths) == 2 and is_target(paths[1]):
         if folder is not None:
-            raise BadInput(f"{paths[1]}: give {what} or --out, not both")
+            raise InputError(f"{paths[1]}: give {what} or --out, not both")
         return paths[:1], Path(paths[1])
     return paths, None
 
 
 def folder_for(out: str | None, source: Path | Url) -> Path:
-    """The folder that output goes to: `out`, made if needed, else the source's own. Raises BadInput."""
+    """The folder that output goes to: `out`, made if needed, else the source's own. Raises
+    InputError."""
     if out is None:
         return source.parent
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInput(f"{out}: cannot be made a folder ({error.strerror}); choose another --out") from error
+        raise InputError(
+            f"{out}: cannot be made a folder ({error.strerror}); choose another --out"
+        ) from error
     return folder
 
 
 def bar(total: int, name: str, options: argparse.Namespace) -> tqdm:
     """A progress bar over samples; silent where standard error is no terminal."""
     hidden = options.quiet or options.json
-    return tqdm(total=total, desc=name, unit="sample", unit_scale=True, disable=True if hidden else None, leave=False)
+    return tqdm(
+        total=total,
+        desc=name,
+        unit="sample",
+        unit_scale=True,
+        disable=True if hidden else None,
+        leave=False,
+    )
 
 
-def show_lost(path: Path | Url, lost: list[Lost], advice: str) -> None:
+def show_lost(path: Path | Url, lost: list[LostPart], advice: str) -> None:
     """A line on standard error for each part of a damaged file that could not be read."""
     for part in lost:
         print(f"isoq: {path}: {part}; {advice}", file=sys.stderr)
@@ -169,9 +244,11 @@ def print_json(value: dict) -> None:
 
 
 def refuse_duplicates(targets: list[Path]) -> None:
-    """Raises BadInput if two outputs have the same name."""
+    """Raises InputError if two outputs have the same name."""
     seen: set[Path] = set()
     for path in targets:
         if path in seen:
-            raise BadInput(f"{path}: two of the sources would be written there; give them different folders")
+            raise InputError(
+                f"{path}: two of the sources would be written there; give them different folders"
+            )
         seen.add(path)

@@ -7,11 +7,20 @@ from pathlib import Path
 
 import rasterio
 
-from ..codec.reader import File, Lost
+from ..codec.reader import File, LostPart
 from ..raster.source import GDAL_CACHE, create_sink, default_suffix
 from ..raster.window import cut, window_of
 from ..storage.urls import Url, locate, open_stream
-from .common import add_machine, add_output, bar, folder_for, pair_up, print_json, refuse_duplicates, show_lost
+from .common import (
+    add_machine,
+    add_output,
+    bar,
+    folder_for,
+    pair_up,
+    print_json,
+    refuse_duplicates,
+    show_lost,
+)
 
 _EXAMPLES = """examples:
   isoq decompress scene.isoq scene.tif
@@ -23,22 +32,38 @@ _EXAMPLES = """examples:
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument(
-        "paths", nargs="+", metavar="SRC.isoq", help="files (wildcards may be quoted) or URLs; for a single one, DST may follow"
+        "paths",
+        nargs="+",
+        metavar="SRC.isoq",
+        help="files (wildcards may be quoted) or URLs; for a single one, DST may follow",
     )
-    parser.add_argument("--out", metavar="DIR", help="folder for the images (default: beside each file; of URLs, the current folder)")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="folder for the images (default: beside each file; of URLs, the current folder)",
+    )
     parser.add_argument(
         "--window",
         type=int,
         nargs=4,
         metavar=("COL", "ROW", "WIDTH", "HEIGHT"),
-        help="only this part, in pixels, the upper left one being 0 0; only its tiles are read (default: the whole image)",
+        help="only this part, in pixels, the upper left one being 0 0; only its tiles are read "
+        "(default: the whole image)",
     )
-    parser.add_argument("--model", metavar="DIR", help="folder of the model, if it is neither a shipped one nor in the file")
-    parser.add_argument("--driver", help="GDAL driver of the image, such as GTiff or COG (default: GTiff; raw for raw sources)")
+    parser.add_argument(
+        "--model",
+        metavar="DIR",
+        help="folder of the model, if it is neither a shipped one nor in the file",
+    )
+    parser.add_argument(
+        "--driver",
+        help="GDAL driver of the image, such as GTiff or COG (default: GTiff; raw for raw sources)",
+    )
     parser.add_argument(
         "--keep-going",
         action="store_true",
-        help="of a damaged or truncated file, write what can be read, and nodata (0 if there is none) where a tile is lost; status 1 "
+        help="of a damaged or truncated file, write what can be read, and nodata (0 if there is "
+        "none) where a tile is lost; status 1 "
         "if anything is lost (default: write nothing)",
     )
     add_machine(parser)
@@ -47,24 +72,32 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    patterns, destination = pair_up(options.paths, options.out, lambda p: "://" not in p and not p.endswith(".isoq"), "DST")
+    patterns, destination = pair_up(
+        options.paths, options.out, lambda p: "://" not in p and not p.endswith(".isoq"), "DST"
+    )
     sources = locate(patterns)
-    refuse_duplicates([destination or folder_for(options.out, source) / source.stem for source in sources])
+    refuse_duplicates(
+        [destination or folder_for(options.out, source) / source.stem for source in sources]
+    )
     results = [_one(source, destination, options) for source in sources]
     if options.json:
         print_json({"files": results})
     return int(any(result.get("lost") for result in results))
 
 
-def _rows_and_cols(col: int, row: int, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
+def _rows_and_cols(
+    col: int, row: int, width: int, height: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
     return (row, row + height), (col, col + width)
 
 
 def _one(source: Path | Url, destination: Path | None, options: argparse.Namespace) -> dict:
-    lost: list[Lost] = []
+    lost: list[LostPart] = []
     with open_stream(source) as stream:
         file = File(stream, str(source), lost.append if options.keep_going else None)
-        window = window_of(options.window and _rows_and_cols(*options.window), file.description, file.name)
+        window = window_of(
+            options.window and _rows_and_cols(*options.window), file.description, file.name
+        )
         d = cut(file.description, window)
         path = destination or folder_for(options.out, source) / (source.stem + default_suffix(d))
         model = file.model(options.model).on(options.device)
@@ -81,5 +114,12 @@ def _one(source: Path | Url, destination: Path | None, options: argparse.Namespa
     show_lost(source, lost, "the rest is written")
     if not (options.json or options.quiet):
         print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}")
-    result = {"file": str(source), "image": str(path), "bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.dtype}
+    result = {
+        "file": str(source),
+        "image": str(path),
+        "bands": d.bands,
+        "rows": d.rows,
+        "cols": d.cols,
+        "dtype": d.dtype,
+    }
     return result | ({"lost": [part.to_dict() for part in lost]} if options.keep_going else {})

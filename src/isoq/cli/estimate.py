@@ -20,34 +20,58 @@ KINDS = (*ERRORS, *BOUNDS, "quality")
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Size and error expected for a list of targets. At most 8 tiles, evenly spread, are coded in memory, in a single pass."
+        "Size and error expected for a list of targets. At most 8 tiles, evenly spread, are coded "
+        "in memory, in a single pass."
     )
-    parser.epilog = "examples:\n  isoq estimate scene.tif --snr 25 30 35\n  isoq estimate scene.tif --mse 10 10,10,40 --json"
+    parser.epilog = (
+        "examples:\n  isoq estimate scene.tif --snr 25 30 35\n  isoq estimate scene.tif --mse 10 "
+        "10,10,40 --json"
+    )
     parser.add_argument("path", metavar="SRC", help="the image")
-    group = parser.add_argument_group("targets (one kind)", "an error may be one number per band, separated by commas")
+    group = parser.add_argument_group(
+        "targets (one kind)", "an error may be one number per band, separated by commas"
+    )
     kinds = group.add_mutually_exclusive_group(required=True)
     for kind in KINDS:
         add_target(kinds, kind, nargs="+")
     add_coding(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     kind = next(k for k in KINDS if getattr(options, k) is not None)
-    targets = [Target(kind, value, options.peak, options.physical) for value in getattr(options, kind)]
-    how = Options(options.block, options.tile, options.predictor, True, options.per_band, options.threads)
+    targets = [
+        Target(kind, value, options.peak, options.physical) for value in getattr(options, kind)
+    ]
+    how = Options(
+        options.block, options.tile, options.predictor, True, options.per_band, options.threads
+    )
     path: Path = expand([options.path])[0]
     with open_source(path, options.geometry) as image, about(path):
         how = replace(how, exact=exact_bands(options.lossless_bands, image.description, path.name))
         results = estimate(image, targets, load_model(options.model, options.device), how)
     if options.json:
         return print_json({"file": str(path), "estimates": [_facts(result) for result in results]})
-    print(f"{'target':>20} {'bit/sample':>11} {'bytes':>12} {'MSE':>10} {'median MSE / target':>20}")
+    print(
+        f"{'target':>20} {'bit/sample':>11} {'bytes':>12} {'MSE':>10} {'median MSE / target':>20}"
+    )
     for result in results:
-        mse, median = sum(result.mse) / len(result.mse), "-" if result.median is None else f"{result.median:.3f}"
-        note = f"  {100 * result.beyond:.0f} % of the blocks out of reach of the model" if result.beyond else ""
-        print(f"{result.target!s:>20} {result.bits_per_sample:11.3f} {result.bytes:12d} {mse:10.4g} {median:>20}{note}")
+        mse, median = (
+            sum(result.mse) / len(result.mse),
+            "-" if result.median is None else f"{result.median:.3f}",
+        )
+        note = (
+            f"  {100 * result.beyond:.0f} % of the blocks out of reach of the model"
+            if result.beyond
+            else ""
+        )
+        print(
+            f"{result.target!s:>20} {result.bits_per_sample:11.3f} {result.bytes:12d} {mse:10.4g} "
+            f"{median:>20}{note}"
+        )
     return None
 
 

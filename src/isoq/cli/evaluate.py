@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..codec.writer import Options
-from ..errors import BadInput, BrokenPromise
+from ..errors import GuaranteeError, InputError
 from ..network.model import load_model
 from ..storage.local import expand
 from .common import print_json
@@ -19,49 +19,82 @@ SNR = (25.0, 30.0, 35.0, 40.0, 45.0)
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Measure a model beside other codecs. Bands of the images, and all bands of an image together, go through isoq and every\n"
-        "peer, which is brought to the same error. DIR gets rows.csv (one row per bands, codec, target; rows.parquet, too, where\n"
-        "pyarrow is installed), plots as PNG, and report.html with all of it. Stopped, or called again with more images or\n"
-        "targets, it goes on where it was: what is finished is kept in rows.jsonl until something changes that it follows from."
+        "Measure a model beside other codecs. Bands of the images, and all bands of an image "
+        "together, go through isoq and every\n"
+        "peer, which is brought to the same error. DIR gets rows.csv (one row per bands, codec, "
+        "target; rows.parquet, too, where\n"
+        "pyarrow is installed), plots as PNG, and report.html with all of it. Stopped, or called "
+        "again with more images or\n"
+        "targets, it goes on where it was: what is finished is kept in rows.jsonl until something "
+        "changes that it follows from."
     )
     parser.epilog = (
         "examples:\n  isoq evaluate 'images/*.tif' --model eo16 --out comparison\n"
         "  isoq evaluate 'images/**/*.tif' --peers jpeg2000,jpegxl --snr 30 40 --out comparison\n"
         "needs: pip install 'isoq[evaluate]'"
     )
-    parser.add_argument("paths", nargs="+", metavar="GLOB", help="images: any rasters, wildcards may be quoted")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
-    parser.add_argument("--model", default="eo16", metavar="NAME|DIR", help="see isoq models (default: %(default)s)")
     parser.add_argument(
-        "--peers", default=",".join(PEERS), metavar="LIST", help="of %(default)s (default: all; klt-jpeg2000 for several bands only)"
+        "paths", nargs="+", metavar="GLOB", help="images: any rasters, wildcards may be quoted"
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder for the results"
+    )
+    parser.add_argument(
+        "--model", default="eo16", metavar="NAME|DIR", help="see isoq models (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--peers",
+        default=",".join(PEERS),
+        metavar="LIST",
+        help="of %(default)s (default: all; klt-jpeg2000 for several bands only)",
     )
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument(
-        "--snr", nargs="+", type=float, metavar="DB", help="targets: mean variance of the bands over their mean squared error"
+        "--snr",
+        nargs="+",
+        type=float,
+        metavar="DB",
+        help="targets: mean variance of the bands over their mean squared error",
     )
     kinds.add_argument(
-        "--mse", nargs="+", type=float, metavar="X", help="targets in squared digital numbers, instead of --snr 25 30 35 40 45"
+        "--mse",
+        nargs="+",
+        type=float,
+        metavar="X",
+        help="targets in squared digital numbers, instead of --snr 25 30 35 40 45",
     )
-    parser.add_argument("--block", type=int, default=64, help="pixels per block side, a multiple of 16 (default: %(default)s)")
+    parser.add_argument(
+        "--block",
+        type=int,
+        default=64,
+        help="pixels per block side, a multiple of 16 (default: %(default)s)",
+    )
     parser.add_argument(
         "--bands",
         type=int,
         default=3,
         metavar="N",
-        help="bands of an image, evenly spaced, that are coded for themselves, too (default: %(default)s)",
+        help="bands of an image, evenly spaced, that are coded for themselves, too (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--crop",
         type=int,
         default=512,
         metavar="PIXELS",
-        help="larger images are cropped around their middle, those of many bands to less (default: %(default)s)",
+        help="larger images are cropped around their middle, those of many bands to less "
+        "(default: %(default)s)",
     )
     parser.add_argument(
-        "--threads", type=int, default=Options().threads, help="runs at a time, each on one thread (default: %(default)s here)"
+        "--threads",
+        type=int,
+        default=Options().threads,
+        help="runs at a time, each on one thread (default: %(default)s here)",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no table")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
+    )
     parser.set_defaults(run=run)
 
 
@@ -69,34 +102,51 @@ def run(options: argparse.Namespace) -> None:
     peers = list(dict.fromkeys(name for name in options.peers.split(",") if name))
     for name in peers:
         if name not in PEERS:
-            raise BadInput(f"--peers {name}: no such codec; give some of {','.join(PEERS)}")
+            raise InputError(f"--peers {name}: no such codec; give some of {','.join(PEERS)}")
     for option in ("bands", "crop", "threads"):
         if getattr(options, option) < (64 if option == "crop" else 1):
-            raise BadInput(f"--{option} {getattr(options, option)}: too small; give at least {64 if option == 'crop' else 1}")
+            raise InputError(
+                f"--{option} {getattr(options, option)}: too small; give at least "
+                f"{64 if option == 'crop' else 1}"
+            )
     kind, values = ("mse", options.mse) if options.mse else ("snr", options.snr or SNR)
     if any(not value > 0 for value in values):
-        raise BadInput(f"--{kind} {min(values):g}: not a target; give numbers above 0")
+        raise InputError(f"--{kind} {min(values):g}: not a target; give numbers above 0")
     Options(block=options.block, tile=options.block * (1024 // options.block or 1))
-    missing = [package for package in ("imagecodecs", "matplotlib", "scipy") if find_spec(package) is None]
+    missing = [
+        package for package in ("imagecodecs", "matplotlib", "scipy") if find_spec(package) is None
+    ]
     if missing:
-        raise BadInput(f"isoq evaluate needs {' and '.join(missing)}: pip install 'isoq[evaluate]'")
+        raise InputError(
+            f"isoq evaluate needs {' and '.join(missing)}: pip install 'isoq[evaluate]'"
+        )
     from ..evaluate.images import groups_of
     from ..evaluate.run import Plan
     from ..evaluate.write import compare
 
     load_model(options.model)
     paths = expand(options.paths)
-    groups = tuple(group for path in paths for group in groups_of(path, options.bands, options.crop))
+    groups = tuple(
+        group for path in paths for group in groups_of(path, options.bands, options.crop)
+    )
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInput(f"{options.out}: cannot be made a folder ({error.strerror}); choose another --out") from error
+        raise InputError(
+            f"{options.out}: cannot be made a folder ({error.strerror}); choose another --out"
+        ) from error
     plan = Plan(groups, ("isoq", *peers), kind, tuple(sorted(values)), options.model, options.block)
-    result = compare(plan, options.out, options.threads, True if options.quiet or options.json else None)
+    result = compare(
+        plan, options.out, options.threads, True if options.quiet or options.json else None
+    )
     if options.json:
         print_json(result.to_dict())
     elif not options.quiet:
         print(result.summary)
     if result.failures:
-        more = f" (and {len(result.failures) - 1} more, in {options.out / 'report.html'})" if len(result.failures) > 1 else ""
-        raise BrokenPromise(f"{result.failures[0]}{more}")
+        more = (
+            f" (and {len(result.failures) - 1} more, in {options.out / 'report.html'})"
+            if len(result.failures) > 1
+            else ""
+        )
+        raise GuaranteeError(f"{result.failures[0]}{more}")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..codec.reader import File, Lost
+from ..codec.reader import File, LostPart
 from ..codec.target import BOUNDS
 from ..codec.verify import verify_against, verify_summary
-from ..errors import BrokenPromise
+from ..errors import GuaranteeError
 from ..network.model import load_model, shipped_models
 from ..storage.urls import locate, located, open_stream
 from .common import add_machine, bar, print_json, show_lost
@@ -28,28 +28,52 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     else:
         parser.add_argument("path", metavar="SRC.isoq", help="the file, or its URL")
     if name == "info":
-        parser.epilog = "examples:\n  isoq info scene.isoq\n  isoq info scene.isoq --blocks scene.csv\n  isoq info scene.isoq --stac"
+        parser.epilog = (
+            "examples:\n  isoq info scene.isoq\n  isoq info scene.isoq --blocks scene.csv\n  isoq "
+            "info scene.isoq --stac"
+        )
         parser.add_argument(
             "--blocks",
             type=Path,
             metavar="FILE.csv",
-            help="write a line per block and band: upper left pixel, MSE, target, level of quality (empty where the network does not code "
-            "the band), and whether it is better than asked because the model has no lower level; decodes the whole file",
+            help="write a line per block and band: upper left pixel, MSE, target, level of "
+            "quality (empty where the network does not code "
+            "the band), and whether it is better than asked because the model has no lower level; "
+            "decodes the whole file",
         )
-        parser.add_argument("--model", metavar="DIR", help="folder of the model for --blocks, if neither shipped nor in the file")
+        parser.add_argument(
+            "--model",
+            metavar="DIR",
+            help="folder of the model for --blocks, if neither shipped nor in the file",
+        )
         parser.add_argument(
             "--stac",
             action="store_true",
-            help="print a STAC asset instead: media type, size, checksum, projection, bands with their errors; reads the whole file",
+            help="print a STAC asset instead: media type, size, checksum, projection, bands with "
+            "their errors; reads the whole file",
         )
     if name == "verify":
         parser.epilog = "example: isoq verify scene.isoq --against scene.tif"
-        parser.add_argument("--against", metavar="IMG", help="the original image: the recorded errors are measured again")
-        parser.add_argument("--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of a raw original")
-        parser.add_argument("--model", metavar="DIR", help="folder of the model, if it is neither a shipped one nor in the file")
+        parser.add_argument(
+            "--against",
+            metavar="IMG",
+            help="the original image: the recorded errors are measured again",
+        )
+        parser.add_argument(
+            "--geometry",
+            metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB",
+            help="layout of a raw original",
+        )
+        parser.add_argument(
+            "--model",
+            metavar="DIR",
+            help="folder of the model, if it is neither a shipped one nor in the file",
+        )
         parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
         add_machine(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
+    )
     parser.set_defaults(run={"info": info, "verify": verify, "models": models}[name])
 
 
@@ -65,7 +89,9 @@ def info(options: argparse.Namespace) -> None:
             from ..ecosystem.stac import asset
 
             stream.seek(0)
-            return print_json(asset(file, str(path), size, hashlib.file_digest(stream, "sha256").hexdigest()))
+            return print_json(
+                asset(file, str(path), size, hashlib.file_digest(stream, "sha256").hexdigest())
+            )
     samples = d.bands * d.rows * d.cols
     mse, variance = (np.array(statistics[k], float) for k in ("mse", "variance"))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -76,7 +102,11 @@ def info(options: argparse.Namespace) -> None:
         "bits_per_sample": round(8 * size / samples, 4),
         "ratio": round(samples * np.dtype(d.dtype).itemsize / size, 2),
         **{k: v for k, v in d.to_dict().items() if k != "metadata"},
-        **{k: header[k] for k in ("model", "target", "loop", "software", "tile", "block", "source", "lossless") if k in header},
+        **{
+            k: header[k]
+            for k in ("model", "target", "loop", "software", "tile", "block", "source", "lossless")
+            if k in header
+        },
         **statistics,
         "snr": [round(float(v), 2) if np.isfinite(v) else None for v in snr],
         **({"embedded_model": file.embedded} if file.embedded else {}),
@@ -84,9 +114,13 @@ def info(options: argparse.Namespace) -> None:
     }
     if options.json:
         return print_json(facts)
-    print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}, {size} bytes, {facts['bits_per_sample']} bit/sample, {facts['ratio']} : 1")
     print(
-        f"written by {_plain(header.get('software', 'an unknown program'))} with model {' ('.join(map(_plain, header['model']))}), "
+        f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}, {size} bytes, "
+        f"{facts['bits_per_sample']} bit/sample, {facts['ratio']} : 1"
+    )
+    print(
+        f"written by {_plain(header.get('software', 'an unknown program'))} with model "
+        f"{' ('.join(map(_plain, header['model']))}), "
         f"tiles of {header['tile']}, blocks of {header['block']}"
     )
     if file.embedded:
@@ -94,23 +128,42 @@ def info(options: argparse.Namespace) -> None:
     if "source" in header:
         name, digest = (_plain(header["source"].get(key, "unknown")) for key in ("name", "sha256"))
         print(f"source: {name}, SHA-256 {digest}")
-    promise = "" if "above" in statistics or header.get("target", {}).get("kind") in BOUNDS else " (no promise)"
+    promise = (
+        ""
+        if "above" in statistics or header.get("target", {}).get("kind") in BOUNDS
+        else " (no promise)"
+    )
     asked = _asked(header["target"]) if "target" in header else "unknown"
     print(f"target: {asked}{promise}; errors below are those the encoder measured")
     if "block_error" in statistics:
         values = ", ".join(f"{k} {v:.4g}" for k, v in statistics["block_error"].items())
-        print(f"{statistics['blocks']} blocks, MSE{' / target' if 'above' in statistics else ''}: {values}")
+        print(
+            f"{statistics['blocks']} blocks, MSE{' / target' if 'above' in statistics else ''}: "
+            f"{values}"
+        )
     if "above" in statistics:
         print(_promise(header, statistics))
     if "modes" in statistics:
-        print("coded: " + ", ".join(f"{100 * share:.4g} % {_plain(name)}" for name, share in statistics["modes"].items()))
+        print(
+            "coded: "
+            + ", ".join(
+                f"{100 * share:.4g} % {_plain(name)}" for name, share in statistics["modes"].items()
+            )
+        )
     for band in range(min(d.bands, 16)):
         if band + 1 in header.get("lossless", ()):
             print(f"band {band + 1}: lossless, {statistics['pixels'][band]} valid pixels")
             continue
         asked = f", target {statistics['target_mse'][band]:g}" if "target_mse" in statistics else ""
-        asked += f", largest error {statistics['max_error'][band]:g}" if "max_error" in statistics else ""
-        print(f"band {band + 1}: MSE {mse[band]:g}{asked}, SNR {snr[band]:.2f} dB, {statistics['pixels'][band]} valid pixels")
+        asked += (
+            f", largest error {statistics['max_error'][band]:g}"
+            if "max_error" in statistics
+            else ""
+        )
+        print(
+            f"band {band + 1}: MSE {mse[band]:g}{asked}, SNR {snr[band]:.2f} dB, "
+            f"{statistics['pixels'][band]} valid pixels"
+        )
     if d.bands > 16:
         print(f"... and {d.bands - 16} bands more (--json has all)")
     return None
@@ -123,7 +176,9 @@ def _plain(text: str) -> str:
 
 def _asked(target: dict) -> str:
     value = target["value"]
-    numbers = [] if value is None or value is True else value if isinstance(value, list) else [value]
+    numbers = (
+        [] if value is None or value is True else value if isinstance(value, list) else [value]
+    )
     peak = f" peak {target['peak']:g}" if "peak" in target else ""
     notes = {"physical": "physical units", "varied": "others from a map or polygons"}
     extra = "".join(f", {text}" for key, text in notes.items() if key in target)
@@ -135,7 +190,11 @@ def _write_blocks(file: File, options: argparse.Namespace) -> None:
     from ..storage.local import atomic
     from ..tile.control import LEAST
 
-    model, shared, block = file.model(options.model), file.statistics().get("target_mse"), file.header["block"]
+    model, shared, block = (
+        file.model(options.model),
+        file.statistics().get("target_mse"),
+        file.header["block"],
+    )
     with atomic(options.blocks, False) as stream:
         text = io.TextIOWrapper(stream, "utf-8", newline="")
         table = csv.writer(text, lineterminator="\n")
@@ -144,7 +203,13 @@ def _write_blocks(file: File, options: argparse.Namespace) -> None:
             report = tile.report
             for band, i, j in np.argwhere(~np.isnan(report.per_block)):
                 mse, level = float(report.per_block[band, i, j]), int(tile.levels[band, i, j])
-                target = report.target[band, i, j] if report.target is not None else shared[box.band + band] if shared else np.nan
+                target = (
+                    report.target[band, i, j]
+                    if report.target is not None
+                    else shared[box.band + band]
+                    if shared
+                    else np.nan
+                )
                 calm = level == model.lowest and mse < LEAST * target
                 place = int(box.band + band + 1), int(box.row + i * block), int(box.col + j * block)
                 asked = "" if np.isnan(target) else f"{target:.6g}"
@@ -155,7 +220,8 @@ def _write_blocks(file: File, options: argparse.Namespace) -> None:
 def _promise(header: dict, statistics: dict) -> str:
     if header.get("loop") != "closed":
         return (
-            f"single pass, not certified: {statistics['above']} blocks above their target, {statistics['beyond']} out of reach of the model"
+            f"single pass, not certified: {statistics['above']} blocks above their target, "
+            f"{statistics['beyond']} out of reach of the model"
         )
     kept = (
         "every block was measured and is under its target"
@@ -163,13 +229,14 @@ def _promise(header: dict, statistics: dict) -> str:
         else f"{statistics['above']} BLOCKS ARE ABOVE THEIR TARGET"
     )
     return (
-        f"closed loop: {kept}; {statistics['patched']} patched by a residual layer of {statistics['patch_bytes']} bytes, "
+        f"closed loop: {kept}; {statistics['patched']} patched by a residual layer of "
+        f"{statistics['patch_bytes']} bytes, "
         f"{statistics['calm']} better than asked at the lowest quality"
     )
 
 
 def verify(options: argparse.Namespace) -> int:
-    path, lost = locate([options.path])[0], list[Lost]()
+    path, lost = locate([options.path])[0], list[LostPart]()
     with open_stream(path) as stream:
         file = File(stream, str(path), lost.append)
         model = file.model(options.model).on(options.device)
@@ -183,14 +250,23 @@ def verify(options: argparse.Namespace) -> int:
                 with open_source(options.against, options.geometry) as source:
                     problems = verify_against(file, source, model, options.threads, progress.update)
     if options.json:
-        print_json({"file": str(path), "against": options.against, "problems": problems, "lost": [part.to_dict() for part in lost]})
+        print_json(
+            {
+                "file": str(path),
+                "against": options.against,
+                "problems": problems,
+                "lost": [part.to_dict() for part in lost],
+            }
+        )
     show_lost(path, lost, "isoq decompress --keep-going gives the rest")
     if problems:
         more = f" (and {len(problems) - 1} problems more)" if len(problems) > 1 else ""
-        raise BrokenPromise(f"{path}: {problems[0]}{more}; do not rely on the recorded error")
+        raise GuaranteeError(f"{path}: {problems[0]}{more}; do not rely on the recorded error")
     if not (lost or options.json or options.quiet):
         done = (
-            "recorded errors are true" if options.against else "complete and undamaged; --against IMG would also check the recorded errors"
+            "recorded errors are true"
+            if options.against
+            else "complete and undamaged; --against IMG would also check the recorded errors"
         )
         print(f"{path}: {done}")
     return 2 if lost else 0
@@ -199,13 +275,30 @@ def verify(options: argparse.Namespace) -> int:
 def models(options: argparse.Namespace) -> None:
     if options.action == "show":
         model = load_model(options.model or "eo16")
-        print(json.dumps({"folder": str(model.folder), "identity": model.identity, **model.info}, indent=1))
+        print(
+            json.dumps(
+                {"folder": str(model.folder), "identity": model.identity, **model.info}, indent=1
+            )
+        )
         return
     entries = [load_model(folder) for folder in shipped_models()]
     if options.json:
         print_json(
-            {"models": [{"name": m.name, "identity": m.identity, "bands": m.bands, "about": m.info.get("about", "")} for m in entries]}
+            {
+                "models": [
+                    {
+                        "name": m.name,
+                        "identity": m.identity,
+                        "bands": m.bands,
+                        "about": m.info.get("about", ""),
+                    }
+                    for m in entries
+                ]
+            }
         )
         return
     for m in entries:
-        print(f"{m.name}  {m.identity}  {m.bands} band(s) at a time, {m.info['preset']}/{m.info['entropy']}  {m.info.get('about', '')}")
+        print(
+            f"{m.name}  {m.identity}  {m.bands} band(s) at a time, "
+            f"{m.info['preset']}/{m.info['entropy']}  {m.info.get('about', '')}"
+        )

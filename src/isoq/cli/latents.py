@@ -1,4 +1,5 @@
-"""`isoq latents`: the transforms alone, for research; the paper's transform, inverse_transform and modulation."""
+"""`isoq latents`: the transforms alone, for research; the paper's transform, inverse_transform and
+modulation."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..api import DEFAULT_MODEL
-from ..errors import BadInput
+from ..errors import InputError
 from ..geometry import padded_side
 from ..levels import lambda_to_level
 from ..network.model import Model, load_model
@@ -22,32 +23,75 @@ from .common import print_json
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "example: isoq latents analyse scene.tif latents.raw --band 1\n"
-        "         isoq latents synthesise latents.256_64_64_6_1_0.raw back.tif --offset 812.5 --scale 64.2 --size 1000 1010\n"
+        "         isoq latents synthesise latents.256_64_64_6_1_0.raw back.tif --offset 812.5 "
+        "--scale 64.2 --size 1000 1010\n"
         "         isoq latents gains --quality 0.01"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    analyse = actions.add_parser("analyse", help="image to latents: float32, in a raw file (channels, rows, cols)")
+    analyse = actions.add_parser(
+        "analyse", help="image to latents: float32, in a raw file (channels, rows, cols)"
+    )
     analyse.add_argument("image", metavar="IMG", help="the image")
     analyse.add_argument("out", metavar="OUT", help="raw file; its geometry is put into its name")
-    analyse.add_argument("--band", type=int, default=1, help="first band, counted from 1 (default: %(default)s)")
-    analyse.add_argument("--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of a raw image")
     analyse.add_argument(
-        "--offset", type=float, help="subtracted first, in digital numbers (default: middle of the central 98 %% of the values)"
+        "--band", type=int, default=1, help="first band, counted from 1 (default: %(default)s)"
     )
-    analyse.add_argument("--scale", type=float, help="then divided by, in digital numbers (default: a quarter of their range)")
+    analyse.add_argument(
+        "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of a raw image"
+    )
+    analyse.add_argument(
+        "--offset",
+        type=float,
+        help="subtracted first, in digital numbers (default: middle of the central 98 %% of the "
+        "values)",
+    )
+    analyse.add_argument(
+        "--scale",
+        type=float,
+        help="then divided by, in digital numbers (default: a quarter of their range)",
+    )
     synthesise = actions.add_parser("synthesise", help="latents back to an image")
     synthesise.add_argument("latents", metavar="LATENTS.raw", help="what analyse wrote")
     synthesise.add_argument("out", metavar="OUT", help="image file")
     synthesise.add_argument("--offset", type=float, required=True, help="as analyse printed it")
     synthesise.add_argument("--scale", type=float, required=True, help="as analyse printed it")
-    synthesise.add_argument("--size", nargs=2, type=int, metavar=("WIDTH", "HEIGHT"), help="crop to this (default: 16 pixels a latent)")
-    synthesise.add_argument("--type", choices=DTYPES, default="float32", help="sample type of the image (default: %(default)s)")
+    synthesise.add_argument(
+        "--size",
+        nargs=2,
+        type=int,
+        metavar=("WIDTH", "HEIGHT"),
+        help="crop to this (default: 16 pixels a latent)",
+    )
+    synthesise.add_argument(
+        "--type",
+        choices=DTYPES,
+        default="float32",
+        help="sample type of the image (default: %(default)s)",
+    )
     gains = actions.add_parser("gains", help="the gain of every latent channel at a quality")
-    gains.add_argument("--quality", type=float, required=True, metavar="LAMBDA", help="lambda per squared digital number")
-    gains.add_argument("--scale", type=float, default=1.0, help="digital numbers per normalized unit (default: %(default)s)")
+    gains.add_argument(
+        "--quality",
+        type=float,
+        required=True,
+        metavar="LAMBDA",
+        help="lambda per squared digital number",
+    )
+    gains.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="digital numbers per normalized unit (default: %(default)s)",
+    )
     for sub, run in ((analyse, _analyse), (synthesise, _synthesise), (gains, _gains)):
-        sub.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|DIR", help="see isoq models (default: %(default)s)")
-        sub.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        sub.add_argument(
+            "--model",
+            default=DEFAULT_MODEL,
+            metavar="NAME|DIR",
+            help="see isoq models (default: %(default)s)",
+        )
+        sub.add_argument(
+            "--json", action="store_true", help="print one JSON object and nothing else"
+        )
         sub.add_argument("--overwrite", action="store_true", help="replace files that exist")
         sub.set_defaults(run=run)
 
@@ -57,21 +101,31 @@ def _analyse(options: argparse.Namespace) -> None:
     with open_source(options.image, options.geometry) as source:
         d = source.description
         if not 1 <= options.band <= d.bands - model.bands + 1:
-            raise BadInput(f"{options.image}: has no {model.bands} band(s) from band {options.band}; it has {d.bands}")
-        samples = source.read(0, 0, d.rows, d.cols, slice(options.band - 1, options.band - 1 + model.bands))
+            raise InputError(
+                f"{options.image}: has no {model.bands} band(s) from band {options.band}; it has "
+                f"{d.bands}"
+            )
+        samples = source.read(
+            0, 0, d.rows, d.cols, slice(options.band - 1, options.band - 1 + model.bands)
+        )
     if not np.isfinite(samples).all():
-        raise BadInput(f"{options.image}: holds values that are not finite; fill them first")
+        raise InputError(f"{options.image}: holds values that are not finite; fill them first")
     automatic = robust(samples.ravel())
     affine = Affine(
-        automatic.offset if options.offset is None else options.offset, automatic.scale if options.scale is None else options.scale
+        automatic.offset if options.offset is None else options.offset,
+        automatic.scale if options.scale is None else options.scale,
     )
     if not affine.scale > 0:
-        raise BadInput(f"--scale {affine.scale:g}: must be greater than 0")
+        raise InputError(f"--scale {affine.scale:g}: must be greater than 0")
     pad = [(0, 0), *((0, padded_side(n) - n) for n in samples.shape[1:])]
     y = model.analysis(np.pad(affine.forward(samples), pad, mode="edge")[None])[0]
     out = Path(options.out)
-    path = out.with_name(f"{out.name.removesuffix('.raw')}.{len(y)}_{y.shape[2]}_{y.shape[1]}_6_1_0.raw")
-    description = Description(*y.shape, "float32", (None,) * len(y), {"raw": {"endian": 1, "rgb": 0}})
+    path = out.with_name(
+        f"{out.name.removesuffix('.raw')}.{len(y)}_{y.shape[2]}_{y.shape[1]}_6_1_0.raw"
+    )
+    description = Description(
+        *y.shape, "float32", (None,) * len(y), {"raw": {"endian": 1, "rgb": 0}}
+    )
     with create_sink(path, description, overwrite=options.overwrite) as sink:
         sink.write(0, 0, y)
     facts = {
@@ -90,29 +144,47 @@ def _synthesise(options: argparse.Namespace) -> None:
     with open_source(options.latents) as source:
         d = source.description
         if d.bands != model.latents or d.dtype != "float32":
-            raise BadInput(
-                f"{options.latents}: {d.bands} channels of {d.dtype}, but model {model.name} has {model.latents} of float32; "
+            raise InputError(
+                f"{options.latents}: {d.bands} channels of {d.dtype}, but model {model.name} has "
+                f"{model.latents} of float32; "
                 "give its --model"
             )
         y = source.read(0, 0, d.rows, d.cols)
     if min(y.shape[1:]) < padded_side(1) // 16:
-        raise BadInput(f"{options.latents}: fewer than {padded_side(1) // 16} latents a side; analyse never writes less")
+        raise InputError(
+            f"{options.latents}: fewer than {padded_side(1) // 16} latents a side; analyse never "
+            "writes less"
+        )
     x = Affine(options.offset, options.scale).inverse(model.synthesis(y[None])[0])
     cols, rows = options.size or (x.shape[2], x.shape[1])
     if not (1 <= rows <= x.shape[1] and 1 <= cols <= x.shape[2]):
-        raise BadInput(f"--size {cols} {rows}: not inside the {x.shape[2]} x {x.shape[1]} pixels of the latents; give less")
+        raise InputError(
+            f"--size {cols} {rows}: not inside the {x.shape[2]} x {x.shape[1]} pixels of the "
+            "latents; give less"
+        )
     samples = to_type(x[:, :rows, :cols], np.dtype(options.type))
     description = Description(*samples.shape, options.type, (None,) * len(samples))
     with create_sink(options.out, description, overwrite=options.overwrite) as sink:
         sink.write(0, 0, samples)
-    _show({"image": options.out, "bands": len(samples), "rows": rows, "cols": cols, "dtype": options.type}, options)
+    _show(
+        {
+            "image": options.out,
+            "bands": len(samples),
+            "rows": rows,
+            "cols": cols,
+            "dtype": options.type,
+        },
+        options,
+    )
 
 
 def _gains(options: argparse.Namespace) -> None:
     model: Model = load_model(options.model)
     if not (options.quality > 0 and options.scale > 0):
-        raise BadInput("--quality and --scale must be greater than 0")
-    level = int(lambda_to_level(options.quality * options.scale**2).clip(model.lowest, model.highest))
+        raise InputError("--quality and --scale must be greater than 0")
+    level = int(
+        lambda_to_level(options.quality * options.scale**2).clip(model.lowest, model.highest)
+    )
     gains = [float(f"{g:.7g}") for g in model.gains(np.array(level))]
     if options.json:
         print_json({"model": model.name, "level": level, "gains": gains})

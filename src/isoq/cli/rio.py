@@ -13,7 +13,12 @@ def isoq() -> None:
 
 
 def _add(name: str) -> None:
-    @isoq.command(name, help=COMMANDS[name][1], context_settings={"ignore_unknown_options": True}, add_help_option=False)
+    @isoq.command(
+        name,
+        help=COMMANDS[name][1],
+        context_settings={"ignore_unknown_options": True},
+        add_help_option=False,
+    )
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     @click.pass_context
     def command(context: click.Context, arguments: tuple[str, ...]) -> None:

@@ -16,10 +16,17 @@ def add_taken_apart(parser: argparse.ArgumentParser) -> None:
     """The arguments of a command that makes several images of one; `take_apart` does it."""
     parser.add_argument("image", metavar="SRC", help="the image")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("folder", nargs="?", metavar="DST_DIR", help="folder for the files (default: beside the image)")
+    where.add_argument(
+        "folder",
+        nargs="?",
+        metavar="DST_DIR",
+        help="folder for the files (default: beside the image)",
+    )
     where.add_argument("--out", metavar="DIR", help="the same")
     parser.add_argument(
-        "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of a raw file without the naming convention"
+        "--geometry",
+        metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB",
+        help="layout of a raw file without the naming convention",
     )
 
 
@@ -40,7 +47,10 @@ def take_apart(options: argparse.Namespace, parts: Callable[[Source], Iterable[P
 def show_images(images: list[tuple[Path, Description]], options: argparse.Namespace) -> None:
     """Tell which images were written."""
     if options.json:
-        facts = [{"image": str(path), "bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.dtype} for path, d in images]
+        facts = [
+            {"image": str(path), "bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.dtype}
+            for path, d in images
+        ]
         print_json({"images": facts})
     elif not options.quiet:
         for path, d in images:

@@ -1,4 +1,5 @@
-"""Fitting the quality control of a model to images: how the error of a block depends on its level."""
+"""Fitting the quality control of a model to images: how the error of a block depends on its
+level."""
 
 from __future__ import annotations
 
@@ -14,23 +15,27 @@ from ..tile.band_group import BandGroup
 from ..tile.control import REFINE
 
 _LEVELS, _BLOCK, _SIDE = 14, 64, 512
-_MOVE = 5  # levels by which a first coding is usually off, so that the second has not all of its feedback
+# levels by which a first coding is usually off, so that the second has not all of its feedback
+_MOVE = 5
 
 
 def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | None, ...]]]) -> dict:
     """The `calibration` entry of model.json.
 
-    images: samples (bands, rows, cols) and nodata per band, several of them; the middle 512 x 512 pixels of up to four groups of bands
-    of each are used. The entries are `floor`: median over the blocks of the error of the unquantized autoencoder, per squared
-    normalized unit; `synthesis`: log2 of (pixel error / error expected of what a first coding left in the latents), median per level;
-    `paper`: alpha, a, b of the paper's model, a and b by relative least squares of the mean gain, alpha the median of
-    (MSE / MSE_0 - 1) / D^2. Raises ValueError if no image has valid pixels.
-    """
+    images: samples (bands, rows, cols) and nodata per band, several of them; the middle 512 x 512
+    pixels of up to four groups of bands of each are used. The entries are `floor`: median over the
+    blocks of the error of the unquantized autoencoder, per squared normalized unit; `synthesis`:
+    log2 of (pixel error / error expected of what a first coding left in the latents), median per
+    level; `paper`: alpha, a, b of the paper's model, a and b by relative least squares of the mean
+    gain, alpha the median of (MSE / MSE_0 - 1) / D^2. Raises ValueError if no image has valid
+    pixels."""
     levels = np.unique(np.linspace(model.lowest, model.highest, _LEVELS).astype(int))
     floors, factors, alphas = [], [[] for _ in levels], []
     lam = level_to_lambda(levels)
     gains = model.gains(levels).mean(0)
-    a, b = np.linalg.lstsq(np.stack([lam, np.ones_like(lam)], 1) / gains[:, None], np.ones(len(lam)), rcond=None)[0]
+    a, b = np.linalg.lstsq(
+        np.stack([lam, np.ones_like(lam)], 1) / gains[:, None], np.ones(len(lam)), rcond=None
+    )[0]
     a, b = max(float(a), 1e-12), max(float(b), 1e-6)
     for group in _groups(model, images):
         floor = group.floor()
@@ -52,9 +57,16 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
                 alphas.append((reached / np.maximum(floor, 1e-12) - 1).ravel() / step**2)
     if not floors:
         raise ValueError("no valid pixels to calibrate on")
-    table = {"level": [int(v) for v in levels], "log2_factor": [round(float(np.median(np.concatenate(f))), 4) for f in factors]}
+    table = {
+        "level": [int(v) for v in levels],
+        "log2_factor": [round(float(np.median(np.concatenate(f))), 4) for f in factors],
+    }
     alpha = max(float(np.median(np.concatenate(alphas))), 1e-9) if alphas else 1.0
-    return {"floor": float(f"{np.median(np.concatenate(floors)):.4g}"), "synthesis": table, "paper": {"alpha": alpha, "a": a, "b": b}}
+    return {
+        "floor": float(f"{np.median(np.concatenate(floors)):.4g}"),
+        "synthesis": table,
+        "paper": {"alpha": alpha, "a": a, "b": b},
+    }
 
 
 def _moves(shape: tuple[int, int]) -> np.ndarray:
@@ -62,7 +74,9 @@ def _moves(shape: tuple[int, int]) -> np.ndarray:
     return np.where(np.indices(shape).sum(0) % 2, _MOVE, -_MOVE)
 
 
-def _groups(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | None, ...]]]) -> Iterable[BandGroup]:
+def _groups(
+    model: Model, images: Iterable[tuple[np.ndarray, tuple[float | None, ...]]]
+) -> Iterable[BandGroup]:
     for samples, nodata in images:
         rows, cols = samples.shape[1:]
         i, j = (max(0, (n - _SIDE) // 2) for n in (rows, cols))

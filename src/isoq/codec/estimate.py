@@ -15,16 +15,26 @@ from ..tile.control import Goal
 from ..tile.masks import Pixels
 from ..tile.tile import TileReport, encode_tile
 from .target import BandStatistics, Target
-from .writer import Options, Readable, Summary, file_header, origin, sample_tiles, target_mse, tiling
+from .writer import (
+    Options,
+    Readable,
+    Summary,
+    file_header,
+    origin,
+    sample_tiles,
+    target_mse,
+    tiling,
+)
 
 _TILES = 8
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is expected at a target: bits per sample and bytes of the whole file, mean squared error per band (squared digital numbers), the
-    median over the blocks of error / target (None for a quality), and the share of blocks that need the best quality of the model or a
-    better one, which the closed loop patches."""
+    """What is expected at a target: bits per sample and bytes of the whole file, mean squared error
+    per band (squared digital numbers), the median over the blocks of error / target (None for a
+    quality), and the share of blocks that need the best quality of the model or a better one, which
+    the closed loop patches."""
 
     target: Target
     bits_per_sample: float
@@ -34,8 +44,11 @@ class Estimate:
     beyond: float
 
 
-def estimate(source: Readable, targets: list[Target], model: Model, options: Options) -> list[Estimate]:
-    """Code at most 8 tiles, evenly spread, in one pass for each of `targets` (all but bitrates). Raises BadInput."""
+def estimate(
+    source: Readable, targets: list[Target], model: Model, options: Options
+) -> list[Estimate]:
+    """Code at most 8 tiles, evenly spread, in one pass for each of `targets` (all but bitrates).
+    Raises InputError."""
     d = source.description
     depth, parts = tiling(d, options, model)
     if len(parts) == 1 and options.threads > 1:
@@ -45,14 +58,23 @@ def estimate(source: Readable, targets: list[Target], model: Model, options: Opt
     whence, results = origin(source), []
     for target in targets:
         how = options.meeting(target, d.bands)
-        bound = target.bound_per_band(d.bands, d.metadata.get("scales")) if target.is_bound else None
+        bound = (
+            target.bound_per_band(d.bands, d.metadata.get("scales")) if target.is_bound else None
+        )
         mse = target_mse(source, parts, target) if target.is_error else None
         size, summary = 0, Summary(d.bands, mse)
-        for bands, length, report, found in ordered(partial(_coded, target, mse, bound, model, how), sample, options.threads):
+        for bands, length, report, found in ordered(
+            partial(_coded, target, mse, bound, model, how), sample, options.threads
+        ):
             size += length
             summary.add(report, found, bands)
         result = summary.to_dict()
-        total = round(size / share) + overhead(file_header(d, whence, target, model, options, depth, False), d.metadata, len(parts), result)
+        total = round(size / share) + overhead(
+            file_header(d, whence, target, model, options, depth, False),
+            d.metadata,
+            len(parts),
+            result,
+        )
         median = result["block_error"]["median"] if mse is not None and result["blocks"] else None
         beyond = result.get("beyond", 0) / max(result["blocks"], 1)
         results.append(Estimate(target, 8 * total / samples, total, result["mse"], median, beyond))
@@ -60,9 +82,15 @@ def estimate(source: Readable, targets: list[Target], model: Model, options: Opt
 
 
 def _coded(
-    target: Target, mse: np.ndarray | None, bound: np.ndarray | None, model: Model, options: Options, item: tuple[Box, Pixels]
+    target: Target,
+    mse: np.ndarray | None,
+    bound: np.ndarray | None,
+    model: Model,
+    options: Options,
+    item: tuple[Box, Pixels],
 ) -> tuple[slice, int, TileReport, BandStatistics]:
-    """A tile's bands, bytes, report and statistics; mse, bound: the target (bands,) in (squared) digital numbers, if it is one."""
+    """A tile's bands, bytes, report and statistics; mse, bound: the target (bands,) in (squared)
+    digital numbers, if it is one."""
     box, pixels = item
     bands = slice(box.band, box.band + box.bands)
     if bound is not None:
@@ -70,6 +98,19 @@ def _coded(
     elif mse is None:
         goal = Goal(lam=np.asarray(target.value, np.float64))
     else:
-        goal = Goal(mse[bands, None, None], predictor=options.predictor, closed=False, per_band=options.per_band)
-    data, report = encode_tile(pixels.samples, pixels.nodata, goal, model, options.block, options.exact_in(box), pixels.mask)
+        goal = Goal(
+            mse[bands, None, None],
+            predictor=options.predictor,
+            closed=False,
+            per_band=options.per_band,
+        )
+    data, report = encode_tile(
+        pixels.samples,
+        pixels.nodata,
+        goal,
+        model,
+        options.block,
+        options.exact_in(box),
+        pixels.mask,
+    )
     return bands, len(data), report, BandStatistics.of(pixels.samples, pixels.valid)

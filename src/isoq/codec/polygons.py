@@ -13,59 +13,97 @@ from rasterio.features import rasterize
 from rasterio.transform import Affine
 from rasterio.warp import transform
 
-from ..errors import BadInput
+from ..errors import InputError
 from ..format.tiling import Box
 from ..raster.description import Description, guard
 
-_EDGE = 256  # pixels: longer edges are divided before they are projected, because a straight line in one system is a curve in another
+# pixels: longer edges are divided before they are projected, because a straight line in one system
+# is a curve in another
+_EDGE = 256
 _PIECES = 1000  # but into no more than that
 
 
 class Polygons:
-    """The polygons of a GeoJSON file in the pixel coordinates of an image: column and row, the image's upper left corner being (0, 0).
+    """The polygons of a GeoJSON file in the pixel coordinates of an image: column and row, the
+    image's upper left corner being (0, 0).
 
-    The file's coordinates are longitude and latitude (RFC 7946), or of its `crs` member as older versions of the format have it; for an
-    image without coordinate reference system they are pixel coordinates. Raises BadInput, naming the file.
-    """
+    The file's coordinates are longitude and latitude (RFC 7946), or of its `crs` member as older
+    versions of the format have it; for an image without coordinate reference system they are pixel
+    coordinates. Raises InputError, naming the file."""
 
     def __init__(self, path: Path, image: Description):
         try:
             data = json.loads(path.read_bytes())
             polygons, crs = list(_polygons(path, data)), _crs_name(data)
         except OSError as error:
-            raise BadInput(f"{path}: cannot be opened ({error.strerror}); check the name") from error
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
-            raise BadInput(f"{path}: not GeoJSON ({type(error).__name__}: {error}); give a GeoJSON file of polygons") from error
+            raise InputError(
+                f"{path}: cannot be opened ({error.strerror}); check the name"
+            ) from error
+        except (
+            AttributeError,
+            IndexError,
+            KeyError,
+            TypeError,
+            ValueError,
+            RecursionError,
+        ) as error:
+            raise InputError(
+                f"{path}: not GeoJSON ({type(error).__name__}: {error}); give a GeoJSON file of "
+                "polygons"
+            ) from error
         if not polygons:
-            raise BadInput(f"{path}: no polygons in it; give at least one")
+            raise InputError(f"{path}: no polygons in it; give at least one")
         placed = image.metadata.get("crs") and image.metadata.get("transform")
         if placed:
-            with guard(path, "cannot be brought into the image's coordinate reference system; check the file's"):
-                systems = CRS.from_user_input(crs or "EPSG:4326"), CRS.from_user_input(image.metadata["crs"])
+            with guard(
+                path,
+                "cannot be brought into the image's coordinate reference system; check the file's",
+            ):
+                systems = (
+                    CRS.from_user_input(crs or "EPSG:4326"),
+                    CRS.from_user_input(image.metadata["crs"]),
+                )
                 to_pixels = ~Affine(*image.metadata["transform"])
-                polygons = [[_projected(ring, *systems, to_pixels) for ring in polygon] for polygon in polygons]
+                polygons = [
+                    [_projected(ring, *systems, to_pixels) for ring in polygon]
+                    for polygon in polygons
+                ]
         elif crs:
-            raise BadInput(
-                f"{path}: its coordinates are in {crs}, but the image has no coordinate reference system; give pixel coordinates"
+            raise InputError(
+                f"{path}: its coordinates are in {crs}, but the image has no coordinate reference "
+                "system; give pixel coordinates"
             )
         self._bounds = np.array([[*polygon[0].min(0), *polygon[0].max(0)] for polygon in polygons])
-        self._shapes = [{"type": "Polygon", "coordinates": [ring.tolist() for ring in polygon]} for polygon in polygons]
+        self._shapes = [
+            {"type": "Polygon", "coordinates": [ring.tolist() for ring in polygon]}
+            for polygon in polygons
+        ]
 
     def cover(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """The pixels of a tile (rows, cols; bool) that a polygon touches, and those whose centre is in one."""
+        """The pixels of a tile (rows, cols; bool) that a polygon touches, and those whose centre is
+        in one."""
         left, top, right, bottom = self._bounds.T
-        near = (right >= box.col) & (left <= box.col + box.cols) & (bottom >= box.row) & (top <= box.row + box.rows)
+        near = (
+            (right >= box.col)
+            & (left <= box.col + box.cols)
+            & (bottom >= box.row)
+            & (top <= box.row + box.rows)
+        )
         shapes = [self._shapes[i] for i in np.flatnonzero(near)]
         if not shapes:
             nothing = np.zeros((box.rows, box.cols), bool)
             return nothing, nothing
-        place = {"out_shape": (box.rows, box.cols), "transform": Affine.translation(box.col, box.row), "dtype": "uint8"}
+        place = {
+            "out_shape": (box.rows, box.cols),
+            "transform": Affine.translation(box.col, box.row),
+            "dtype": "uint8",
+        }
         return tuple(rasterize(shapes, all_touched=every, **place) > 0 for every in (True, False))
 
 
 def _polygons(path: Path, data: Any) -> Iterator[list[np.ndarray]]:
-    """The polygons of a GeoJSON object, each as its rings (n, 2), the outer one first. Raises BadInput for what has no inside, and what
-    numpy and wrong keys raise."""
+    """The polygons of a GeoJSON object, each as its rings (n, 2), the outer one first. Raises
+    InputError for what has no inside, and what numpy and wrong keys raise."""
     kind = data["type"]
     if kind in ("FeatureCollection", "GeometryCollection"):
         for part in data["features" if kind == "FeatureCollection" else "geometries"]:
@@ -76,11 +114,13 @@ def _polygons(path: Path, data: Any) -> Iterator[list[np.ndarray]]:
     elif kind in ("Polygon", "MultiPolygon"):
         for rings in [data["coordinates"]] if kind == "Polygon" else data["coordinates"]:
             polygon = [np.array([point[:2] for point in ring], np.float64) for ring in rings]
-            if not polygon or any(ring.ndim != 2 or len(ring) < 4 or not np.isfinite(ring).all() for ring in polygon):
+            if not polygon or any(
+                ring.ndim != 2 or len(ring) < 4 or not np.isfinite(ring).all() for ring in polygon
+            ):
                 raise ValueError("a polygon whose rings are not at least 4 points")
             yield polygon
     else:
-        raise BadInput(f"{path}: holds a {kind}, which has no inside; give polygons only")
+        raise InputError(f"{path}: holds a {kind}, which has no inside; give polygons only")
 
 
 def _crs_name(data: dict) -> str | None:
@@ -88,14 +128,16 @@ def _crs_name(data: dict) -> str | None:
 
 
 def _projected(ring: np.ndarray, source: CRS, image: CRS, to_pixels: Affine) -> np.ndarray:
-    """A ring (n, 2) of coordinates in `source` -> pixel coordinates (m, 2), its long edges divided. Raises ValueError, and what rasterio
-    raises."""
+    """A ring (n, 2) of coordinates in `source` -> pixel coordinates (m, 2), its long edges divided.
+    Raises ValueError, and what rasterio raises."""
     corners = _pixels(ring, source, image, to_pixels)
     lengths = np.hypot(*np.diff(corners, axis=0).T)
     pieces = np.clip(np.ceil(lengths / _EDGE), 1, _PIECES).astype(int)
     where = np.concatenate([np.arange(n) / n + i for i, n in enumerate(pieces)] + [[len(ring) - 1]])
     at = np.arange(len(ring))
-    return _pixels(np.stack([np.interp(where, at, axis) for axis in ring.T], 1), source, image, to_pixels)
+    return _pixels(
+        np.stack([np.interp(where, at, axis) for axis in ring.T], 1), source, image, to_pixels
+    )
 
 
 def _pixels(points: np.ndarray, source: CRS, image: CRS, to_pixels: Affine) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Container
 
 import numpy as np
 
-from ..errors import BadInput
+from ..errors import InputError
 from ..levels import LAMBDA_MAX, LAMBDA_MIN, PER_OCTAVE
 from ..network.model import Model
 from ..parallel import ordered
@@ -21,11 +21,10 @@ Piece = tuple[Pixels, Container[int]]
 
 
 class RateSearch:
-    """What some tiles of an image cost, by quality. A step is 1/PER_OCTAVE octave of lambda per squared digital number, as fine as the
-    levels.
+    """What some tiles of an image cost, by quality. A step is 1/PER_OCTAVE octave of lambda per
+    squared digital number, as fine as the levels.
 
-    pieces: what each tile holds, and its lossless bands; block: pixels.
-    """
+    pieces: what each tile holds, and its lossless bands; block: pixels."""
 
     def __init__(self, pieces: list[Piece], model: Model, block: int, threads: int):
         self._pieces, self._model, self._block, self._threads = pieces, model, block, threads
@@ -42,7 +41,17 @@ class RateSearch:
 
             def size(piece: Piece) -> int:
                 pixels, exact = piece
-                return len(encode_tile(pixels.samples, pixels.nodata, goal, self._model, self._block, exact, pixels.mask)[0])
+                return len(
+                    encode_tile(
+                        pixels.samples,
+                        pixels.nodata,
+                        goal,
+                        self._model,
+                        self._block,
+                        exact,
+                        pixels.mask,
+                    )[0]
+                )
 
             self._costs[step] = sum(ordered(size, self._pieces, self._threads))
         return self._costs[step]
@@ -50,22 +59,32 @@ class RateSearch:
     def find(self, wanted: float) -> int:
         """The step whose cost is nearest to `wanted` bytes."""
         start = self._low + int(PER_OCTAVE * 16 * wanted / self.samples)  # 2 octaves a bit
-        return nearest_step(self.cost, wanted, min(max(start, self._low + 1), self._high - 1), self._low, self._high)
+        return nearest_step(
+            self.cost, wanted, min(max(start, self._low + 1), self._high - 1), self._low, self._high
+        )
 
 
-def code_at_rate(rate: float, samples: int, beside: int, search: RateSearch, write: Callable[[float], tuple[dict, int, int]]) -> dict:
-    """Write a file of `rate` bits per sample and return its summary, with the reason `rate_missed` if it is off by more than 1 %.
+def code_at_rate(
+    rate: float,
+    samples: int,
+    beside: int,
+    search: RateSearch,
+    write: Callable[[float], tuple[dict, int, int]],
+) -> dict:
+    """Write a file of `rate` bits per sample and return its summary, with the reason `rate_missed`
+    if it is off by more than 1 %.
 
-    samples: of the whole image; beside: expected bytes of the file beside its tiles; write: codes everything at a lambda and returns the
-    summary, the bytes of the tiles and those beside them. It is called once, and once more if the tiles of the search were not like the
-    rest. Raises BadInput if no quality has about that rate.
-    """
+    samples: of the whole image; beside: expected bytes of the file beside its tiles; write: codes
+    everything at a lambda and returns the summary, the bytes of the tiles and those beside them. It
+    is called once, and once more if the tiles of the search were not like the rest. Raises
+    InputError if no quality has about that rate."""
     wanted, share = rate * samples / 8, search.samples / samples
     step = search.find((wanted - beside) * share)
     nearest = beside + search.cost(step) / share
     if abs(nearest / wanted - 1) > _HOPELESS:
-        raise BadInput(
-            f"--bitrate {rate:g}: not reachable, the nearest is {8 * nearest / samples:.3g} bit/sample; choose a rate nearer to it"
+        raise InputError(
+            f"--bitrate {rate:g}: not reachable, the nearest is {8 * nearest / samples:.3g} "
+            "bit/sample; choose a rate nearer to it"
         )
     result, size, beside = write(lambda_of(step))
     if abs((size + beside) / wanted - 1) > _TOLERANCE:
@@ -74,7 +93,9 @@ def code_at_rate(rate: float, samples: int, beside: int, search: RateSearch, wri
             result, size, beside = write(lambda_of(better))
     if abs((size + beside) / wanted - 1) > _TOLERANCE:
         result["rate_missed"] = (
-            "no quality of the model comes nearer" if share == 1 else "the tiles that the search coded are not like the rest"
+            "no quality of the model comes nearer"
+            if share == 1
+            else "the tiles that the search coded are not like the rest"
         )
     return result
 
@@ -90,9 +111,12 @@ def _scales(pixels: Pixels, exact: Container[int]) -> list[float]:
     return [robust(s[v]).scale for k, (s, v) in bands if v.any() and k not in exact]
 
 
-def nearest_step(cost: Callable[[int], float], wanted: float, start: int, low: int, high: int) -> int:
-    """Where a cost that grows from `low` to `high` is nearest to `wanted`, to 0.2 % if it comes that near: false position on its logarithm,
-    from `start`, with wider and wider strides until `wanted` lies between two known costs."""
+def nearest_step(
+    cost: Callable[[int], float], wanted: float, start: int, low: int, high: int
+) -> int:
+    """Where a cost that grows from `low` to `high` is nearest to `wanted`, to 0.2 % if it comes
+    that near: false position on its logarithm, from `start`, with wider and wider strides until
+    `wanted` lies between two known costs."""
     step, stride, known = start, PER_OCTAVE, {}
     for _ in range(_ROUNDS):
         known[step] = cost(step)

@@ -12,7 +12,7 @@ import numpy as np
 from rasterio.windows import Window
 
 from .. import blocks
-from ..errors import BadInput, DamagedFile, WrongModel
+from ..errors import CorruptFileError, InputError, ModelMismatchError
 from ..format import schema
 from ..format.container import ContainerReader
 from ..format.tiling import Box, boxes, check_tiling
@@ -25,9 +25,9 @@ from ..tile.tile import Tile, decode_tile
 
 
 @dataclass(frozen=True)
-class Lost:
-    """A part of a damaged file that cannot be read: "tile", of which `box` says where it lies, "metadata" (georeference, mask, tags,
-    names), "embedded model" or "summary"; and why."""
+class LostPart:
+    """A part of a damaged file that cannot be read: "tile", of which `box` says where it lies,
+    "metadata" (georeference, mask, tags, names), "embedded model" or "summary"; and why."""
 
     part: str
     why: str
@@ -37,44 +37,70 @@ class Lost:
         if self.box is None:
             return f"lost: {self.part}: {self.why}"
         b = self.box
-        bands = f"band {b.band + 1}" if b.bands == 1 else f"bands {b.band + 1} to {b.band + b.bands}"
-        return f"lost: tile of {b.rows} x {b.cols} pixels at row {b.row}, column {b.col}, {bands}: {self.why}"
+        bands = (
+            f"band {b.band + 1}" if b.bands == 1 else f"bands {b.band + 1} to {b.band + b.bands}"
+        )
+        return (
+            f"lost: tile of {b.rows} x {b.cols} pixels at row {b.row}, column {b.col}, {bands}: "
+            f"{self.why}"
+        )
 
     def to_dict(self) -> dict:
         """JSON; bands are counted from 1."""
         facts: dict = {"part": self.part, "why": self.why}
         if self.box:
             b = self.box
-            facts |= {"row": b.row, "col": b.col, "rows": b.rows, "cols": b.cols, "bands": [*range(b.band + 1, b.band + b.bands + 1)]}
+            facts |= {
+                "row": b.row,
+                "col": b.col,
+                "rows": b.rows,
+                "cols": b.cols,
+                "bands": [*range(b.band + 1, b.band + b.bands + 1)],
+            }
         return facts
 
 
 class File:
     """An open .isoq file: its header at once, tiles on demand.
 
-    stream: binary and seekable, with the file from where it stands; used by the callers' threads only, of which several may read tiles at
-    a time. Of it the header and the index are read, then the tiles that are asked for, and nothing else. on_damage: called with every part
-    that turns out to be lost, by the thread that reads; the rest of the file can be used as if nothing was. Without it, or where nothing
-    can be done (header, index), DamagedFile is raised; WrongModel, and BadInput where the stream cannot be read, in any case. All name the
-    file.
-    """
+    stream: binary and seekable, with the file from where it stands; used by the callers' threads
+    only, of which several may read tiles at a time. Of it the header and the index are read, then
+    the tiles that are asked for, and nothing else. on_damage: called with every part that turns out
+    to be lost, by the thread that reads; the rest of the file can be used as if nothing was.
+    Without it, or where nothing can be done (header, index), CorruptFileError is raised;
+    ModelMismatchError, and InputError where the stream cannot be read, in any case. All name the
+    file."""
 
-    def __init__(self, stream: BinaryIO, name: str = "data", on_damage: Callable[[Lost], None] | None = None):
+    def __init__(
+        self,
+        stream: BinaryIO,
+        name: str = "data",
+        on_damage: Callable[[LostPart], None] | None = None,
+    ):
         self.name, self._on_damage = name, on_damage
         with self._naming():
             self._container = ContainerReader(stream, self._lose)
             self.header = self._container.header
             schema.check(self.header, schema.HEADER, "header")
             try:
-                self.description = Description.from_dict({**self.header["image"], "metadata": self._container.metadata})
+                self.description = Description.from_dict(
+                    {**self.header["image"], "metadata": self._container.metadata}
+                )
                 self.model_name, self.model_identity = self.header["model"]
                 d = self.description
-                tiling = (d.bands, d.rows, d.cols, *(self.header[k] for k in ("tile", "block", "depth")))
+                tiling = (
+                    d.bands,
+                    d.rows,
+                    d.cols,
+                    *(self.header[k] for k in ("tile", "block", "depth")),
+                )
                 number = check_tiling(*tiling)
             except ValueError as error:
-                raise DamagedFile(f"the header is not what it should be ({error}): the file is damaged") from error
+                raise CorruptFileError(
+                    f"the header is not what it should be ({error}): the file is damaged"
+                ) from error
             if number != len(self._container.sizes):
-                raise DamagedFile("the index does not fit the image: the file is damaged")
+                raise CorruptFileError("the index does not fit the image: the file is damaged")
             self.boxes = boxes(*tiling)
 
     def statistics(self) -> dict:
@@ -84,7 +110,7 @@ class File:
                 found = self._container.statistics()
                 schema.check(found, schema.statistics(self.description.bands), "summary")
                 return found
-            except DamagedFile as error:
+            except CorruptFileError as error:
                 self._lose("summary", error)
                 return {}
 
@@ -94,27 +120,36 @@ class File:
         return len(self._container.model)
 
     def model(self, given: str | os.PathLike | Model | None = None) -> Model:
-        """The model that the file needs: `given`, else the shipped one of its name, else that which the file holds itself."""
+        """The model that the file needs: `given`, else the shipped one of its name, else that which
+        the file holds itself."""
         with self._naming():
             try:
                 return model_for_file(self.model_name, self.model_identity, given)
-            except WrongModel:
+            except ModelMismatchError:
                 if given is not None or not self.embedded:
                     raise
-            return model_for_file(self.model_name, self.model_identity, unpack(self._container.model))
+            return model_for_file(
+                self.model_name, self.model_identity, unpack(self._container.model)
+            )
 
-    def tiles(self, model: Model, threads: int = 1, wanted: Callable[[Box], bool] = lambda box: True) -> Iterator[tuple[Box, Tile]]:
+    def tiles(
+        self, model: Model, threads: int = 1, wanted: Callable[[Box], bool] = lambda box: True
+    ) -> Iterator[tuple[Box, Tile]]:
         """The wanted tiles (default: all) in order, decoded; without those that are lost."""
         return ((box, tile) for box, tile in self._decoded(model, threads, wanted) if tile)
 
-    def _decoded(self, model: Model, threads: int, wanted: Callable[[Box], bool]) -> Iterator[tuple[Box, Tile | None]]:
+    def _decoded(
+        self, model: Model, threads: int, wanted: Callable[[Box], bool]
+    ) -> Iterator[tuple[Box, Tile | None]]:
         numbers = [number for number, box in enumerate(self.boxes) if wanted(box)]
         if len(numbers) == 1 and threads > 1:
             model = model.with_threads(threads)
         items = ((self.boxes[number], self._read(number)) for number in numbers)
         with self._naming():
-            for box, tile in ordered(lambda item: (item[0], self._decode(*item, model)), items, threads):
-                if isinstance(tile, DamagedFile):
+            for box, tile in ordered(
+                lambda item: (item[0], self._decode(*item, model)), items, threads
+            ):
+                if isinstance(tile, CorruptFileError):
                     self._lose("tile", tile, box)
                     yield box, None
                 else:
@@ -123,17 +158,22 @@ class File:
     def pieces(
         self, model: Model, window: Window, threads: int = 1, bands: Collection[int] | None = None
     ) -> Iterator[tuple[Box, np.ndarray, np.ndarray | None]]:
-        """The samples of a window as they come, tile by tile: where they lie (rows and columns counted from the window's corner), they,
-        (bands, rows, cols), and, with the first band only, for it is that of all, the mask (rows, cols) of an image that has one.
+        """The samples of a window as they come, tile by tile: where they lie (rows and columns
+        counted from the window's corner), they, (bands, rows, cols), and, with the first band only,
+        for it is that of all, the mask (rows, cols) of an image that has one.
 
-        bands: those needed, from 0; tiles without any of them are left out, others come with all of theirs. Where a tile is lost, there is
-        nodata, or 0 if the image has none, and its mask is False.
-        """
-        masked, needed = self.description.metadata.get("mask"), None if bands is None else set(bands)
+        bands: those needed, from 0; tiles without any of them are left out, others come with all of
+        theirs. Where a tile is lost, there is nodata, or 0 if the image has none, and its mask is
+        False."""
+        masked, needed = (
+            self.description.metadata.get("mask"),
+            None if bands is None else set(bands),
+        )
         parts = {
             box: part
             for box in self.boxes
-            if (part := _common(box, window)) and (needed is None or not needed.isdisjoint(range(box.band, box.band + box.bands)))
+            if (part := _common(box, window))
+            and (needed is None or not needed.isdisjoint(range(box.band, box.band + box.bands)))
         }
         for box, tile in self._decoded(model, threads, parts.__contains__):
             part = parts[box]
@@ -143,28 +183,37 @@ class File:
             yield part, samples[:, *area], valid[area] if masked and part.band == 0 else None
 
     def step(self, window: Window) -> tuple[int, int]:
-        """Rows and columns that the places of all pieces of a window are multiples of; 0 where all begin at 0."""
+        """Rows and columns that the places of all pieces of a window are multiples of; 0 where all
+        begin at 0."""
         parts = [part for box in self.boxes if (part := _common(box, window))]
         return gcd(*(part.row for part in parts)), gcd(*(part.col for part in parts))
 
-    def _read(self, number: int) -> bytes | DamagedFile:
+    def _read(self, number: int) -> bytes | CorruptFileError:
         try:
             return self._container.tile(number)
-        except DamagedFile as error:
+        except CorruptFileError as error:
             return error
 
-    def _decode(self, box: Box, data: bytes | DamagedFile, model: Model) -> Tile | DamagedFile:
-        if isinstance(data, DamagedFile):
+    def _decode(
+        self, box: Box, data: bytes | CorruptFileError, model: Model
+    ) -> Tile | CorruptFileError:
+        if isinstance(data, CorruptFileError):
             return data
         try:
-            tile = decode_tile(data, self._nodata(box), model, (box.bands, box.rows, box.cols), self.description.dtype)
+            tile = decode_tile(
+                data,
+                self._nodata(box),
+                model,
+                (box.bands, box.rows, box.cols),
+                self.description.dtype,
+            )
             grid = tuple(blocks.count(side, self.header["block"]) for side in (box.rows, box.cols))
             return (
                 tile
                 if tile.report.per_block.shape[1:] == grid
-                else DamagedFile("a tile has other blocks than its file: the file is damaged")
+                else CorruptFileError("a tile has other blocks than its file: the file is damaged")
             )
-        except DamagedFile as error:
+        except CorruptFileError as error:
             return error
 
     def _blank(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
@@ -176,10 +225,13 @@ class File:
     def _nodata(self, box: Box) -> tuple[float | None, ...]:
         return self.description.nodata[box.band : box.band + box.bands]
 
-    def _lose(self, part: str, error: DamagedFile, box: Box | None = None) -> None:
+    def _lose(self, part: str, error: CorruptFileError, box: Box | None = None) -> None:
         if self._on_damage is None:
-            raise DamagedFile(f"{error}; get another copy of it, or take what is left with isoq decompress --keep-going") from error
-        self._on_damage(Lost(part, str(error), box))
+            raise CorruptFileError(
+                f"{error}; get another copy of it, or take what is left with isoq decompress "
+                "--keep-going"
+            ) from error
+        self._on_damage(LostPart(part, str(error), box))
 
     def _naming(self) -> _Naming:
         return _Naming(self.name)
@@ -195,15 +247,23 @@ class _Naming:
         return None
 
     def __exit__(self, kind, error, trace) -> None:
-        if isinstance(error, DamagedFile | WrongModel) and not str(error).startswith(self._name):
+        if isinstance(error, CorruptFileError | ModelMismatchError) and not str(error).startswith(
+            self._name
+        ):
             advice = "" if ";" in str(error) else "; get another copy of it"
-            raise (WrongModel if kind is WrongModel else DamagedFile)(f"{self._name}: {error}{advice}") from error
+            raise (ModelMismatchError if kind is ModelMismatchError else CorruptFileError)(
+                f"{self._name}: {error}{advice}"
+            ) from error
         if isinstance(error, OSError):
-            raise BadInput(f"{self._name}: cannot be read ({' '.join(str(error).split())}); check the disk or the connection") from error
+            raise InputError(
+                f"{self._name}: cannot be read ({' '.join(str(error).split())}); check the disk "
+                "or the connection"
+            ) from error
 
 
 def _common(box: Box, window: Window) -> Box | None:
-    """What a tile has in common with a window, rows and columns counted from the window's corner."""
+    """What a tile has in common with a window, rows and columns counted from the window's
+    corner."""
     row, col = max(box.row - window.row_off, 0), max(box.col - window.col_off, 0)
     rows = min(box.row + box.rows - window.row_off, window.height) - row
     cols = min(box.col + box.cols - window.col_off, window.width) - col

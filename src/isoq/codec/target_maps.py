@@ -1,4 +1,5 @@
-"""Targets that differ from place to place: rasters of targets or qualities, polygons. All are read a tile at a time."""
+"""Targets that differ from place to place: rasters of targets or qualities, polygons. All are read
+a tile at a time."""
 
 from __future__ import annotations
 
@@ -15,19 +16,22 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from .. import blocks
-from ..errors import BadInput
+from ..errors import InputError
 from ..format.tiling import Box
 from ..geometry import STRIDE
 from ..raster.description import Description, guard, open_dataset
 from .polygons import Polygons
 from .target import Target, squared_scales
 
-Layer = Callable[[Box, np.ndarray], np.ndarray]  # a tile's place and the values so far (bands, block rows, block cols) -> those instead
+TargetLayer = Callable[
+    [Box, np.ndarray], np.ndarray
+]  # a tile's place and the values so far (bands, block rows, block cols) -> those instead
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where the target is another: the files that say so, as the command line takes them. Raises BadInput where they do not go together."""
+class TargetRegions:
+    """Where the target is another: the files that say so, as the command line takes them. Raises
+    InputError where they do not go together."""
 
     target_map: Path | None = None
     roi: Path | None = None
@@ -35,38 +39,51 @@ class Places:
     quality_map: Path | None = None
 
     def check(self, target: Target) -> None:
-        """Raises BadInput if `target` cannot be combined with these places."""
+        """Raises InputError if `target` cannot be combined with these places."""
         if (self.roi is None) != (self.roi_mse is None):
-            raise BadInput("--roi and --roi-mse: give both, the polygons and the error inside them")
+            raise InputError(
+                "--roi and --roi-mse: give both, the polygons and the error inside them"
+            )
         if self.roi_mse is not None and not 0 < self.roi_mse < np.inf:
-            raise BadInput(f"--roi-mse {self.roi_mse:g}: must be greater than 0 and finite")
+            raise InputError(f"--roi-mse {self.roi_mse:g}: must be greater than 0 and finite")
         if (self.target_map or self.roi) and not target.is_error:
-            raise BadInput(
-                f"--{'target-map' if self.target_map else 'roi'}: needs a main error target for the rest, such as --mse or --snr"
+            raise InputError(
+                f"--{'target-map' if self.target_map else 'roi'}: needs a main error target for "
+                "the rest, such as --mse or --snr"
             )
         if self.quality_map and target.kind != "quality":
-            raise BadInput(f"--quality-map: takes the place of --{target.kind}; leave that out")
+            raise InputError(f"--quality-map: takes the place of --{target.kind}; leave that out")
 
 
 @contextmanager
-def open_field(places: Places, target: Target, image: Description, block: int) -> Iterator[Callable[[Box, np.ndarray], np.ndarray] | None]:
-    """The `field` of `codec.compress_to` for an image, None if the target is the same everywhere. block: pixels. Raises BadInput."""
+def open_target_maps(
+    places: TargetRegions, target: Target, image: Description, block: int
+) -> Iterator[Callable[[Box, np.ndarray], np.ndarray] | None]:
+    """The `field` of `codec.compress_to` for an image, None if the target is the same everywhere.
+    block: pixels. Raises InputError."""
     places.check(target)
     units = squared_scales(target.physical, image.bands, image.metadata.get("scales"))
     with ExitStack() as stack:
-        layers: list[Layer] = []
+        layers: list[TargetLayer] = []
         if places.target_map:
-            grid = stack.enter_context(_Grid(places.target_map, image, (1, block), {1, image.bands}))
+            grid = stack.enter_context(
+                _Grid(places.target_map, image, (1, block), {1, image.bands})
+            )
             layers.append(lambda box, base: _least_targets(grid, box, base, units, block))
         if places.roi:
             polygons = Polygons(places.roi, image)
-            layers.append(lambda box, base: _inside(polygons, box, base, places.roi_mse / units, block))
+            layers.append(
+                lambda box, base: _inside(polygons, box, base, places.roi_mse / units, block)
+            )
         if places.quality_map:
             quality = stack.enter_context(_Grid(places.quality_map, image, (STRIDE, block), {1}))
             layers.append(lambda box, base: _mean_qualities(quality, box, base, block))
 
         def field(box: Box, asked: np.ndarray) -> np.ndarray:
-            values = np.broadcast_to(asked[:, None, None], (len(asked), *(blocks.count(n, block) for n in (box.rows, box.cols))))
+            values = np.broadcast_to(
+                asked[:, None, None],
+                (len(asked), *(blocks.count(n, block) for n in (box.rows, box.cols))),
+            )
             for layer in layers:
                 values = layer(box, values)
             return values
@@ -75,56 +92,77 @@ def open_field(places: Places, target: Target, image: Description, block: int) -
 
 
 class _Grid:
-    """A raster laid over the image in cells of one of `steps` pixels per side (the smallest, if it is warped); a context manager.
+    """A raster laid over the image in cells of one of `steps` pixels per side (the smallest, if it
+    is warped); a context manager.
 
-    Image and raster both with a coordinate reference system: the raster's value at the centre of each cell. Else the raster must have as
-    many cells as the image for one of the steps. counts: the numbers of bands that it may have. Raises BadInput.
-    """
+    Image and raster both with a coordinate reference system: the raster's value at the centre of
+    each cell. Else the raster must have as many cells as the image for one of the steps. counts:
+    the numbers of bands that it may have. Raises InputError."""
 
     def __init__(self, path: Path, image: Description, steps: tuple[int, ...], counts: set[int]):
         self.path = path
         with guard(path, "not a raster that can be read; give a GeoTIFF or another raster"):
             self._dataset = open_dataset(path)
         shape = (self._dataset.height, self._dataset.width)
-        sizes = {step: (blocks.count(image.rows, step), blocks.count(image.cols, step)) for step in steps}
+        sizes = {
+            step: (blocks.count(image.rows, step), blocks.count(image.cols, step)) for step in steps
+        }
         crs, transform = image.metadata.get("crs"), image.metadata.get("transform")
         self._opened = [self._dataset]
         try:
             if self._dataset.count not in counts:
-                raise BadInput(f"{path}: {self._dataset.count} bands; give a raster with {' or '.join(map(str, sorted(counts)))}")
+                raise InputError(
+                    f"{path}: {self._dataset.count} bands; give a raster with "
+                    f"{' or '.join(map(str, sorted(counts)))}"
+                )
             if crs and transform and self._dataset.crs:
                 self.step = steps[0]
                 rows, cols = sizes[self.step]
                 a, b, left, d, e, top = transform
-                with guard(path, "cannot be brought to the image's grid; check its coordinate reference system"):
+                with guard(
+                    path,
+                    "cannot be brought to the image's grid; check its coordinate reference system",
+                ):
                     self._dataset = WarpedVRT(
                         self._dataset,
                         crs=CRS.from_user_input(crs),
-                        transform=Affine(a * self.step, b * self.step, left, d * self.step, e * self.step, top),
+                        transform=Affine(
+                            a * self.step, b * self.step, left, d * self.step, e * self.step, top
+                        ),
                         width=cols,
                         height=rows,
                         resampling=Resampling.nearest,
                         dtype="float64",
                         nodata=np.nan,
-                        UNIFIED_SRC_NODATA="NO",  # else a band's nodata is a value wherever another band has one
+                        # else a band's nodata is a value wherever another band has one
+                        UNIFIED_SRC_NODATA="NO",
                     )
                 self._opened.append(self._dataset)
             elif shape in sizes.values():
                 self.step = next(step for step, size in sizes.items() if size == shape)
             else:
-                wanted = " or ".join(f"{rows} x {cols}" for rows, cols in dict.fromkeys(sizes.values()))
-                raise BadInput(
-                    f"{path}: {shape[0]} rows x {shape[1]} columns; give {wanted} for this image, or georeference the image and the map"
+                wanted = " or ".join(
+                    f"{rows} x {cols}" for rows, cols in dict.fromkeys(sizes.values())
+                )
+                raise InputError(
+                    f"{path}: {shape[0]} rows x {shape[1]} columns; give {wanted} for this image, "
+                    "or georeference the image and the map"
                 )
         except BaseException:
             self._close()
             raise
 
     def cells(self, box: Box) -> np.ndarray:
-        """(bands or 1, cell rows, cell cols) of a tile, NaN where the raster says nothing. Raises BadInput, also for values that are not
-        above 0."""
-        window = Window(box.col // self.step, box.row // self.step, *(blocks.count(n, self.step) for n in (box.cols, box.rows)))
-        bands = [1] if self._dataset.count == 1 else list(range(box.band + 1, box.band + box.bands + 1))
+        """(bands or 1, cell rows, cell cols) of a tile, NaN where the raster says nothing. Raises
+        InputError, also for values that are not above 0."""
+        window = Window(
+            box.col // self.step,
+            box.row // self.step,
+            *(blocks.count(n, self.step) for n in (box.cols, box.rows)),
+        )
+        bands = (
+            [1] if self._dataset.count == 1 else list(range(box.band + 1, box.band + box.bands + 1))
+        )
         with guard(self.path, "cannot be read, damaged or cut off; get another copy of the file"):
             found = self._dataset.read(bands, window=window, masked=True)
         values = found.astype(np.float64).filled(np.nan)
@@ -132,8 +170,9 @@ class _Grid:
         wrong = np.argwhere(values <= 0)
         if len(wrong):
             row, col = wrong[0, 1:] * self.step + (box.row, box.col)
-            raise BadInput(
-                f"{self.path}: {values[tuple(wrong[0])]:g} at row {row}, column {col} of the image; use values above 0, or nodata for none"
+            raise InputError(
+                f"{self.path}: {values[tuple(wrong[0])]:g} at row {row}, column {col} of the "
+                "image; use values above 0, or nodata for none"
             )
         return values
 
@@ -148,8 +187,11 @@ class _Grid:
         self._close()
 
 
-def _least_targets(grid: _Grid, box: Box, base: np.ndarray, units: np.ndarray, block: int) -> np.ndarray:
-    """The smallest target over each block; where the map says nothing, the target is `base`. units: squared units of the map, per band."""
+def _least_targets(
+    grid: _Grid, box: Box, base: np.ndarray, units: np.ndarray, block: int
+) -> np.ndarray:
+    """The smallest target over each block; where the map says nothing, the target is `base`. units:
+    squared units of the map, per band."""
     cells = grid.cells(box) / units[box.band : box.band + box.bands, None, None]
     size, gaps = block // grid.step, np.isnan(cells)
     least = blocks.minima(np.where(gaps, np.inf, cells), size)
@@ -162,14 +204,18 @@ def _mean_qualities(grid: _Grid, box: Box, base: np.ndarray, block: int) -> np.n
     cells = np.where(np.isnan(cells), blocks.spread(base[0], size, *cells.shape[1:]), cells)
     if np.isnan(cells).any():
         row, col = np.argwhere(np.isnan(cells))[0, 1:] * grid.step + (box.row, box.col)
-        raise BadInput(
-            f"{grid.path}: no value at row {row}, column {col} of the image; fill the map, or give --quality for where it has none"
+        raise InputError(
+            f"{grid.path}: no value at row {row}, column {col} of the image; fill the map, or "
+            "give --quality for where it has none"
         )
     return np.exp2(blocks.sums(np.log2(cells), size) / blocks.sums(np.ones(cells.shape), size))
 
 
-def _inside(polygons: Polygons, box: Box, base: np.ndarray, mse: np.ndarray, block: int) -> np.ndarray:
-    """`mse` (bands,) in blocks that lie wholly inside the polygons, the smaller one of it and `base` in those that they touch."""
+def _inside(
+    polygons: Polygons, box: Box, base: np.ndarray, mse: np.ndarray, block: int
+) -> np.ndarray:
+    """`mse` (bands,) in blocks that lie wholly inside the polygons, the smaller one of it and
+    `base` in those that they touch."""
     touched, inside = polygons.cover(box)
     some, whole = blocks.sums(touched, block) > 0, blocks.sums(~inside, block) == 0
     asked = mse[box.band : box.band + box.bands, None, None]

@@ -1,9 +1,9 @@
-"""A chunk of an array of any number of axes as an .isoq stream: what the codecs of Zarr and numcodecs have in common.
+"""A chunk of an array of any number of axes as an .isoq stream: what the codecs of Zarr and
+numcodecs have in common.
 
-The last two axes are rows and columns, those before them (time, band, ...) become bands; one axis alone is a row. A list of targets goes
-along the axis before the rows. All work is done by the
-calling thread: these libraries bring the threads, or processes, that chunks are spread over.
-"""
+The last two axes are rows and columns, those before them (time, band, ...) become bands; one axis
+alone is a row. A list of targets goes along the axis before the rows. All work is done by the
+calling thread: these libraries bring the threads, or processes, that chunks are spread over."""
 
 from __future__ import annotations
 
@@ -14,21 +14,30 @@ import numpy as np
 
 from ..api import compress, decompress
 from ..codec.target import KINDS
-from ..errors import BadInput, UnsupportedImage
+from ..errors import InputError, UnsupportedImageError
 from ..samples import DTYPES
 
 Settings = dict[str, Any]  # keywords of `compress` but nodata and threads, fit for JSON
 
 
 def settings_of(keywords: dict[str, Any]) -> Settings:
-    """Keywords as they can be kept. Raises BadInput or WrongModel for those that `compress` would refuse, found by compressing one
-    pixel."""
+    """Keywords as they can be kept. Raises InputError or ModelMismatchError for those that
+    `compress` would refuse, found by compressing one pixel."""
     if "bitrate" in keywords:
-        raise BadInput("a bitrate is not for chunks, some of which hold a single value; give an error or a quality")
+        raise InputError(
+            "a bitrate is not for chunks, some of which hold a single value; give an error or a "
+            "quality"
+        )
     if {"nodata", "threads"} & set(keywords):
-        raise BadInput("nodata and threads are not for this codec: nodata is the array's fill value; leave them out")
+        raise InputError(
+            "nodata and threads are not for this codec: nodata is the array's fill value; leave "
+            "them out"
+        )
     settings = {key: _plain(value) for key, value in keywords.items()}
-    bands = max((len(value) for key, value in settings.items() if key in KINDS and isinstance(value, list)), default=1)
+    bands = max(
+        (len(value) for key, value in settings.items() if key in KINDS and isinstance(value, list)),
+        default=1,
+    )
     encode(np.zeros((bands, 1, 1), np.uint8), settings)
     return settings
 
@@ -38,33 +47,44 @@ def _plain(value: Any) -> Any:
 
 
 def check_type(dtype: np.dtype) -> None:
-    """Raises UnsupportedImage."""
+    """Raises UnsupportedImageError."""
     if dtype.name not in DTYPES:
-        raise UnsupportedImage(f"isoq cannot code arrays of {dtype.name}; convert to {', '.join(DTYPES)}, or choose another codec")
+        raise UnsupportedImageError(
+            f"isoq cannot code arrays of {dtype.name}; convert to {', '.join(DTYPES)}, or choose "
+            "another codec"
+        )
 
 
 def check_bands(shape: tuple[int, ...], settings: Settings) -> None:
-    """Raises BadInput if the bands of a chunk cannot each have a target."""
+    """Raises InputError if the bands of a chunk cannot each have a target."""
     bands = (1, 1, 1, *shape)[-3]
     for kind, value in settings.items():
         if kind in KINDS and isinstance(value, list) and len(value) != bands:
-            raise BadInput(f"{kind}: {len(value)} values for {bands} band(s) in chunks of {shape}; give one number, or larger chunks")
+            raise InputError(
+                f"{kind}: {len(value)} values for {bands} band(s) in chunks of {shape}; give one "
+                "number, or larger chunks"
+            )
 
 
 def encode(chunk: np.ndarray, settings: Settings, nodata: float | None = None) -> bytes:
-    """chunk: any shape, a type of DTYPES in any byte order; nothing if it is empty. Raises BadInput."""
+    """chunk: any shape, a type of DTYPES in any byte order; nothing if it is empty. Raises
+    InputError."""
     check_type(chunk.dtype)
     check_bands(chunk.shape, settings)
     if not chunk.size:
         return b""
     *_, bands, rows, cols = 1, 1, 1, *chunk.shape
     image = chunk.reshape(-1, rows, cols)
-    repeated = {key: value * (len(image) // bands) for key, value in settings.items() if key in KINDS and isinstance(value, list)}
+    repeated = {
+        key: value * (len(image) // bands)
+        for key, value in settings.items()
+        if key in KINDS and isinstance(value, list)
+    }
     return compress(image, nodata=nodata, threads=1, **settings | repeated)
 
 
 def decode(data: bytes, settings: Settings) -> np.ndarray:
-    """(bands, rows, cols), native byte order. The stream names a shipped model itself; of another one the settings tell the folder. Raises
-    DamagedFile and WrongModel."""
+    """(bands, rows, cols), native byte order. The stream names a shipped model itself; of another
+    one the settings tell the folder. Raises CorruptFileError and ModelMismatchError."""
     model = settings.get("model")
     return decompress(data, model if model and Path(model).is_dir() else None, threads=1)

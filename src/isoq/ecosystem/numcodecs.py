@@ -8,18 +8,18 @@ import numpy as np
 from numcodecs.abc import Codec
 from numcodecs.compat import ensure_bytes, ensure_ndarray_like, ndarray_copy
 
-from ..errors import UnsupportedImage
+from ..errors import UnsupportedImageError
 from .chunks import decode, encode, settings_of
 
 
 class Isoq(Codec):
     """A buffer as an .isoq stream, `Isoq(mse=25.0)`; takes the keywords of `isoq.compress`.
 
-    Numpy arrays of two and more axes are images: the last two are rows and columns, those before them bands. Bytes are taken for uint8
-    samples in a row. nodata: give the array's fill value, of which Zarr version 2 tells its codecs nothing. Encoding raises TypeError for
-    a type that isoq does not code, big-endian samples among them, for it could not know them when it decodes, ValueError for Fortran
-    order, for the same reason, and BadInput.
-    """
+    Numpy arrays of two and more axes are images: the last two are rows and columns, those before
+    them bands. Bytes are taken for uint8 samples in a row. nodata: give the array's fill value, of
+    which Zarr version 2 tells its codecs nothing. Encoding raises TypeError for a type that isoq
+    does not code, big-endian samples among them, for it could not know them when it decodes,
+    ValueError for Fortran order, for the same reason, and InputError."""
 
     codec_id = "isoq"
 
@@ -29,7 +29,8 @@ class Isoq(Codec):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """From an array's metadata; unlike the constructor it needs no model, for readers of shipped models' chunks have no use for it."""
+        """From an array's metadata; unlike the constructor it needs no model, for readers of
+        shipped models' chunks have no use for it."""
         codec, config = cls.__new__(cls), dict(config)
         nodata = config.pop("nodata", None)
         codec._nodata, codec._settings = None if nodata is None else float(nodata), config
@@ -41,23 +42,34 @@ class Isoq(Codec):
         return {"id": self.codec_id, **kept, **self._settings}
 
     def __repr__(self) -> str:
-        return f"Isoq({', '.join(f'{key}={value!r}' for key, value in self.get_config().items() if key != 'id')})"
+        config = {key: value for key, value in self.get_config().items() if key != "id"}
+        return f"Isoq({', '.join(f'{key}={value!r}' for key, value in config.items())})"
 
     def encode(self, buf: Any) -> bytes:
         """buf: an array, or whatever exports bytes."""
         array = np.asarray(ensure_ndarray_like(buf))
-        array = array.view(np.uint8) if array.dtype == np.int8 and not isinstance(buf, np.ndarray) else array
+        array = (
+            array.view(np.uint8)
+            if array.dtype == np.int8 and not isinstance(buf, np.ndarray)
+            else array
+        )
         if not array.dtype.isnative:
-            raise TypeError(f"isoq codes samples of this machine's byte order, not {array.dtype.str}; convert them")
+            raise TypeError(
+                f"isoq codes samples of this machine's byte order, not {array.dtype.str}; convert "
+                "them"
+            )
         if array.flags.fnc:
-            raise ValueError("isoq codes arrays in C order, not in Fortran's; make the array with order='C'")
+            raise ValueError(
+                "isoq codes arrays in C order, not in Fortran's; make the array with order='C'"
+            )
         try:
             return encode(array, self._settings, self._nodata)
-        except UnsupportedImage as error:
+        except UnsupportedImageError as error:
             raise TypeError(str(error)) from error
 
     def decode(self, buf: Any, out: Any = None) -> np.ndarray:
-        """(bands, rows, cols) samples, or `out`, which has as many bytes. Raises DamagedFile, WrongModel."""
+        """(bands, rows, cols) samples, or `out`, which has as many bytes. Raises CorruptFileError,
+        ModelMismatchError."""
         data = ensure_bytes(buf)
         image = decode(data, self._settings) if data else np.zeros(0, np.uint8)
         return image if out is None else ndarray_copy(image, out)

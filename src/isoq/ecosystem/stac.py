@@ -25,12 +25,19 @@ EXTENSIONS = [
 def asset(file: File, href: str, size: int, sha256: str) -> dict:
     """An Asset Object of STAC 1.1, to be put into an item that lists EXTENSIONS.
 
-    size: bytes; sha256: of the bytes, hexadecimal. Fields that no extension has begin with `isoq:`: the target and what became of it, of
-    the file as in its summary (docs/format.md, section 7), of each band in `raster:bands`.
-    """
+    size: bytes; sha256: of the bytes, hexadecimal. Fields that no extension has begin with `isoq:`:
+    the target and what became of it, of the file as in its summary (docs/format.md, section 7), of
+    each band in `raster:bands`."""
     d, header, summary = file.description, file.header, file.statistics()
-    said = {"target": header.get("target"), "loop": header.get("loop"), "block": header["block"], "model": header["model"]}
-    said |= {key: summary[key] for key in ("block_error", "blocks", "above", "patched") if key in summary}
+    said = {
+        "target": header.get("target"),
+        "loop": header.get("loop"),
+        "block": header["block"],
+        "model": header["model"],
+    }
+    said |= {
+        key: summary[key] for key in ("block_error", "blocks", "above", "patched") if key in summary
+    }
     software = header.get("software", "").rpartition(" ")
     return {
         "href": href,
@@ -55,9 +62,14 @@ def _projection(d: Description) -> dict:
     found: dict = {"proj:shape": [d.rows, d.cols]}
     crs, transform = d.metadata.get("crs"), d.metadata.get("transform")
     if crs:
-        found |= {"proj:code": crs} if crs.startswith("EPSG:") else {"proj:code": None, "proj:wkt2": crs}
+        found |= (
+            {"proj:code": crs} if crs.startswith("EPSG:") else {"proj:code": None, "proj:wkt2": crs}
+        )
     if transform:
-        found |= {"proj:transform": transform, "proj:bbox": list(array_bounds(d.rows, d.cols, Affine(*transform)))}
+        found |= {
+            "proj:transform": transform,
+            "proj:bbox": list(array_bounds(d.rows, d.cols, Affine(*transform))),
+        }
     return found
 
 
@@ -65,11 +77,18 @@ def _band(d: Description, header: dict, summary: dict, band: int) -> dict:
     """A Raster Band Object, with the error of a lossy band."""
     more = {
         key: d.metadata[name][band]
-        for key, name in (("description", "descriptions"), ("unit", "units"), ("scale", "scales"), ("offset", "offsets"))
+        for key, name in (
+            ("description", "descriptions"),
+            ("unit", "units"),
+            ("scale", "scales"),
+            ("offset", "offsets"),
+        )
         if d.metadata.get(name) and d.metadata[name][band] not in (None, "")
     }
     nodata = d.nodata[band]
-    pixels, variance, mse = (summary.get(key, [None] * d.bands)[band] for key in ("pixels", "variance", "mse"))
+    pixels, variance, mse = (
+        summary.get(key, [None] * d.bands)[band] for key in ("pixels", "variance", "mse")
+    )
     facts = {
         "data_type": d.dtype,
         "nodata": None if nodata is None else nodata if math.isfinite(nodata) else str(nodata),
@@ -77,13 +96,18 @@ def _band(d: Description, header: dict, summary: dict, band: int) -> dict:
         **more,
     }
     if pixels is not None:
-        facts["statistics"] = {"stddev": math.sqrt(variance), "valid_percent": 100 * pixels / (d.rows * d.cols)}
+        facts["statistics"] = {
+            "stddev": math.sqrt(variance),
+            "valid_percent": 100 * pixels / (d.rows * d.cols),
+        }
     if band + 1 in header.get("lossless", ()):
         facts["isoq:lossless"] = True
     elif mse is not None:
         facts["isoq:mse"] = mse
         facts["isoq:target_mse"] = summary.get("target_mse", [None] * d.bands)[band]
-        facts["isoq:snr"] = float(np.round(10 * np.log10(variance / mse), 2)) if variance > 0 and mse > 0 else None
+        facts["isoq:snr"] = (
+            float(np.round(10 * np.log10(variance / mse), 2)) if variance > 0 and mse > 0 else None
+        )
     return {key: value for key, value in facts.items() if value is not None}
 
 

@@ -1,10 +1,11 @@
 """The context entropy model: tables chosen by integer arithmetic over already decoded neighbours.
 
-For every latent, in coding order (channel by channel, raster order inside), two integer linear forms are evaluated: the expected
-magnitude of its prediction error, from the magnitudes around it, and its predicted value. Magnitude (logarithmic, 8 steps an octave),
-the fractional part of the prediction (3 buckets), the quantizer (of two that a trellis alternates between) and the channel's group choose
-one counted table. No side information, no floating point. The arithmetic is in coder.h; this module owns the arrays.
-"""
+For every latent, in coding order (channel by channel, raster order inside), two integer linear
+forms are evaluated: the expected magnitude of its prediction error, from the magnitudes around it,
+and its predicted value. Magnitude (logarithmic, 8 steps an octave), the fractional part of the
+prediction (3 buckets), the quantizer (of two that a trellis alternates between) and the channel's
+group choose one counted table. No side information, no floating point. The arithmetic is in
+coder.h; this module owns the arrays."""
 
 from __future__ import annotations
 
@@ -13,24 +14,33 @@ from math import isqrt
 
 import numpy as np
 
-from ..errors import DamagedFile
+from ..errors import CorruptFileError
 from ..levels import COUNT, PER_OCTAVE
 from ._coder import CONSTANTS, ContextCoder
 
-PRECISION, SYMBOLS, LEVELS, BUCKETS, QUANTIZERS = (CONSTANTS[k] for k in ("precision", "symbols", "levels", "buckets", "quantizers"))
+PRECISION, SYMBOLS, LEVELS, BUCKETS, QUANTIZERS = (
+    CONSTANTS[k] for k in ("precision", "symbols", "levels", "buckets", "quantizers")
+)
 OWN, OWN_VALUE, REACH = CONSTANTS["own"], CONSTANTS["own_value"], CONSTANTS["reach"]
 MAGNITUDE_ONE, VALUE_ONE, BIAS_ONE = 1 << 13, 1 << 12, 1 << 17  # fixed-point units of the weights
 _TERMS = ("around", "value")
 _TYPES = {
     **{f"{t}_{part}": np.int32 for t in _TERMS for part in ("start", "channel", "place", "weight")},
-    **{"own": np.int32, "own_value": np.int32, "bias": np.int32, "group": np.uint8, "cdf": np.uint16, "offset": np.int8},
+    **{
+        "own": np.int32,
+        "own_value": np.int32,
+        "bias": np.int32,
+        "group": np.uint8,
+        "cdf": np.uint16,
+        "offset": np.int8,
+    },
 }
 
 
 @cache
 def _step_scales() -> tuple[np.ndarray, np.ndarray]:
-    """For d = 0 ... COUNT - 1 levels below the finest: floor(2^16 g), floor(2^6 / g) with g = 2^(-d / (2 PER_OCTAVE)), by exact integer
-    roots."""
+    """For d = 0 ... COUNT - 1 levels below the finest: floor(2^16 g), floor(2^6 / g) with g = 2^(-d
+    / (2 PER_OCTAVE)), by exact integer roots."""
 
     def root(power: int) -> int:
         value = 1 << power
@@ -46,12 +56,13 @@ def _step_scales() -> tuple[np.ndarray, np.ndarray]:
 class ContextModel:
     """Encoder and decoder of quantized latents.
 
-    arrays: for each of `around` (magnitudes) and `value` the sparse weights of earlier channels, `X_start` (channels + 1,),
-    `X_channel`, `X_place` (0 ... 8: which of the nine positions around; 4 is the same one, values use no other), `X_weight` (entries,);
-    `own` (channels, 6) and `own_value` (channels, 4); `bias` (channels,) of the magnitude, 1/2^17 step; `group` (channels,) uint8;
-    `cdf` (groups * QUANTIZERS * LEVELS * BUCKETS, SYMBOLS + 1) uint16, cumulative frequencies of total 2^15; `offset` (same rows,
-    SYMBOLS) int8, reconstruction offsets in 1/128 step. Raises ValueError if they are not that.
-    """
+    arrays: for each of `around` (magnitudes) and `value` the sparse weights of earlier channels,
+    `X_start` (channels + 1,), `X_channel`, `X_place` (0 ... 8: which of the nine positions around;
+    4 is the same one, values use no other), `X_weight` (entries,); `own` (channels, 6) and
+    `own_value` (channels, 4); `bias` (channels,) of the magnitude, 1/2^17 step; `group` (channels,)
+    uint8; `cdf` (groups * QUANTIZERS * LEVELS * BUCKETS, SYMBOLS + 1) uint16, cumulative
+    frequencies of total 2^15; `offset` (same rows, SYMBOLS) int8, reconstruction offsets in 1/128
+    step. Raises ValueError if they are not that."""
 
     kind = "context"
 
@@ -65,31 +76,43 @@ class ContextModel:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> ContextModel:
-        """From arrays whose names carry the prefix `context_`, as a model folder keeps them. Raises ValueError."""
-        return cls({name.removeprefix("context_"): a for name, a in arrays.items() if name.startswith("context_")})
+        """From arrays whose names carry the prefix `context_`, as a model folder keeps them. Raises
+        ValueError."""
+        return cls(
+            {
+                name.removeprefix("context_"): a
+                for name, a in arrays.items()
+                if name.startswith("context_")
+            }
+        )
 
-    def encode(self, y: np.ndarray, levels: np.ndarray, trade: float = 0.0, trace: bool = False) -> tuple:
+    def encode(
+        self, y: np.ndarray, levels: np.ndarray, trade: float = 0.0, trace: bool = False
+    ) -> tuple:
         """Quantize and code.
 
-        y: (channels, rows, cols) float32, gains applied; levels: (rows, cols) quality level of each position; trade: rate-distortion
-        optimized quantization, squared steps of error worth one bit (0: least error). Returns the stream, the quantized latents (int32,
-        half steps) and their reconstruction (float32, steps, gains still applied), both (channels, rows, cols); with `trace` also
-        tables, symbols and flips.
-        """
+        y: (channels, rows, cols) float32, gains applied; levels: (rows, cols) quality level of each
+        position; trade: rate-distortion optimized quantization, squared steps of error worth one
+        bit (0: least error). Returns the stream, the quantized latents (int32, half steps) and
+        their reconstruction (float32, steps, gains still applied), both (channels, rows, cols);
+        with `trace` also tables, symbols and flips."""
         up, down = self._scales(levels)
         return self._coder.encode(np.ascontiguousarray(y, np.float32), up, down, trade, trace)
 
     def quantize(self, y: np.ndarray, levels: np.ndarray, trade: float = 0.0) -> np.ndarray:
         """The reconstruction alone, as `encode` would return it."""
         up, down = self._scales(levels)
-        return self._coder.encode(np.ascontiguousarray(y, np.float32), up, down, trade, False, False)[2]
+        return self._coder.encode(
+            np.ascontiguousarray(y, np.float32), up, down, trade, False, False
+        )[2]
 
     def decode(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The quantized latents and their reconstruction, as `encode` returned them. Raises DamagedFile."""
+        """The quantized latents and their reconstruction, as `encode` returned them. Raises
+        CorruptFileError."""
         up, down = self._scales(levels)
         result = self._coder.decode(np.frombuffer(data, np.uint8), up, down)
         if result is None:
-            raise DamagedFile("the latents of a tile do not decode: the file is damaged")
+            raise CorruptFileError("the latents of a tile do not decode: the file is damaged")
         return result
 
     @staticmethod
@@ -120,10 +143,20 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     for name, shape in shapes.items():
         if a[name].shape != shape:
             raise ValueError(f"context model: {name} has shape {a[name].shape}, not {shape}")
-    load = {"magnitude": np.abs(a["own"].astype(float)).sum(1), "value": np.abs(a["own_value"].astype(float)).sum(1)}
+    load = {
+        "magnitude": np.abs(a["own"].astype(float)).sum(1),
+        "value": np.abs(a["own_value"].astype(float)).sum(1),
+    }
     for term in _TERMS:
-        start, channel, place, weight = (a[f"{term}_{part}"] for part in ("start", "channel", "place", "weight"))
-        ordered = start.shape == (channels + 1,) and start[0] == 0 and start[-1] == channel.size and (start[1:] >= start[:-1]).all()
+        start, channel, place, weight = (
+            a[f"{term}_{part}"] for part in ("start", "channel", "place", "weight")
+        )
+        ordered = (
+            start.shape == (channels + 1,)
+            and start[0] == 0
+            and start[-1] == channel.size
+            and (start[1:] >= start[:-1]).all()
+        )
         if not ordered or channel.ndim != 1 or not channel.shape == place.shape == weight.shape:
             raise ValueError(f"context model: {term} is not a list of entries by channel")
         owner = np.repeat(np.arange(channels), np.diff(start))
@@ -132,13 +165,19 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if place.size and (place.min() < 0 or place.max() > 8):
             raise ValueError(f"context model: {term} looks at places that are none")
         total = np.bincount(owner, np.abs(weight.astype(np.float64)), channels)
-        load["value" if term == "value" else "magnitude"] = load["value" if term == "value" else "magnitude"] + total
+        load["value" if term == "value" else "magnitude"] = (
+            load["value" if term == "value" else "magnitude"] + total
+        )
     if min(a[name].min(initial=0) for name in ("own", "bias", "around_weight")) < 0:
         raise ValueError("context model: negative weight of a magnitude")
     # The sums of coder.h stay below 2^51 up to here.
     if load["magnitude"].max(initial=0) > 1 << 20 or load["value"].max(initial=0) > 1 << 17:
         raise ValueError("context model: weights are too large")
     steps = np.diff(a["cdf"].astype(np.int64), axis=1)
-    if (a["cdf"][:, 0] != 0).any() or (a["cdf"][:, -1] != 1 << PRECISION).any() or (steps < 1).any():
+    if (
+        (a["cdf"][:, 0] != 0).any()
+        or (a["cdf"][:, -1] != 1 << PRECISION).any()
+        or (steps < 1).any()
+    ):
         raise ValueError("context model: a table is not a distribution")
     return a

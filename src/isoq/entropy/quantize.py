@@ -7,17 +7,19 @@ import numpy as np
 from ..levels import GAIN
 from ._coder import quantization_squares
 
-# Rate-distortion optimized quantization: squared steps of error that one bit is worth. At quality lambda one squared step is worth
-# lambda / m^2 = 1 / GAIN^2 bits where m = GAIN sqrt(lambda); the factor was chosen on val/ (docs/decisions.md).
+# Rate-distortion optimized quantization: squared steps of error that one bit is worth. At quality
+# lambda one squared step is worth lambda / m^2 = 1 / GAIN^2 bits where m = GAIN sqrt(lambda); the
+# factor was chosen on val/ (docs/decisions.md).
 TRADE = 0.9 * GAIN**2
 DEADZONE = 0.15
-# Trellis-coded quantization leaves about the error of a dead zone of 0.2 with so much finer steps, within some 10 % from 0.3 to
-# 2.5 bit/sample (on train/).
+# Trellis-coded quantization leaves about the error of a dead zone of 0.2 with so much finer steps,
+# within some 10 % from 0.3 to 2.5 bit/sample (on train/).
 _FINER, _THRESHOLD = 1.2, 0.4
 
 
 def deadzone(y: np.ndarray) -> np.ndarray:
-    """Latents (float32, gains applied) -> integers as float32, rounding thresholds moved outwards by half of DEADZONE."""
+    """Latents (float32, gains applied) -> integers as float32, rounding thresholds moved outwards
+    by half of DEADZONE."""
     q = np.abs(y)
     q += 0.5 - DEADZONE / 2
     np.floor(q, out=q)
@@ -25,6 +27,10 @@ def deadzone(y: np.ndarray) -> np.ndarray:
 
 
 def expected_squares(y: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    """Squared error that coding will leave in latents y (M, h, w) with `gains` (same shape), in units of y: an estimate from quantization
-    with a dead zone, at a fraction of the time."""
-    return quantization_squares(np.ascontiguousarray(y, np.float32), np.ascontiguousarray(_FINER * gains, np.float32), _THRESHOLD)
+    """Squared error that coding will leave in latents y (M, h, w) with `gains` (same shape), in
+    units of y: an estimate from quantization with a dead zone, at a fraction of the time."""
+    return quantization_squares(
+        np.ascontiguousarray(y, np.float32),
+        np.ascontiguousarray(_FINER * gains, np.float32),
+        _THRESHOLD,
+    )

@@ -20,7 +20,8 @@ MOST_SAMPLES = 1 << 21  # of the bands of a group together: cubes are cropped to
 STEP = 64
 TYPES = ("uint8", "uint16", "int16", "int32", "float32")
 
-# Where red and near infrared are, counted from 1, in stacks whose bands have no names: sensor as in INDEX.csv, number of bands.
+# Where red and near infrared are, counted from 1, in stacks whose bands have no names: sensor as in
+# INDEX.csv, number of bands.
 _LAYOUTS = (
     (r"Sentinel-2 .*10 ?m", 4, 3, 4),  # B02 B03 B04 B08
     (r"Landsat-8 OLI/TIRS", 10, 4, 5),  # B1 ... B7, B9, B10, B11
@@ -31,7 +32,8 @@ _LAYOUTS = (
 
 @dataclass(frozen=True)
 class Group:
-    """Bands of an image (counted from 0) that go through the codecs together, cropped to a window."""
+    """Bands of an image (counted from 0) that go through the codecs together, cropped to a
+    window."""
 
     path: Path
     stratum: str
@@ -45,37 +47,61 @@ class Group:
     @property
     def name(self) -> str:
         """The bands, counted from 1."""
-        return str(self.bands[0] + 1) if len(self.bands) == 1 else f"{self.bands[0] + 1}-{self.bands[-1] + 1}"
+        return (
+            str(self.bands[0] + 1)
+            if len(self.bands) == 1
+            else f"{self.bands[0] + 1}-{self.bands[-1] + 1}"
+        )
 
     @property
     def size(self) -> int:
         return len(self.bands) * self.window[2] * self.window[3]
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Samples and validity, both (bands, rows, cols). Raises BadInput."""
+        """Samples and validity, both (bands, rows, cols). Raises InputError."""
         with open_source(self.path) as source:
-            samples = np.concatenate([source.read(*self.window, slice(n, n + 1)) for n in self.bands])
+            samples = np.concatenate(
+                [source.read(*self.window, slice(n, n + 1)) for n in self.bands]
+            )
         return samples, classify(samples, self.nodata) == VALID
 
 
 def groups_of(path: Path, bands: int, side: int) -> list[Group]:
-    """The groups of an image: `bands` of its bands, evenly spaced, each for itself, and if it has several, all of them together; central
-    crops of at most `side` pixels. Raises BadInput."""
+    """The groups of an image: `bands` of its bands, evenly spaced, each for itself, and if it has
+    several, all of them together; central crops of at most `side` pixels. Raises InputError."""
     with open_source(path) as source:
         d = source.description
     stratum, sensor = _listed(path)
     shared = {"path": path, "stratum": stratum, "sensor": sensor, "digest": _digest(path)}
-    chosen = np.unique(np.linspace(0, d.bands - 1, min(d.bands, bands)).round().astype(int)).tolist()
-    found = [Group(bands=(n,), window=_window(d, side, 1), nodata=d.nodata[n : n + 1], red_nir=None, **shared) for n in chosen]
+    chosen = np.unique(
+        np.linspace(0, d.bands - 1, min(d.bands, bands)).round().astype(int)
+    ).tolist()
+    found = [
+        Group(
+            bands=(n,),
+            window=_window(d, side, 1),
+            nodata=d.nodata[n : n + 1],
+            red_nir=None,
+            **shared,
+        )
+        for n in chosen
+    ]
     if d.bands > 1:
         found.append(
-            Group(bands=tuple(range(d.bands)), window=_window(d, side, d.bands), nodata=d.nodata, red_nir=_red_nir(d, sensor), **shared)
+            Group(
+                bands=tuple(range(d.bands)),
+                window=_window(d, side, d.bands),
+                nodata=d.nodata,
+                red_nir=_red_nir(d, sensor),
+                **shared,
+            )
         )
     return found
 
 
 def filled(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Samples with invalid pixels set to their band's mean, for codecs that know no masks: they cost next to nothing then."""
+    """Samples with invalid pixels set to their band's mean, for codecs that know no masks: they
+    cost next to nothing then."""
     if valid.all():
         return samples
     out = samples.copy()
@@ -92,7 +118,8 @@ def _window(d: Description, side: int, bands: int) -> tuple[int, int, int, int]:
 
 
 def _listed(path: Path) -> tuple[str, str]:
-    """Stratum and sensor by the INDEX.csv of a folder above; without one, the name of the folder it lies in and nothing."""
+    """Stratum and sensor by the INDEX.csv of a folder above; without one, the name of the folder it
+    lies in and nothing."""
     path = path.resolve()
     for folder in list(path.parents)[:3]:
         entry = _index(folder / "INDEX.csv").get(path.relative_to(folder).as_posix())
@@ -113,7 +140,9 @@ def _red_nir(d: Description, sensor: str) -> tuple[int, int] | None:
     """Red and near infrared, counted from 0, by the names of the bands or by the sensor."""
     names = [(name or "").strip().lower() for name in d.metadata.get("descriptions", [])]
     if "red" in names and {"nir", "near infrared"} & set(names):
-        return names.index("red"), next(n for n, name in enumerate(names) if name in ("nir", "near infrared"))
+        return names.index("red"), next(
+            n for n, name in enumerate(names) if name in ("nir", "near infrared")
+        )
     for pattern, bands, red, nir in _LAYOUTS:
         if d.bands == bands and re.search(pattern, sensor):
             return red - 1, nir - 1

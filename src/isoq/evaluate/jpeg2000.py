@@ -1,4 +1,5 @@
-"""JPEG 2000 (OpenJPEG, irreversible 9/7) at a given mean squared error: what isoq is measured against."""
+"""JPEG 2000 (OpenJPEG, irreversible 9/7) at a given mean squared error: what isoq is measured
+against."""
 
 from __future__ import annotations
 
@@ -7,22 +8,29 @@ import math
 import numpy as np
 
 
-def jpeg2000_bits(band: np.ndarray, mse: float, valid: np.ndarray | None = None, tries: int = 9) -> tuple[float, float]:
-    """Bits per sample at `mse`, and the mse of the nearest trial, for one band (rows, cols) of an integer type up to 16 bit.
+def jpeg2000_bits(
+    band: np.ndarray, mse: float, valid: np.ndarray | None = None, tries: int = 9
+) -> tuple[float, float]:
+    """Bits per sample at `mse`, and the mse of the nearest trial, for one band (rows, cols) of an
+    integer type up to 16 bit.
 
-    OpenJPEG's PSNR target is driven by secant steps in the log domain; what remains of the difference (below 1 %) is interpolated
-    between the trials on either side. Bits and error count over `valid` pixels (rows, cols), all if None. Needs imagecodecs.
-    """
+    OpenJPEG's PSNR target is driven by secant steps in the log domain; what remains of the
+    difference (below 1 %) is interpolated between the trials on either side. Bits and error count
+    over `valid` pixels (rows, cols), all if None. Needs imagecodecs."""
     import imagecodecs
 
     low = int(band.min())
-    shifted = (band.astype(np.int64) - low).astype(np.uint8 if int(band.max()) - low < 256 else np.uint16)
+    shifted = (band.astype(np.int64) - low).astype(
+        np.uint8 if int(band.max()) - low < 256 else np.uint16
+    )
     peak = np.iinfo(shifted.dtype).max
     where = np.ones(band.shape, bool) if valid is None else valid
     trials: list[tuple[float, float]] = []
     asked = mse
     for _ in range(tries):
-        data = imagecodecs.jpeg2k_encode(shifted, level=10 * math.log10(peak**2 / asked), codecformat="j2k", reversible=False)
+        data = imagecodecs.jpeg2k_encode(
+            shifted, level=10 * math.log10(peak**2 / asked), codecformat="j2k", reversible=False
+        )
         error = imagecodecs.jpeg2k_decode(data).astype(np.float64) - shifted
         reached = max(float(np.mean(error[where] ** 2)), 1e-9)
         trials.append((reached, 8 * len(data) / where.sum()))

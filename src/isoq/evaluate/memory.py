@@ -1,4 +1,5 @@
-"""What a piece of code takes: wall-clock seconds, and memory beyond what the process held before."""
+"""What a piece of code takes: wall-clock seconds, and memory beyond what the process held
+before."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Peak:
-    """A context manager: `seconds`, and `mib`, how far the resident memory rose above where it stood (Linux; NaN elsewhere).
+    """A context manager: `seconds`, and `mib`, how far the resident memory rose above where it
+    stood (Linux; NaN elsewhere).
 
     The kernel keeps a high-water mark per process; writing 5 to clear_refs sets it back (proc(5)).
     """
@@ -31,7 +33,8 @@ class Peak:
 
 
 def _restart() -> float:
-    """Hand freed memory back, so that it counts again when it is used again, and set the mark to what is held now, in KiB."""
+    """Hand freed memory back, so that it counts again when it is used again, and set the mark to
+    what is held now, in KiB."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
         _RESET.write_text("5")

@@ -1,4 +1,5 @@
-"""What is measured on a decoded image. Arrays are (bands, rows, cols), errors in digital numbers of the image, over valid pixels only."""
+"""What is measured on a decoded image. Arrays are (bands, rows, cols), errors in digital numbers of
+the image, over valid pixels only."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ from scipy.ndimage import gaussian_filter
 
 from .. import blocks
 
-HISTOGRAM = np.exp2(np.arange(-64, 33) / 16)  # edges of the bins of block error / target, and one bin more at either end
+HISTOGRAM = np.exp2(
+    np.arange(-64, 33) / 16
+)  # edges of the bins of block error / target, and one bin more at either end
 SSIM_BANDS = 8
 
 
@@ -26,24 +29,36 @@ def decibel(ratio: float) -> float:
 
 def peak_of(original: np.ndarray, valid: np.ndarray) -> float:
     """The type's largest value; the range of the valid samples for floats."""
-    return float(np.ptp(original[valid])) if original.dtype.kind == "f" else float(np.iinfo(original.dtype).max)
+    return (
+        float(np.ptp(original[valid]))
+        if original.dtype.kind == "f"
+        else float(np.iinfo(original.dtype).max)
+    )
 
 
 def ssim(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray) -> float:
-    """Mean structural similarity of one band (rows, cols), 1 for the same; the dynamic range is that of the valid samples. Invalid pixels
-    are set to the mean in both images, and do not count. NaN for a constant band."""
-    low, span, mean = original[valid].min(), float(np.ptp(original[valid])), original[valid].mean(dtype=np.float64)
+    """Mean structural similarity of one band (rows, cols), 1 for the same; the dynamic range is
+    that of the valid samples. Invalid pixels are set to the mean in both images, and do not count.
+    NaN for a constant band."""
+    low, span, mean = (
+        original[valid].min(),
+        float(np.ptp(original[valid])),
+        original[valid].mean(dtype=np.float64),
+    )
     if span == 0:
         return math.nan
-    x, y = (((np.where(valid, image, mean) - low) / span).astype(np.float32) for image in (original, decoded))
+    x, y = (
+        ((np.where(valid, image, mean) - low) / span).astype(np.float32)
+        for image in (original, decoded)
+    )
     return float(ssim_map(x, y)[valid].mean(dtype=np.float64))
 
 
 def ssim_map(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Structural similarity at every pixel of two images (rows, cols) on a scale of 0 to 1.
 
-    Wang, Bovik, Sheikh, Simoncelli (2004): Gaussian window of sigma 1.5, cut at 11 x 11, K1 = 0.01, K2 = 0.03; mirrored at the border.
-    """
+    Wang, Bovik, Sheikh, Simoncelli (2004): Gaussian window of sigma 1.5, cut at 11 x 11, K1 = 0.01,
+    K2 = 0.03; mirrored at the border."""
     mean = x.mean()
 
     def smooth(a: np.ndarray) -> np.ndarray:
@@ -58,7 +73,8 @@ def ssim_map(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def spectral_angle(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray) -> float:
-    """Mean angle between the spectra of a pixel before and after, in degrees, over pixels valid in all bands. Kruse et al. (1993)."""
+    """Mean angle between the spectra of a pixel before and after, in degrees, over pixels valid in
+    all bands. Kruse et al. (1993)."""
     where = valid.all(0)
     x, y = original[:, where].astype(np.float64), decoded[:, where].astype(np.float64)
     norm = np.sqrt((x * x).sum(0) * (y * y).sum(0))
@@ -66,14 +82,19 @@ def spectral_angle(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray)
     if not there.any():
         return math.nan
     # By the chord between unit vectors: the cosine of a small angle has no digits left.
-    x, y = x[:, there] / np.sqrt((x[:, there] ** 2).sum(0)), y[:, there] / np.sqrt((y[:, there] ** 2).sum(0))
+    x, y = (
+        x[:, there] / np.sqrt((x[:, there] ** 2).sum(0)),
+        y[:, there] / np.sqrt((y[:, there] ** 2).sum(0)),
+    )
     chord = np.sqrt(((x - y) ** 2).sum(0))
     return float(np.degrees(2 * np.arcsin(np.minimum(chord / 2, 1))).mean())
 
 
-def ndvi_error(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, red: int, nir: int) -> float:
-    """Root mean squared error of the vegetation index (nir - red) / (nir + red) of the digital numbers, over pixels where both sums are
-    positive; red and nir count from 0."""
+def ndvi_error(
+    original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, red: int, nir: int
+) -> float:
+    """Root mean squared error of the vegetation index (nir - red) / (nir + red) of the digital
+    numbers, over pixels where both sums are positive; red and nir count from 0."""
     pair = [red, nir]
     where = valid[pair].all(0)
     x, y = (image[pair][:, where].astype(np.float64) for image in (original, decoded))
@@ -82,8 +103,11 @@ def ndvi_error(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, red
     return float(np.sqrt(np.mean((index[1] - index[0]) ** 2))) if there.any() else math.nan
 
 
-def block_errors(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block: int) -> np.ndarray:
-    """Mean squared error of every block that has valid pixels; of several bands, the mean over them, as the promise has it."""
+def block_errors(
+    original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block: int
+) -> np.ndarray:
+    """Mean squared error of every block that has valid pixels; of several bands, the mean over
+    them, as the promise has it."""
     with np.errstate(invalid="ignore"):
         per_band = blocks.mean_square(blocks.difference(decoded, original, valid), valid, block)
     number = (~np.isnan(per_band)).sum(0)
@@ -91,16 +115,27 @@ def block_errors(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, b
 
 
 def histogram(relative: np.ndarray) -> str:
-    """Counts of block error / target in the bins of HISTOGRAM, number 0 being what lies below: "BIN:COUNT BIN:COUNT ..."."""
+    """Counts of block error / target in the bins of HISTOGRAM, number 0 being what lies below:
+    "BIN:COUNT BIN:COUNT ..."."""
     bins, counts = np.unique(np.searchsorted(HISTOGRAM, relative), return_counts=True)
     return " ".join(f"{b}:{n}" for b, n in zip(bins, counts, strict=True))
 
 
-def rates_and_errors(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, target: float, block: int) -> dict[str, float]:
-    """What is cheap: errors of the image and of its blocks. target: mean squared error asked for, the same in all bands."""
+def rates_and_errors(
+    original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, target: float, block: int
+) -> dict[str, float]:
+    """What is cheap: errors of the image and of its blocks. target: mean squared error asked for,
+    the same in all bands."""
     present = valid.any((1, 2))
     mse = float(mean_squared_error(original, decoded, valid)[present].mean())
-    variance = float(np.mean([band[where].var(dtype=np.float64) for band, where in zip(original[present], valid[present], strict=True)]))
+    variance = float(
+        np.mean(
+            [
+                band[where].var(dtype=np.float64)
+                for band, where in zip(original[present], valid[present], strict=True)
+            ]
+        )
+    )
     relative = block_errors(original, decoded, valid, block) / target
     p5, median, p95 = np.percentile(relative, (5, 50, 95))
     return {
@@ -118,11 +153,21 @@ def rates_and_errors(original: np.ndarray, decoded: np.ndarray, valid: np.ndarra
     }
 
 
-def appearance(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, red_nir: tuple[int, int] | None) -> dict[str, float]:
-    """What takes longer: structural similarity (mean over at most SSIM_BANDS bands, evenly spaced); of several bands spectral angle and, if
-    `red_nir` says where red and near infrared are, the vegetation index."""
+def appearance(
+    original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, red_nir: tuple[int, int] | None
+) -> dict[str, float]:
+    """What takes longer: structural similarity (mean over at most SSIM_BANDS bands, evenly spaced);
+    of several bands spectral angle and, if `red_nir` says where red and near infrared are, the
+    vegetation index."""
     chosen = np.unique(np.linspace(0, len(original) - 1, SSIM_BANDS).astype(int))
-    found = {"ssim": float(np.nanmean([ssim(original[b], decoded[b], valid[b]) for b in chosen if valid[b].any()] or [math.nan]))}
+    found = {
+        "ssim": float(
+            np.nanmean(
+                [ssim(original[b], decoded[b], valid[b]) for b in chosen if valid[b].any()]
+                or [math.nan]
+            )
+        )
+    }
     if len(original) > 1:
         found["angle"] = spectral_angle(original, decoded, valid)
     if red_nir is not None:

@@ -18,9 +18,12 @@ NAME = "isoq"
 
 
 class Isoq:
-    """isoq at work on one group of bands (bands, rows, cols). It takes the target itself: there is no knob to turn."""
+    """isoq at work on one group of bands (bands, rows, cols). It takes the target itself: there is
+    no knob to turn."""
 
-    def __init__(self, samples: np.ndarray, nodata: tuple[float | None, ...], model: str, block: int):
+    def __init__(
+        self, samples: np.ndarray, nodata: tuple[float | None, ...], model: str, block: int
+    ):
         self._source, self._model, self._block = ArraySource(samples), warm(model), block
         self._source.description = replace(self._source.description, nodata=nodata)
 
@@ -36,7 +39,11 @@ class Isoq:
         d = file.description
         samples = np.empty((d.bands, d.rows, d.cols), d.dtype)
         for box, tile in file.tiles(self._model, threads=1):
-            samples[box.band : box.band + box.bands, box.row : box.row + box.rows, box.col : box.col + box.cols] = tile.samples
+            samples[
+                box.band : box.band + box.bands,
+                box.row : box.row + box.rows,
+                box.col : box.col + box.cols,
+            ] = tile.samples
         return samples
 
 

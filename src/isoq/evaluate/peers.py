@@ -1,9 +1,10 @@
-"""The codecs isoq is measured against, through imagecodecs: one class each, all with one knob that is turned until the error is right.
+"""The codecs isoq is measured against, through imagecodecs: one class each, all with one knob that
+is turned until the error is right.
 
-Each hides what would spoil the comparison: integer bounds (JPEG-LS, LERC), steps (ZFP), integer input (the JPEG family), values that wrap
-(HTJ2K), an effort that serves another metric (JPEG XL), peaks (OpenJPEG's is that of the declared depth, SPERR's is max - min).
-Everything runs on one thread. Needs imagecodecs.
-"""
+Each hides what would spoil the comparison: integer bounds (JPEG-LS, LERC), steps (ZFP), integer
+input (the JPEG family), values that wrap (HTJ2K), an effort that serves another metric (JPEG XL),
+peaks (OpenJPEG's is that of the declared depth, SPERR's is max - min). Everything runs on one
+thread. Needs imagecodecs."""
 
 from __future__ import annotations
 
@@ -15,12 +16,13 @@ import numpy as np
 
 
 class Codec(ABC):
-    """A codec at work on one group of bands. Its knob is positive, and the mean squared error grows with it.
+    """A codec at work on one group of bands. Its knob is positive, and the mean squared error grows
+    with it.
 
-    name: as in --peers. library: imagecodecs' name of it. power: the error grows about as this power of the knob. most: the knob's largest
-    value. whole: it takes whole numbers only. aims: its first setting is meant to reach the target (by a target mode of the codec, or by
-    the error of a uniform quantizer). groups: it is for several bands only.
-    """
+    name: as in --peers. library: imagecodecs' name of it. power: the error grows about as this
+    power of the knob. most: the knob's largest value. whole: it takes whole numbers only. aims: its
+    first setting is meant to reach the target (by a target mode of the codec, or by the error of a
+    uniform quantizer). groups: it is for several bands only."""
 
     name: str
     library: str
@@ -31,7 +33,8 @@ class Codec(ABC):
     groups = False
 
     def __init__(self, samples: np.ndarray):
-        """samples: (bands, rows, cols), all of them to be coded; masked pixels are filled already."""
+        """samples: (bands, rows, cols), all of them to be coded; masked pixels are filled
+        already."""
         self.shape, self.dtype = samples.shape, samples.dtype
 
     @abstractmethod
@@ -40,7 +43,8 @@ class Codec(ABC):
 
     @abstractmethod
     def encode(self, knob: float) -> bytes:
-        """Everything the decoder needs, but the shape, the type and (8 bytes) what maps the samples to the codec's type."""
+        """Everything the decoder needs, but the shape, the type and (8 bytes) what maps the samples
+        to the codec's type."""
 
     @abstractmethod
     def decode(self, data: bytes) -> np.ndarray:
@@ -55,7 +59,8 @@ class Codec(ABC):
 
 
 def native(levels: np.ndarray, dtype: np.dtype, low: float = 0.0, step: float = 1.0) -> np.ndarray:
-    """What a codec decoded -> samples of the original's type, levels * step + low: rounded and kept in range where that is an integer."""
+    """What a codec decoded -> samples of the original's type, levels * step + low: rounded and kept
+    in range where that is an integer."""
     samples = levels
     if step != 1:
         samples = levels * np.float64(step) + low
@@ -70,11 +75,16 @@ def native(levels: np.ndarray, dtype: np.dtype, low: float = 0.0, step: float = 
 
 
 class _ByBand(Codec):
-    """A codec of single bands; a group is its bands one after another, all with the same knob, each with 4 bytes for its length."""
+    """A codec of single bands; a group is its bands one after another, all with the same knob, each
+    with 4 bytes for its length."""
 
     def encode(self, knob: float) -> bytes:
         parts = [self._encode(band, knob) for band in self._bands]
-        return parts[0] if len(parts) == 1 else b"".join(len(part).to_bytes(4, "little") + part for part in parts)
+        return (
+            parts[0]
+            if len(parts) == 1
+            else b"".join(len(part).to_bytes(4, "little") + part for part in parts)
+        )
 
     def decode(self, data: bytes) -> np.ndarray:
         parts, at = [], 0
@@ -84,9 +94,13 @@ class _ByBand(Codec):
             size = int.from_bytes(data[at : at + 4], "little")
             parts.append(data[at + 4 : at + 4 + size])
             at += 4 + size
-        return native(np.stack([self._decode(part) for part in parts]), self.dtype, self._low, self._step)
+        return native(
+            np.stack([self._decode(part) for part in parts]), self.dtype, self._low, self._step
+        )
 
-    _bands: np.ndarray  # (bands, rows, cols) of the type that the codec takes: (sample - low) / step
+    _bands: (
+        np.ndarray
+    )  # (bands, rows, cols) of the type that the codec takes: (sample - low) / step
     _low: float
     _step: float
 
@@ -100,16 +114,20 @@ class _ByBand(Codec):
 def unsigned(samples: np.ndarray, margin: int = 0) -> tuple[np.ndarray, float, float]:
     """Samples as uint8 or uint16, (sample - low) / step, with low and step.
 
-    Unsigned samples of up to 16 bit stay as they are unless a `margin` below and above is asked for (then uint16, where there is room);
-    others are shifted, and floats and wider ranges squeezed into 16 bit.
-    """
+    Unsigned samples of up to 16 bit stay as they are unless a `margin` below and above is asked for
+    (then uint16, where there is room); others are shifted, and floats and wider ranges squeezed
+    into 16 bit."""
     if samples.dtype in (np.uint8, np.uint16) and not margin:
         return samples, 0.0, 1.0
     low, high = float(samples.min()), float(samples.max())
     step = 1.0 if samples.dtype.kind != "f" and high - low <= 65535 else (high - low) / 65535 or 1.0
     room = min(margin, (65535 - math.ceil((high - low) / step)) // 2)
     levels = np.rint((samples.astype(np.float64) - low) / step) + room
-    return levels.astype(np.uint8 if levels.max() < 256 and not margin else np.uint16), low - room * step, step
+    return (
+        levels.astype(np.uint8 if levels.max() < 256 and not margin else np.uint16),
+        low - room * step,
+        step,
+    )
 
 
 class _Unsigned(_ByBand):
@@ -133,8 +151,9 @@ class _Float(_ByBand):
 
 
 class Jpeg2000(Codec):
-    """OpenJPEG, irreversible 9/7, bare code stream. Several bands are the components of one stream: OpenJPEG cuts all of them at the same
-    slope, which makes the mean of their errors least. Knob: the error asked for, as a PSNR over the peak of the declared depth."""
+    """OpenJPEG, irreversible 9/7, bare code stream. Several bands are the components of one stream:
+    OpenJPEG cuts all of them at the same slope, which makes the mean of their errors least. Knob:
+    the error asked for, as a PSNR over the peak of the declared depth."""
 
     name, library, power, aims = "jpeg2000", "jpeg2k", 1.0, True
 
@@ -160,7 +179,14 @@ def _openjpeg(levels: np.ndarray, mse: float, depth: int) -> bytes:
     psnr = 10 * math.log10((2**depth - 1) ** 2 / mse)
     bands = {"planar": True} if len(levels) > 1 else {}
     data = levels if bands else levels[0]
-    how = {"codecformat": "j2k", "reversible": False, "mct": False, "bitspersample": depth, "numthreads": 1, **bands}
+    how = {
+        "codecformat": "j2k",
+        "reversible": False,
+        "mct": False,
+        "bitspersample": depth,
+        "numthreads": 1,
+        **bands,
+    }
     return imagecodecs.jpeg2k_encode(np.ascontiguousarray(data), level=psnr, **how)
 
 
@@ -172,12 +198,13 @@ def _openjpeg_decoded(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
 
 
 class KltJpeg2000(Codec):
-    """The Karhunen-Loeve transform of the bands in front of JPEG 2000, whose components then are those of the transform.
+    """The Karhunen-Loeve transform of the bands in front of JPEG 2000, whose components then are
+    those of the transform.
 
-    It is orthonormal, so that equal quantization of all components is what a mean squared error over the bands asks for. Its B x B
-    coefficients and B means count with 4 bytes each. Components are coded with 2 to 10 bits after the binary point, or rounding them to
-    integers would add error, and with 18 bits at least, because OpenJPEG spoils fewer bits in 32-bit samples.
-    """
+    It is orthonormal, so that equal quantization of all components is what a mean squared error
+    over the bands asks for. Its B x B coefficients and B means count with 4 bytes each. Components
+    are coded with 2 to 10 bits after the binary point, or rounding them to integers would add
+    error, and with 18 bits at least, because OpenJPEG spoils fewer bits in 32-bit samples."""
 
     name, library, power, aims, groups = "klt-jpeg2000", "jpeg2k", 1.0, True, True
 
@@ -187,11 +214,15 @@ class KltJpeg2000(Codec):
         flat = samples.reshape(bands, -1).astype(np.float64)
         mean = flat.mean(1).astype(np.float32)
         _, basis = np.linalg.eigh(np.cov(flat).reshape(bands, bands))
-        self._beside = np.concatenate([basis.T.astype(np.float32)[::-1].ravel(), mean]).astype("<f4").tobytes()
+        self._beside = (
+            np.concatenate([basis.T.astype(np.float32)[::-1].ravel(), mean]).astype("<f4").tobytes()
+        )
         forward, mean = self._transform(self._beside)
         components = (forward @ (flat - mean)).reshape(samples.shape)
         peak = max(float(np.abs(components).max()), 1e-9)
-        self._scale = 2.0 ** max(2 if samples.dtype.kind != "f" else -99, 17 - math.ceil(math.log2(peak)))
+        self._scale = 2.0 ** max(
+            2 if samples.dtype.kind != "f" else -99, 17 - math.ceil(math.log2(peak))
+        )
         self._levels = np.rint(components * self._scale).astype(np.int32)
         self._depth = int(np.abs(self._levels).max()).bit_length() + 1
 
@@ -210,12 +241,18 @@ class KltJpeg2000(Codec):
     def decode(self, data: bytes) -> np.ndarray:
         forward, mean = self._transform(data)
         levels = _openjpeg_decoded(data[len(self._beside) :], self.shape)
-        return native((forward.T @ (levels.reshape(len(levels), -1) / self._scale) + mean).reshape(self.shape), self.dtype)
+        return native(
+            (forward.T @ (levels.reshape(len(levels), -1) / self._scale) + mean).reshape(
+                self.shape
+            ),
+            self.dtype,
+        )
 
 
 class Htj2k(_Unsigned):
-    """High-throughput JPEG 2000 (OpenJPH), irreversible 9/7. Knob: the quantization step over the range of the type, in millionths.
-    Samples get room at both ends, for what overshoots a type's limits would come back at its other end."""
+    """High-throughput JPEG 2000 (OpenJPH), irreversible 9/7. Knob: the quantization step over the
+    range of the type, in millionths. Samples get room at both ends, for what overshoots a type's
+    limits would come back at its other end."""
 
     name = library = "htj2k"
     _margin = 4096
@@ -235,12 +272,14 @@ class Htj2k(_Unsigned):
 
 
 class JpegXl(_Unsigned):
-    """libjxl at effort 3, the best for the mean squared error here: higher ones serve another metric. Knob: the distance."""
+    """libjxl at effort 3, the best for the mean squared error here: higher ones serve another
+    metric. Knob: the distance."""
 
     name, library, power, most = "jpegxl", "jpegxl", 1.9, 25.0
 
     def first(self, mse: float) -> float:
-        """A distance is an error in a space near the cube root of the samples: 40 times their error there, as found on several sensors."""
+        """A distance is an error in a space near the cube root of the samples: 40 times their error
+        there, as found on several sensors."""
         peak = float(np.iinfo(self._bands.dtype).max)
         bright = max(float(self._bands.mean()) / peak, 1e-3)
         return min(20.0, 40 * math.sqrt(mse) / self._step / peak * bright ** (-2 / 3))
@@ -281,7 +320,8 @@ class JpegLs(_Unsigned):
 
 
 class Lerc(_ByBand):
-    """LERC with zstd behind it. Knob: the largest error of a sample, a whole number for integers."""
+    """LERC with zstd behind it. Knob: the largest error of a sample, a whole number for
+    integers."""
 
     name, library, aims = "lerc", "lerc", True
     _low, _step = 0.0, 1.0
@@ -297,7 +337,9 @@ class Lerc(_ByBand):
         import imagecodecs
 
         bound = round(knob) if self.whole else knob
-        return imagecodecs.lerc_encode(band, level=bound, compression="zstd", compressionargs={"level": 9})
+        return imagecodecs.lerc_encode(
+            band, level=bound, compression="zstd", compressionargs={"level": 9}
+        )
 
     def _decode(self, data: bytes) -> np.ndarray:
         import imagecodecs
@@ -345,7 +387,8 @@ class Sz3(_Float):
 
 
 class Zfp(_Float):
-    """ZFP, fixed accuracy. Knob: the binary logarithm of the tolerance, from 2^-40; only whole ones make a difference."""
+    """ZFP, fixed accuracy. Knob: the binary logarithm of the tolerance, from 2^-40; only whole ones
+    make a difference."""
 
     name, library, whole = "zfp", "zfp", True
     power = 20.0  # of a knob near 40: the tolerance doubles from 40 to 41, the error grows fourfold
@@ -357,7 +400,9 @@ class Zfp(_Float):
     def _encode(self, band: np.ndarray, knob: float) -> bytes:
         import imagecodecs
 
-        return imagecodecs.zfp_encode(band, level=2.0 ** (round(knob) - self._ZERO), mode="a", numthreads=1)
+        return imagecodecs.zfp_encode(
+            band, level=2.0 ** (round(knob) - self._ZERO), mode="a", numthreads=1
+        )
 
     def _decode(self, data: bytes) -> np.ndarray:
         import imagecodecs
@@ -365,4 +410,6 @@ class Zfp(_Float):
         return imagecodecs.zfp_decode(data, numthreads=1)
 
 
-PEERS: dict[str, type[Codec]] = {c.name: c for c in (Jpeg2000, KltJpeg2000, Htj2k, JpegXl, JpegLs, Lerc, Sperr, Sz3, Zfp)}
+PEERS: dict[str, type[Codec]] = {
+    c.name: c for c in (Jpeg2000, KltJpeg2000, Htj2k, JpegXl, JpegLs, Lerc, Sperr, Sz3, Zfp)
+}

@@ -1,4 +1,5 @@
-"""Pictures for the report: a piece of one image per stratum, as it was, as it came back, and the error, as 8-bit PNG."""
+"""Pictures for the report: a piece of one image per stratum, as it was, as it came back, and the
+error, as 8-bit PNG."""
 
 from __future__ import annotations
 
@@ -34,23 +35,43 @@ def written(folder: Path, group: Group, codec: str) -> bool:
 def files(folder: Path, group: Group, codec: str) -> dict[str, Path]:
     """The pictures of a group by what they show."""
     stem = f"{group.stratum}-{group.path.stem}-{group.name}"
-    return {what: folder / f"{stem}-{name}.png" for what, name in (("original", "original"), (codec, codec), ("error", f"{codec}-error"))}
+    return {
+        what: folder / f"{stem}-{name}.png"
+        for what, name in (("original", "original"), (codec, codec), ("error", f"{codec}-error"))
+    }
 
 
-def write(folder: Path, group: Group, codec: str, original: np.ndarray, decoded: np.ndarray, valid: np.ndarray) -> None:
-    """Central pieces of bands (rows, cols): grey from the 0.5th to the 99.5th percentile of the original, errors in red and blue."""
+def write(
+    folder: Path,
+    group: Group,
+    codec: str,
+    original: np.ndarray,
+    decoded: np.ndarray,
+    valid: np.ndarray,
+) -> None:
+    """Central pieces of bands (rows, cols): grey from the 0.5th to the 99.5th percentile of the
+    original, errors in red and blue."""
     import imagecodecs
     from matplotlib import colormaps
 
     folder.mkdir(parents=True, exist_ok=True)
     low, high = np.percentile(original[valid], (0.5, 99.5))
-    at = [slice((n - min(n, SIDE)) // 2, (n - min(n, SIDE)) // 2 + min(n, SIDE)) for n in original.shape]
+    at = [
+        slice((n - min(n, SIDE)) // 2, (n - min(n, SIDE)) // 2 + min(n, SIDE))
+        for n in original.shape
+    ]
     original, decoded, valid = (a[tuple(at)] for a in (original, decoded, valid))
     error = np.where(valid, decoded.astype(np.float64) - original, 0)
     scale = ERRORS_SHOWN * max(float(error.std()), 1e-30)
-    grey = lambda a: np.clip((a.astype(np.float64) - low) / max(high - low, 1e-30) * 255, 0, 255).astype(np.uint8)  # noqa: E731
+    grey = lambda a: np.clip(  # noqa: E731
+        (a.astype(np.float64) - low) / max(high - low, 1e-30) * 255, 0, 255
+    ).astype(np.uint8)
     colours = colormaps["RdBu_r"](np.clip(error / scale / 2 + 0.5, 0, 1), bytes=True)[..., :3]
-    images = {"original": grey(original), codec: grey(decoded), "error": np.ascontiguousarray(colours)}
+    images = {
+        "original": grey(original),
+        codec: grey(decoded),
+        "error": np.ascontiguousarray(colours),
+    }
     for what, path in files(folder, group, codec).items():
         part = path.with_suffix(f".{codec}.part")  # two codecs write the same original
         part.write_bytes(imagecodecs.png_encode(images[what], level=9))

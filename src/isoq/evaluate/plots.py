@@ -15,7 +15,18 @@ import numpy as np
 
 from .metrics import HISTOGRAM
 from .own import CLOSED, NAME, SINGLE
-from .tables import ANCHOR, NAMES, Row, codecs_of, column, delta_rates, grouped, histogram_of, main_rows, mean_delta
+from .tables import (
+    ANCHOR,
+    NAMES,
+    Row,
+    codecs_of,
+    column,
+    delta_rates,
+    grouped,
+    histogram_of,
+    main_rows,
+    mean_delta,
+)
 
 _COLOURS = {NAME: "#c1121f", ANCHOR: "#1d3557"}
 _OTHERS = ("#2a9d8f", "#e9a23b", "#7b5ea7", "#5c8a3a", "#c06c84", "#8d6e63", "#607d8b", "#b5a33f")
@@ -30,14 +41,20 @@ _STYLE = {
 
 
 def rate_distortion(rows: list[Row]) -> bytes:
-    """A panel per stratum, for single bands and, where there are any, for bands together: mean bit/sample and SNR over the same groups of
-    bands at all targets."""
+    """A panel per stratum, for single bands and, where there are any, for bands together: mean
+    bit/sample and SNR over the same groups of bands at all targets."""
     rows = main_rows(rows)
-    panels = [(stratum, joint, part) for (stratum, joint), part in sorted(grouped(rows, "stratum", "joint").items()) if _points(part)]
+    panels = [
+        (stratum, joint, part)
+        for (stratum, joint), part in sorted(grouped(rows, "stratum", "joint").items())
+        if _points(part)
+    ]
     across = min(4, max(1, len(panels)))
     down = math.ceil(max(1, len(panels)) / across)
     with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(down, across, figsize=(3.1 * across, 2.6 * down + 0.4), squeeze=False)
+        figure, axes = plt.subplots(
+            down, across, figsize=(3.1 * across, 2.6 * down + 0.4), squeeze=False
+        )
         for place, axis in enumerate(axes.flat):
             if place >= len(panels):
                 axis.axis("off")
@@ -46,19 +63,44 @@ def rate_distortion(rows: list[Row]) -> bytes:
             for codec, (bits, snr) in _points(part).items():
                 strong = codec in (NAME, ANCHOR)
                 width, order = (1.8, 3) if strong else (1.0, 2)
-                axis.plot(bits, snr, ".-", color=_colour(codec), lw=width, ms=4, zorder=order, label=NAMES[codec])
-            axis.set(title=f"{stratum}{', bands together' if joint else ''}", xlabel="bit/sample", ylabel="SNR, dB", xlim=(0, None))
-        handles = {label: h for axis in axes.flat for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+                axis.plot(
+                    bits,
+                    snr,
+                    ".-",
+                    color=_colour(codec),
+                    lw=width,
+                    ms=4,
+                    zorder=order,
+                    label=NAMES[codec],
+                )
+            axis.set(
+                title=f"{stratum}{', bands together' if joint else ''}",
+                xlabel="bit/sample",
+                ylabel="SNR, dB",
+                xlim=(0, None),
+            )
+        handles = {
+            label: h
+            for axis in axes.flat
+            for h, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
         if handles:
-            figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=min(7, len(handles)))
+            figure.legend(
+                handles.values(), handles.keys(), loc="lower center", ncols=min(7, len(handles))
+            )
         figure.tight_layout(rect=(0, 0.4 / figure.get_figheight(), 1, 1))
         return _png(figure)
 
 
 def block_errors(rows: list[Row]) -> bytes:
-    """How the errors of the blocks lie about the target: isoq's two ways, and some peers at the same mean error."""
+    """How the errors of the blocks lie about the target: isoq's two ways, and some peers at the
+    same mean error."""
     series = [(NAME, CLOSED, "isoq, closed loop"), (NAME, SINGLE, "isoq, single pass")]
-    series += [(codec, "matched", NAMES[codec]) for codec in (ANCHOR, "jpegxl", "jpegls") if codec in codecs_of(rows)]
+    series += [
+        (codec, "matched", NAMES[codec])
+        for codec in (ANCHOR, "jpegxl", "jpegls")
+        if codec in codecs_of(rows)
+    ]
     middle = np.sqrt(HISTOGRAM[:-1] * HISTOGRAM[1:])
     with plt.rc_context(_STYLE):
         figure, axis = plt.subplots(figsize=(6.4, 3.2))
@@ -68,9 +110,21 @@ def block_errors(rows: list[Row]) -> bytes:
                 continue
             counts = histogram_of(part)
             share = 100 * counts / counts.sum()
-            axis.plot(middle, share[1:-1], drawstyle="steps-mid", color=_colour(codec), ls="--" if mode == SINGLE else "-", label=label)
+            axis.plot(
+                middle,
+                share[1:-1],
+                drawstyle="steps-mid",
+                color=_colour(codec),
+                ls="--" if mode == SINGLE else "-",
+                label=label,
+            )
         axis.axvline(1, color="black", lw=0.8)
-        axis.set(xscale="log", xlim=(0.2, 3), xlabel="mean squared error of a block / target", ylabel="blocks, % per 1/16 octave")
+        axis.set(
+            xscale="log",
+            xlim=(0.2, 3),
+            xlabel="mean squared error of a block / target",
+            ylabel="blocks, % per 1/16 octave",
+        )
         ticks = (0.25, 0.5, 0.75, 1, 1.5, 2, 3)
         axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
         axis.minorticks_off()
@@ -80,18 +134,32 @@ def block_errors(rows: list[Row]) -> bytes:
 
 
 def speed(rows: list[Row]) -> bytes:
-    """Speed of the encoder, and of the decoder, against the delta rate over JPEG 2000, of single bands."""
+    """Speed of the encoder, and of the decoder, against the delta rate over JPEG 2000, of single
+    bands."""
     deltas = delta_rates(rows)
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
-        for (codec, mode), part in grouped((r for r in rows if not r["joint"]), "codec", "mode").items():
-            values = [v for (_, joint, *key), found in deltas.items() if not joint and key == [codec, mode] for v in found]
+        for (codec, mode), part in grouped(
+            (r for r in rows if not r["joint"]), "codec", "mode"
+        ).items():
+            values = [
+                v
+                for (_, joint, *key), found in deltas.items()
+                if not joint and key == [codec, mode]
+                for v in found
+            ]
             if not values:
                 continue
             label = NAMES[str(codec)] + (", single pass" if mode == SINGLE else "")
             for axis, what in zip(axes, ("encode", "decode"), strict=True):
                 at = float(np.nanmedian(column(part, what))), 100 * mean_delta(values)
-                axis.plot(*at, "o", color=_colour(str(codec)), mfc="none" if mode == SINGLE else None, label=label)
+                axis.plot(
+                    *at,
+                    "o",
+                    color=_colour(str(codec)),
+                    mfc="none" if mode == SINGLE else None,
+                    label=label,
+                )
         for axis, what in zip(axes, ("encoder", "decoder"), strict=True):
             axis.set(xscale="log", xlabel=f"{what}, Msample/s, one thread")
         axes[0].set_ylabel("rate over JPEG 2000, %")
@@ -100,24 +168,41 @@ def speed(rows: list[Row]) -> bytes:
         return _png(figure)
 
 
-PLOTS: dict[str, Callable[[list[Row]], bytes]] = {"rate-distortion": rate_distortion, "block-errors": block_errors, "speed": speed}
+PLOTS: dict[str, Callable[[list[Row]], bytes]] = {
+    "rate-distortion": rate_distortion,
+    "block-errors": block_errors,
+    "speed": speed,
+}
 
 
 def _points(rows: list[Row]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Bit/sample and SNR per codec, a point per target: means over the same groups of bands everywhere, or a curve would have kinks that
-    no codec has. Those groups count that isoq and JPEG 2000 have at as many targets as the median group or more, then targets and codecs
-    that all of these have."""
+    """Bit/sample and SNR per codec, a point per target: means over the same groups of bands
+    everywhere, or a curve would have kinks that no codec has. Those groups count that isoq and JPEG
+    2000 have at as many targets as the median group or more, then targets and codecs that all of
+    these have."""
     needed = {NAME, ANCHOR} & set(codecs_of(rows))
-    groups = [{(str(row["codec"]), row["asked"]): row for row in group} for group in grouped(rows, "file", "bands").values()]
-    targets = [{asked for _, asked in group if all((codec, asked) in group for codec in needed)} for group in groups]
+    groups = [
+        {(str(row["codec"]), row["asked"]): row for row in group}
+        for group in grouped(rows, "file", "bands").values()
+    ]
+    targets = [
+        {asked for _, asked in group if all((codec, asked) in group for codec in needed)}
+        for group in groups
+    ]
     most = np.median([len(found) for found in targets]) if targets else 0
-    chosen = [(group, found) for group, found in zip(groups, targets, strict=True) if found and len(found) >= most]
+    chosen = [
+        (group, found)
+        for group, found in zip(groups, targets, strict=True)
+        if found and len(found) >= most
+    ]
     shared = sorted(set.intersection(*(found for _, found in chosen))) if chosen else []
     points: dict[str, list[tuple[float, float]]] = {}
     for codec, asked in product(codecs_of(rows), shared):
         own = [group[codec, asked] for group, _ in chosen if (codec, asked) in group]
         if len(own) == len(chosen) and np.isfinite(column(own, "snr")).all():
-            points.setdefault(codec, []).append((column(own, "bits").mean(), column(own, "snr").mean()))
+            points.setdefault(codec, []).append(
+                (column(own, "bits").mean(), column(own, "snr").mean())
+            )
     return {codec: tuple(np.array(sorted(found)).T) for codec, found in points.items()}
 
 

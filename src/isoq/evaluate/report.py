@@ -12,20 +12,38 @@ from string import Template
 from . import pictures
 from .images import Group
 from .plots import PLOTS
-from .tables import LEAST, MOST, NAMES, Row, Table, accuracy_table, appearance_table, delta_table, main_rows, rate_table, speed_table
+from .tables import (
+    LEAST,
+    MOST,
+    NAMES,
+    Row,
+    Table,
+    accuracy_table,
+    appearance_table,
+    delta_table,
+    main_rows,
+    rate_table,
+    speed_table,
+)
 
 
-def page(rows: list[Row], failures: list[str], about: dict, shown: list[Group], folder: Path) -> tuple[str, dict[str, bytes]]:
+def page(
+    rows: list[Row], failures: list[str], about: dict, shown: list[Group], folder: Path
+) -> tuple[str, dict[str, bytes]]:
     """The report, and its plots as PNG by name. folder: that of the pictures."""
     drawn = {name: draw(rows) for name, draw in PLOTS.items()} if rows else {}
     parts = [_facts(about, rows)]
     if failures:
-        parts.append(f"<h2>Failed</h2><ul class='failed'>{''.join(f'<li>{html.escape(line)}</li>' for line in failures)}</ul>")
+        parts.append(
+            "<h2>Failed</h2><ul "
+            f"class='failed'>{''.join(f'<li>{html.escape(line)}</li>' for line in failures)}</ul>"
+        )
     if rows:
         parts += [
             _section(
                 "Rate against JPEG 2000",
-                f"Bjøntegaard's delta rate in percent over the part of JPEG 2000's curve between {LEAST:g} and {MOST:g} bit/sample; less "
+                "Bjøntegaard's delta rate in percent over the part of JPEG 2000's curve between "
+                f"{LEAST:g} and {MOST:g} bit/sample; less "
                 "is better. Geometric means.",
                 delta_table(rows, False),
                 delta_table(rows, True),
@@ -33,24 +51,35 @@ def page(rows: list[Row], failures: list[str], about: dict, shown: list[Group], 
             _plot("Rate and distortion", drawn["rate-distortion"]),
             _section(
                 "Bit/sample at equal error",
-                "At the error that isoq's closed loop reaches; peers by interpolation on their own curves.",
+                "At the error that isoq's closed loop reaches; peers by interpolation on their "
+                "own curves.",
                 rate_table(rows, False),
                 rate_table(rows, True),
             ),
             _section(
-                "Accuracy", "Error / target. “One shot”: the codec's own idea of the setting; medians over the rows.", accuracy_table(rows)
+                "Accuracy",
+                "Error / target. “One shot”: the codec's own idea of the setting; medians over "
+                "the rows.",
+                accuracy_table(rows),
             ),
             _plot("Errors of the blocks", drawn["block-errors"]),
-            _section("At the same squared error", "Medians over the rows that all codecs have.", appearance_table(rows)),
             _section(
-                "Speed and memory", "Single bands, one thread each, medians; memory beyond the image and the program.", speed_table(rows)
+                "At the same squared error",
+                "Medians over the rows that all codecs have.",
+                appearance_table(rows),
+            ),
+            _section(
+                "Speed and memory",
+                "Single bands, one thread each, medians; memory beyond the image and the program.",
+                speed_table(rows),
             ),
             _plot("Speed against rate", drawn["speed"]),
         ]
     viewers = [_viewer(number, group, folder, rows) for number, group in enumerate(shown)]
     if any(viewers):
         parts.append(
-            "<h2>Images</h2><p>At the largest error asked for. The slider moves the border between left and right; "
+            "<h2>Images</h2><p>At the largest error asked for. The slider moves the border "
+            "between left and right; "
             "errors: red above, blue below the original.</p>"
         )
         parts += viewers
@@ -70,7 +99,9 @@ def _facts(about: dict, rows: list[Row]) -> str:
         "targets": json.dumps(about["targets"]).strip("{}").replace('"', ""),
         "peers": peers,
     }
-    lines = "".join(f"<dt>{key}</dt><dd>{html.escape(str(value))}</dd>" for key, value in facts.items())
+    lines = "".join(
+        f"<dt>{key}</dt><dd>{html.escape(str(value))}</dd>" for key, value in facts.items()
+    )
     return f"<dl>{lines}</dl>"
 
 
@@ -82,43 +113,71 @@ def _section(title: str, text: str, *tables: Table) -> str:
 
 def _table(table: Table) -> str:
     head = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in table[0])
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in line) + "</tr>" for line in table[1])
-    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in line) + "</tr>"
+        for line in table[1]
+    )
+    whole = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div class='wide'>{whole}</div>"
 
 
 def _plot(title: str, png: bytes) -> str:
-    return f"<figure><img alt='{html.escape(title)}' src='{_inline(png)}'><figcaption>{html.escape(title)}</figcaption></figure>"
+    return (
+        f"<figure><img alt='{html.escape(title)}' "
+        f"src='{_inline(png)}'><figcaption>{html.escape(title)}</figcaption></figure>"
+    )
 
 
 def _viewer(number: int, group: Group, folder: Path, rows: list[Row]) -> str:
-    """Original and reconstruction under a slider, the error map beside them, for each codec with pictures; nothing if there are none."""
+    """Original and reconstruction under a slider, the error map beside them, for each codec with
+    pictures; nothing if there are none."""
     layers: dict[str, Path] = {}
     for codec in pictures.CODECS:
         if pictures.written(folder, group, codec):
             found = pictures.files(folder, group, codec)
-            layers |= {"original": found["original"], NAMES[codec]: found[codec], f"error of {NAMES[codec]}": found["error"]}
+            layers |= {
+                "original": found["original"],
+                NAMES[codec]: found[codec],
+                f"error of {NAMES[codec]}": found["error"],
+            }
     if not layers:
         return ""
     names = list(layers)
     images = "".join(
-        f"<img data-layer='{html.escape(n)}' alt='{html.escape(n)}' src='{_inline(p.read_bytes())}'>" for n, p in layers.items()
+        f"<img data-layer='{html.escape(n)}' alt='{html.escape(n)}' "
+        f"src='{_inline(p.read_bytes())}'>"
+        for n, p in layers.items()
     )
     selects = "".join(
         f"<label>{side} <select data-side='{side}'>"
-        + "".join(f"<option{' selected' if name == names[default] else ''}>{html.escape(name)}</option>" for name in names)
+        + "".join(
+            f"<option{' selected' if name == names[default] else ''}>{html.escape(name)}</option>"
+            for name in names
+        )
         + "</select></label>"
         for side, default in (("left", 0), ("right", 1), ("beside", 2))
     )
-    own = [row for row in main_rows(rows) if (row["file"], row["bands"]) == (group.path.name, group.name)]
+    own = [
+        row
+        for row in main_rows(rows)
+        if (row["file"], row["bands"]) == (group.path.name, group.name)
+    ]
     own = [row for row in own if row["codec"] in pictures.CODECS]
     coarsest = max((row["target"] for row in own), default=None)  # that of the pictures
-    sizes = ", ".join(f"{NAMES[str(row['codec'])]} {row['bits']:.3f} bit/sample" for row in own if row["target"] == coarsest)
+    sizes = ", ".join(
+        f"{NAMES[str(row['codec'])]} {row['bits']:.3f} bit/sample"
+        for row in own
+        if row["target"] == coarsest
+    )
     title = html.escape(f"{group.stratum}: {group.path.name}, band {group.name}: {sizes}")
     return (
-        f"<section class='viewer' id='viewer{number}'><h3>{title}</h3><div class='controls'>{selects}</div>"
-        f"<div class='stage'><div class='swipe'><div class='under'></div><div class='over'></div><div class='line'></div></div>"
+        f"<section class='viewer' id='viewer{number}'><h3>{title}</h3><div "
+        f"class='controls'>{selects}</div>"
+        "<div class='stage'><div class='swipe'><div class='under'></div><div "
+        "class='over'></div><div class='line'></div></div>"
         f"<div class='beside'></div></div>"
-        f"<input type='range' min='0' max='100' step='0.5' value='50' aria-label='border between left and right'>"
+        "<input type='range' min='0' max='100' step='0.5' value='50' aria-label='border between "
+        "left and right'>"
         f"<div class='store' hidden>{images}</div></section>"
     )
 

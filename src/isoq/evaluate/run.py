@@ -1,4 +1,5 @@
-"""The runs: every group of bands through every codec at every target, several at a time; what is finished stays finished."""
+"""The runs: every group of bands through every codec at every target, several at a time; what is
+finished stays finished."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .._version import __version__
-from ..errors import BadInput, IsoqError
+from ..errors import InputError, IsoqError
 from ..network.model import load_model
 from . import own, pictures
 from .checks import Untrustworthy, check
@@ -38,14 +39,17 @@ from .search import nearest, seek
 
 Row = dict[str, str | int | float]
 MATCHED, ONE_SHOT = "matched", "one shot"
-LEAST = 0.5  # squared digital numbers: below that, rounding to integers (1/12) decides, and lossless coding is near
+# squared digital numbers: below that, rounding to integers (1/12) decides, and lossless coding is
+# near
+LEAST = 0.5
 PACKAGE = Path(__file__).parent.parent
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared: groups of bands, codecs ("isoq" or a name of PEERS), targets of one kind ("snr", dB, or "mse"), model, block."""
+    """What is compared: groups of bands, codecs ("isoq" or a name of PEERS), targets of one kind
+    ("snr", dB, or "mse"), model, block."""
 
     groups: tuple[Group, ...]
     codecs: tuple[str, ...]
@@ -62,7 +66,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Job:
-    """One group through one codec at one target. shown: the folder for its pictures, if some are wanted."""
+    """One group through one codec at one target. shown: the folder for its pictures, if some are
+    wanted."""
 
     plan: Plan
     group: Group
@@ -72,11 +77,26 @@ class Job:
 
     @property
     def key(self) -> str:
-        """What a result follows from: image, group, target, settings, and the code it runs through."""
+        """What a result follows from: image, group, target, settings, and the code it runs
+        through."""
         g, plan = self.group, self.plan
-        facts = [g.path.name, g.digest, g.bands, g.window, g.nodata, g.red_nir, g.stratum, g.sensor, self.codec, plan.kind, self.value]
+        facts = [
+            g.path.name,
+            g.digest,
+            g.bands,
+            g.window,
+            g.nodata,
+            g.red_nir,
+            g.stratum,
+            g.sensor,
+            self.codec,
+            plan.kind,
+            self.value,
+        ]
         facts += [plan.block, code(self.codec)]
-        facts += [_identity(plan.model)] if self.codec == own.NAME else [PEERS[self.codec].version()]
+        facts += (
+            [_identity(plan.model)] if self.codec == own.NAME else [PEERS[self.codec].version()]
+        )
         return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:24]
 
 
@@ -100,9 +120,12 @@ def jobs_of(plan: Plan, folder: Path) -> list[Job]:
     return jobs
 
 
-def run(plan: Plan, folder: Path, processes: int, hidden: bool | None = None) -> tuple[list[Row], list[str]]:
-    """The rows of a plan, and one line for each failure. Finished ones are kept in `folder`/rows.jsonl, a line each, and not made again as
-    long as nothing changed that they follow from. hidden: no progress bar (None: where standard error is no terminal). Raises BadInput."""
+def run(
+    plan: Plan, folder: Path, processes: int, hidden: bool | None = None
+) -> tuple[list[Row], list[str]]:
+    """The rows of a plan, and one line for each failure. Finished ones are kept in
+    `folder`/rows.jsonl, a line each, and not made again as long as nothing changed that they follow
+    from. hidden: no progress bar (None: where standard error is no terminal). Raises InputError."""
     store, jobs = folder / "rows.jsonl", jobs_of(plan, folder)
     finished = _load(store)
     missing = [job for job in jobs if not _there(job, finished)]
@@ -110,12 +133,22 @@ def run(plan: Plan, folder: Path, processes: int, hidden: bool | None = None) ->
     with (
         store.open("a", encoding="utf-8") as stream,
         ProcessPoolExecutor(
-            min(processes, max(1, len(missing))), get_context("spawn"), initializer=_alone, initargs=(os.getpid(),)
+            min(processes, max(1, len(missing))),
+            get_context("spawn"),
+            initializer=_alone,
+            initargs=(os.getpid(),),
         ) as pool,
-        tqdm(total=sum(job.group.size for job in missing), unit="sample", unit_scale=True, disable=hidden) as progress,
+        tqdm(
+            total=sum(job.group.size for job in missing),
+            unit="sample",
+            unit_scale=True,
+            disable=hidden,
+        ) as progress,
     ):
         # The largest first: the last one running alone should be a short one.
-        waiting = {pool.submit(work, job): job for job in sorted(missing, key=lambda job: -job.group.size)}
+        waiting = {
+            pool.submit(work, job): job for job in sorted(missing, key=lambda job: -job.group.size)
+        }
         try:
             for future in as_completed(waiting):
                 done = finished[future.result().key] = future.result()
@@ -126,7 +159,9 @@ def run(plan: Plan, folder: Path, processes: int, hidden: bool | None = None) ->
                     stream.flush()
                 progress.update(waiting[future].group.size)
         except BrokenProcessPool as error:
-            raise BadInput("a codec ended its process; leave it out of --peers. What was finished is kept") from error
+            raise InputError(
+                "a codec ended its process; leave it out of --peers. What was finished is kept"
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -138,7 +173,11 @@ def work(job: Job) -> Done:
     try:
         return Done(job.key, tuple(_rows(job)))
     except Exception as error:  # of a codec: the others go on
-        text = str(error) if isinstance(error, IsoqError) else f"{job.codec}: {type(error).__name__}: {error}"
+        text = (
+            str(error)
+            if isinstance(error, IsoqError)
+            else f"{job.codec}: {type(error).__name__}: {error}"
+        )
         where = f"{job.group.path.name}, bands {job.group.name}, {job.plan.kind} {job.value:g}"
         return Done(job.key, failure=f"{where}: {' '.join(text.split())}")
 
@@ -156,12 +195,26 @@ def _rows(job: Job) -> Iterator[Row]:
         "bands": group.name,
         "joint": int(len(group.bands) > 1),
     }
-    base |= {"rows": samples.shape[1], "cols": samples.shape[2], "samples": int(valid.sum()), "codec": job.codec}
+    base |= {
+        "rows": samples.shape[1],
+        "cols": samples.shape[2],
+        "samples": int(valid.sum()),
+        "codec": job.codec,
+    }
     base |= {"kind": plan.kind, "asked": job.value, "target": target}
     for mode, knob, trials, data, decoded, seconds, memory in _coded(job, samples, valid, target):
-        row = base | {"mode": mode, "knob": knob, "trials": trials, "bytes": len(data), "bits": 8 * len(data) / int(valid.sum())}
+        row = base | {
+            "mode": mode,
+            "knob": knob,
+            "trials": trials,
+            "bytes": len(data),
+            "bits": 8 * len(data) / int(valid.sum()),
+        }
         row |= rates_and_errors(samples, decoded, valid, target, plan.block)
-        row |= {"encode": samples.size / seconds[0] / 1e6, "decode": samples.size / seconds[1] / 1e6}
+        row |= {
+            "encode": samples.size / seconds[0] / 1e6,
+            "decode": samples.size / seconds[1] / 1e6,
+        }
         row |= {"encode_mib": memory[0], "decode_mib": memory[1]}
         if mode != ONE_SHOT:
             row |= appearance(samples, decoded, valid, group.red_nir)
@@ -182,14 +235,20 @@ def _coded(job: Job, samples: np.ndarray, valid: np.ndarray, target: float) -> I
         yield from peer(PEERS[job.codec], samples, valid, target)
 
 
-def peer(kind: type[Codec], samples: np.ndarray, valid: np.ndarray, target: float) -> Iterator[Coded]:
-    """A peer, brought to the target by trials and, if it aims at one by itself, its first trial. Raises Untrustworthy."""
+def peer(
+    kind: type[Codec], samples: np.ndarray, valid: np.ndarray, target: float
+) -> Iterator[Coded]:
+    """A peer, brought to the target by trials and, if it aims at one by itself, its first trial.
+    Raises Untrustworthy."""
     codec = kind(filled(samples, valid))
     present = valid.any((1, 2))
 
     def error(decoded: np.ndarray) -> float:
         if decoded.shape != samples.shape:
-            raise Untrustworthy(f"{codec.name}: decoded to the shape {decoded.shape}, not {samples.shape}; nothing of it counts")
+            raise Untrustworthy(
+                f"{codec.name}: decoded to the shape {decoded.shape}, not {samples.shape}; "
+                "nothing of it counts"
+            )
         return float(mean_squared_error(samples, decoded, valid)[present].mean())
 
     trials = seek(codec, target, error)
@@ -212,18 +271,44 @@ def _own(job: Job, samples: np.ndarray, valid: np.ndarray, target: float) -> Ite
             data = coder.encode(target, mode)
         with Peak() as reading:
             decoded = coder.decode(data)
-        runs.append((mode, target, 1, data, decoded, (writing.seconds, reading.seconds), (writing.mib, reading.mib)))
+        runs.append(
+            (
+                mode,
+                target,
+                1,
+                data,
+                decoded,
+                (writing.seconds, reading.seconds),
+                (writing.mib, reading.mib),
+            )
+        )
     for mode, _, _, data, decoded, *_ in runs:
-        check(own.NAME, data, decoded, coder.decode(data) if mode == own.CLOSED else decoded, samples, valid)
-        if not np.allclose(own.recorded(data), mean_squared_error(samples, decoded, valid), rtol=1e-3, atol=1e-9):
-            raise Untrustworthy(f"{own.NAME}: the file records another error than it has; nothing of it counts")
+        check(
+            own.NAME,
+            data,
+            decoded,
+            coder.decode(data) if mode == own.CLOSED else decoded,
+            samples,
+            valid,
+        )
+        if not np.allclose(
+            own.recorded(data), mean_squared_error(samples, decoded, valid), rtol=1e-3, atol=1e-9
+        ):
+            raise Untrustworthy(
+                f"{own.NAME}: the file records another error than it has; nothing of it counts"
+            )
     yield from runs
 
 
 def _target(samples: np.ndarray, valid: np.ndarray, kind: str, value: float) -> float | None:
-    """The mean squared error of a target, one for all bands: for an SNR from the mean of their variances. None where it makes no sense:
-    bands without signal, or integers whose target is below LEAST."""
-    variances = [band[where].var(dtype=np.float64) for band, where in zip(samples, valid, strict=True) if where.any()]
+    """The mean squared error of a target, one for all bands: for an SNR from the mean of their
+    variances. None where it makes no sense: bands without signal, or integers whose target is below
+    LEAST."""
+    variances = [
+        band[where].var(dtype=np.float64)
+        for band, where in zip(samples, valid, strict=True)
+        if where.any()
+    ]
     if not variances or max(variances) == 0:
         return None
     mse = value if kind == "mse" else float(np.mean(variances)) * 10 ** (-value / 10)
@@ -238,7 +323,9 @@ def _read(group: Group) -> tuple[np.ndarray, np.ndarray]:
 def _there(job: Job, finished: dict[str, Done]) -> bool:
     """Whether there is nothing left to do."""
     done = finished.get(job.key)
-    return done is not None and (not done.rows or not job.shown or pictures.written(job.shown, job.group, job.codec))
+    return done is not None and (
+        not done.rows or not job.shown or pictures.written(job.shown, job.group, job.codec)
+    )
 
 
 def _load(store: Path) -> dict[str, Done]:
@@ -259,7 +346,8 @@ def _load(store: Path) -> dict[str, Done]:
 
 
 def _alone(parent: int) -> None:
-    """Of a process of the pool: no library may use more than one thread, and nothing goes on when the run is killed (Linux)."""
+    """Of a process of the pool: no library may use more than one thread, and nothing goes on when
+    the run is killed (Linux)."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     with suppress(OSError, AttributeError):
@@ -280,7 +368,14 @@ def code(codec: str) -> str:
     files = [here / f"{name}.py" for name in ("run", "checks", "images", "memory", "metrics")]
     if codec == own.NAME:
         apart = {here, PACKAGE / "cli", PACKAGE / "train"}
-        files += [here / "own.py", *(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".pyx", ".h") and apart.isdisjoint(p.parents))]
+        files += [
+            here / "own.py",
+            *(
+                p
+                for p in PACKAGE.rglob("*")
+                if p.suffix in (".py", ".pyx", ".h") and apart.isdisjoint(p.parents)
+            ),
+        ]
     else:
         files += [here / "peers.py", here / "search.py"]
     digest = hashlib.sha256()
@@ -293,19 +388,27 @@ def circumstances(plan: Plan) -> dict:
     """Where the rows come from: JSON."""
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(PACKAGE), *words], capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(PACKAGE), *words], capture_output=True, text=True
+        ).stdout.strip()
 
     try:
-        commit = git("describe", "--always") + ("-dirty" if git("status", "--porcelain", "--", str(PACKAGE)) else "")
+        commit = git("describe", "--always") + (
+            "-dirty" if git("status", "--porcelain", "--", str(PACKAGE)) else ""
+        )
     except OSError:
         commit = ""
-    model, packages = load_model(plan.model), ("numpy", "scipy", "onnxruntime", "rasterio", "imagecodecs")
+    model, packages = (
+        load_model(plan.model),
+        ("numpy", "scipy", "onnxruntime", "rasterio", "imagecodecs"),
+    )
     return {
         "command": " ".join(["isoq", *sys.argv[1:]]),
         "commit": commit,
         "model": [model.name, model.identity],
         "machine": {"cpu": _cpu(), "cores": os.cpu_count()},
-        "versions": {"isoq": __version__, "python": platform.python_version()} | {name: version(name) for name in packages},
+        "versions": {"isoq": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in packages},
         "peers": {name: PEERS[name].version() for name in plan.codecs if name in PEERS},
         "targets": {plan.kind: list(plan.values)},
         "block": plan.block,
@@ -317,4 +420,7 @@ def circumstances(plan: Plan) -> dict:
 def _cpu() -> str:
     path = Path("/proc/cpuinfo")  # Linux; platform.processor() says nothing there
     lines = path.read_text().splitlines() if path.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )

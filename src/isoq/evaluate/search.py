@@ -18,7 +18,8 @@ STEP = 0.003  # of the knob, below which nothing is expected to change
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a codec: its bytes, what came back, mean squared error, seconds and peak memory (MiB) of encoder and decoder."""
+    """One run of a codec: its bytes, what came back, mean squared error, seconds and peak memory
+    (MiB) of encoder and decoder."""
 
     knob: float
     data: bytes
@@ -34,15 +35,22 @@ def attempt(codec: Codec, knob: float, error: Callable[[np.ndarray], float]) -> 
         data = codec.encode(knob)
     with Peak() as reading:
         decoded = codec.decode(data)
-    return Trial(knob, data, decoded, error(decoded), (writing.seconds, reading.seconds), (writing.mib, reading.mib))
+    return Trial(
+        knob,
+        data,
+        decoded,
+        error(decoded),
+        (writing.seconds, reading.seconds),
+        (writing.mib, reading.mib),
+    )
 
 
 def seek(codec: Codec, target: float, error: Callable[[np.ndarray], float]) -> list[Trial]:
-    """Trials of a codec on the way to the mean squared error `target`, the first being the codec's own idea of it.
+    """Trials of a codec on the way to the mean squared error `target`, the first being the codec's
+    own idea of it.
 
-    Secant steps between the nearest knobs on either side (in logarithms), halving where those do not shrink; the trial nearest to the
-    target is as near as the codec gets, or within REACHED.
-    """
+    Secant steps between the nearest knobs on either side (in logarithms), halving where those do
+    not shrink; the trial nearest to the target is as near as the codec gets, or within REACHED."""
     trials: dict[float, Trial] = {}
     below = above = None  # nearest knobs with too small and too large an error
     knob, floor = codec.first(target), 1e-6 * target

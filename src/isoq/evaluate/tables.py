@@ -1,4 +1,5 @@
-"""From rows to what is shown: delta rates, sizes, accuracy, blocks, appearance, speed. One place for report, plots and README."""
+"""From rows to what is shown: delta rates, sizes, accuracy, blocks, appearance, speed. One place
+for report, plots and README."""
 
 from __future__ import annotations
 
@@ -57,7 +58,10 @@ NAMES = {
 def read(path: Path) -> list[Row]:
     """The rows of a CSV of `isoq evaluate`; numbers that were not measured are NaN."""
     with path.open(newline="", encoding="utf-8") as stream:
-        return [{k: v if k in TEXT else float(v or "nan") for k, v in row.items()} for row in csv.DictReader(stream)]
+        return [
+            {k: v if k in TEXT else float(v or "nan") for k, v in row.items()}
+            for row in csv.DictReader(stream)
+        ]
 
 
 def grouped(rows: Iterable[Row], *keys: str) -> dict[tuple, list[Row]]:
@@ -83,7 +87,8 @@ def main_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def curve(rows: Iterable[Row]) -> Curve | None:
-    """Rate over SNR (which differs from PSNR by a constant of the image), of what is not lossless."""
+    """Rate over SNR (which differs from PSNR by a constant of the image), of what is not
+    lossless."""
     points = [(row["bits"], row["snr"]) for row in rows if math.isfinite(float(row["snr"]))]
     try:
         return Curve(*zip(*points, strict=True))
@@ -92,11 +97,18 @@ def curve(rows: Iterable[Row]) -> Curve | None:
 
 
 def delta_rates(rows: Iterable[Row]) -> dict[tuple[str, bool, str, str], list[tuple[str, float]]]:
-    """By stratum, whether bands are coded together, codec and mode: file and delta rate against ANCHOR of each group of bands, over the
-    part of ANCHOR's curve between LEAST and MOST bit/sample."""
+    """By stratum, whether bands are coded together, codec and mode: file and delta rate against
+    ANCHOR of each group of bands, over the part of ANCHOR's curve between LEAST and MOST
+    bit/sample."""
     found: dict[tuple[str, bool, str, str], list[tuple[str, float]]] = {}
-    for (stratum, file, _, joint), group in grouped(rows, "stratum", "file", "bands", "joint").items():
-        curves = {key: curve(part) for key, part in grouped(group, "codec", "mode").items() if key[1] != "one shot"}
+    for (stratum, file, _, joint), group in grouped(
+        rows, "stratum", "file", "bands", "joint"
+    ).items():
+        curves = {
+            key: curve(part)
+            for key, part in grouped(group, "codec", "mode").items()
+            if key[1] != "one shot"
+        }
         anchor = curves.get((ANCHOR, "matched"))
         span = anchor.within(LEAST, MOST) if anchor else None
         for (codec, mode), test in curves.items():
@@ -129,35 +141,58 @@ Table = tuple[tuple[str, ...], list[tuple]]
 def delta_table(rows: list[Row], joint: bool) -> Table:
     """Delta rates in percent: a line per stratum, a column per codec."""
     deltas = delta_rates(rows)
-    columns = [(NAME, CLOSED), (NAME, SINGLE)] + [(codec, "matched") for codec in codecs_of(rows) if codec not in (NAME, ANCHOR)]
+    columns = [(NAME, CLOSED), (NAME, SINGLE)] + [
+        (codec, "matched") for codec in codecs_of(rows) if codec not in (NAME, ANCHOR)
+    ]
     columns = [c for c in columns if any((s, joint, *c) in deltas for s, *_ in deltas)]
     lines = []
     for stratum in dict.fromkeys(row["stratum"] for row in rows):
         own = deltas.get((stratum, joint, NAME, CLOSED))
         cells = [deltas.get((stratum, joint, *c)) for c in columns]
         if any(cells):
-            groups, worst = (len(own), f"{100 * worst_file(own):+.1f}") if own else (max(len(c) for c in cells if c), "")
-            lines.append((stratum, groups, *(f"{100 * mean_delta(c):+.1f}" if c else "" for c in cells), worst))
+            groups, worst = (
+                (len(own), f"{100 * worst_file(own):+.1f}")
+                if own
+                else (max(len(c) for c in cells if c), "")
+            )
+            lines.append(
+                (
+                    stratum,
+                    groups,
+                    *(f"{100 * mean_delta(c):+.1f}" if c else "" for c in cells),
+                    worst,
+                )
+            )
     titles = [NAMES[codec] + (", single pass" if mode == SINGLE else "") for codec, mode in columns]
     return ("", "images" if joint else "bands", *titles, "isoq, worst file"), lines
 
 
 def rate_table(rows: list[Row], joint: bool) -> Table:
-    """Bit/sample at equal error, per stratum and target: means over the groups of bands where isoq and ANCHOR get there, each peer's rate
-    being that of its curve at the error of isoq's closed loop, which ends a little below the target. Empty for a peer that misses some."""
+    """Bit/sample at equal error, per stratum and target: means over the groups of bands where isoq
+    and ANCHOR get there, each peer's rate being that of its curve at the error of isoq's closed
+    loop, which ends a little below the target. Empty for a peer that misses some."""
     rows = [row for row in main_rows(rows) if bool(row["joint"]) is joint]
     codecs = codecs_of(rows)
     lines = []
     for (stratum,), of_stratum in grouped(rows, "stratum").items():
         found: dict[float, list[list[float]]] = {}
         for group in grouped(of_stratum, "file", "bands").values():
-            curves = {codec: curve(row for row in group if row["codec"] == codec) for codec in codecs}
+            curves = {
+                codec: curve(row for row in group if row["codec"] == codec) for codec in codecs
+            }
             for row in group:
                 if row["codec"] == NAME and math.isfinite(float(row["snr"])):
-                    others = [(c.rate(float(row["snr"])) if (c := curves[codec]) else math.nan) for codec in codecs[1:]]
+                    others = [
+                        (c.rate(float(row["snr"])) if (c := curves[codec]) else math.nan)
+                        for codec in codecs[1:]
+                    ]
                     found.setdefault(float(row["asked"]), []).append([float(row["bits"]), *others])
         for asked, rates in sorted(found.items()):
-            whole = [line for line in rates if ANCHOR not in codecs or math.isfinite(line[codecs.index(ANCHOR)])]
+            whole = [
+                line
+                for line in rates
+                if ANCHOR not in codecs or math.isfinite(line[codecs.index(ANCHOR)])
+            ]
             if whole:
                 means = (f"{v:.3f}" if math.isfinite(v) else "" for v in np.mean(whole, 0))
                 lines.append((stratum, f"{asked:g}", len(whole), *means))
@@ -165,24 +200,51 @@ def rate_table(rows: list[Row], joint: bool) -> Table:
 
 
 def accuracy_table(rows: list[Row]) -> Table:
-    """How near the target each codec ends by itself, and how evenly its blocks do: image and blocks as error / target."""
+    """How near the target each codec ends by itself, and how evenly its blocks do: image and blocks
+    as error / target."""
     lines = []
     for (codec, mode), part in _by_codec(rows):
         off = 100 * np.abs(column(part, "of_target") - 1)
-        blocks = [f"{np.median(column(part, f'block_{which}')):.3f}" for which in ("p5", "median", "p95", "max")]
+        blocks = [
+            f"{np.median(column(part, f'block_{which}')):.3f}"
+            for which in ("p5", "median", "p95", "max")
+        ]
         number = column(part, "blocks")
         above = 100 * float((column(part, "blocks_above") * number).sum() / number.sum())
         name = f"{NAMES[codec]}, {'brought there' if mode == 'matched' else mode}"
-        lines.append((name, len(part), f"{np.median(off):.1f}", f"{np.percentile(off, 95):.1f}", *blocks, f"{above:.1f}"))
-    return ("", "rows", "image off, % median", "p95", "block p5", "median", "p95", "max", "blocks above, %"), lines
+        lines.append(
+            (
+                name,
+                len(part),
+                f"{np.median(off):.1f}",
+                f"{np.percentile(off, 95):.1f}",
+                *blocks,
+                f"{above:.1f}",
+            )
+        )
+    return (
+        "",
+        "rows",
+        "image off, % median",
+        "p95",
+        "block p5",
+        "median",
+        "p95",
+        "max",
+        "blocks above, %",
+    ), lines
 
 
 def appearance_table(rows: list[Row]) -> Table:
     """What the same squared error looks like: medians over the rows that all codecs have."""
     rows = main_rows(rows)
-    codecs = [codec for codec in codecs_of(rows) if codec != "klt-jpeg2000"]  # which has several bands only
+    codecs = [
+        codec for codec in codecs_of(rows) if codec != "klt-jpeg2000"
+    ]  # which has several bands only
     groups = grouped(rows, "file", "bands", "asked").values()
-    shared = [row for group in groups if {row["codec"] for row in group} >= set(codecs) for row in group]
+    shared = [
+        row for group in groups if {row["codec"] for row in group} >= set(codecs) for row in group
+    ]
     lines = []
     for codec in codecs_of(rows):
         part = [row for row in shared if row["codec"] == codec]
@@ -194,19 +256,35 @@ def appearance_table(rows: list[Row]) -> Table:
                 _median(part, "angle"),
                 _median(part, "ndvi"),
             )
-            lines.append((NAMES[codec], len(part), *(f"{v:.4g}" if math.isfinite(v) else "" for v in cells)))
+            lines.append(
+                (NAMES[codec], len(part), *(f"{v:.4g}" if math.isfinite(v) else "" for v in cells))
+            )
     return ("", "rows", "largest error / RMSE", "SSIM", "spectral angle, °", "NDVI, RMSE"), lines
 
 
 def speed_table(rows: list[Row]) -> Table:
-    """Medians over the rows of single bands: million samples per second, and memory in bytes per sample."""
+    """Medians over the rows of single bands: million samples per second, and memory in bytes per
+    sample."""
     lines = []
-    for (codec, mode), part in _by_codec([row for row in rows if not row["joint"] and row["mode"] != "one shot"]):
+    for (codec, mode), part in _by_codec(
+        [row for row in rows if not row["joint"] and row["mode"] != "one shot"]
+    ):
         large = [row for row in part if float(row["samples"]) >= 0.9 * max(column(part, "samples"))]
-        memory = [f"{np.nanmedian(column(large, f'{what}_mib') * 2**20 / column(large, 'samples')):.0f}" for what in ("encode", "decode")]
+        memory = [
+            f"{np.nanmedian(column(large, f'{what}_mib') * 2**20 / column(large, 'samples')):.0f}"
+            for what in ("encode", "decode")
+        ]
         name = NAMES[codec] + (f", {mode}" if codec == NAME else "")
-        lines.append((name, f"{_median(large, 'encode'):.2f}", f"{_median(large, 'decode'):.2f}", *memory))
-    return ("", "encode, Msample/s", "decode, Msample/s", "encode, byte/sample", "decode, byte/sample"), lines
+        lines.append(
+            (name, f"{_median(large, 'encode'):.2f}", f"{_median(large, 'decode'):.2f}", *memory)
+        )
+    return (
+        "",
+        "encode, Msample/s",
+        "decode, Msample/s",
+        "encode, byte/sample",
+        "decode, byte/sample",
+    ), lines
 
 
 def histogram_of(rows: Iterable[Row]) -> np.ndarray:
@@ -224,7 +302,13 @@ def markdown(table: Table) -> str:
     cells = [tuple(map(str, line)) for line in (table[0], *table[1])]
     widths = [max(3, *map(len, c)) for c in zip(*cells, strict=True)]
     cells.insert(1, tuple("-" * w if not k else "-" * (w - 1) + ":" for k, w in enumerate(widths)))
-    lines = (" | ".join(c.rjust(w) if k else c.ljust(w) for k, (c, w) in enumerate(zip(line, widths, strict=True))) for line in cells)
+    lines = (
+        " | ".join(
+            c.rjust(w) if k else c.ljust(w)
+            for k, (c, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in cells
+    )
     return "\n".join(f"| {line} |" for line in lines)
 
 
@@ -232,7 +316,9 @@ def _by_codec(rows: list[Row]) -> list[tuple[tuple[str, str], list[Row]]]:
     """Rows by codec and mode, in the order of the tables."""
     groups = grouped(rows, "codec", "mode")
     place: Callable[[tuple], int] = lambda key: ORDER.index(key[0])  # noqa: E731
-    return [((str(codec), str(mode)), groups[codec, mode]) for codec, mode in sorted(groups, key=place)]
+    return [
+        ((str(codec), str(mode)), groups[codec, mode]) for codec, mode in sorted(groups, key=place)
+    ]
 
 
 def _median(rows: list[Row], name: str) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..errors import BadInput
+from ..errors import InputError
 from ..storage.local import atomic
 from . import pictures
 from .report import page
@@ -29,7 +29,11 @@ class Result:
     @property
     def summary(self) -> str:
         """Delta rates as a table, and where the rest is."""
-        tables = [markdown(table) for joint in (False, True) if (table := delta_table(self.rows, joint))[1]]
+        tables = [
+            markdown(table)
+            for joint in (False, True)
+            if (table := delta_table(self.rows, joint))[1]
+        ]
         text = "rate over JPEG 2000 at equal error, %:" if tables else f"{len(self.rows)} rows"
         return "\n\n".join([text, *tables, f"{self.folder / 'report.html'}: tables, plots, images"])
 
@@ -46,21 +50,37 @@ class Result:
             }
             for (stratum, joint, codec, mode), found in delta_rates(self.rows).items()
         ]
-        return {"out": str(self.folder), "rows": len(self.rows), "failures": self.failures, "delta_rates": deltas, **self.about}
+        return {
+            "out": str(self.folder),
+            "rows": len(self.rows),
+            "failures": self.failures,
+            "delta_rates": deltas,
+            **self.about,
+        }
 
 
 def compare(plan: Plan, folder: Path, processes: int, hidden: bool | None = None) -> Result:
-    """Run what is not finished yet and write rows.csv (rows.parquet, too, if pyarrow is installed), about.json, plots and report.html into
-    `folder`. Raises BadInput."""
+    """Run what is not finished yet and write rows.csv (rows.parquet, too, if pyarrow is installed),
+    about.json, plots and report.html into `folder`. Raises InputError."""
     rows, failures = run(plan, folder, processes, hidden)
     if not rows and not failures:
-        raise BadInput("nothing to compare: no band that varies, or no target that makes sense; give other images or targets")
-    rows = [{name: row.get(name, "" if name in TEXT else float("nan")) for name in COLUMNS} for row in rows]
+        raise InputError(
+            "nothing to compare: no band that varies, or no target that makes sense; give other "
+            "images or targets"
+        )
+    rows = [
+        {name: row.get(name, "" if name in TEXT else float("nan")) for name in COLUMNS}
+        for row in rows
+    ]
     about = circumstances(plan)
     shown = sorted(pictures.chosen(plan.groups), key=lambda group: group.stratum)
     text, drawn = page(rows, failures, about, shown, folder / "pictures")
     table = write_csv(rows)
-    outputs = {"rows.csv": table, "about.json": json.dumps(about, indent=1).encode() + b"\n", "report.html": text.encode()}
+    outputs = {
+        "rows.csv": table,
+        "about.json": json.dumps(about, indent=1).encode() + b"\n",
+        "report.html": text.encode(),
+    }
     for name, data in (outputs | {f"{name}.png": png for name, png in drawn.items()}).items():
         with atomic(folder / name, overwrite=True) as stream:
             stream.write(data)
@@ -70,12 +90,18 @@ def compare(plan: Plan, folder: Path, processes: int, hidden: bool | None = None
 
 
 def write_csv(rows: list[Row]) -> bytes:
-    """One row per group of bands, codec, mode and target; six digits, nothing where nothing was measured."""
+    """One row per group of bands, codec, mode and target; six digits, nothing where nothing was
+    measured."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow(["" if v != v else f"{v:.6g}" if isinstance(v, float) else v for v in (row[name] for name in COLUMNS)])
+        writer.writerow(
+            [
+                "" if v != v else f"{v:.6g}" if isinstance(v, float) else v
+                for v in (row[name] for name in COLUMNS)
+            ]
+        )
     return out.getvalue().encode()
 
 

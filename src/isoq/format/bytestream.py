@@ -7,7 +7,7 @@ import struct
 import numpy as np
 
 from ..entropy._coder import decode_integers, encode_integers
-from ..errors import DamagedFile
+from ..errors import CorruptFileError
 
 
 class Writer:
@@ -38,7 +38,8 @@ class Writer:
 
 
 class Reader:
-    """Reads what Writer wrote; raises DamagedFile at the end of the data or at an impossible value."""
+    """Reads what Writer wrote; raises CorruptFileError at the end of the data or at an impossible
+    value."""
 
     def __init__(self, data: bytes):
         self._data, self._at = memoryview(data), 0
@@ -52,7 +53,7 @@ class Reader:
                 return value
             shift += 7
             if shift > 63:
-                raise DamagedFile("a number does not end: the file is damaged")
+                raise CorruptFileError("a number does not end: the file is damaged")
 
     def signed(self) -> int:
         value = self.varint()
@@ -66,7 +67,7 @@ class Reader:
 
     def take(self, size: int) -> bytes:
         if size > len(self._data) - self._at:
-            raise DamagedFile("the data end too early: the file is damaged or truncated")
+            raise CorruptFileError("the data end too early: the file is damaged or truncated")
         self._at += size
         return bytes(self._data[self._at - size : self._at])
 
@@ -76,21 +77,26 @@ class Reader:
     def end(self) -> None:
         """Nothing may be left."""
         if self._at != len(self._data):
-            raise DamagedFile("there are more data than there should be: the file is damaged")
+            raise CorruptFileError("there are more data than there should be: the file is damaged")
 
 
 def pack_integers(*sequences: np.ndarray) -> bytes:
-    """Sequences of signed integers below 2^26 in magnitude (any shape, flattened) -> bytes; nothing if all are zero.
+    """Sequences of signed integers below 2^26 in magnitude (any shape, flattened) -> bytes; nothing
+    if all are zero.
 
-    Each is coded by adaptive probabilities of its bit lengths, so small ones cost little whatever their spread.
-    """
+    Each is coded by adaptive probabilities of its bit lengths, so small ones cost little whatever
+    their spread."""
     flat = [np.ascontiguousarray(values.ravel(), np.int32) for values in sequences]
     return encode_integers(flat) if any(values.any() for values in flat) else b""
 
 
 def unpack_integers(data: bytes, *sizes: int) -> list[np.ndarray]:
-    """The sequences, (size,) int32 each. Raises DamagedFile."""
-    values = decode_integers(np.frombuffer(data, np.uint8), list(sizes)) if data else [np.zeros(size, np.int32) for size in sizes]
+    """The sequences, (size,) int32 each. Raises CorruptFileError."""
+    values = (
+        decode_integers(np.frombuffer(data, np.uint8), list(sizes))
+        if data
+        else [np.zeros(size, np.int32) for size in sizes]
+    )
     if values is None:
-        raise DamagedFile("a map does not decode: the file is damaged")
+        raise CorruptFileError("a map does not decode: the file is damaged")
     return values

@@ -1,9 +1,9 @@
 """The .isoq file: a signature, typed chunks with checksums, an index of the tiles in front of them.
 
-Chunk: type (4 letters; upper case first: critical, a reader that does not know it must stop; lower case: may be skipped), length (uint32),
-payload, CRC-32 of type and payload (uint32); all little-endian. Order: HEAD, meta, modl, INDX, TILE ..., stat, IEND; meta and modl (see
-`embedded`) only where there is such a thing.
-"""
+Chunk: type (4 letters; upper case first: critical, a reader that does not know it must stop; lower
+case: may be skipped), length (uint32), payload, CRC-32 of type and payload (uint32); all
+little-endian. Order: HEAD, meta, modl, INDX, TILE ..., stat, IEND; meta and modl (see `embedded`)
+only where there is such a thing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import BadInput, DamagedFile
+from ..errors import CorruptFileError, InputError
 from .limits import LARGEST_TEXT
 
 SIGNATURE = b"\x89ISQ\r\n\x1a\n"
@@ -26,10 +26,12 @@ VERSION = 1
 _LARGEST_HEADER = 1 << 28
 _FRAME = struct.Struct("<4sI")
 _NAMES = {b"meta": "metadata", b"modl": "embedded model"}
-# What JSON parts tend to say, most of a small file's header and summary: zlib's preset dictionary (RFC 1950). Part of the format.
+# What JSON parts tend to say, most of a small file's header and summary: zlib's preset dictionary
+# (RFC 1950). Part of the format.
 DICTIONARY = (
     b'"lossless":["per_band":true,"max_error""bitrate""quality""snr""psnr","peak":"rmse","physical":true,"varied":true'
-    b'"software":"isoq "source":{"name":".tif","sha256":"predictive","embedded_model":"scales":[0.0001,"offsets":[0.0,"units":["gcps"'
+    b'"software":"isoq '
+    b'"source":{"name":".tif","sha256":"predictive","embedded_model":"scales":[0.0001,"offsets":[0.0,"units":["gcps"'
     b'"descriptions":["B02","B03","B04","B08"],"colorinterp":["red","green","blue","alpha"],["gray","undefined","undefined"],"mask":true'
     b'{"container":"GTiff","crs":"EPSG:32631","transform":[10.0,0.0,600000.0,0.0,-10.0,4900020.0],"tags":{"":{"TIFFTAG_SOFTWARE":""}}'
     b'"int16"int32"uint8"float32","nodata":"nan"-9999.0-32768.0"loop":"single"'
@@ -41,9 +43,12 @@ DICTIONARY = (
 
 
 class ContainerWriter:
-    """Writes a file in one go to a seekable binary stream: header first, then tiles in order, then `finish`. model: of `embedded.pack`."""
+    """Writes a file in one go to a seekable binary stream: header first, then tiles in order, then
+    `finish`. model: of `embedded.pack`."""
 
-    def __init__(self, stream: BinaryIO, header: dict, metadata: dict, tiles: int, model: bytes = b""):
+    def __init__(
+        self, stream: BinaryIO, header: dict, metadata: dict, tiles: int, model: bytes = b""
+    ):
         self._stream, self._sizes, self._tiles = stream, [], tiles
         stream.write(SIGNATURE)
         self._chunk(b"HEAD", bytes([VERSION]) + _pack_json(header))
@@ -69,7 +74,11 @@ class ContainerWriter:
         self._stream.seek(0, os.SEEK_END)
 
     def _chunk(self, kind: bytes, payload: bytes) -> None:
-        self._stream.write(_FRAME.pack(kind, len(payload)) + payload + struct.pack("<I", zlib.crc32(kind + payload)))
+        self._stream.write(
+            _FRAME.pack(kind, len(payload))
+            + payload
+            + struct.pack("<I", zlib.crc32(kind + payload))
+        )
 
 
 def overhead(header: dict, metadata: dict, tiles: int, statistics: dict, model: bytes = b"") -> int:
@@ -80,14 +89,17 @@ def overhead(header: dict, metadata: dict, tiles: int, statistics: dict, model: 
 
 
 class ContainerReader:
-    """Reads header and index at once, tiles on demand. Raises DamagedFile, its message without the file's name."""
+    """Reads header and index at once, tiles on demand. Raises CorruptFileError, its message without
+    the file's name."""
 
-    def __init__(self, stream: BinaryIO, on_damage: Callable[[str, DamagedFile], None] | None = None):
-        """on_damage: called with the name of a part in front of the index that can be done without and has a wrong checksum, and the error;
-        without it the error is raised."""
+    def __init__(
+        self, stream: BinaryIO, on_damage: Callable[[str, CorruptFileError], None] | None = None
+    ):
+        """on_damage: called with the name of a part in front of the index that can be done without
+        and has a wrong checksum, and the error; without it the error is raised."""
         self._stream, self._reading = stream, Lock()
         if stream.read(len(SIGNATURE)) != SIGNATURE:
-            raise DamagedFile("not an .isoq file; check the name")
+            raise CorruptFileError("not an .isoq file; check the name")
         self.metadata: dict = {}
         self.model = b""
         while True:
@@ -100,8 +112,9 @@ class ContainerReader:
                 continue
             if kind == b"HEAD":
                 if payload[:1] != bytes([VERSION]):
-                    raise DamagedFile(
-                        f"written in format version {payload[0] if payload else '?'}, this isoq reads {VERSION}; upgrade isoq"
+                    raise CorruptFileError(
+                        f"written in format version {payload[0] if payload else '?'}, this isoq "
+                        f"reads {VERSION}; upgrade isoq"
                     )
                 self.header = _unpack_json(payload[1:])
             elif kind == b"meta":
@@ -110,30 +123,33 @@ class ContainerReader:
                 self.model = payload
             elif kind == b"INDX":
                 if len(payload) % 4:
-                    raise DamagedFile("the index has an impossible size: the file is damaged")
+                    raise CorruptFileError("the index has an impossible size: the file is damaged")
                 self.sizes = np.frombuffer(payload, "<u4").astype(np.int64)
                 break
             elif kind in (b"TILE", b"IEND"):
-                raise DamagedFile("the index is missing: the file is damaged")
+                raise CorruptFileError("the index is missing: the file is damaged")
             elif kind[:1].isupper():
                 raise _unknown(kind)
         if not hasattr(self, "header"):
-            raise DamagedFile("the header is missing: the file is damaged")
+            raise CorruptFileError("the header is missing: the file is damaged")
         starts = stream.tell() + np.concatenate([[0], np.cumsum(self.sizes + _FRAME.size + 4)])
         self._starts, self._end = starts[:-1], int(starts[-1])
         self._size = stream.seek(0, os.SEEK_END)
 
     def tile(self, number: int) -> bytes:
-        """The payload of one tile, read at one go: a remote stream makes each read a request. Threads may share a reader for it."""
+        """The payload of one tile, read at one go: a remote stream makes each read a request.
+        Threads may share a reader for it."""
         start, size = int(self._starts[number]), int(self.sizes[number])
         if start + _FRAME.size + size + 4 > self._size:  # no memory for what is not there
-            raise DamagedFile("the file ends too early: it is truncated")
+            raise CorruptFileError("the file ends too early: it is truncated")
         with self._reading:
             self._stream.seek(start)
             data = self._stream.read(_FRAME.size + size + 4)
         kind, payload = _next(io.BytesIO(data), size)
         if kind != b"TILE":
-            raise DamagedFile(f"tile {number} is not where the index says: the file is damaged")
+            raise CorruptFileError(
+                f"tile {number} is not where the index says: the file is damaged"
+            )
         return payload
 
     def statistics(self) -> dict:
@@ -149,7 +165,7 @@ class ContainerReader:
         return found
 
 
-class _WrongChecksum(DamagedFile):
+class _WrongChecksum(CorruptFileError):
     """A chunk that was altered; the stream stands behind it."""
 
     def __init__(self, kind: bytes):
@@ -157,8 +173,10 @@ class _WrongChecksum(DamagedFile):
         self.kind = kind
 
 
-def _unknown(kind: bytes) -> DamagedFile:
-    return DamagedFile(f"holds a part '{_text(kind)}' that this isoq does not know; upgrade isoq")
+def _unknown(kind: bytes) -> CorruptFileError:
+    return CorruptFileError(
+        f"holds a part '{_text(kind)}' that this isoq does not know; upgrade isoq"
+    )
 
 
 def _text(kind: bytes) -> str:
@@ -166,17 +184,18 @@ def _text(kind: bytes) -> str:
 
 
 def _next(stream: BinaryIO, expected: int | None = None) -> tuple[bytes, bytes]:
-    """Kind and payload of the chunk that `stream` stands at; expected: the size that the payload must have."""
+    """Kind and payload of the chunk that `stream` stands at; expected: the size that the payload
+    must have."""
     frame = stream.read(_FRAME.size)
     if len(frame) != _FRAME.size:
-        raise DamagedFile("the file ends too early: it is truncated")
+        raise CorruptFileError("the file ends too early: it is truncated")
     kind, size = _FRAME.unpack(frame)
     if (expected is None and size > _LARGEST_HEADER) or (expected is not None and size != expected):
-        raise DamagedFile("a part has an impossible size: the file is damaged")
+        raise CorruptFileError("a part has an impossible size: the file is damaged")
     payload = stream.read(size)
     check = stream.read(4)
     if len(payload) != size or len(check) != 4:
-        raise DamagedFile("the file ends too early: it is truncated")
+        raise CorruptFileError("the file ends too early: it is truncated")
     if struct.unpack("<I", check)[0] != zlib.crc32(kind + payload):
         raise _WrongChecksum(kind)
     return kind, payload
@@ -185,18 +204,24 @@ def _next(stream: BinaryIO, expected: int | None = None) -> tuple[bytes, bytes]:
 def _pack_json(value: dict) -> bytes:
     text = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
     if len(text) > LARGEST_TEXT:
-        raise BadInput(f"metadata of {len(text)} bytes are too large; leave some out, at most {LARGEST_TEXT} bytes can be kept")
+        raise InputError(
+            f"metadata of {len(text)} bytes are too large; leave some out, at most {LARGEST_TEXT} "
+            "bytes can be kept"
+        )
     packer = zlib.compressobj(9, zdict=DICTIONARY)
     return packer.compress(text) + packer.flush()
 
 
 def _unpack_json(data: bytes) -> dict:
     try:
-        value = json.loads(zlib.decompressobj(zdict=DICTIONARY).decompress(data, LARGEST_TEXT), parse_constant=_no_number)
+        value = json.loads(
+            zlib.decompressobj(zdict=DICTIONARY).decompress(data, LARGEST_TEXT),
+            parse_constant=_no_number,
+        )
     except (zlib.error, ValueError, RecursionError) as error:
-        raise DamagedFile("the header does not decode: the file is damaged") from error
+        raise CorruptFileError("the header does not decode: the file is damaged") from error
     if not isinstance(value, dict):
-        raise DamagedFile("the header is not what it should be: the file is damaged")
+        raise CorruptFileError("the header is not what it should be: the file is damaged")
     return value
 
 

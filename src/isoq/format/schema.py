@@ -1,4 +1,5 @@
-"""What the JSON parts of a file have to look like. Keys that are not known here are not looked at: they are for newer readers."""
+"""What the JSON parts of a file have to look like. Keys that are not known here are not looked at:
+they are for newer readers."""
 
 from __future__ import annotations
 
@@ -6,10 +7,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import DamagedFile
+from ..errors import CorruptFileError
 
 Shape = Callable[[Any], bool]
-# GDAL takes a path or a URL for a coordinate system too, and fetches it: a file must not make its reader do that.
+# GDAL takes a path or a URL for a coordinate system too, and fetches it: a file must not make its
+# reader do that.
 _CRS = re.compile(r"EPSG:\d{1,9}\Z|[A-Z_]*(?:CRS|CS)\[")
 
 
@@ -44,7 +46,9 @@ def maybe(shape: Shape) -> Shape:
 
 def each(shape: Shape, length: int | None = None) -> Shape:
     """A list, of a certain length if one is given."""
-    return lambda value: isinstance(value, list) and length in (None, len(value)) and all(map(shape, value))
+    return lambda value: (
+        isinstance(value, list) and length in (None, len(value)) and all(map(shape, value))
+    )
 
 
 def values(shape: Shape) -> Shape:
@@ -57,14 +61,20 @@ def record(needed: dict[str, Shape], **others: Shape) -> Shape:
 
     def fits(value: Any) -> bool:
         known = needed | others
-        return isinstance(value, dict) and needed.keys() <= value.keys() and all(known[k](v) for k, v in value.items() if k in known)
+        return (
+            isinstance(value, dict)
+            and needed.keys() <= value.keys()
+            and all(known[k](v) for k, v in value.items() if k in known)
+        )
 
     return fits
 
 
 def _tags(value: Any) -> bool:
     """{namespace: {key: value}}, JSON documents under their namespace's name."""
-    return values(values(text))(value) and all(space in value[space] for space in value if space.startswith("json:"))
+    return values(values(text))(value) and all(
+        space in value[space] for space in value if space.startswith("json:")
+    )
 
 
 def _point(value: Any) -> bool:
@@ -74,7 +84,13 @@ def _point(value: Any) -> bool:
 
 _BIT = record({}, endian=lambda value: value in (0, 1), rgb=lambda value: value in (0, 1))
 HEADER = record(
-    {"image": values(lambda value: True), "tile": whole, "block": whole, "depth": whole, "model": each(text, 2)},
+    {
+        "image": values(lambda value: True),
+        "tile": whole,
+        "block": whole,
+        "depth": whole,
+        "model": each(text, 2),
+    },
     target=record({"kind": text, "value": maybe(either(flag, number, each(number)))}, peak=number),
     loop=text,
     per_band=flag,
@@ -89,7 +105,14 @@ def statistics(bands: int) -> Shape:
     per_band = each(number, bands)
     counts = dict.fromkeys(("above", "beyond", "calm", "patched", "patch_bytes"), whole)
     needed = {"mse": per_band, "variance": per_band, "pixels": each(whole, bands), "blocks": whole}
-    fits = record(needed, block_error=values(number), target_mse=per_band, max_error=per_band, modes=values(number), **counts)
+    fits = record(
+        needed,
+        block_error=values(number),
+        target_mse=per_band,
+        max_error=per_band,
+        modes=values(number),
+        **counts,
+    )
     return lambda value: fits(value) and ("above" not in value or counts.keys() <= value.keys())
 
 
@@ -103,7 +126,9 @@ def metadata(bands: int) -> Shape:
         crs=crs,
         transform=each(number, 6),
         gcps=record({"crs": maybe(crs), "points": each(_point)}),
-        rpcs=lambda value: record({}, line_off=number, samp_off=number)(value) and values(coefficients)(value),
+        rpcs=lambda value: (
+            record({}, line_off=number, samp_off=number)(value) and values(coefficients)(value)
+        ),
         tags=_tags,
         band_tags=each(_tags, bands),
         descriptions=names,
@@ -118,6 +143,6 @@ def metadata(bands: int) -> Shape:
 
 
 def check(value: Any, shape: Shape, what: str) -> None:
-    """Raises DamagedFile unless the value fits."""
+    """Raises CorruptFileError unless the value fits."""
     if not shape(value):
-        raise DamagedFile(f"the {what} is not what it should be: the file is damaged")
+        raise CorruptFileError(f"the {what} is not what it should be: the file is damaged")

@@ -22,7 +22,8 @@ class Box:
 
 
 def _cuts(side: int, tile: int, block: int) -> list[tuple[int, int]]:
-    """(start, length) of the tiles along a side: as even as multiples of `block` allow, none longer than `tile`."""
+    """(start, length) of the tiles along a side: as even as multiples of `block` allow, none longer
+    than `tile`."""
     number = -(-side // tile)
     total = -(-side // block)
     edges = [min(side, block * ((total * k + number - 1) // number)) for k in range(number + 1)]
@@ -30,10 +31,16 @@ def _cuts(side: int, tile: int, block: int) -> list[tuple[int, int]]:
 
 
 def boxes(bands: int, rows: int, cols: int, tile: int, block: int, depth: int) -> list[Box]:
-    """The tiles of an image in file order: rows, then columns, then groups of `depth` bands. Raises ValueError, see `limits`."""
+    """The tiles of an image in file order: rows, then columns, then groups of `depth` bands. Raises
+    ValueError, see `limits`."""
     check_tiling(bands, rows, cols, tile, block, depth)
     deep = [(b, min(depth, bands - b)) for b in range(0, bands, depth)]
-    return [Box(r, c, h, w, b, n) for r, h in _cuts(rows, tile, block) for c, w in _cuts(cols, tile, block) for b, n in deep]
+    return [
+        Box(r, c, h, w, b, n)
+        for r, h in _cuts(rows, tile, block)
+        for c, w in _cuts(cols, tile, block)
+        for b, n in deep
+    ]
 
 
 def padded_samples(bands: int, rows: int, cols: int) -> int:
@@ -42,9 +49,16 @@ def padded_samples(bands: int, rows: int, cols: int) -> int:
 
 
 def check_tiling(bands: int, rows: int, cols: int, tile: int, block: int, depth: int) -> int:
-    """The number of tiles of an image. Raises ValueError if they are impossible, or larger than a tile may be."""
+    """The number of tiles of an image. Raises ValueError if they are impossible, or larger than a
+    tile may be."""
     if min(tile, block, depth) < 1 or tile % block:
         raise ValueError("tiles are made of whole blocks")
-    if tile > LARGEST_SIDE or padded_samples(min(bands, depth), min(rows, tile), min(cols, tile)) > LARGEST_TILE:
-        raise ValueError(f"tiles have sides of at most {LARGEST_SIDE} pixels and hold at most {LARGEST_TILE} samples")
+    if (
+        tile > LARGEST_SIDE
+        or padded_samples(min(bands, depth), min(rows, tile), min(cols, tile)) > LARGEST_TILE
+    ):
+        raise ValueError(
+            f"tiles have sides of at most {LARGEST_SIDE} pixels and hold at most {LARGEST_TILE} "
+            "samples"
+        )
     return -(-rows // tile) * -(-cols // tile) * -(-bands // depth)

@@ -1,8 +1,9 @@
-"""The decoder's half of a model as bytes, so that a file can bring it along. Data only: see `graphs` for what a graph may be.
+"""The decoder's half of a model as bytes, so that a file can bring it along. Data only: see
+`graphs` for what a graph may be.
 
-zlib over: length (varint) and JSON [info, [[name, type, shape], ...]], the arrays, the graph of the synthesis. Arrays lie byte plane by
-byte plane, first the lowest bytes of all elements, and so on: a sixth less than element by element.
-"""
+zlib over: length (varint) and JSON [info, [[name, type, shape], ...]], the arrays, the graph of the
+synthesis. Arrays lie byte plane by byte plane, first the lowest bytes of all elements, and so on: a
+sixth less than element by element."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DamagedFile, WrongModel
+from ..errors import CorruptFileError, ModelMismatchError
 from ..format.bytestream import Reader, Writer
 from ..format.limits import LARGEST_TEXT
 from ..geometry import LEAST_SIDE, STRIDE
@@ -29,7 +30,12 @@ def pack(model: Model) -> bytes:
     arrays = model.decoder_arrays()
     info = {key: value for key, value in model.info.items() if key not in _LEFT_OUT}
     out = Writer()
-    out.part(json.dumps([info, [[name, a.dtype.str, a.shape] for name, a in arrays.items()]], separators=(",", ":")).encode())
+    out.part(
+        json.dumps(
+            [info, [[name, a.dtype.str, a.shape] for name, a in arrays.items()]],
+            separators=(",", ":"),
+        ).encode()
+    )
     for array in arrays.values():
         out.data += array.reshape(-1, 1).view(np.uint8).T.tobytes()
     out.data += model.content.graphs["synthesis"]
@@ -37,7 +43,8 @@ def pack(model: Model) -> bytes:
 
 
 def unpack(data: bytes) -> Model:
-    """The model. Raises WrongModel for anything but what `pack` makes of a model that runs; the message does not name the file."""
+    """The model. Raises ModelMismatchError for anything but what `pack` makes of a model that runs;
+    the message does not name the file."""
     try:
         inflate = zlib.decompressobj()
         reader = Reader(inflate.decompress(data, _LARGEST))
@@ -49,7 +56,14 @@ def unpack(data: bytes) -> Model:
         info, listed = json.loads(text)
         arrays = {key: _array(reader, kind, shape) for key, kind, shape in listed}
         graphs = {"synthesis": reader.rest()}
-    except (DamagedFile, zlib.error, ValueError, TypeError, OverflowError, RecursionError) as error:
+    except (
+        CorruptFileError,
+        zlib.error,
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise _unusable(error) from error
     model = Model(Path("embedded model"), content=Content(info, arrays, graphs))
     _try(model)
@@ -60,12 +74,15 @@ def _array(reader: Reader, kind: str, shape: list[int]) -> np.ndarray:
     if kind not in _TYPES or any(type(side) is not int or side < 0 for side in shape):
         raise ValueError(f"an array of type {kind} and shape {shape}")
     dtype, size = np.dtype(kind), math.prod(shape)
-    planes = np.frombuffer(reader.take(size * dtype.itemsize), np.uint8).reshape(dtype.itemsize, size)
+    planes = np.frombuffer(reader.take(size * dtype.itemsize), np.uint8).reshape(
+        dtype.itemsize, size
+    )
     return np.ascontiguousarray(planes.T).view(dtype).reshape(shape)
 
 
 def _try(model: Model) -> None:
-    """Run it once on the smallest image: parts that do not fit each other show here, not in the middle of an image."""
+    """Run it once on the smallest image: parts that do not fit each other show here, not in the
+    middle of an image."""
     y = np.zeros((model.latents, LEAST_SIDE // STRIDE, LEAST_SIDE // STRIDE), np.float32)
     try:
         levels = np.full(y.shape[1:], model.highest)
@@ -76,5 +93,8 @@ def _try(model: Model) -> None:
         raise _unusable(f"it makes {x.dtype} {x.shape} of {y.shape}")
 
 
-def _unusable(why: object) -> WrongModel:
-    return WrongModel(f"the embedded model cannot be used ({' '.join(str(why).split())}); give the folder of its model with --model")
+def _unusable(why: object) -> ModelMismatchError:
+    return ModelMismatchError(
+        f"the embedded model cannot be used ({' '.join(str(why).split())}); give the folder of "
+        "its model with --model"
+    )

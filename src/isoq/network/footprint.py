@@ -1,9 +1,10 @@
-"""Where the error of a latent lands: from squared errors of latents to the expected error of pixels, without synthesis.
+"""Where the error of a latent lands: from squared errors of latents to the expected error of
+pixels, without synthesis.
 
-Quantization errors of different latents are nearly uncorrelated, so their energies add up: the expected squared error of a pixel is the
-sum over all latents of (error of the latent)^2 times the squared basis function there. That holds in slivers at the border and around
-masked pixels as well, where a mean over the latents of a block is off by up to a factor of two.
-"""
+Quantization errors of different latents are nearly uncorrelated, so their energies add up: the
+expected squared error of a pixel is the sum over all latents of (error of the latent)^2 times the
+squared basis function there. That holds in slivers at the border and around masked pixels as well,
+where a mean over the latents of a block is off by up to a factor of two."""
 
 from __future__ import annotations
 
@@ -18,10 +19,11 @@ _CELLS = 5  # side of the patch of latents in which an impulse stands in the mid
 
 
 def footprints(synthesis: Callable[[np.ndarray], np.ndarray], latents: int) -> np.ndarray:
-    """(latents, 3, 3, 256) float32: squared basis functions, mean over the bands, on the pixels of the 3 x 3 cells around a latent.
+    """(latents, 3, 3, 256) float32: squared basis functions, mean over the bands, on the pixels of
+    the 3 x 3 cells around a latent.
 
-    synthesis: (1, latents, h, w) -> (1, bands, 16 h, 16 w). A nonlinear one is taken at an impulse of 1 on zero.
-    """
+    synthesis: (1, latents, h, w) -> (1, bands, 16 h, 16 w). A nonlinear one is taken at an impulse
+    of 1 on zero."""
     y = np.zeros((1, latents, _CELLS, _CELLS), np.float32)
     rest, middle = synthesis(y), _CELLS // 2
     inside = slice((middle - 1) * STRIDE, (middle + 2) * STRIDE)
@@ -29,7 +31,11 @@ def footprints(synthesis: Callable[[np.ndarray], np.ndarray], latents: int) -> n
     for channel in range(latents):
         y[0, channel, middle, middle] = 1
         energy = np.square(synthesis(y) - rest)[0, :, inside, inside].mean(0)
-        result[channel] = energy.reshape(3, STRIDE, 3, STRIDE).transpose(0, 2, 1, 3).reshape(3, 3, STRIDE * STRIDE)
+        result[channel] = (
+            energy.reshape(3, STRIDE, 3, STRIDE)
+            .transpose(0, 2, 1, 3)
+            .reshape(3, 3, STRIDE * STRIDE)
+        )
         y[0, channel, middle, middle] = 0
     return result
 
@@ -38,25 +44,36 @@ class PixelError:
     """Expected squared error of the valid pixels of a tile."""
 
     def __init__(self, prints: np.ndarray, valid: np.ndarray, h: int, w: int):
-        """prints: of `footprints`; valid: (rows, cols) bool; h, w: latents, which may reach beyond the pixels."""
+        """prints: of `footprints`; valid: (rows, cols) bool; h, w: latents, which may reach beyond
+        the pixels."""
         self._whole = prints.sum(3).reshape(len(prints), 9).T.copy()
         inside = np.zeros((h * STRIDE, w * STRIDE), bool)
         inside[: valid.shape[0], : valid.shape[1]] = valid
-        cells = inside.reshape(h, STRIDE, w, STRIDE).transpose(0, 2, 1, 3).reshape(h, w, STRIDE * STRIDE)
+        cells = (
+            inside.reshape(h, STRIDE, w, STRIDE)
+            .transpose(0, 2, 1, 3)
+            .reshape(h, w, STRIDE * STRIDE)
+        )
         count = cells.sum(2)
         self._full = count == STRIDE * STRIDE
         self._partial = np.nonzero((count > 0) & ~self._full)
-        # What each latent of the 3 x 3 around a partly valid cell leaves on its valid pixels: (partial cells, 9, latents).
+        # What each latent of the 3 x 3 around a partly valid cell leaves on its valid pixels:
+        # (partial cells, 9, latents).
         spread = prints.transpose(3, 1, 2, 0).reshape(STRIDE * STRIDE, -1)
-        self._weights = (cells[self._partial].astype(np.float32) @ spread).reshape(-1, 9, len(prints))
+        self._weights = (cells[self._partial].astype(np.float32) @ spread).reshape(
+            -1, 9, len(prints)
+        )
 
     def __call__(self, squares: np.ndarray) -> np.ndarray:
-        """Squared errors of the latents (latents, h, w) -> total over the valid pixels of each cell (h, w). Beyond the border of the tile
-        errors go on as at the border, like the mirrored latents that stand there."""
+        """Squared errors of the latents (latents, h, w) -> total over the valid pixels of each cell
+        (h, w). Beyond the border of the tile errors go on as at the border, like the mirrored
+        latents that stand there."""
         latents, h, w = squares.shape
         landed = (self._whole @ squares.reshape(latents, -1)).reshape(3, 3, h, w)
         landed = np.pad(landed, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
-        total = sum(landed[a, b, 2 - a : 2 - a + h, 2 - b : 2 - b + w] for a in range(3) for b in range(3))
+        total = sum(
+            landed[a, b, 2 - a : 2 - a + h, 2 - b : 2 - b + w] for a in range(3) for b in range(3)
+        )
         total = np.where(self._full, total, 0)
         if len(self._weights):
             rows, cols = self._partial
@@ -70,7 +87,8 @@ class PixelError:
 
     @staticmethod
     def per_block(cells: np.ndarray, pixels: np.ndarray, block: int) -> np.ndarray:
-        """Totals per cell, and valid pixels per block (block rows, block cols) -> mean per valid pixel and block."""
+        """Totals per cell, and valid pixels per block (block rows, block cols) -> mean per valid
+        pixel and block."""
         step = block // STRIDE
         rows, cols = (n * step for n in pixels.shape)
         return blocks.sums(cells[:rows, :cols], step) / np.maximum(pixels, 1)

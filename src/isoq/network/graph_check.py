@@ -1,23 +1,67 @@
 """Whether a transform is a plain graph: data that anyone may hand to the runtime.
 
-A model may come with a file from anywhere. Its graphs are read here as what they are, protocol buffers, before any runtime sees them:
-operators of isoq's transforms and no others (no loops, no branches, no functions, no custom code), all constants inside.
-"""
+A model may come with a file from anywhere. Its graphs are read here as what they are, protocol
+buffers, before any runtime sees them: operators of isoq's transforms and no others (no loops, no
+branches, no functions, no custom code), all constants inside."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 # What `train.export` writes, and no more; `torch_transforms` knows the same.
-OPERATORS = frozenset(["Abs", "Add", "Concat", "Conv", "DepthToSpace", "Div", "Gather", "Mul", "Pad", "Slice", "SpaceToDepth", "Sub"])
+OPERATORS = frozenset(
+    [
+        "Abs",
+        "Add",
+        "Concat",
+        "Conv",
+        "DepthToSpace",
+        "Div",
+        "Gather",
+        "Mul",
+        "Pad",
+        "Slice",
+        "SpaceToDepth",
+        "Sub",
+    ]
+)
 _NODES = 10_000
 
 # Numbers of the fields of onnx.proto that a plain graph may have.
-MODEL = {"ir_version": 1, "producer": 2, "producer_version": 3, "domain": 4, "version": 5, "doc": 6, "graph": 7, "opset": 8, "notes": 14}
+MODEL = {
+    "ir_version": 1,
+    "producer": 2,
+    "producer_version": 3,
+    "domain": 4,
+    "version": 5,
+    "doc": 6,
+    "graph": 7,
+    "opset": 8,
+    "notes": 14,
+}
 GRAPH = {"node": 1, "name": 2, "constant": 5, "doc": 10, "input": 11, "output": 12, "value": 13}
 NODE = {"input": 1, "output": 2, "name": 3, "operator": 4, "attribute": 5, "doc": 6, "domain": 7}
-ATTRIBUTE = {"name": 1, "float": 2, "int": 3, "string": 4, "floats": 7, "ints": 8, "strings": 9, "doc": 13, "type": 20}
-CONSTANT = {"dims": 1, "type": 2, "floats": 4, "ints": 5, "int64s": 7, "name": 8, "raw": 9, "doc": 12}  # no place elsewhere (13, 14)
+ATTRIBUTE = {
+    "name": 1,
+    "float": 2,
+    "int": 3,
+    "string": 4,
+    "floats": 7,
+    "ints": 8,
+    "strings": 9,
+    "doc": 13,
+    "type": 20,
+}
+CONSTANT = {
+    "dims": 1,
+    "type": 2,
+    "floats": 4,
+    "ints": 5,
+    "int64s": 7,
+    "name": 8,
+    "raw": 9,
+    "doc": 12,
+}  # no place elsewhere (13, 14)
 _OPSET = {"domain": 1, "version": 2}
 _DOMAINS = (b"", b"ai.onnx")
 
@@ -29,7 +73,9 @@ def check_graph(data: bytes) -> None:
     if len(graphs) != 1:
         raise ValueError("a transform without a graph")
     for name, value in model:
-        if name == "opset" and any(key == "domain" and bytes(text) not in _DOMAINS for key, text in message(value, _OPSET)):
+        if name == "opset" and any(
+            key == "domain" and bytes(text) not in _DOMAINS for key, text in message(value, _OPSET)
+        ):
             raise ValueError("a transform uses operators of its own")
     for name, value in message(graphs[0], GRAPH):
         if name == "constant":
@@ -44,7 +90,10 @@ def check_graph(data: bytes) -> None:
 def _check_node(fields: list[tuple[str, memoryview]]) -> None:
     for name, value in fields:
         if name == "operator" and bytes(value).decode("utf-8", "replace") not in OPERATORS:
-            raise ValueError(f"a transform uses the operator {ascii(bytes(value).decode('utf-8', 'replace'))[:40]}")
+            raise ValueError(
+                "a transform uses the operator "
+                f"{ascii(bytes(value).decode('utf-8', 'replace'))[:40]}"
+            )
         if name == "domain" and bytes(value) not in _DOMAINS:
             raise ValueError("a transform uses operators of its own")
         if name == "attribute":
@@ -52,7 +101,8 @@ def _check_node(fields: list[tuple[str, memoryview]]) -> None:
 
 
 def message(data: bytes | memoryview, known: dict[str, int]) -> list[tuple[str, memoryview]]:
-    """The fields of a message by name; those that are numbers are empty. Raises ValueError for a field that is not `known`."""
+    """The fields of a message by name; those that are numbers are empty. Raises ValueError for a
+    field that is not `known`."""
     names = {number: name for name, number in known.items()}
     fields = []
     for number, value, _ in _fields(memoryview(data)):
@@ -77,7 +127,8 @@ def integers(data: memoryview, field: int) -> list[int]:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview, int | None]]:
-    """Number and bytes of each field of a message; of numbers, no bytes, and the value of an integer."""
+    """Number and bytes of each field of a message; of numbers, no bytes, and the value of an
+    integer."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)

@@ -1,7 +1,8 @@
-"""How large the values of a transform are, before any is computed: a graph of a kilobyte can double its channels thirty times.
+"""How large the values of a transform are, before any is computed: a graph of a kilobyte can double
+its channels thirty times.
 
-Operators are few (see `graphs`), and the shape of what each makes follows from the shapes of what it takes and from constants.
-"""
+Operators are few (see `graphs`), and the shape of what each makes follows from the shapes of what
+it takes and from constants."""
 
 from __future__ import annotations
 
@@ -11,15 +12,17 @@ from math import prod
 
 import numpy as np
 
-from ..errors import WrongModel
+from ..errors import ModelMismatchError
 from .graph_check import ATTRIBUTE, CONSTANT, GRAPH, MODEL, NODE, integers, message
 
 Shape = tuple[int, ...]
-_MOST = 1024  # values of all operators together, per value of the input: the shipped ones make 15, the paper's some 300
+# values of all operators together, per value of the input: the shipped ones make 15, the paper's
+# some 300
+_MOST = 1024
 _LARGEST = 1 << 40  # of any dimension: far beyond memory, and small enough to add and multiply
 
 
-class Growth:
+class ShapeBudget:
     """The sizes of a graph that `check_graph` has passed. It is read at the first use."""
 
     def __init__(self, graph: bytes):
@@ -27,23 +30,31 @@ class Growth:
         self.elements = lru_cache(maxsize=64)(self._elements)
 
     def check(self, shape: Shape) -> None:
-        """Raises WrongModel if an input of `shape` makes too much of itself."""
+        """Raises ModelMismatchError if an input of `shape` makes too much of itself."""
         try:
             elements = self.elements(shape)
         except ValueError as error:
-            raise WrongModel(f"the model's transform is none of isoq's: {error}; get another copy of the model") from error
+            raise ModelMismatchError(
+                f"the model's transform is none of isoq's: {error}; get another copy of the model"
+            ) from error
         if elements > _MOST * prod(shape):
-            raise WrongModel(f"the model's transform makes {elements} values of {shape}; get another copy of the model")
+            raise ModelMismatchError(
+                f"the model's transform makes {elements} values of {shape}; get another copy of "
+                "the model"
+            )
 
     @cached_property
     def _parts(self) -> tuple[dict, list]:
         """The constants by name, and the nodes."""
-        fields = message(next(value for name, value in message(self._graph, MODEL) if name == "graph"), GRAPH)
+        fields = message(
+            next(value for name, value in message(self._graph, MODEL) if name == "graph"), GRAPH
+        )
         constants = dict(_constant(value) for name, value in fields if name == "constant")
         return constants, [_node(value) for name, value in fields if name == "node"]
 
     def _elements(self, shape: Shape) -> int:
-        """Of all values together, if the input "x" is of `shape`. Raises ValueError where an operator is not used as isoq uses it."""
+        """Of all values together, if the input "x" is of `shape`. Raises ValueError where an
+        operator is not used as isoq uses it."""
         total = 0
         try:
             constants, nodes = self._parts
@@ -52,7 +63,9 @@ class Growth:
             }  # a constant may be its default
             for operator, inputs, output, attributes in nodes:
                 known = [constants[name][1] if name in constants else [] for name in inputs]
-                made = _SHAPES.get(operator, _elementwise)([shapes[name] for name in inputs], known, attributes)
+                made = _SHAPES.get(operator, _elementwise)(
+                    [shapes[name] for name in inputs], known, attributes
+                )
                 if any(not 0 <= side <= _LARGEST for side in made):
                     raise ValueError(f"{operator} makes {made}")
                 shapes[output] = made
@@ -63,22 +76,33 @@ class Growth:
 
 
 def _constant(data: memoryview) -> tuple[str, tuple[Shape, list[int]]]:
-    """Name, shape, and the values if they are 64-bit integers in rank 1: everything that shapes depend on."""
+    """Name, shape, and the values if they are 64-bit integers in rank 1: everything that shapes
+    depend on."""
     parts, shape = dict(message(data, CONSTANT)), tuple(integers(data, CONSTANT["dims"]))
     whole = integers(data, CONSTANT["type"]) == [7] and len(shape) == 1
-    values = integers(data, CONSTANT["int64s"]) or np.frombuffer(parts.get("raw", b""), "<i8").tolist() if whole else []
+    values = (
+        integers(data, CONSTANT["int64s"]) or np.frombuffer(parts.get("raw", b""), "<i8").tolist()
+        if whole
+        else []
+    )
     return _text(parts["name"]), (shape, values)
 
 
 def _node(data: memoryview) -> tuple[str, list[str], str, dict[str, list[int]]]:
-    """Operator, inputs, output, and the attributes that are integers; those of other kinds are empty."""
+    """Operator, inputs, output, and the attributes that are integers; those of other kinds are
+    empty."""
     fields = message(data, NODE)
     attributes = {}
     for name, value in fields:
         if name == "attribute":
             key = _text(dict(message(value, ATTRIBUTE))["name"])
-            attributes[key] = integers(value, ATTRIBUTE["ints"]) or integers(value, ATTRIBUTE["int"])
-    texts = {key: [_text(value) for name, value in fields if name == key] for key in ("operator", "input", "output")}
+            attributes[key] = integers(value, ATTRIBUTE["ints"]) or integers(
+                value, ATTRIBUTE["int"]
+            )
+    texts = {
+        key: [_text(value) for name, value in fields if name == key]
+        for key in ("operator", "input", "output")
+    }
     return texts["operator"][0], texts["input"], texts["output"][0], attributes
 
 
@@ -86,7 +110,9 @@ def _text(data: memoryview) -> str:
     return bytes(data).decode("utf-8", "replace")
 
 
-def _elementwise(shapes: list[Shape], known: list[list[int]], attributes: dict[str, list[int]]) -> Shape:
+def _elementwise(
+    shapes: list[Shape], known: list[list[int]], attributes: dict[str, list[int]]
+) -> Shape:
     return np.broadcast_shapes(*shapes)
 
 
@@ -101,8 +127,17 @@ def _conv(shapes: list[Shape], known: list[list[int]], attributes: dict[str, lis
     (n, inputs, *sides), (outputs, each, *kernel) = shapes[0], shapes[1]
     (group,) = attributes.get("group", [1])
     if not 1 <= group <= outputs or inputs != each * group or outputs % group:
-        raise ValueError(f"Conv of {inputs} channels with {outputs} kernels of {each} in {group} groups")
-    return n, outputs, *((side - k) // stride + 1 for side, k, stride in zip(sides, kernel, attributes["strides"], strict=True))
+        raise ValueError(
+            f"Conv of {inputs} channels with {outputs} kernels of {each} in {group} groups"
+        )
+    return (
+        n,
+        outputs,
+        *(
+            (side - k) // stride + 1
+            for side, k, stride in zip(sides, kernel, attributes["strides"], strict=True)
+        ),
+    )
 
 
 def _gather(shapes: list[Shape], known: list[list[int]], attributes: dict[str, list[int]]) -> Shape:
@@ -122,12 +157,16 @@ def _slice(shapes: list[Shape], known: list[list[int]], attributes: dict[str, li
     return shape
 
 
-def _depth_to_space(shapes: list[Shape], known: list[list[int]], attributes: dict[str, list[int]]) -> Shape:
+def _depth_to_space(
+    shapes: list[Shape], known: list[list[int]], attributes: dict[str, list[int]]
+) -> Shape:
     (n, channels, rows, cols), (b,) = shapes[0], attributes["blocksize"]
     return n, channels // b**2, rows * b, cols * b
 
 
-def _space_to_depth(shapes: list[Shape], known: list[list[int]], attributes: dict[str, list[int]]) -> Shape:
+def _space_to_depth(
+    shapes: list[Shape], known: list[list[int]], attributes: dict[str, list[int]]
+) -> Shape:
     (n, channels, rows, cols), (b,) = shapes[0], attributes["blocksize"]
     return n, channels * b**2, rows // b, cols // b
 

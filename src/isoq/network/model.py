@@ -1,4 +1,5 @@
-"""A model: a folder of data (`model.json`, two ONNX graphs, `decoder.npz`), no code, nothing pickled."""
+"""A model: a folder of data (`model.json`, two ONNX graphs, `decoder.npz`), no code, nothing
+pickled."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from threading import RLock
 
 import numpy as np
 
-from ..errors import BadInput, WrongModel
+from ..errors import InputError, ModelMismatchError
 from ..levels import GAIN, lambda_to_level, level_to_lambda
 from .footprint import footprints
 from .graph_check import check_graph
@@ -28,8 +29,9 @@ _LOADING = RLock()
 
 @dataclass(frozen=True)
 class Content:
-    """What a model is made of: model.json, decoder.npz, graphs by name. The decoder's half has none but "synthesis", and "adjoint" (the
-    transposed synthesis) have only models whose synthesis is linear."""
+    """What a model is made of: model.json, decoder.npz, graphs by name. The decoder's half has none
+    but "synthesis", and "adjoint" (the transposed synthesis) have only models whose synthesis is
+    linear."""
 
     info: dict
     arrays: dict[str, np.ndarray]
@@ -51,20 +53,37 @@ class Model:
     Its identity hashes what the decoder uses, so that a new calibration does not change it.
     """
 
-    def __init__(self, folder: Path, optimize: bool = True, threads: int = 1, device: str = "cpu", content: Content | None = None):
-        """optimize: the runtime's graph optimizations; threads: cores per transform; both mean the CPU. device: one of DEVICES, where the
-        transforms run. content: instead of what is in the folder, which then is but a name. Raises WrongModel, and BadInput if the device
+    def __init__(
+        self,
+        folder: Path,
+        optimize: bool = True,
+        threads: int = 1,
+        device: str = "cpu",
+        content: Content | None = None,
+    ):
+        """optimize: the runtime's graph optimizations; threads: cores per transform; both mean the
+        CPU. device: one of DEVICES, where the transforms run. content: instead of what is in the
+        folder, which then is but a name. Raises ModelMismatchError, and InputError if the device
         cannot be used."""
         self.folder, self.device, self._optimize = Path(folder), device, optimize
         try:
             self.content = content or Content.of_folder(self.folder)
             self.info, self.arrays = self.content.info, self.content.arrays
             if self.info["format"] != FORMAT:
-                raise WrongModel(f"{self.folder}: model format {self.info['format']} is not known to this version of isoq; upgrade isoq")
-            self.name, self.bands, self.latents = str(self.info["name"]), int(self.info["bands"]), int(self.info["latents"])
+                raise ModelMismatchError(
+                    f"{self.folder}: model format {self.info['format']} is not known to this "
+                    "version of isoq; upgrade isoq"
+                )
+            self.name, self.bands, self.latents = (
+                str(self.info["name"]),
+                int(self.info["bands"]),
+                int(self.info["latents"]),
+            )
             self._range = float(self.info["lambda_min"]), float(self.info["lambda_max"])
             if not 0 < self._range[0] < self._range[1] < np.inf:
-                raise ValueError(f"impossible range of lambda, {self._range[0]:g} to {self._range[1]:g}")
+                raise ValueError(
+                    f"impossible range of lambda, {self._range[0]:g} to {self._range[1]:g}"
+                )
             self._modulation = str(self.info["modulation"])
             # The levels that the model serves, lowest and highest.
             self.lowest, self.highest = (int(lambda_to_level(lam)) for lam in self._range)
@@ -73,43 +92,85 @@ class Model:
             for graph in self.content.graphs.values():
                 check_graph(graph)
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise WrongModel(f"{self.folder}: not a model ({error}); see 'isoq models'") from error
-        transforms = {name: _transform(graph, optimize, threads, device) for name, graph in self.content.graphs.items()}
-        self.synthesis, self.analysis = transforms["synthesis"], transforms.get("analysis", self._no_analysis)
+            raise ModelMismatchError(
+                f"{self.folder}: not a model ({error}); see 'isoq models'"
+            ) from error
+        transforms = {
+            name: _transform(graph, optimize, threads, device)
+            for name, graph in self.content.graphs.items()
+        }
+        self.synthesis, self.analysis = (
+            transforms["synthesis"],
+            transforms.get("analysis", self._no_analysis),
+        )
         self.adjoint = transforms.get("adjoint")
         self.identity = self._hash()
 
     def _check_modulation(self) -> None:
-        missing = {"modulation_in", "modulation_in_bias", "modulation_out", "modulation_out_bias"} - set(self.arrays)
+        missing = {
+            "modulation_in",
+            "modulation_in_bias",
+            "modulation_out",
+            "modulation_out_bias",
+        } - set(self.arrays)
         if missing:
             raise ValueError(f"decoder.npz lacks {', '.join(sorted(missing))}")
         hidden = self.arrays["modulation_in_bias"].size
-        shapes = {"in": (hidden, 1), "in_bias": (hidden,), "out": (self.latents, hidden), "out_bias": (self.latents,)}
+        shapes = {
+            "in": (hidden, 1),
+            "in_bias": (hidden,),
+            "out": (self.latents, hidden),
+            "out_bias": (self.latents,),
+        }
         for name, shape in shapes.items():
             array = self.arrays[f"modulation_{name}"]
             if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
                 raise ValueError(f"modulation_{name} is not float32 {shape}")
 
     def _no_analysis(self, x: np.ndarray) -> np.ndarray:
-        raise WrongModel(f"{self.folder}: only decodes; give the folder of {self.name} with --model")
+        raise ModelMismatchError(
+            f"{self.folder}: only decodes; give the folder of {self.name} with --model"
+        )
 
     @lru_cache(maxsize=4)  # noqa: B019 - a model lives as long as the program
     def with_threads(self, threads: int) -> Model:
-        """The same model, its transforms spread over several cores, if they run on such; always the same one for the same number."""
-        return Model(self.folder, self._optimize, threads, content=self.content) if self.device == "cpu" else self
+        """The same model, its transforms spread over several cores, if they run on such; always the
+        same one for the same number."""
+        return (
+            Model(self.folder, self._optimize, threads, content=self.content)
+            if self.device == "cpu"
+            else self
+        )
 
     @lru_cache(maxsize=2)  # noqa: B019 - a model lives as long as the program
     def on(self, device: str) -> Model:
         """The same model, its transforms on `device`; see `load_model`."""
-        return self if device == self.device else Model(self.folder, self._optimize, device=device, content=self.content)
+        return (
+            self
+            if device == self.device
+            else Model(self.folder, self._optimize, device=device, content=self.content)
+        )
 
     def decoder_arrays(self) -> dict[str, np.ndarray]:
         """The arrays that the decoder uses, by name and in its order."""
-        return {name: np.ascontiguousarray(a) for name, a in sorted(self.arrays.items()) if not name.startswith("hyper_analysis_")}
+        return {
+            name: np.ascontiguousarray(a)
+            for name, a in sorted(self.arrays.items())
+            if not name.startswith("hyper_analysis_")
+        }
 
     def _hash(self) -> str:
         digest = hashlib.sha256(
-            json.dumps([FORMAT, self.bands, self.latents, self.info["entropy"], self._modulation, *self._range]).encode()
+            json.dumps(
+                [
+                    FORMAT,
+                    self.bands,
+                    self.latents,
+                    self.info["entropy"],
+                    self._modulation,
+                    *self._range,
+                ]
+            ).encode()
         )
         digest.update(self.content.graphs["synthesis"])
         for name, array in self.decoder_arrays().items():
@@ -126,10 +187,14 @@ class Model:
                 from ..entropy.hyperprior import HyperpriorModel as Kind
             entropy = Kind.from_arrays(self.arrays)
             if entropy.channels != self.latents:
-                raise ValueError(f"tables for {entropy.channels} latent channels, not {self.latents}")
+                raise ValueError(
+                    f"tables for {entropy.channels} latent channels, not {self.latents}"
+                )
             return entropy
         except ValueError as error:
-            raise WrongModel(f"{self.folder}: {error}; get another copy of the model") from error
+            raise ModelMismatchError(
+                f"{self.folder}: {error}; get another copy of the model"
+            ) from error
 
     @cached_property
     def footprints(self) -> np.ndarray:
@@ -142,11 +207,13 @@ class Model:
         return self.bands * self.footprints.sum((1, 2, 3))
 
     def gains(self, levels: np.ndarray) -> np.ndarray:
-        """Levels (any shape) -> gain m(lambda) per latent channel (latents, *shape) float32; see NetworkConfig.modulation for the
-        formulas."""
+        """Levels (any shape) -> gain m(lambda) per latent channel (latents, *shape) float32; see
+        NetworkConfig.modulation for the formulas."""
         distinct, where = np.unique(levels, return_inverse=True)
         table = np.stack([self._gain(int(level)) for level in distinct], 1)
-        return table.take(where.reshape(np.shape(levels)), axis=1)  # contiguous, unlike table[:, where]
+        return table.take(
+            where.reshape(np.shape(levels)), axis=1
+        )  # contiguous, unlike table[:, where]
 
     @lru_cache(maxsize=4096)  # noqa: B019 - a model lives as long as the program
     def _gain(self, level: int) -> np.ndarray:
@@ -154,33 +221,43 @@ class Model:
         low, high = self._range
         if self._modulation == "linear":
             return (np.logaddexp(0, self._mlp(lam / high)) + 1e-3).astype(np.float32)
-        return (GAIN * np.sqrt(lam) * np.exp(self._mlp(np.log(lam / low) / np.log(high / low)))).astype(np.float32)
+        return (
+            GAIN * np.sqrt(lam) * np.exp(self._mlp(np.log(lam / low) / np.log(high / low)))
+        ).astype(np.float32)
 
     def _mlp(self, t: float) -> np.ndarray:
         a = self.arrays
-        hidden = np.maximum(a["modulation_in"].astype(np.float64)[:, 0] * t + a["modulation_in_bias"], 0)
+        hidden = np.maximum(
+            a["modulation_in"].astype(np.float64)[:, 0] * t + a["modulation_in_bias"], 0
+        )
         return a["modulation_out"].astype(np.float64) @ hidden + a["modulation_out_bias"]
 
 
-def _transform(graph: bytes, optimize: bool, threads: int, device: str) -> Callable[[np.ndarray], np.ndarray]:
+def _transform(
+    graph: bytes, optimize: bool, threads: int, device: str
+) -> Callable[[np.ndarray], np.ndarray]:
     """Whatever computes a graph on a device: (n, channels, h, w) float32 in and out."""
     if device not in DEVICES:
-        raise BadInput(f"--device {device}: must be {' or '.join(DEVICES)}")
+        raise InputError(f"--device {device}: must be {' or '.join(DEVICES)}")
     if device == "cpu":
         return Transform(graph, optimize, threads)
     try:
         from .torch_transform import TorchTransform
     except (ImportError, OSError) as error:  # OSError: a library of CUDA does not load
-        raise BadInput(f"--device {device}: needs more packages ({error}); pip install 'isoq[gpu]', or leave --device out") from error
+        raise InputError(
+            f"--device {device}: needs more packages ({error}); pip install 'isoq[gpu]', or leave "
+            "--device out"
+        ) from error
     return TorchTransform(graph, device)
 
 
 def load_model(name: str | Path, device: str = "cpu") -> Model:
-    """A shipped model by name or full id (`eo16`, `eo16-1`; a bare name is its newest release) or a model folder.
+    """A shipped model by name or full id (`eo16`, `eo16-1`; a bare name is its newest release) or a
+    model folder.
 
-    device: "cpu", or "cuda" for transforms on an NVIDIA GPU. What one of them wrote decodes on the other to the same latents, and to the
-    same pixels but for single ones that round otherwise. Raises WrongModel, and BadInput if the device cannot be used.
-    """
+    device: "cpu", or "cuda" for transforms on an NVIDIA GPU. What one of them wrote decodes on the
+    other to the same latents, and to the same pixels but for single ones that round otherwise.
+    Raises ModelMismatchError, and InputError if the device cannot be used."""
     with _LOADING:  # threads that start together get one model, loaded once
         return _load(name, device)
 
@@ -195,7 +272,9 @@ def _shipped(name: str, device: str = "cpu") -> Model:
         if name in (folder.name, folder.name.rpartition("-")[0]):
             return load_model(folder, device)
     known = ", ".join(folder.name for folder in shipped_models())
-    raise WrongModel(f"no model {name!r}: neither a folder nor one of the shipped models ({known}); give --model")
+    raise ModelMismatchError(
+        f"no model {name!r}: neither a folder nor one of the shipped models ({known}); give --model"
+    )
 
 
 def shipped_models() -> list[Path]:
@@ -207,20 +286,29 @@ def shipped_models() -> list[Path]:
 
 
 def model_for_file(name: str, identity: str, given: str | Path | Model | None = None) -> Model:
-    """The model that a file was written with: the one given, else a shipped one. Raises WrongModel if it is not the very same.
+    """The model that a file was written with: the one given, else a shipped one. Raises
+    ModelMismatchError if it is not the very same.
 
     name is what the file says: never a folder, or a file could pick any that lies about."""
-    model = given if isinstance(given, Model) else _shipped(name) if given is None else load_model(given)
+    model = (
+        given
+        if isinstance(given, Model)
+        else _shipped(name)
+        if given is None
+        else load_model(given)
+    )
     if model.identity != identity:
-        raise WrongModel(
-            f"written with model {ascii(name)[1:-1]} ({ascii(identity)[1:-1]}), but {model.folder} is {model.name} ({model.identity}); "
+        raise ModelMismatchError(
+            f"written with model {ascii(name)[1:-1]} ({ascii(identity)[1:-1]}), but "
+            f"{model.folder} is {model.name} ({model.identity}); "
             "give its folder with --model"
         )
     return model
 
 
 def update_info(folder: Path, **changes) -> None:
-    """Change entries of a folder's model.json (calibration, validation); the write is atomic. Raises BadInput."""
+    """Change entries of a folder's model.json (calibration, validation); the write is atomic.
+    Raises InputError."""
     path = folder / "model.json"
     try:
         info = json.loads(path.read_text())
@@ -228,4 +316,6 @@ def update_info(folder: Path, **changes) -> None:
         part.write_text(json.dumps({**info, **changes}, indent=1) + "\n")
         part.replace(path)
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: cannot update the model ({error}); check its permissions") from error
+        raise InputError(
+            f"{path}: cannot update the model ({error}); check its permissions"
+        ) from error

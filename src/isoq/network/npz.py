@@ -1,4 +1,5 @@
-"""The arrays of an .npz file from anywhere: nothing is unpickled, and nothing is allocated that the file has no right to."""
+"""The arrays of an .npz file from anywhere: nothing is unpickled, and nothing is allocated that the
+file has no right to."""
 
 from __future__ import annotations
 
@@ -13,14 +14,18 @@ _LARGEST = 1 << 28  # bytes of all arrays; the shipped model has 0.8 million
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Like np.load, which believes whatever size an archive and its arrays claim. Raises ValueError, and OSError if it cannot be read."""
+    """Like np.load, which believes whatever size an archive and its arrays claim. Raises
+    ValueError, and OSError if it cannot be read."""
     data = path.read_bytes()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
             if sum(member.file_size for member in members) > _LARGEST:
                 raise ValueError(f"more than {_LARGEST} bytes of arrays")
-            return {member.filename.removesuffix(".npy"): _array(archive.read(member)) for member in members}
+            return {
+                member.filename.removesuffix(".npy"): _array(archive.read(member))
+                for member in members
+            }
     except Exception as error:  # zipfile and numpy have a dozen kinds of error for damage
         raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from error
 

@@ -1,7 +1,7 @@
-"""Analysis and synthesis transforms on PyTorch, for GPUs: the same ONNX graphs that `transforms` runs, interpreted node by node.
+"""Analysis and synthesis transforms on PyTorch, for GPUs: the same ONNX graphs that `transforms`
+runs, interpreted node by node.
 
-Importing this module needs the packages torch and onnx (the extra `gpu`).
-"""
+Importing this module needs the packages torch and onnx (the extra `gpu`)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,19 @@ from onnx import helper, numpy_helper
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import BadInput, WrongModel
-from .graph_shapes import Growth
+from ..errors import InputError, ModelMismatchError
+from .graph_shapes import ShapeBudget
 
 
-def _conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, kernel_shape: list[int], strides: list[int], group: int = 1) -> Tensor:
+def _conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    kernel_shape: list[int],
+    strides: list[int],
+    group: int = 1,
+) -> Tensor:
     return functional.conv2d(x, weight, bias, strides, groups=group)
 
 
@@ -71,40 +79,51 @@ _OPERATORS: dict[str, Callable[..., Tensor]] = {
     "SpaceToDepth": _space_to_depth,
     "Sub": operator.sub,
 }
-_ON_HOST = ("Pad", "Slice")  # operators whose constants are numbers for the CPU: on the GPU, each use would have to wait for it
+_ON_HOST = (
+    "Pad",
+    "Slice",
+    # operators whose constants are numbers for the CPU: on the GPU, each use would have to wait for
+    # it
+)
 
 
 class TorchTransform:
-    """One ONNX graph with one float32 input and output, (n, channels, h, w), on a device of PyTorch; safe to call from several threads.
+    """One ONNX graph with one float32 input and output, (n, channels, h, w), on a device of
+    PyTorch; safe to call from several threads.
 
-    A call leaves nothing on the device but the constants, so no more tiles are on it at once than the caller has threads.
-    """
+    A call leaves nothing on the device but the constants, so no more tiles are on it at once than
+    the caller has threads."""
 
     def __init__(self, graph: bytes, device: str):
-        """device: as PyTorch names it. Raises BadInput if there is no such GPU, WrongModel if the graph is none of isoq's."""
+        """device: as PyTorch names it. Raises InputError if there is no such GPU,
+        ModelMismatchError if the graph is none of isoq's."""
         if device == "cuda" and not torch.cuda.is_available():
-            raise BadInput(
-                f"--device {device}: PyTorch {torch.__version__} finds no GPU that it can use; install a CUDA build of it and NVIDIA's "
+            raise InputError(
+                f"--device {device}: PyTorch {torch.__version__} finds no GPU that it can use; "
+                "install a CUDA build of it and NVIDIA's "
                 "driver, or leave --device out"
             )
-        # TF32 keeps 10 bits of the factors: an error of about a thousandth, several digital numbers in 16 bit, would be added to what every
-        # other machine decodes, and the errors that the file records would be those of this GPU alone. The switch is PyTorch's, for the
-        # whole process, and cannot be turned for one thread.
+        # TF32 keeps 10 bits of the factors: an error of about a thousandth, several digital numbers
+        # in 16 bit, would be added to what every other machine decodes, and the errors that the
+        # file records would be those of this GPU alone. The switch is PyTorch's, for the whole
+        # process, and cannot be turned for one thread.
         torch.backends.cudnn.allow_tf32 = False
-        self._device, self._growth = torch.device(device), Growth(graph)
+        self._device, self._growth = torch.device(device), ShapeBudget(graph)
         try:
             proto = onnx.load_model_from_string(graph)
             onnx.checker.check_model(proto)
             self._read(proto.graph)
-        except WrongModel:
+        except ModelMismatchError:
             raise
         except Exception as error:
-            raise WrongModel(
-                f"the model's transform does not load ({str(error).splitlines()[0]}); get another copy of the model"
+            raise ModelMismatchError(
+                f"the model's transform does not load ({str(error).splitlines()[0]}); get another "
+                "copy of the model"
             ) from error
 
     def _read(self, graph: onnx.GraphProto) -> None:
-        """Nodes to steps: function, names of its inputs, name of its output, and of the values that no later step needs."""
+        """Nodes to steps: function, names of its inputs, name of its output, and of the values that
+        no later step needs."""
         self._input, self._output = graph.input[0].name, graph.output[0].name
         constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self._constants: dict[str, Any] = {}
@@ -112,15 +131,26 @@ class TorchTransform:
         self._steps: list[tuple[Callable[..., Tensor], list[str], str, list[str]]] = []
         for number, node in enumerate(graph.node):
             if node.op_type not in _OPERATORS:
-                raise WrongModel(f"the model's transform has an operator {node.op_type} that PyTorch is not told of; leave --device out")
+                raise ModelMismatchError(
+                    f"the model's transform has an operator {node.op_type} that PyTorch is not "
+                    "told of; leave --device out"
+                )
             attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
             operation = _OPERATORS[node.op_type]
-            signature(operation).bind(*node.input, **attributes)  # refuses what isoq's graphs never hold
+            signature(operation).bind(
+                *node.input, **attributes
+            )  # refuses what isoq's graphs never hold
             for name in constants.keys() & set(node.input):
                 value = constants[name]
-                self._constants[name] = value.tolist() if node.op_type in _ON_HOST else torch.tensor(value, device=self._device)
+                self._constants[name] = (
+                    value.tolist()
+                    if node.op_type in _ON_HOST
+                    else torch.tensor(value, device=self._device)
+                )
             done = [name for name in set(node.input) if last[name] == number]
-            self._steps.append((partial(operation, **attributes), list(node.input), node.output[0], done))
+            self._steps.append(
+                (partial(operation, **attributes), list(node.input), node.output[0], done)
+            )
 
     @torch.inference_mode()
     def __call__(self, x: np.ndarray) -> np.ndarray:

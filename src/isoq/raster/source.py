@@ -1,4 +1,5 @@
-"""Images on disk, read and written by window: anything that GDAL reads, and raw files. Nothing here knows the codec."""
+"""Images on disk, read and written by window: anything that GDAL reads, and raw files. Nothing here
+knows the codec."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window
 
-from ..errors import BadInput, OutputExists
+from ..errors import InputError, OutputExistsError
 from .description import (
     RGB,
     Description,
@@ -35,12 +36,24 @@ from .description import (
 from .raw import CONVENTION, Geometry
 from .window import check_window
 
-__all__ = ["Description", "Sink", "Source", "create_sink", "default_suffix", "open_source", "with_geometry"]
+__all__ = [
+    "Description",
+    "Sink",
+    "Source",
+    "create_sink",
+    "default_suffix",
+    "open_source",
+    "with_geometry",
+]
 
-# Bytes that GDAL may cache; its default is a twentieth of the memory. Two rows of tiles of a Sentinel-2 band fit, so blocks that cross
-# the borders of tiles are decoded only once.
+# Bytes that GDAL may cache; its default is a twentieth of the memory. Two rows of tiles of a
+# Sentinel-2 band fit, so blocks that cross the borders of tiles are decoded only once.
 GDAL_CACHE = 64 << 20
-_SIDECARS = (".aux.xml", ".ovr", ".msk")  # files that GDAL takes for a part of the image beside them
+_SIDECARS = (
+    ".aux.xml",
+    ".ovr",
+    ".msk",
+)  # files that GDAL takes for a part of the image beside them
 _CREATION = {  # where a driver's defaults are lossy or wasteful
     "COG": {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "BIGTIFF": "IF_SAFER"},
     "JP2OpenJPEG": {"QUALITY": "100", "REVERSIBLE": "YES"},
@@ -55,17 +68,21 @@ class Source(ABC):
         self.path = path
         self.description = description
 
-    def read(self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)) -> np.ndarray:
-        """The window with its upper left corner at (row, col): (bands, rows, cols), type of the description, native byte order.
+    def read(
+        self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)
+    ) -> np.ndarray:
+        """The window with its upper left corner at (row, col): (bands, rows, cols), type of the
+        description, native byte order.
 
-        Raises BadInput if the window does not lie in the image or the file cannot be read there.
+        Raises InputError if the window does not lie in the image or the file cannot be read there.
         """
         check_window(self.path, self.description, row, col, rows, cols)
         return self._read(Window(col, row, cols, rows), bands)
 
     def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
-        """Which pixels of the window are measurements by the file's own mask, else by its alpha band, where only 0 is none: (rows, cols)
-        bool. None if there is neither. Raises as `read`."""
+        """Which pixels of the window are measurements by the file's own mask, else by its alpha
+        band, where only 0 is none: (rows, cols) bool. None if there is neither. Raises as
+        `read`."""
         return None
 
     @abstractmethod
@@ -84,7 +101,11 @@ class Source(ABC):
 
 class _RasterSource(Source):
     def __init__(self, path: str, system: object = None) -> None:
-        advice = f"give --geometry {CONVENTION}" if path.lower().endswith(".raw") else "give a GeoTIFF or another raster"
+        advice = (
+            f"give --geometry {CONVENTION}"
+            if path.lower().endswith(".raw")
+            else "give a GeoTIFF or another raster"
+        )
         with guard(path, f"not an image that can be read; {advice}"):
             self._dataset = open_dataset(path, **({"opener": system} if system else {}))
         try:
@@ -95,13 +116,19 @@ class _RasterSource(Source):
             raise
 
     def _read(self, window: Window, bands: slice) -> np.ndarray:
-        with guard(self.path, "samples cannot be read, damaged or cut off; get another copy of the file"):
-            return self._dataset.read([band + 1 for band in range(self.description.bands)[bands]], window=window)
+        with guard(
+            self.path, "samples cannot be read, damaged or cut off; get another copy of the file"
+        ):
+            return self._dataset.read(
+                [band + 1 for band in range(self.description.bands)[bands]], window=window
+            )
 
     def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
         if self.description.metadata.get("mask"):
             check_window(self.path, self.description, row, col, rows, cols)
-            with guard(self.path, "mask cannot be read, damaged or cut off; get another copy of the file"):
+            with guard(
+                self.path, "mask cannot be read, damaged or cut off; get another copy of the file"
+            ):
                 return self._dataset.read_masks(1, window=Window(col, row, cols, rows)) != 0
         alpha = alpha_band(self.description)
         if alpha is None:
@@ -116,7 +143,18 @@ class _RawSource(Source):
     def __init__(self, path: Path, geometry: Geometry) -> None:
         self._samples = geometry.map(path)
         raw = {"raw": {"endian": geometry.endian, "rgb": geometry.rgb}}
-        super().__init__(path, described(path, geometry.bands, geometry.rows, geometry.cols, geometry.dtype, (None,) * geometry.bands, raw))
+        super().__init__(
+            path,
+            described(
+                path,
+                geometry.bands,
+                geometry.rows,
+                geometry.cols,
+                geometry.dtype,
+                (None,) * geometry.bands,
+                raw,
+            ),
+        )
 
     def _read(self, window: Window, bands: slice) -> np.ndarray:
         return self._samples[(bands, *window.toslices())].astype(self.description.dtype)
@@ -125,13 +163,17 @@ class _RawSource(Source):
         del self._samples
 
 
-def open_source(path: str | os.PathLike[str], geometry: str | None = None, system: object = None) -> Source:
-    """Open an image: as raw samples with `geometry` or a name that tells it (see `isoq.raster.raw`), else as anything that GDAL reads.
+def open_source(
+    path: str | os.PathLike[str], geometry: str | None = None, system: object = None
+) -> Source:
+    """Open an image: as raw samples with `geometry` or a name that tells it (see
+    `isoq.raster.raw`), else as anything that GDAL reads.
 
-    system: fsspec's file system that the path is in, if it is not this machine's; not for raw samples.
+    system: fsspec's file system that the path is in, if it is not this machine's; not for raw
+    samples.
 
-    Raises BadInput (no such file, not an image, size that does not match the geometry), UnsupportedImage (sample type).
-    """
+    Raises InputError (no such file, not an image, size that does not match the geometry),
+    UnsupportedImageError (sample type)."""
     raw = Geometry.parse(geometry) if geometry is not None else Geometry.of_name(Path(path))
     return _RawSource(Path(path), raw) if raw else _RasterSource(os.fspath(path), system)
 
@@ -139,8 +181,8 @@ def open_source(path: str | os.PathLike[str], geometry: str | None = None, syste
 class Sink(ABC):
     """An image being written, to be used as a context manager by one thread at a time.
 
-    Everything is written to a hidden directory beside the target, and moved into place, synchronized, on a clean exit only.
-    """
+    Everything is written to a hidden directory beside the target, and moved into place,
+    synchronized, on a clean exit only."""
 
     def __init__(self, path: Path, description: Description, overwrite: bool) -> None:
         self.path = path
@@ -148,17 +190,27 @@ class Sink(ABC):
         self._overwrite = overwrite
         self._refuse_existing([path.with_name(path.name + suffix) for suffix in ("", *_SIDECARS)])
 
-    def write(self, row: int, col: int, samples: np.ndarray, band: int = 0, mask: np.ndarray | None = None) -> None:
-        """Store a window, (bands, rows, cols) of the description's type, with its upper left corner at (row, col), in the bands from `band`
-        (0 is the first) on; each sample once.
+    def write(
+        self, row: int, col: int, samples: np.ndarray, band: int = 0, mask: np.ndarray | None = None
+    ) -> None:
+        """Store a window, (bands, rows, cols) of the description's type, with its upper left corner
+        at (row, col), in the bands from `band` (0 is the first) on; each sample once.
 
-        mask: (rows, cols) bool, to be given once for each pixel if the description speaks of a mask; raw files cannot keep it.
+        mask: (rows, cols) bool, to be given once for each pixel if the description speaks of a
+        mask; raw files cannot keep it.
 
-        Raises BadInput if it does not lie in the image or cannot be stored (disk full), ValueError for another type or too many bands.
-        """
+        Raises InputError if it does not lie in the image or cannot be stored (disk full),
+        ValueError for another type or too many bands."""
         d = self.description
-        if samples.dtype != d.dtype or samples.ndim != 3 or not 0 <= band < band + len(samples) <= d.bands:
-            raise ValueError(f"{samples.dtype} {samples.shape} written to {d.bands} bands of {d.dtype} from band {band} on")
+        if (
+            samples.dtype != d.dtype
+            or samples.ndim != 3
+            or not 0 <= band < band + len(samples) <= d.bands
+        ):
+            raise ValueError(
+                f"{samples.dtype} {samples.shape} written to {d.bands} bands of {d.dtype} from "
+                f"band {band} on"
+            )
         check_window(self.path, d, row, col, *samples.shape[1:])
         with guard(self.path, "cannot be written; check the free space"):
             self._write(Window(col, row, samples.shape[2], samples.shape[1]), samples, band, mask)
@@ -167,14 +219,20 @@ class Sink(ABC):
     def _start(self, stage: Path) -> None: ...
 
     @abstractmethod
-    def _write(self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None) -> None: ...
+    def _write(
+        self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None
+    ) -> None: ...
 
     @abstractmethod
     def _close(self, complete: bool) -> None: ...
 
     def __enter__(self) -> Self:
-        with guard(self.path, "cannot be created; check the folder, its permissions and the free space"):
-            self._stage = Path(tempfile.mkdtemp(prefix=f".{self.path.name[:64]}.", dir=self.path.parent))
+        with guard(
+            self.path, "cannot be created; check the folder, its permissions and the free space"
+        ):
+            self._stage = Path(
+                tempfile.mkdtemp(prefix=f".{self.path.name[:64]}.", dir=self.path.parent)
+            )
             try:
                 self._start(self._stage)
             except BaseException:
@@ -193,13 +251,18 @@ class Sink(ABC):
 
     def _publish(self) -> None:
         """Move the finished files to the target's directory, the image itself last."""
-        staged = sorted((path for path in self._stage.iterdir() if path.is_file()), key=lambda path: path.name == self.path.name)
+        staged = sorted(
+            (path for path in self._stage.iterdir() if path.is_file()),
+            key=lambda path: path.name == self.path.name,
+        )
         targets = [self.path.with_name(path.name) for path in staged]
         self._refuse_existing(targets)
         for path in staged:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-        for suffix in _SIDECARS if self._overwrite else ():  # those of the replaced image would be taken for the new one's
+        for suffix in (
+            _SIDECARS if self._overwrite else ()
+        ):  # those of the replaced image would be taken for the new one's
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         for path, target in zip(staged, targets, strict=True):
             os.replace(path, target)
@@ -207,19 +270,28 @@ class Sink(ABC):
     def _refuse_existing(self, targets: Sequence[Path]) -> None:
         for target in targets:
             if target.is_dir():
-                raise BadInput(f"{target}: is a folder; name a file in it")
+                raise InputError(f"{target}: is a folder; name a file in it")
             if target.exists() and not self._overwrite:
-                raise OutputExists(f"{target}: exists already; choose another name or give --overwrite")
+                raise OutputExistsError(
+                    f"{target}: exists already; choose another name or give --overwrite"
+                )
 
 
 class _RasterSink(Sink):
-    def __init__(self, path: Path, description: Description, overwrite: bool, driver: str, step: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        description: Description,
+        overwrite: bool,
+        driver: str,
+        step: tuple[int, int],
+    ) -> None:
         super().__init__(path, description, overwrite)
         self._step = step
         with rasterio.Env() as env:
             names = {name.upper(): name for name in env.drivers()}
         if driver.upper() not in names:
-            raise BadInput(f"{path}: no driver {driver!r} in this GDAL; use GTiff or COG")
+            raise InputError(f"{path}: no driver {driver!r} in this GDAL; use GTiff or COG")
         self._driver = names[driver.upper()]
         self._written: list[tuple[Window, list[int], int]] = []
         self._masked: list[tuple[Window, int]] = []
@@ -231,7 +303,9 @@ class _RasterSink(Sink):
         self._staged = stage / self.path.name
         self._dataset = create_gtiff(self._staged, self.description, self.path, self._step)
 
-    def _write(self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None) -> None:
+    def _write(
+        self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None
+    ) -> None:
         indexes = list(range(band + 1, band + 1 + len(samples)))
         self._dataset.write(samples, indexes, window=window)
         self._written.append((window, indexes, _checksum(samples)))
@@ -254,14 +328,28 @@ class _RasterSink(Sink):
             beside.with_name(f"{beside.name}.aux.xml").write_text(side, "utf-8")
         if self._driver != "GTiff":
             options = _CREATION.get(self._driver, {}) | ({"COPY_SRC_MDD": "YES"} if spaced else {})
-            with guard(self.path, f"cannot be written with driver {self._driver}; check the free space, or use GTiff or COG"):
+            with guard(
+                self.path,
+                f"cannot be written with driver {self._driver}; check the free space, or use "
+                "GTiff or COG",
+            ):
                 rasterio.shutil.copy(self._staged, final, driver=self._driver, **options)
-        # GDAL keeps back samples until the file is closed, and a full disk goes unreported then; other drivers may be lossy.
+        # GDAL keeps back samples until the file is closed, and a full disk goes unreported then;
+        # other drivers may be lossy.
         with open_dataset(final) as dataset:
-            intact = all(_checksum(dataset.read(indexes, window=window)) == checksum for window, indexes, checksum in self._written)
-            intact &= all(_checksum(dataset.read_masks(1, window=window) != 0) == checksum for window, checksum in self._masked)
+            intact = all(
+                _checksum(dataset.read(indexes, window=window)) == checksum
+                for window, indexes, checksum in self._written
+            )
+            intact &= all(
+                _checksum(dataset.read_masks(1, window=window) != 0) == checksum
+                for window, checksum in self._masked
+            )
         if not intact:
-            raise BadInput(f"{self.path}: driver {self._driver} changed the pixels; check the free space, or use GTiff")
+            raise InputError(
+                f"{self.path}: driver {self._driver} changed the pixels; check the free space, or "
+                "use GTiff"
+            )
 
 
 class _RawSink(Sink):
@@ -271,13 +359,18 @@ class _RawSink(Sink):
         named = Geometry.of_name(path)
         if named:  # the name is the only header, so it decides on the byte order
             if replace(self._geometry, endian=named.endian, rgb=named.rgb) != named:
-                raise BadInput(f"{path}: the image is not as its name says; let the name end in .{self._geometry}.raw")
+                raise InputError(
+                    f"{path}: the image is not as its name says; let the name end in "
+                    f".{self._geometry}.raw"
+                )
             self._geometry = named
 
     def _start(self, stage: Path) -> None:
         self._file = (stage / self.path.name).open("wb")
 
-    def _write(self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None) -> None:
+    def _write(
+        self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None
+    ) -> None:
         self._geometry.write(self._file, window.row_off, window.col_off, samples, band)
 
     def _close(self, complete: bool) -> None:
@@ -293,28 +386,33 @@ def create_sink(
     overwrite: bool = False,
     step: tuple[int, int] = (0, 0),
 ) -> Sink:
-    """A new image: GTiff, or of the GDAL driver `driver`; raw if the name ends in .raw, or the source was and the name is not a TIFF's.
+    """A new image: GTiff, or of the GDAL driver `driver`; raw if the name ends in .raw, or the
+    source was and the name is not a TIFF's.
 
-    step: rows and columns that the places of all writes are multiples of (0: all begin at 0); a GTiff is laid out for it.
+    step: rows and columns that the places of all writes are multiples of (0: all begin at 0); a
+    GTiff is laid out for it.
 
-    GTiff and COG keep all metadata (what TIFF has no place for in an .aux.xml beside it), other drivers what they can, but every driver
-    the exact samples.
-    Raises OutputExists unless `overwrite`, and BadInput for an unknown driver or a raw name that tells another geometry.
-    """
+    GTiff and COG keep all metadata (what TIFF has no place for in an .aux.xml beside it), other
+    drivers what they can, but every driver the exact samples. Raises OutputExistsError unless
+    `overwrite`, and InputError for an unknown driver or a raw name that tells another geometry."""
     path = Path(path)
     suffix = path.suffix.lower()
-    if driver is None and (suffix == ".raw" or ("raw" in description.metadata and suffix not in (".tif", ".tiff"))):
+    if driver is None and (
+        suffix == ".raw" or ("raw" in description.metadata and suffix not in (".tif", ".tiff"))
+    ):
         return _RawSink(path, description, overwrite)
     return _RasterSink(path, description, overwrite, driver or "GTiff", step)
 
 
 def default_suffix(description: Description) -> str:
-    """What to end the name of the restored image with: ".tif", or ".<geometry>.raw" for a raw source."""
+    """What to end the name of the restored image with: ".tif", or ".<geometry>.raw" for a raw
+    source."""
     return f".{_geometry(description)}.raw" if "raw" in description.metadata else ".tif"
 
 
 def with_geometry(path: Path, description: Description) -> Path:
-    """The path; a .raw name that does not tell the geometry gets it, for without it nobody could read the file."""
+    """The path; a .raw name that does not tell the geometry gets it, for without it nobody could
+    read the file."""
     if path.suffix.lower() != ".raw" or Geometry.of_name(path):
         return path
     return path.with_suffix(f".{_geometry(description)}.raw")
@@ -324,7 +422,9 @@ def _geometry(description: Description) -> Geometry:
     raw = description.metadata.get("raw", {})
     endian = raw.get("endian", int(sys.byteorder == "little"))
     rgb = raw.get("rgb", int(colours_of(description) == RGB))
-    return Geometry(description.bands, description.cols, description.rows, description.dtype, endian, rgb)
+    return Geometry(
+        description.bands, description.cols, description.rows, description.dtype, endian, rgb
+    )
 
 
 def _checksum(pixels: np.ndarray) -> int:

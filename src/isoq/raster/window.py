@@ -8,7 +8,7 @@ from typing import Any
 
 from rasterio.windows import Window
 
-from ..errors import BadInput
+from ..errors import InputError
 from .description import Description
 
 
@@ -19,17 +19,30 @@ def _transform(numbers: list[float], w: Window) -> list[float]:
 
 _SHIFT = {  # metadata that speak of rows and columns
     "transform": _transform,
-    "gcps": lambda gcps, w: gcps | {"points": [[row - w.row_off, col - w.col_off, *rest] for row, col, *rest in gcps["points"]]},
-    "rpcs": lambda rpcs, w: rpcs | {k: rpcs[k] - off for k, off in (("line_off", w.row_off), ("samp_off", w.col_off)) if k in rpcs},
+    "gcps": lambda gcps, w: (
+        gcps
+        | {
+            "points": [
+                [row - w.row_off, col - w.col_off, *rest] for row, col, *rest in gcps["points"]
+            ]
+        }
+    ),
+    "rpcs": lambda rpcs, w: (
+        rpcs
+        | {
+            k: rpcs[k] - off
+            for k, off in (("line_off", w.row_off), ("samp_off", w.col_off))
+            if k in rpcs
+        }
+    ),
 }
 
 
 def window_of(given: Any, description: Description, name: str | os.PathLike[str]) -> Window:
     """What rasterio takes for a window, as a Window of integers that lies in the image.
 
-    given: ((row, row end), (col, col end)), or anything with col_off, row_off, width and height, all whole pixels; None: the whole image.
-    Raises BadInput, which names the file `name`.
-    """
+    given: ((row, row end), (col, col end)), or anything with col_off, row_off, width and height,
+    all whole pixels; None: the whole image. Raises InputError, which names the file `name`."""
     try:
         if given is None:
             numbers = (0, 0, description.cols, description.rows)
@@ -42,22 +55,38 @@ def window_of(given: Any, description: Description, name: str | os.PathLike[str]
         if (col, row, cols, rows) != tuple(numbers):
             raise ValueError("fractions of pixels")
     except (TypeError, ValueError, OverflowError) as error:
-        raise BadInput(f"{name}: a window cannot be read ({error}); give ((row, row end), (col, col end)) in whole pixels") from error
+        raise InputError(
+            f"{name}: a window cannot be read ({error}); give ((row, row end), (col, col end)) in "
+            "whole pixels"
+        ) from error
     check_window(name, description, row, col, rows, cols)
     return Window(col, row, cols, rows)
 
 
-def check_window(name: str | os.PathLike[str], description: Description, row: int, col: int, rows: int, cols: int) -> None:
-    """Raises BadInput, which names the file, if the window is empty or does not lie in the image."""
-    if not (0 <= row < row + rows <= description.rows and 0 <= col < col + cols <= description.cols):
+def check_window(
+    name: str | os.PathLike[str], description: Description, row: int, col: int, rows: int, cols: int
+) -> None:
+    """Raises InputError, which names the file, if the window is empty or does not lie in the
+    image."""
+    if not (
+        0 <= row < row + rows <= description.rows and 0 <= col < col + cols <= description.cols
+    ):
         size = f"{description.rows} x {description.cols}"
         wrong = (
-            f"is empty; give one inside the {size} image" if min(rows, cols) < 1 else f"is not inside the {size} image; move or shrink it"
+            f"is empty; give one inside the {size} image"
+            if min(rows, cols) < 1
+            else f"is not inside the {size} image; move or shrink it"
         )
-        raise BadInput(f"{name}: the window of {rows} x {cols} at row {row}, column {col} {wrong}")
+        raise InputError(
+            f"{name}: the window of {rows} x {cols} at row {row}, column {col} {wrong}"
+        )
 
 
 def cut(description: Description, window: Window) -> Description:
-    """What a window of the described image is like: its size, and transform, ground control points and RPCs counted from its corner."""
-    metadata = {key: _SHIFT[key](value, window) if key in _SHIFT else value for key, value in description.metadata.items()}
+    """What a window of the described image is like: its size, and transform, ground control points
+    and RPCs counted from its corner."""
+    metadata = {
+        key: _SHIFT[key](value, window) if key in _SHIFT else value
+        for key, value in description.metadata.items()
+    }
     return replace(description, rows=window.height, cols=window.width, metadata=metadata)

@@ -11,23 +11,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import BadInput, OutputExists
+from ..errors import InputError, OutputExistsError
 
 
 @contextmanager
 def atomic(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
-    """A binary file to write to, moved to `path` (flushed to disk) on a clean exit and removed otherwise.
+    """A binary file to write to, moved to `path` (flushed to disk) on a clean exit and removed
+    otherwise.
 
-    Raises OutputExists unless `overwrite`, BadInput if it cannot be written.
-    """
+    Raises OutputExistsError unless `overwrite`, InputError if it cannot be written."""
     if path.is_dir():
-        raise BadInput(f"{path}: is a folder; name a file in it")
+        raise InputError(f"{path}: is a folder; name a file in it")
     if path.exists() and not overwrite:
-        raise OutputExists(f"{path}: exists already; choose another name or give --overwrite")
+        raise OutputExistsError(f"{path}: exists already; choose another name or give --overwrite")
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:64]}.", dir=path.parent)
     except OSError as error:
-        raise BadInput(f"{path}: cannot be created ({error.strerror}); check the folder and its permissions") from error
+        raise InputError(
+            f"{path}: cannot be created ({error.strerror}); check the folder and its permissions"
+        ) from error
     part = Path(name)
     try:
         try:
@@ -38,7 +40,9 @@ def atomic(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
             part.chmod(0o666 & ~_umask())
             part.replace(path)
         except OSError as error:
-            raise BadInput(f"{path}: cannot be written ({error.strerror or error}); check the free space") from error
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror or error}); check the free space"
+            ) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -50,18 +54,22 @@ def _umask() -> int:
 
 
 def provenance(path: Path) -> dict[str, str]:
-    """A file's name and the SHA-256 of its bytes, read in pieces; the name alone for what is no file, such as a part of a collection."""
+    """A file's name and the SHA-256 of its bytes, read in pieces; the name alone for what is no
+    file, such as a part of a collection."""
     if not path.is_file():
         return {"name": path.name}
     try:
         with path.open("rb") as stream:
             return {"name": path.name, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from error
 
 
 def expand(patterns: list[str]) -> list[Path]:
-    """Names and quoted wildcards (** too) -> the files they stand for, in order, each once. Raises BadInput where there is none."""
+    """Names and quoted wildcards (** too) -> the files they stand for, in order, each once. Raises
+    InputError where there is none."""
     found: dict[Path, None] = {}
     for pattern in patterns:
         if os.path.exists(pattern):
@@ -71,6 +79,6 @@ def expand(patterns: list[str]) -> list[Path]:
         else:
             matches = []
         if not matches:
-            raise BadInput(f"{pattern}: no such file; check the name")
+            raise InputError(f"{pattern}: no such file; check the name")
         found.update(dict.fromkeys(map(Path, matches)))
     return list(found)

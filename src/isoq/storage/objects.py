@@ -1,4 +1,5 @@
-"""Collections of files wherever fsspec reaches: listing, fetching, checking, publishing. An address is a URL, or an absolute path."""
+"""Collections of files wherever fsspec reaches: listing, fetching, checking, publishing. An address
+is a URL, or an absolute path."""
 
 from __future__ import annotations
 
@@ -14,19 +15,33 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
-from ..errors import BadInput
+from ..errors import InputError
 from .local import atomic
 
 _CHUNK = 8 << 20  # bytes
 # What file systems say of a file that changes with its content, the most telling first.
-_TAGS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "modified", "created")
-_BESIDE = (".aux.xml", ".msk")  # GDAL's files of an image that bear its whole name; .hdr takes the place of its suffix
+_TAGS = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "mtime",
+    "LastModified",
+    "last_modified",
+    "updated",
+    "modified",
+    "created",
+)
+_BESIDE = (
+    ".aux.xml",
+    ".msk",
+)  # GDAL's files of an image that bear its whole name; .hdr takes the place of its suffix
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a listing: its address, where it lies below the fixed part of the pattern, and a text that is another one if the content
-    is another one; None where the file system has nothing to say."""
+    """A file of a listing: its address, where it lies below the fixed part of the pattern, and a
+    text that is another one if the content is another one; None where the file system has nothing
+    to say."""
 
     address: str
     below: str
@@ -34,15 +49,17 @@ class Entry:
 
 
 def located(address: str) -> tuple[AbstractFileSystem, str]:
-    """The file system of an address, and the path in it. Raises BadInput."""
+    """The file system of an address, and the path in it. Raises InputError."""
     try:
         return fsspec.core.url_to_fs(address)
     except Exception as error:  # each file system has errors of its own
-        raise BadInput(f"{address}: cannot be reached ({_one_line(error)}); check the address and your rights") from error
+        raise InputError(
+            f"{address}: cannot be reached ({_one_line(error)}); check the address and your rights"
+        ) from error
 
 
 def absolute(address: str) -> str:
-    """The same place for a process elsewhere: a URL, or an absolute path. Raises BadInput."""
+    """The same place for a process elsewhere: a URL, or an absolute path. Raises InputError."""
     system, path = located(address)
     return path if isinstance(system, LocalFileSystem) else system.unstrip_protocol(path)
 
@@ -52,7 +69,8 @@ def join(folder: str, *names: str) -> str:
 
 
 def listed(pattern: str) -> list[Entry]:
-    """The files that a path or URL with wildcards (** too) stands for, in order. Raises BadInput where there is none."""
+    """The files that a path or URL with wildcards (** too) stands for, in order. Raises InputError
+    where there is none."""
     system, path = located(pattern)
     fixed = path
     while glob.has_magic(fixed) or fixed == path:
@@ -61,14 +79,17 @@ def listed(pattern: str) -> list[Entry]:
         system.invalidate_cache()
         found = system.glob(path, detail=True)
     except Exception as error:
-        raise BadInput(f"{pattern}: cannot be listed ({_one_line(error)}); check the address and your rights") from error
+        raise InputError(
+            f"{pattern}: cannot be listed ({_one_line(error)}); check the address and your rights"
+        ) from error
     local = isinstance(system, LocalFileSystem)
     files = sorted((name, info) for name, info in found.items() if info["type"] == "file")
     if not files:
-        raise BadInput(f"{pattern}: no such file; check the name")
+        raise InputError(f"{pattern}: no such file; check the name")
     addresses = [name if local else system.unstrip_protocol(name) for name, _ in files]
     return [
-        Entry(address, name.removeprefix(fixed).lstrip("/"), _version(info)) for address, (name, info) in zip(addresses, files, strict=True)
+        Entry(address, name.removeprefix(fixed).lstrip("/"), _version(info))
+        for address, (name, info) in zip(addresses, files, strict=True)
     ]
 
 
@@ -82,8 +103,8 @@ def is_local(address: str) -> bool:
 
 
 def fetch(address: str, folder: Path) -> Path:
-    """The file and those that GDAL takes for parts of it, as files of this machine: where they are, or copied into `folder`. Raises what
-    the file system raises."""
+    """The file and those that GDAL takes for parts of it, as files of this machine: where they are,
+    or copied into `folder`. Raises what the file system raises."""
     system, path = located(address)
     if isinstance(system, LocalFileSystem):
         return Path(path)
@@ -98,11 +119,16 @@ def beside(address: str) -> list[str]:
     """Paths of the files that GDAL takes for parts of the image."""
     system, path = located(address)
     stem = path.removesuffix(Path(path).suffix)
-    return [other for other in (*(path + suffix for suffix in _BESIDE), f"{stem}.hdr") if system.exists(other)]
+    return [
+        other
+        for other in (*(path + suffix for suffix in _BESIDE), f"{stem}.hdr")
+        if system.exists(other)
+    ]
 
 
 def digest(address: str) -> str | None:
-    """The SHA-256 of a file's bytes, in hexadecimal; None if there is no such file. Raises what the file system raises."""
+    """The SHA-256 of a file's bytes, in hexadecimal; None if there is no such file. Raises what the
+    file system raises."""
     system, path = located(address)
     found = hashlib.sha256()
     try:
@@ -130,14 +156,16 @@ def exists(address: str) -> bool:
 
 
 def publish(file: Path, address: str) -> None:
-    """Copy a complete file to an address, where it appears, or takes the place of another one, at once and whole. Raises what the file
-    system raises."""
+    """Copy a complete file to an address, where it appears, or takes the place of another one, at
+    once and whole. Raises what the file system raises."""
     system, path = located(address)
     if isinstance(system, LocalFileSystem):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic(Path(path), overwrite=True) as out, file.open("rb") as stream:
             shutil.copyfileobj(stream, out, _CHUNK)
-    elif type(system).mv is AbstractFileSystem.mv:  # it has no way to rename: an object store, where only complete uploads count
+    elif (
+        type(system).mv is AbstractFileSystem.mv
+    ):  # it has no way to rename: an object store, where only complete uploads count
         system.put_file(str(file), path)
     else:
         folder, _, name = path.rpartition("/")

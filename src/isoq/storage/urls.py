@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import BadInput
+from ..errors import InputError
 from .local import expand
 
-_FIRST_READ = 1 << 16  # bytes: header and index of some ten thousand tiles; fetched in the time that an answer takes anyway
+_FIRST_READ = (
+    1 << 16
+    # bytes: header and index of some ten thousand tiles; fetched in the time that an answer takes
+    # anyway
+)
 
 
 @dataclass(frozen=True)
 class Url:
-    """The address of a file, with what of a Path reading it needs; what is made of it goes to the current folder."""
+    """The address of a file, with what of a Path reading it needs; what is made of it goes to the
+    current folder."""
 
     address: str
     parent = Path()
@@ -38,30 +43,42 @@ def located(place: str | os.PathLike[str]) -> Path | Url:
 
 
 def locate(patterns: list[str]) -> list[Path | Url]:
-    """As `files.expand`; URLs stand for themselves. Raises BadInput."""
-    return list(dict.fromkeys(place for text in patterns for place in ([Url(text)] if "://" in text else expand([text]))))
+    """As `files.expand`; URLs stand for themselves. Raises InputError."""
+    return list(
+        dict.fromkeys(
+            place
+            for text in patterns
+            for place in ([Url(text)] if "://" in text else expand([text]))
+        )
+    )
 
 
 def open_stream(place: Path | Url) -> BinaryIO:
-    """The bytes, seekable; to be closed. Raises BadInput."""
+    """The bytes, seekable; to be closed. Raises InputError."""
     if isinstance(place, Url):
         return _fetch(place)
     try:
         return place.open("rb")
     except OSError as error:
-        raise BadInput(f"{place}: cannot be opened ({error.strerror}); check the name and its permissions") from error
+        raise InputError(
+            f"{place}: cannot be opened ({error.strerror}); check the name and its permissions"
+        ) from error
 
 
 def _fetch(url: Url) -> BinaryIO:
     try:
         import fsspec
     except ImportError as error:
-        raise BadInput(f"{url}: URLs are read with fsspec, which is missing; pip install 'isoq[remote]'") from error
+        raise InputError(
+            f"{url}: URLs are read with fsspec, which is missing; pip install 'isoq[remote]'"
+        ) from error
     try:
         system, path = fsspec.core.url_to_fs(url.address)
-        # The first block is kept, for the header and the index; behind it the reader asks for whole tiles, which anything read ahead
-        # would only make larger.
+        # The first block is kept, for the header and the index; behind it the reader asks for whole
+        # tiles, which anything read ahead would only make larger.
         return system.open(path, "rb", block_size=_FIRST_READ, cache_type="first")
     except Exception as error:  # each file system has errors of its own
         text = " ".join(str(error).split()) or type(error).__name__
-        raise BadInput(f"{url}: cannot be opened ({text}); check the address and your rights") from error
+        raise InputError(
+            f"{url}: cannot be opened ({text}); check the address and your rights"
+        ) from error

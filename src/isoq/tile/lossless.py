@@ -6,7 +6,7 @@ import lzma
 
 import numpy as np
 
-from ..errors import DamagedFile
+from ..errors import CorruptFileError
 from ..format.bytestream import Reader, Writer
 
 _PALETTE, _PLANES = range(2)
@@ -14,8 +14,8 @@ _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 22}]
 
 
 def pack(samples: np.ndarray) -> bytes:
-    """Samples (rows, cols) of any type -> bytes. Up to 256 different values: their list, and the index of each pixel; more: the
-    differences to the pixel before, byte by byte."""
+    """Samples (rows, cols) of any type -> bytes. Up to 256 different values: their list, and the
+    index of each pixel; more: the differences to the pixel before, byte by byte."""
     little = np.ascontiguousarray(samples).astype(samples.dtype.newbyteorder("<"), copy=False)
     raw = little.view(f"<u{samples.itemsize}")
     out = Writer()
@@ -34,7 +34,7 @@ def pack(samples: np.ndarray) -> bytes:
 
 
 def unpack(data: bytes, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
-    """The samples (rows, cols). Raises DamagedFile."""
+    """The samples (rows, cols). Raises CorruptFileError."""
     reader, raw = Reader(data), np.dtype(f"<u{dtype.itemsize}")
     kind, size = reader.unpack("B")[0], shape[0] * shape[1]
     if kind == _PALETTE:
@@ -42,13 +42,17 @@ def unpack(data: bytes, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
         values = np.frombuffer(reader.take(min(count, 257) * raw.itemsize), raw)
         index = np.frombuffer(_inflated(reader, size), np.uint8)
         if not len(values) or index.max(initial=0) >= len(values):
-            raise DamagedFile("a lossless band holds unknown values: the file is damaged")
+            raise CorruptFileError("a lossless band holds unknown values: the file is damaged")
         found = values[index]
     elif kind == _PLANES:
-        planes = np.frombuffer(_inflated(reader, size * raw.itemsize), np.uint8).reshape(raw.itemsize, -1)
+        planes = np.frombuffer(_inflated(reader, size * raw.itemsize), np.uint8).reshape(
+            raw.itemsize, -1
+        )
         found = np.cumsum(np.ascontiguousarray(planes.T).view(raw).ravel(), dtype=raw)
     else:
-        raise DamagedFile("a lossless band is of an unknown kind: the file is damaged or made by a newer isoq")
+        raise CorruptFileError(
+            "a lossless band is of an unknown kind: the file is damaged or made by a newer isoq"
+        )
     return found.reshape(shape).view(dtype.newbyteorder("<")).astype(dtype, copy=False)
 
 
@@ -58,7 +62,7 @@ def _inflated(reader: Reader, size: int) -> bytes:
     try:
         plain = decoder.decompress(reader.rest(), size + 1)
     except lzma.LZMAError as error:
-        raise DamagedFile("a lossless band does not decode: the file is damaged") from error
+        raise CorruptFileError("a lossless band does not decode: the file is damaged") from error
     if len(plain) != size:
-        raise DamagedFile("a lossless band has the wrong size: the file is damaged")
+        raise CorruptFileError("a lossless band has the wrong size: the file is damaged")
     return plain

@@ -1,4 +1,5 @@
-"""Pixels that carry no measurement: nodata, NaN, infinities, what a mask says. Kept losslessly, filled smoothly before the transform."""
+"""Pixels that carry no measurement: nodata, NaN, infinities, what a mask says. Kept losslessly,
+filled smoothly before the transform."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import DamagedFile
+from ..errors import CorruptFileError
 from ..samples import holds
 
 VALID, NODATA, NAN, PLUS_INF, MINUS_INF, MASKED = range(6)
@@ -15,7 +16,8 @@ VALID, NODATA, NAN, PLUS_INF, MINUS_INF, MASKED = range(6)
 
 @dataclass(frozen=True)
 class Pixels:
-    """A piece of an image: samples (bands, rows, cols), nodata per band, and its mask (rows, cols), if it has one; see `classify`."""
+    """A piece of an image: samples (bands, rows, cols), nodata per band, and its mask (rows, cols),
+    if it has one; see `classify`."""
 
     samples: np.ndarray
     nodata: tuple[float | None, ...]
@@ -27,9 +29,11 @@ class Pixels:
         return classify(self.samples, self.nodata, self.mask) == VALID
 
 
-def classify(samples: np.ndarray, nodata: tuple[float | None, ...], mask: np.ndarray | None = None) -> np.ndarray:
-    """(bands, rows, cols) samples, nodata per band and (rows, cols) mask, False for no measurement in any band -> uint8 classes of the
-    same shape; 0 is valid."""
+def classify(
+    samples: np.ndarray, nodata: tuple[float | None, ...], mask: np.ndarray | None = None
+) -> np.ndarray:
+    """(bands, rows, cols) samples, nodata per band and (rows, cols) mask, False for no measurement
+    in any band -> uint8 classes of the same shape; 0 is valid."""
     classes = np.zeros(samples.shape, np.uint8)
     if samples.dtype.kind == "f":
         classes[np.isnan(samples)] = NAN
@@ -37,14 +41,17 @@ def classify(samples: np.ndarray, nodata: tuple[float | None, ...], mask: np.nda
         classes[samples == -np.inf] = MINUS_INF
     for band, value in enumerate(nodata):
         if value is not None and holds(samples.dtype, value):
-            classes[band][np.isnan(samples[band]) if np.isnan(value) else samples[band] == value] = NODATA
+            classes[band][
+                np.isnan(samples[band]) if np.isnan(value) else samples[band] == value
+            ] = NODATA
     if mask is not None:
         classes[:, ~mask] = MASKED
     return classes
 
 
 def restore(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...]) -> None:
-    """Put the special values back, in place; what a mask excludes becomes nodata, or 0 without one. Valid pixels leave nodata."""
+    """Put the special values back, in place; what a mask excludes becomes nodata, or 0 without one.
+    Valid pixels leave nodata."""
     for band, value in enumerate(nodata):
         special = classes[band].any()
         leave_nodata(samples[band], classes[band] == VALID if special else None, value)
@@ -60,7 +67,8 @@ def restore(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None
 
 
 def leave_nodata(samples: np.ndarray, valid: np.ndarray | None, nodata: float | None) -> None:
-    """Move the valid samples (rows, cols; None: all) of a band that came out as nodata to the nearest other value, in place."""
+    """Move the valid samples (rows, cols; None: all) of a band that came out as nodata to the
+    nearest other value, in place."""
     kind = samples.dtype
     if not holds(kind, nodata) or np.isnan(nodata):
         return
@@ -68,16 +76,24 @@ def leave_nodata(samples: np.ndarray, valid: np.ndarray | None, nodata: float | 
     if valid is not None:
         wrong &= valid
     if wrong.any():
-        up = np.nextafter(kind.type(nodata), kind.type(np.inf)) if kind.kind == "f" else min(int(nodata) + 1, np.iinfo(kind).max)
-        down = np.nextafter(kind.type(nodata), kind.type(-np.inf)) if kind.kind == "f" else max(int(nodata) - 1, np.iinfo(kind).min)
+        up = (
+            np.nextafter(kind.type(nodata), kind.type(np.inf))
+            if kind.kind == "f"
+            else min(int(nodata) + 1, np.iinfo(kind).max)
+        )
+        down = (
+            np.nextafter(kind.type(nodata), kind.type(-np.inf))
+            if kind.kind == "f"
+            else max(int(nodata) - 1, np.iinfo(kind).min)
+        )
         samples[wrong] = up if up != nodata and np.isfinite(up) else down
 
 
 def fill(x: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(rows, cols) float32 -> the same with invalid pixels filled from coarser and coarser means (pull-push, Gortler et al. 1996).
+    """(rows, cols) float32 -> the same with invalid pixels filled from coarser and coarser means
+    (pull-push, Gortler et al. 1996).
 
-    The filling is smooth, so it costs next to no bits and does not ring into its neighbours.
-    """
+    The filling is smooth, so it costs next to no bits and does not ring into its neighbours."""
     if valid.all():
         return x
     weight = valid.astype(np.float32)
@@ -104,10 +120,11 @@ def _smooth_double(a: np.ndarray) -> np.ndarray:
 
 
 def pack(classes: np.ndarray) -> bytes:
-    """Classes (bands, rows, cols) -> bytes; empty if all pixels are valid. Bands with the mask of the band before cost a bit.
+    """Classes (bands, rows, cols) -> bytes; empty if all pixels are valid. Bands with the mask of
+    the band before cost a bit.
 
-    The first byte is the only class besides the valid one, whose bits follow, or 0 for several, whose numbers follow.
-    """
+    The first byte is the only class besides the valid one, whose bits follow, or 0 for several,
+    whose numbers follow."""
     if not classes.any():
         return b""
     change = classes.copy()
@@ -115,11 +132,13 @@ def pack(classes: np.ndarray) -> bytes:
     change[:, 1:] ^= change[:, :-1]
     kinds = np.flatnonzero(np.bincount(classes.ravel())[1:]) + 1
     only = int(kinds[0]) if len(kinds) == 1 else 0
-    return bytes([only]) + zlib.compress(np.packbits(change > 0).tobytes() if only else change.tobytes(), 9)
+    return bytes([only]) + zlib.compress(
+        np.packbits(change > 0).tobytes() if only else change.tobytes(), 9
+    )
 
 
 def unpack(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-    """The inverse of `pack`. Raises DamagedFile."""
+    """The inverse of `pack`. Raises CorruptFileError."""
     if not data:
         return np.zeros(shape, np.uint8)
     size = int(np.prod(shape))
@@ -128,13 +147,13 @@ def unpack(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
     try:
         raw = zlib.decompressobj().decompress(data[1:], expected + 1)
     except zlib.error as error:
-        raise DamagedFile("the mask of a tile does not decode: the file is damaged") from error
+        raise CorruptFileError("the mask of a tile does not decode: the file is damaged") from error
     if len(raw) != expected:
-        raise DamagedFile("the mask of a tile has the wrong size: the file is damaged")
+        raise CorruptFileError("the mask of a tile has the wrong size: the file is damaged")
     flat = np.frombuffer(raw, np.uint8)
     classes = (np.unpackbits(flat, count=size) * only if only else flat).reshape(shape).copy()
     classes[:] = np.bitwise_xor.accumulate(classes, 1)
     classes[:] = np.bitwise_xor.accumulate(classes, 0)
     if classes.max() > MASKED:
-        raise DamagedFile("the mask of a tile holds unknown classes: the file is damaged")
+        raise CorruptFileError("the mask of a tile holds unknown classes: the file is damaged")
     return classes

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Normalized values beyond are limited, so that a stray value cannot overflow the transforms (the residual layer restores it).
+# Normalized values beyond are limited, so that a stray value cannot overflow the transforms (the
+# residual layer restores it).
 LIMIT = 2.0**20
 
 
 @dataclass(frozen=True)
 class Affine:
-    """normalized = (x - offset) / scale; scale is in digital numbers per normalized unit, positive and finite."""
+    """normalized = (x - offset) / scale; scale is in digital numbers per normalized unit, positive
+    and finite."""
 
     offset: float
     scale: float
@@ -31,10 +33,11 @@ class Affine:
 
 
 def robust(values: np.ndarray) -> Affine:
-    """The affine map that sends the central 98 % of `values` (1-D, valid and finite, not empty) to -2 ... 2.
+    """The affine map that sends the central 98 % of `values` (1-D, valid and finite, not empty) to
+    -2 ... 2.
 
-    Percentiles and not minimum and maximum, so that a few saturated or dead pixels do not flatten everything else.
-    """
+    Percentiles and not minimum and maximum, so that a few saturated or dead pixels do not flatten
+    everything else."""
     low, high = (float(v) for v in np.percentile(values.astype(np.float64), (1, 99)))
     width = high - low
     if width <= 0:

@@ -10,16 +10,18 @@ import numpy as np
 from . import lossless, masks
 from .predictive import coding
 
-_FLAT = 0.5  # share of samples that equal their left neighbour, above which a band may be a map of classes
+# share of samples that equal their left neighbour, above which a band may be a map of classes
+_FLAT = 0.5
 
-# Bits per sample of one band, or of several, below which the network was smaller in all trials on data/val.
+# Bits per sample of one band, or of several, below which the network was smaller in all trials on
+# data/val.
 _LEAST_BITS, _LEAST_BITS_TOGETHER = 1.5, 0.8
 
 
 @dataclass(frozen=True)
 class Run:
-    """Neighbouring bands that are predicted together: their bytes and decoded samples (bands, rows, cols). whole: all samples are as they
-    were, whatever the masks say."""
+    """Neighbouring bands that are predicted together: their bytes and decoded samples (bands, rows,
+    cols). whole: all samples are as they were, whatever the masks say."""
 
     bands: slice
     data: bytes
@@ -35,11 +37,11 @@ def kept(
     exact: Container[int],
     block: int,
 ) -> tuple[list[Run], dict[int, bytes]]:
-    """The bands of a tile that are promised more than a mean error: those of `exact`, and with `bound` (bands,) all. Bands of a single
-    value are left out.
+    """The bands of a tile that are promised more than a mean error: those of `exact`, and with
+    `bound` (bands,) all. Bands of a single value are left out.
 
-    Returns runs of predicted bands, and the data of bands that are smaller without prediction (see `lossless`).
-    """
+    Returns runs of predicted bands, and the data of bands that are smaller without prediction (see
+    `lossless`)."""
     valid = classes == masks.VALID
     listed: dict[int, bytes] = {}
     wanted: list[tuple[int, float, bool]] = []  # band, bound, whole
@@ -58,14 +60,21 @@ def kept(
         wanted.append((band, 0.0 if band in exact else float(bound[band]), whole))
     runs: list[list[tuple[int, float, bool]]] = []
     for item in wanted:
-        if runs and runs[-1][-1][0] == item[0] - 1 and runs[-1][-1][2] == item[2] and (item[0] in exact) == (item[0] - 1 in exact):
+        if (
+            runs
+            and runs[-1][-1][0] == item[0] - 1
+            and runs[-1][-1][2] == item[2]
+            and (item[0] in exact) == (item[0] - 1 in exact)
+        ):
             runs[-1].append(item)
         else:
             runs.append([item])
     made = []
     for items in runs:
         run = _run(items, samples, valid, nodata, block)
-        if items[0][0] in exact and len(run.data) > samples[run.bands].nbytes:  # noise: prediction makes it larger
+        if (
+            items[0][0] in exact and len(run.data) > samples[run.bands].nbytes
+        ):  # noise: prediction makes it larger
             listed |= {band: lossless.pack(samples[band]) for band, _, _ in items}
         else:
             made.append(run)
@@ -78,12 +87,21 @@ def promising(bits: float, bands: int) -> bool:
 
 
 def smaller(
-    samples: np.ndarray, valid: np.ndarray, nodata: tuple[float | None, ...], mse: np.ndarray, bands: list[slice], block: int, most: int
+    samples: np.ndarray,
+    valid: np.ndarray,
+    nodata: tuple[float | None, ...],
+    mse: np.ndarray,
+    bands: list[slice],
+    block: int,
+    most: int,
 ) -> list[Run] | None:
-    """Runs of the bands in `bands` for targets mse (bands of the tile, block rows, block cols), if they take less than `most` bytes."""
+    """Runs of the bands in `bands` for targets mse (bands of the tile, block rows, block cols), if
+    they take less than `most` bytes."""
     runs, left = [], most
     for bunch in bands:
-        found = coding.encode_for(samples[bunch], valid[bunch], nodata[bunch], mse[bunch], block, left)
+        found = coding.encode_for(
+            samples[bunch], valid[bunch], nodata[bunch], mse[bunch], block, left
+        )
         if found is None:
             return None
         left -= len(found[0])
@@ -91,14 +109,26 @@ def smaller(
     return runs
 
 
-def _run(items: list[tuple[int, float, bool]], samples: np.ndarray, valid: np.ndarray, nodata: tuple[float | None, ...], block: int) -> Run:
+def _run(
+    items: list[tuple[int, float, bool]],
+    samples: np.ndarray,
+    valid: np.ndarray,
+    nodata: tuple[float | None, ...],
+    block: int,
+) -> Run:
     bands, whole = slice(items[0][0], items[-1][0] + 1), items[0][2]
     inside = np.ones(samples[bands].shape, bool) if whole else valid[bands]
     bound = np.array([item[1] for item in items])
-    return Run(bands, *coding.encode_bounded(samples[bands], inside, nodata[bands], bound, block, whole), whole)
+    return Run(
+        bands,
+        *coding.encode_bounded(samples[bands], inside, nodata[bands], bound, block, whole),
+        whole,
+    )
 
 
-def _restored(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...], band: int) -> bool:
+def _restored(
+    samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...], band: int
+) -> bool:
     """Whether the valid samples of a band and the classes of its pixels are all there is."""
     if not classes[band].any():
         return True
@@ -114,4 +144,7 @@ def _single(samples: np.ndarray, valid: np.ndarray) -> bool:
 
 
 def _flat(samples: np.ndarray) -> bool:
-    return samples.shape[1] > 1 and np.count_nonzero(samples[:, 1:] == samples[:, :-1]) > _FLAT * samples[:, 1:].size
+    return (
+        samples.shape[1] > 1
+        and np.count_nonzero(samples[:, 1:] == samples[:, :-1]) > _FLAT * samples[:, 1:].size
+    )

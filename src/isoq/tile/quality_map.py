@@ -1,23 +1,27 @@
-"""The quality map: one level per block, coded as the difference to what its neighbours predict, and what it means for each latent."""
+"""The quality map: one level per block, coded as the difference to what its neighbours predict, and
+what it means for each latent."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .. import blocks
-from ..errors import DamagedFile
+from ..errors import CorruptFileError
 from ..geometry import STRIDE
 from ..levels import COUNT
 
-# A latent is at most this much coarser than the finest around it: an octave of lambda. Basis functions reach into neighbouring blocks,
-# and a much coarser neighbour would spoil the border of a fine block (bench/checkerboard.py).
+# A latent is at most this much coarser than the finest around it: an octave of lambda. Basis
+# functions reach into neighbouring blocks, and a much coarser neighbour would spoil the border of a
+# fine block (bench/checkerboard.py).
 RAMP = 64
-# Latents along the border of a tile are so much finer: mirrored basis functions add up there, and a seam would show (bench/seams.py).
+# Latents along the border of a tile are so much finer: mirrored basis functions add up there, and a
+# seam would show (bench/seams.py).
 EDGE = 8
 
 
 def latent_levels(levels: np.ndarray, block: int, rows: int, cols: int) -> np.ndarray:
-    """Levels per block (block rows, block cols) -> level of each latent position (rows, cols); block: pixels."""
+    """Levels per block (block rows, block cols) -> level of each latent position (rows, cols);
+    block: pixels."""
     own = blocks.spread(levels, block // STRIDE, rows, cols)
     padded = np.pad(own, 1, mode="edge")
     around = [padded[i : i + rows, j : j + cols] for i in range(3) for j in range(3)]
@@ -28,25 +32,37 @@ def latent_levels(levels: np.ndarray, block: int, rows: int, cols: int) -> np.nd
 
 
 def map_residuals(levels: np.ndarray) -> np.ndarray:
-    """Levels (block rows, block cols) -> differences to what the blocks before predict, same shape."""
-    return np.array([[levels[i, j] - _predicted(levels, i, j) for j in range(levels.shape[1])] for i in range(levels.shape[0])], np.int32)
+    """Levels (block rows, block cols) -> differences to what the blocks before predict, same
+    shape."""
+    return np.array(
+        [
+            [levels[i, j] - _predicted(levels, i, j) for j in range(levels.shape[1])]
+            for i in range(levels.shape[0])
+        ],
+        np.int32,
+    )
 
 
 def map_from_residuals(residuals: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """The inverse; residuals: flat. Raises DamagedFile."""
+    """The inverse; residuals: flat. Raises CorruptFileError."""
     r, levels = residuals.reshape(grid).astype(np.int64), np.zeros(grid, np.int64)
     for i in range(grid[0]):
         for j in range(grid[1]):
             levels[i, j] = _predicted(levels, i, j) + r[i, j]
             if not 0 <= levels[i, j] < COUNT:
-                raise DamagedFile("impossible quality level: the file is damaged")
+                raise CorruptFileError("impossible quality level: the file is damaged")
     return levels
 
 
 def _predicted(levels: np.ndarray, i: int, j: int) -> int:
-    """Mean of west and north (weight 2), northwest and northeast (weight 1), as far as they exist; the middle level where none does."""
+    """Mean of west and north (weight 2), northwest and northeast (weight 1), as far as they exist;
+    the middle level where none does."""
     near = ((0, -1, 2), (-1, 0, 2), (-1, -1, 1), (-1, 1, 1))
-    found = [(int(levels[i + di, j + dj]), w) for di, dj, w in near if i + di >= 0 and 0 <= j + dj < levels.shape[1]]
+    found = [
+        (int(levels[i + di, j + dj]), w)
+        for di, dj, w in near
+        if i + di >= 0 and 0 <= j + dj < levels.shape[1]
+    ]
     if not found:
         return COUNT // 2
     total, weight = sum(level * w for level, w in found), sum(w for _, w in found)

@@ -1,7 +1,7 @@
 """From target errors to quality levels, in one pass per block.
 
-All errors here are mean squared errors in squared *normalized* units. A NaN target marks a block without valid pixels.
-"""
+All errors here are mean squared errors in squared *normalized* units. A NaN target marks a block
+without valid pixels."""
 
 from __future__ import annotations
 
@@ -21,45 +21,55 @@ _STEEPEST, _FLATTEST = -1.3 / PER_OCTAVE, -0.2 / PER_OCTAVE
 
 @cache
 def _rounding_table() -> tuple[np.ndarray, np.ndarray]:
-    """Variance of a Gaussian error before rounding to integers, and mean squared error after it: sum over k of k^2 P(round = k)."""
+    """Variance of a Gaussian error before rounding to integers, and mean squared error after it:
+    sum over k of k^2 P(round = k)."""
     sigma = np.exp2(np.linspace(-3, 1, 65))
     edges = np.arange(0, 24) + 0.5
     tail = np.array([[0.5 * math.erfc(e / s / math.sqrt(2)) for e in edges] for s in sigma])
-    # sum of k^2 P(k), both signs, by parts: k^2 - (k - 1)^2 = 2 k - 1 times the tail beyond k - 1/2.
+    # sum of k^2 P(k), both signs, by parts: k^2 - (k - 1)^2 = 2 k - 1 times the tail beyond k -
+    # 1/2.
     after = 2 * (tail * (2 * np.arange(1, 25) - 1)).sum(1)
     return sigma**2, after
 
 
 def before_rounding(mse: np.ndarray) -> np.ndarray:
-    """The error that may be left before rounding to integers, so that `mse` (any shape) results: mse - 1/12, but more for small ones."""
+    """The error that may be left before rounding to integers, so that `mse` (any shape) results:
+    mse - 1/12, but more for small ones."""
     before, after = _rounding_table()
     return np.where(mse < after[-1], np.interp(mse, after, before), mse - 1 / 12)
 
 
 def paper_levels(floor: np.ndarray, target: np.ndarray, model: Model) -> np.ndarray:
-    """The paper's closed form. floor: error of the unquantized autoencoder, target: asked error, both per block -> levels, same shape.
+    """The paper's closed form. floor: error of the unquantized autoencoder, target: asked error,
+    both per block -> levels, same shape.
 
-    With the mean gain a lambda + b the step is D = 1 / (2 (a lambda + b)) and the error is modelled as floor (1 + alpha D^2); solved for
-    lambda (Mijares i Verdu et al. 2024). Where the target is not above the floor, the highest quality.
-    """
+    With the mean gain a lambda + b the step is D = 1 / (2 (a lambda + b)) and the error is modelled
+    as floor (1 + alpha D^2); solved for lambda (Mijares i Verdu et al. 2024). Where the target is
+    not above the floor, the highest quality."""
     alpha, a, b = (model.calibration["paper"][k] for k in ("alpha", "a", "b"))
     with np.errstate(invalid="ignore", divide="ignore"):
         step = np.sqrt((target / np.maximum(floor, 1e-12) - 1) / alpha)
         lam = (1 / (2 * step) - b) / a
-    levels = lambda_to_level(np.nan_to_num(np.maximum(lam, 0), nan=0.0, posinf=1e300)).clip(model.lowest, model.highest)
+    levels = lambda_to_level(np.nan_to_num(np.maximum(lam, 0), nan=0.0, posinf=1e300)).clip(
+        model.lowest, model.highest
+    )
     levels = np.where(target <= floor, model.highest, levels)
     return np.where(np.isnan(target), model.lowest, levels)
 
 
 def calibrated(error: np.ndarray, levels: np.ndarray, model: Model) -> np.ndarray:
-    """Error expected from the latents alone -> error expected of the pixels, with the factor fitted as a function of the level."""
+    """Error expected from the latents alone -> error expected of the pixels, with the factor fitted
+    as a function of the level."""
     table = model.calibration["synthesis"]
     return error * np.exp2(np.interp(levels, table["level"], table["log2_factor"]))
 
 
-def predicted_levels(error: Callable[[np.ndarray], np.ndarray], target: np.ndarray, model: Model) -> tuple[np.ndarray, np.ndarray]:
-    """Levels per block at which the expected `error` (a function of levels per block) meets `target` (per block), and the slope there (log2
-    of the error per level): a secant search in the log domain. Blocks that stay below their target at the lowest quality get that."""
+def predicted_levels(
+    error: Callable[[np.ndarray], np.ndarray], target: np.ndarray, model: Model
+) -> tuple[np.ndarray, np.ndarray]:
+    """Levels per block at which the expected `error` (a function of levels per block) meets
+    `target` (per block), and the slope there (log2 of the error per level): a secant search in the
+    log domain. Blocks that stay below their target at the lowest quality get that."""
     wanted = np.log2(np.where(np.isnan(target), 1.0, np.maximum(target, 1e-12)))
     levels = lambda_to_level(TRADED / np.exp2(wanted)).clip(model.lowest, model.highest)
     slope = np.full(target.shape, -1.0 / PER_OCTAVE)
@@ -69,22 +79,30 @@ def predicted_levels(error: Callable[[np.ndarray], np.ndarray], target: np.ndarr
         if before is not None:
             slope = secant(slope, levels - before[0], reached - before[1])
         before = levels, reached
-        levels = np.clip(np.rint(levels + (wanted - reached) / slope), model.lowest, model.highest).astype(np.int64)
+        levels = np.clip(
+            np.rint(levels + (wanted - reached) / slope), model.lowest, model.highest
+        ).astype(np.int64)
     return np.where(np.isnan(target), model.lowest, levels), slope
 
 
 def secant(slope: np.ndarray, moved: np.ndarray, gained: np.ndarray) -> np.ndarray:
-    """The slope (log2 of the error per level) after a step of `moved` levels that changed log2 of the error by `gained`. A step is trusted
-    if it was large against the rounding of levels and the influence of neighbours; else the slope from before holds."""
+    """The slope (log2 of the error per level) after a step of `moved` levels that changed log2 of
+    the error by `gained`. A step is trusted if it was large against the rounding of levels and the
+    influence of neighbours; else the slope from before holds."""
     found = np.divide(gained, moved, out=slope.copy(), where=np.abs(moved) >= _TRUSTED)
     return np.clip(found, _STEEPEST, _FLATTEST)
 
 
-def after_quantizing(levels: np.ndarray, slope: np.ndarray, error: np.ndarray, target: np.ndarray, model: Model) -> np.ndarray:
-    """Levels per block, corrected by the error expected of what the coder really left in the latents at `levels`: its rate-distortion
-    choices are not in the prediction. All arrays per block."""
+def after_quantizing(
+    levels: np.ndarray, slope: np.ndarray, error: np.ndarray, target: np.ndarray, model: Model
+) -> np.ndarray:
+    """Levels per block, corrected by the error expected of what the coder really left in the
+    latents at `levels`: its rate-distortion choices are not in the prediction. All arrays per
+    block."""
     expected = np.maximum(error, 1e-12)
-    step = np.log2(np.where(np.isnan(target), expected, np.maximum(target, 1e-12)) / expected) / slope
+    step = (
+        np.log2(np.where(np.isnan(target), expected, np.maximum(target, 1e-12)) / expected) / slope
+    )
     return np.clip(np.rint(levels + step), model.lowest, model.highest).astype(np.int64)
 
 

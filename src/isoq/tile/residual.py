@@ -1,9 +1,10 @@
-"""The residual layer: pixels of blocks that the network cannot bring under their target, corrected after it.
+"""The residual layer: pixels of blocks that the network cannot bring under their target, corrected
+after it.
 
-Each such block carries a step and, for its valid pixels, the integer number of steps by which the decoded value is off. For integer
-types the step is an odd number of digital numbers, so that no error exceeds half of it: step 1 makes the block exact. Where that takes
-too many steps (floats of extreme values or targets), the samples stand there as they are, and the step is 0.
-"""
+Each such block carries a step and, for its valid pixels, the integer number of steps by which the
+decoded value is off. For integer types the step is an odd number of digital numbers, so that no
+error exceeds half of it: step 1 makes the block exact. Where that takes too many steps (floats of
+extreme values or targets), the samples stand there as they are, and the step is 0."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import DamagedFile
+from ..errors import CorruptFileError
 from ..format.bytestream import Reader, Writer, pack_integers, unpack_integers
 from .masks import leave_nodata
 
@@ -20,8 +21,8 @@ _MOST_STEPS, _NARROWER, _WIDEST = 1 << 22, 0.85, 1e37
 
 @dataclass(frozen=True)
 class Patch:
-    """The correction of one block: band, block row and column, step in digital numbers, and per valid pixel (raster order) the number of
-    steps, or, if the step is 0, the sample itself."""
+    """The correction of one block: band, block row and column, step in digital numbers, and per
+    valid pixel (raster order) the number of steps, or, if the step is 0, the sample itself."""
 
     band: int
     row: int
@@ -44,11 +45,12 @@ def correct(
     place: tuple[int, int, int],
     block: int,
 ) -> Patch:
-    """The patch that brings block `place` = (band, row, col) of `decoded` under `mse`; `decoded` (bands, rows, cols) is changed in place.
+    """The patch that brings block `place` = (band, row, col) of `decoded` under `mse`; `decoded`
+    (bands, rows, cols) is changed in place.
 
-    A block that misses by little needs only its worst pixels moved: the step starts at the largest error and shrinks until the target
-    holds, once those that land on nodata have left it again, as the decoder does behind the patches.
-    """
+    A block that misses by little needs only its worst pixels moved: the step starts at the largest
+    error and shrinks until the target holds, once those that land on nodata have left it again, as
+    the decoder does behind the patches."""
     band, row, col = place
     at = (band, *area(row, col, block))
     inside, start, wanted = valid[at], decoded[at].copy(), original[at][valid[at]]
@@ -62,14 +64,18 @@ def correct(
         leave_nodata(decoded[at], inside, nodata[band])
         if np.mean((decoded[at][inside].astype(np.float64) - wanted) ** 2) <= mse:
             return Patch(band, row, col, step, values)
-        step = (int(step * _NARROWER) - 1) // 2 * 2 + 1 if whole else float(np.float32(step * _NARROWER))
+        step = (
+            (int(step * _NARROWER) - 1) // 2 * 2 + 1
+            if whole
+            else float(np.float32(step * _NARROWER))
+        )
     decoded[at] = apply(start, inside, wanted, 0)
     return Patch(band, row, col, 0, wanted)
 
 
 def apply(block: np.ndarray, valid: np.ndarray, values: np.ndarray, step: float) -> np.ndarray:
-    """`block` (rows, cols) with its valid pixels moved by `values` steps, within the type's range, or, if the step is 0, set to
-    `values`."""
+    """`block` (rows, cols) with its valid pixels moved by `values` steps, within the type's range,
+    or, if the step is 0, set to `values`."""
     out = block.copy()
     if step == 0:
         out[valid] = values
@@ -93,12 +99,17 @@ def pack(patches: list[Patch], dtype: np.dtype) -> bytes:
         out.pack("f", p.step) if dtype.kind == "f" else out.varint(int(p.step))
         if not p.step:
             out.data += p.values.astype(dtype.newbyteorder("<")).tobytes()
-    out.part(pack_integers(np.concatenate([np.zeros(0, np.int64), *(p.values for p in patches if p.step)])))
+    out.part(
+        pack_integers(
+            np.concatenate([np.zeros(0, np.int64), *(p.values for p in patches if p.step)])
+        )
+    )
     return bytes(out.data)
 
 
 def unpack_onto(data: bytes, samples: np.ndarray, valid: np.ndarray, block: int) -> int:
-    """Apply the patches in `data` to `samples` (bands, rows, cols) in place; returns how many there were. Raises DamagedFile."""
+    """Apply the patches in `data` to `samples` (bands, rows, cols) in place; returns how many there
+    were. Raises CorruptFileError."""
     if not data:
         return 0
     reader = Reader(data)
@@ -106,20 +117,26 @@ def unpack_onto(data: bytes, samples: np.ndarray, valid: np.ndarray, block: int)
     seen = set()
     for _ in range(reader.varint()):
         band, row, col = place = tuple(reader.varint() for _ in range(3))
-        if band >= len(samples) or row * block >= samples.shape[1] or col * block >= samples.shape[2]:
-            raise DamagedFile("a residual lies outside its tile: the file is damaged")
+        if (
+            band >= len(samples)
+            or row * block >= samples.shape[1]
+            or col * block >= samples.shape[2]
+        ):
+            raise CorruptFileError("a residual lies outside its tile: the file is damaged")
         if place in seen:  # five bytes would cost a block of work each time
-            raise DamagedFile("a block has two residuals: the file is damaged")
+            raise CorruptFileError("a block has two residuals: the file is damaged")
         seen.add(place)
         step = reader.unpack("f")[0] if samples.dtype.kind == "f" else reader.varint()
         if not 0 <= step <= (_WIDEST if samples.dtype.kind == "f" else 1 << 33):
-            raise DamagedFile("a residual has an impossible step: the file is damaged")
+            raise CorruptFileError("a residual has an impossible step: the file is damaged")
         at = (band, *area(row, col, block))
         number = int(valid[at].sum())
         if step:
             stepped.append((at, step, number))
         else:
-            values = np.frombuffer(reader.take(number * samples.itemsize), samples.dtype.newbyteorder("<"))
+            values = np.frombuffer(
+                reader.take(number * samples.itemsize), samples.dtype.newbyteorder("<")
+            )
             samples[at] = apply(samples[at], valid[at], values, 0)
     values = unpack_integers(reader.part(), sum(number for _, _, number in stepped))[0]
     reader.end()

@@ -1,10 +1,11 @@
 """The spectral transform: an image-adaptive rotation of the bands in front of a model of one band.
 
-It is the Karhunen-Loeve transform of the *gradients*: the eigenvectors of the covariance of differences between neighbouring pixels.
-Nearly all bits are spent on detail, and what the bands share there differs from what their mean levels share; bench/spectral.py compares
-it with the usual choice, the covariance of the samples. The rotation is (nearly) orthonormal, so a squared error of the components is the
-same squared error of the bands. Components that stay far below the allowed error everywhere are not coded at all.
-"""
+It is the Karhunen-Loeve transform of the *gradients*: the eigenvectors of the covariance of
+differences between neighbouring pixels. Nearly all bits are spent on detail, and what the bands
+share there differs from what their mean levels share; bench/spectral.py compares it with the usual
+choice, the covariance of the samples. The rotation is (nearly) orthonormal, so a squared error of
+the components is the same squared error of the bands. Components that stay far below the allowed
+error everywhere are not coded at all."""
 
 from __future__ import annotations
 
@@ -14,20 +15,24 @@ from functools import cached_property
 import numpy as np
 
 from .. import blocks
-from ..errors import DamagedFile
+from ..errors import CorruptFileError
 from ..format.bytestream import Reader, Writer, pack_integers, unpack_integers
 
 MOST_BANDS = 512  # of a rotation
 _LEAST_PRECISION, _MOST_PRECISION = 6, 20
 _CHUNK = 1 << 16  # pixels that are multiplied at once
-# A component is dropped where its energy in every block is below this share of the allowed error: quantization would leave nothing of it.
+# A component is dropped where its energy in every block is below this share of the allowed error:
+# quantization would leave nothing of it.
 _DROPPED = 0.1
-_LEAKED = 0.01  # share of the allowed error that rounding the coefficients may move between components
+_LEAKED = (
+    0.01  # share of the allowed error that rounding the coefficients may move between components
+)
 
 
 @dataclass(frozen=True)
 class Rotation:
-    """bands = basis.T @ components, basis = steps / 2^precision; steps: (components, bands) int32, as the tile header keeps them."""
+    """bands = basis.T @ components, basis = steps / 2^precision; steps: (components, bands) int32,
+    as the tile header keeps them."""
 
     steps: np.ndarray
     precision: int
@@ -41,8 +46,8 @@ class Rotation:
         return self.steps / 2.0**self.precision
 
     def forward(self, bands: np.ndarray) -> np.ndarray:
-        """(bands, rows, cols) float32 -> (components, rows, cols) float32. The least-squares inverse of `inverse`, so that rounded
-        coefficients do no harm."""
+        """(bands, rows, cols) float32 -> (components, rows, cols) float32. The least-squares
+        inverse of `inverse`, so that rounded coefficients do no harm."""
         return _multiplied(np.linalg.pinv(self._basis.T), bands)
 
     def inverse(self, components: np.ndarray) -> np.ndarray:
@@ -56,20 +61,23 @@ class Rotation:
 
     @classmethod
     def unpack(cls, reader: Reader, bands: int) -> Rotation:
-        """Raises DamagedFile."""
+        """Raises CorruptFileError."""
         components, precision = reader.varint(), reader.varint()
         if not 1 <= components <= bands <= MOST_BANDS or precision > _MOST_PRECISION:
-            raise DamagedFile("impossible spectral transform: the file is damaged")
+            raise CorruptFileError("impossible spectral transform: the file is damaged")
         (steps,) = unpack_integers(reader.part(), components * bands)
         return cls(steps.reshape(components, bands), precision)
 
 
-def fit(planes: np.ndarray, valid: np.ndarray, allowed: np.ndarray, block: int) -> tuple[Rotation, np.ndarray]:
-    """The rotation for a tile, and the energy that it drops per block and valid pixel (block rows, block cols), mean over the bands.
+def fit(
+    planes: np.ndarray, valid: np.ndarray, allowed: np.ndarray, block: int
+) -> tuple[Rotation, np.ndarray]:
+    """The rotation for a tile, and the energy that it drops per block and valid pixel (block rows,
+    block cols), mean over the bands.
 
-    planes: (bands, rows, cols) float32, without holes, in units in which an error weighs the same in all bands; valid: (rows, cols) bool,
-    which pixels count; allowed: mean squared error per block (block rows, block cols), in squared units, NaN where no pixel counts.
-    """
+    planes: (bands, rows, cols) float32, without holes, in units in which an error weighs the same
+    in all bands; valid: (rows, cols) bool, which pixels count; allowed: mean squared error per
+    block (block rows, block cols), in squared units, NaN where no pixel counts."""
     basis = _eigenvectors(gradient_covariance(planes, valid))
     per_block = _energies(_multiplied(basis, planes), valid, block)
     kept = (per_block > _DROPPED * np.where(np.isnan(allowed), np.inf, allowed)).any((1, 2))
@@ -82,8 +90,8 @@ def fit(planes: np.ndarray, valid: np.ndarray, allowed: np.ndarray, block: int) 
 
 
 def gradient_covariance(planes: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(bands, rows, cols) and (rows, cols) bool -> (bands, bands) float64: sums of products of the differences between horizontal and
-    vertical neighbours that are both valid."""
+    """(bands, rows, cols) and (rows, cols) bool -> (bands, bands) float64: sums of products of the
+    differences between horizontal and vertical neighbours that are both valid."""
     bands, rows, cols = planes.shape
     total = np.zeros((bands, bands))
     step = max(1, _CHUNK // cols)
@@ -97,20 +105,28 @@ def gradient_covariance(planes: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def _eigenvectors(covariance: np.ndarray) -> np.ndarray:
-    """Rows: eigenvectors by falling eigenvalue, the largest coefficient of each positive (their signs are free)."""
+    """Rows: eigenvectors by falling eigenvalue, the largest coefficient of each positive (their
+    signs are free)."""
     basis = np.linalg.eigh(covariance)[1].T[::-1]
     largest = np.abs(basis).argmax(1)
     return basis * np.sign(basis[np.arange(len(basis)), largest])[:, None]
 
 
 def _energies(components: np.ndarray, valid: np.ndarray, block: int) -> np.ndarray:
-    """(components, rows, cols) -> mean square over the valid pixels of each block, 0 where there are none."""
+    """(components, rows, cols) -> mean square over the valid pixels of each block, 0 where there
+    are none."""
     number = np.maximum(blocks.sums(valid, block), 1)
-    return np.stack([blocks.square_sums(np.where(valid, c, 0).astype(np.float64), block) / number for c in components])
+    return np.stack(
+        [
+            blocks.square_sums(np.where(valid, c, 0).astype(np.float64), block) / number
+            for c in components
+        ]
+    )
 
 
 def _multiplied(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """(n, m) times (m, rows, cols) float32 -> (n, rows, cols) float32, in float64 and a piece at a time."""
+    """(n, m) times (m, rows, cols) float32 -> (n, rows, cols) float32, in float64 and a piece at a
+    time."""
     flat = planes.reshape(len(planes), -1)
     out = np.empty((len(matrix), flat.shape[1]), np.float32)
     for at in range(0, flat.shape[1], _CHUNK):

@@ -1,4 +1,5 @@
-"""From trained transforms to the integer context model: linear forms refitted on really quantized latents, thinned out, tables counted."""
+"""From trained transforms to the integer context model: linear forms refitted on really quantized
+latents, thinned out, tables counted."""
 
 from __future__ import annotations
 
@@ -7,28 +8,42 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..entropy.context import BIAS_ONE, LEVELS, MAGNITUDE_ONE, PRECISION, QUANTIZERS, REACH, SYMBOLS, VALUE_ONE, ContextModel
+from ..entropy.context import (
+    BIAS_ONE,
+    LEVELS,
+    MAGNITUDE_ONE,
+    PRECISION,
+    QUANTIZERS,
+    REACH,
+    SYMBOLS,
+    VALUE_ONE,
+    ContextModel,
+)
 from ..entropy.quantize import TRADE, deadzone
 from ..levels import COUNT, level_to_lambda
 from .networks import Network
 from .rate import REST, VALUE_NEIGHBOURS, ContextRate, _causal
 from .wavelet import STAGES, wavelet_leaves
 
-# How many samples of earlier channels each channel looks at: magnitudes at the nine places around, values at the same place.
+# How many samples of earlier channels each channel looks at: magnitudes at the nine places around,
+# values at the same place.
 KEPT = {"around": 32, "value": 6}
-# Channels look at themselves only if that has this share of their weights. The trellis of all others runs through the whole channel, which
-# the encoder does faster and better than row by row.
+# Channels look at themselves only if that has this share of their weights. The trellis of all
+# others runs through the whole channel, which the encoder does faster and better than row by row.
 OWN_SHARE = 0.1
 _FIT_BATCH = 6
-_TRUST = 2000.0  # counts that a shipped table stands for when a model is tuned to other images (chosen on val/)
+# counts that a shipped table stands for when a model is tuned to other images (chosen on val/)
+_TRUST = 2000.0
 
 
 class _Forms(nn.Module):
-    """The two linear forms as the coder evaluates them: E is the Laplace parameter itself, with a bias per channel. Weights of magnitudes
-    are kept as their roots; a mask for each kind of weights says which may differ from zero."""
+    """The two linear forms as the coder evaluates them: E is the Laplace parameter itself, with a
+    bias per channel. Weights of magnitudes are kept as their roots; a mask for each kind of weights
+    says which may differ from zero."""
 
     def __init__(self, weights: dict[str, Tensor], masks: dict[str, Tensor]):
-        """weights: around (M, M, 3, 3), own (M, 6), value (M, M), own_value (M, 4), bias (M,); masks: of around, value and own (M, 1)."""
+        """weights: around (M, M, 3, 3), own (M, 6), value (M, M), own_value (M, 4), bias (M,);
+        masks: of around, value and own (M, 1)."""
         super().__init__()
         self.around, self.own, self.value, self.own_value, self.bias = (
             nn.Parameter(weights[name]) for name in ("around", "own", "value", "own_value", "bias")
@@ -47,7 +62,10 @@ class _Forms(nn.Module):
             "own_value": rate.value_causal.detach().clone(),
             "bias": torch.exp(0.5 * (rate.a + rate.c).detach()).clamp(min=0.05),
         }
-        masks = {"around": rate.earlier[:, :, None, None].repeat(1, 1, 3, 3), "value": rate.earlier.clone()}
+        masks = {
+            "around": rate.earlier[:, :, None, None].repeat(1, 1, 3, 3),
+            "value": rate.earlier.clone(),
+        }
         return cls(weights, masks | {"own": torch.ones(len(rate.a), 1)})
 
     @classmethod
@@ -61,7 +79,10 @@ class _Forms(nn.Module):
             return torch.from_numpy(w).unflatten(2, (3, 3))
 
         around, value = dense("around"), dense("value")[:, :, 1, 1]
-        own, own_value, bias = (torch.from_numpy(arrays[name].astype(np.float32)) for name in ("own", "own_value", "bias"))
+        own, own_value, bias = (
+            torch.from_numpy(arrays[name].astype(np.float32))
+            for name in ("own", "own_value", "bias")
+        )
         weights = {
             "around": (around / MAGNITUDE_ONE).sqrt(),
             "own": (own / MAGNITUDE_ONE).sqrt(),
@@ -70,14 +91,26 @@ class _Forms(nn.Module):
             "bias": (bias / BIAS_ONE).sqrt(),
         }
         alone = (own.sum(1) + own_value.abs().sum(1) == 0)[:, None]
-        return cls(weights, {"around": (around != 0).float(), "value": (value != 0).float(), "own": (~alone).float()})
+        return cls(
+            weights,
+            {
+                "around": (around != 0).float(),
+                "value": (value != 0).float(),
+                "own": (~alone).float(),
+            },
+        )
 
     def forward(self, q: Tensor, g: Tensor) -> Tensor:
         """Bits of integer latents q (n, M, h, w), g (n, 1, h, w) step scales: (n, M, h, w)."""
         v = q / g
-        mu = (torch.einsum("cd,ndhw->nchw", self.value * self.value_mask, v) + _causal(v, self.own_value * self.own_mask)) * g
+        mu = (
+            torch.einsum("cd,ndhw->nchw", self.value * self.value_mask, v)
+            + _causal(v, self.own_value * self.own_mask)
+        ) * g
         a = ((q - mu).abs() + REST) / g
-        e = F.conv2d(F.pad(a, (1, 1, 1, 1), mode="replicate"), self.around**2 * self.around_mask) + _causal(a, self.own**2 * self.own_mask)
+        e = F.conv2d(
+            F.pad(a, (1, 1, 1, 1), mode="replicate"), self.around**2 * self.around_mask
+        ) + _causal(a, self.own**2 * self.own_mask)
         b = e * g + self.bias.view(1, -1, 1, 1) ** 2 + 1e-3
         m = (q - mu).abs()
         far = torch.exp(-(m + 0.5) / b)
@@ -88,7 +121,8 @@ class _Forms(nn.Module):
 
     @torch.no_grad()
     def thin(self) -> None:
-        """Keep the heaviest weights of every channel, and those of the channel itself where they matter."""
+        """Keep the heaviest weights of every channel, and those of the channel itself where they
+        matter."""
         own, around = (self.own**2).sum(1), (self.around**2 * self.around_mask).sum((1, 2, 3))
         self.own_mask *= (own >= OWN_SHARE * (own + around))[:, None]
         for name, kept in KEPT.items():
@@ -117,14 +151,18 @@ class _Forms(nn.Module):
             **sparse("around", self.around**2, MAGNITUDE_ONE),
             **sparse("value", self.value, VALUE_ONE),
             "own": np.rint((self.own**2 * self.own_mask).numpy() * MAGNITUDE_ONE).astype(np.int32),
-            "own_value": np.rint((self.own_value * self.own_mask).numpy()[:, :VALUE_NEIGHBOURS] * VALUE_ONE).astype(np.int32),
+            "own_value": np.rint(
+                (self.own_value * self.own_mask).numpy()[:, :VALUE_NEIGHBOURS] * VALUE_ONE
+            ).astype(np.int32),
             "bias": np.rint(self.bias.numpy() ** 2 * BIAS_ONE).astype(np.int32),
         }
 
 
-def fit_forms(rate: ContextRate, network: Network, latents: Tensor, steps: int) -> dict[str, np.ndarray]:
-    """Refit a trained model on deadzone-quantized latents (n, M, h, w, gains not applied) at log-uniform quality; thin out; refit what is
-    left. Returns the integer weights."""
+def fit_forms(
+    rate: ContextRate, network: Network, latents: Tensor, steps: int
+) -> dict[str, np.ndarray]:
+    """Refit a trained model on deadzone-quantized latents (n, M, h, w, gains not applied) at
+    log-uniform quality; thin out; refit what is left. Returns the integer weights."""
     forms = _Forms.of_rate(rate)
     rng = np.random.default_rng(0)
     _fit(forms, network, latents, steps, rng)
@@ -133,26 +171,34 @@ def fit_forms(rate: ContextRate, network: Network, latents: Tensor, steps: int) 
     return forms.arrays()
 
 
-def tune_forms(start: ContextModel, network: Network, latents: Tensor, steps: int) -> dict[str, np.ndarray]:
+def tune_forms(
+    start: ContextModel, network: Network, latents: Tensor, steps: int
+) -> dict[str, np.ndarray]:
     """The integer weights of a finished model, fitted to other latents (see `fit_forms`)."""
     forms = _Forms.of_arrays(start.arrays)
     _fit(forms, network, latents, steps, np.random.default_rng(0))
     return forms.arrays()
 
 
-def _fit(forms: _Forms, network: Network, latents: Tensor, steps: int, rng: np.random.Generator) -> None:
+def _fit(
+    forms: _Forms, network: Network, latents: Tensor, steps: int, rng: np.random.Generator
+) -> None:
     optimizer = torch.optim.Adam(forms.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         y = latents[torch.from_numpy(rng.choice(len(latents), _FIT_BATCH))]
         octave = rng.uniform(3, 19, (len(y), 1, 1)) + np.zeros((1, *y.shape[2:]))
         mixed = rng.random(len(y)) < 0.2
-        blocks = np.kron(rng.normal(0, 1, (len(y), -(-y.shape[2] // 4), -(-y.shape[3] // 4))), np.ones((4, 4)))
+        blocks = np.kron(
+            rng.normal(0, 1, (len(y), -(-y.shape[2] // 4), -(-y.shape[3] // 4))), np.ones((4, 4))
+        )
         octave[mixed] += blocks[mixed, : y.shape[2], : y.shape[3]]
         lam = torch.from_numpy(np.exp2(octave).astype(np.float32))
         with torch.no_grad():
             q = torch.from_numpy(deadzone((y * network.gains(lam).permute(0, 3, 1, 2)).numpy()))
-        bits = forms(q, lam.sqrt()[:, None]).sum((1, 2, 3)) / (256 * network.config.bands * y.shape[2] * y.shape[3])
+        bits = forms(q, lam.sqrt()[:, None]).sum((1, 2, 3)) / (
+            256 * network.config.bands * y.shape[2] * y.shape[3]
+        )
         loss = (bits * (bits.detach() + 0.2) ** -0.7).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -161,8 +207,8 @@ def _fit(forms: _Forms, network: Network, latents: Tensor, steps: int, rng: np.r
 
 
 def table_groups(latents: int, bands: int) -> np.ndarray:
-    """(latents,) uint8: channels share tables with those of the same sub-band, those beyond the wavelet have theirs; where there is no
-    wavelet, sixteen runs of channels do."""
+    """(latents,) uint8: channels share tables with those of the same sub-band, those beyond the
+    wavelet have theirs; where there is no wavelet, sixteen runs of channels do."""
     if latents >= 256 * bands:
         kinds = [(leaf.level, leaf.kind) for leaf in wavelet_leaves(bands)]
         kinds += [(STAGES + 1, 0)] * (latents - len(kinds))
@@ -171,7 +217,8 @@ def table_groups(latents: int, bands: int) -> np.ndarray:
 
 
 def _first_tables(groups: int) -> np.ndarray:
-    """(groups * QUANTIZERS * LEVELS * BUCKETS, SYMBOLS) probabilities of a Laplace with the parameter that the level stands for."""
+    """(groups * QUANTIZERS * LEVELS * BUCKETS, SYMBOLS) probabilities of a Laplace with the
+    parameter that the level stands for."""
     level = np.arange(LEVELS)
     e = 2.0 ** (level // 8 - 7) * (1 + (level % 8 + 0.5) / 8)
     shift = np.maximum(np.floor(np.log2(e)) - 1, 0)
@@ -181,15 +228,23 @@ def _first_tables(groups: int) -> np.ndarray:
     tables = []
     for quantizer in range(QUANTIZERS):
         point = index - 0.5 * quantizer * np.sign(index)
-        edges = np.concatenate([[point[0] - 0.5], (point[1:] + point[:-1]) / 2, [point[-1] + 0.5]]) - centre
-        cumulative = np.where(edges < 0, 0.5 * np.exp(np.minimum(edges, 0) / b), 1 - 0.5 * np.exp(-np.maximum(edges, 0) / b))
+        edges = (
+            np.concatenate([[point[0] - 0.5], (point[1:] + point[:-1]) / 2, [point[-1] + 0.5]])
+            - centre
+        )
+        cumulative = np.where(
+            edges < 0,
+            0.5 * np.exp(np.minimum(edges, 0) / b),
+            1 - 0.5 * np.exp(-np.maximum(edges, 0) / b),
+        )
         p = np.diff(cumulative, axis=2)
         tables.append(np.concatenate([p, 1 - p.sum(2, keepdims=True)], 2).reshape(-1, SYMBOLS))
     return np.tile(np.concatenate(tables), (groups, 1))
 
 
 def quantize_tables(p: np.ndarray) -> np.ndarray:
-    """Probabilities (tables, symbols) -> cumulative frequencies (tables, symbols + 1) uint16 of total 2^PRECISION, none of them zero."""
+    """Probabilities (tables, symbols) -> cumulative frequencies (tables, symbols + 1) uint16 of
+    total 2^PRECISION, none of them zero."""
     total = 1 << PRECISION
     p = np.maximum(p, 0) / p.sum(1, keepdims=True)
     freq = 1 + np.floor(p * (total - p.shape[1])).astype(np.int64)
@@ -198,16 +253,28 @@ def quantize_tables(p: np.ndarray) -> np.ndarray:
 
 
 def count_tables(
-    forms: dict[str, np.ndarray], group: np.ndarray, network: Network, planes: list[np.ndarray], rounds: int = 2
+    forms: dict[str, np.ndarray],
+    group: np.ndarray,
+    network: Network,
+    planes: list[np.ndarray],
+    rounds: int = 2,
 ) -> ContextModel:
-    """Count the tables and reconstruction offsets on latents (M, h, w; gains not applied), each coded at 11 qualities over the whole range.
+    """Count the tables and reconstruction offsets on latents (M, h, w; gains not applied), each
+    coded at 11 qualities over the whole range.
 
-    The encoder's choices depend on the tables: the first round starts from Laplace tables, the next ones from what was counted.
-    """
+    The encoder's choices depend on the tables: the first round starts from Laplace tables, the next
+    ones from what was counted."""
     groups = int(group.max()) + 1
     prior = _first_tables(groups)
     rows = len(prior)
-    model = ContextModel({**forms, "group": group, "cdf": quantize_tables(prior), "offset": np.zeros((rows, SYMBOLS), np.int8)})
+    model = ContextModel(
+        {
+            **forms,
+            "group": group,
+            "cdf": quantize_tables(prior),
+            "offset": np.zeros((rows, SYMBOLS), np.int8),
+        }
+    )
     rng = np.random.default_rng(0)
     for _ in range(rounds):
         count, shift = _counted(model, network, planes, rng)
@@ -216,22 +283,32 @@ def count_tables(
         pooled = together + 30 * prior[: len(together)]
         pooled = np.tile(pooled / pooled.sum(1, keepdims=True), (groups, 1))
         offset = np.clip(np.rint(128 * shift / (count + 50)), -64, 64).astype(np.int8)
-        model = ContextModel({**forms, "group": group, "cdf": quantize_tables(count + 60 * pooled), "offset": offset})
+        model = ContextModel(
+            {**forms, "group": group, "cdf": quantize_tables(count + 60 * pooled), "offset": offset}
+        )
     return model
 
 
-def tune_tables(start: ContextModel, forms: dict[str, np.ndarray], network: Network, planes: list[np.ndarray]) -> ContextModel:
-    """The tables and offsets of `start` on tuned forms, moved towards what is counted on latents (see `count_tables`): every table stands
-    for as many counts as _TRUST, so that rare contexts stay as they were."""
+def tune_tables(
+    start: ContextModel, forms: dict[str, np.ndarray], network: Network, planes: list[np.ndarray]
+) -> ContextModel:
+    """The tables and offsets of `start` on tuned forms, moved towards what is counted on latents
+    (see `count_tables`): every table stands for as many counts as _TRUST, so that rare contexts
+    stay as they were."""
     arrays = start.arrays | forms
     count, shift = _counted(ContextModel(arrays), network, planes, np.random.default_rng(0))
     known = _TRUST * np.diff(arrays["cdf"].astype(np.int64), axis=1) / (1 << PRECISION)
-    offset = np.clip(np.rint((128 * shift + known * arrays["offset"]) / (count + known + 1e-9)), -64, 64).astype(np.int8)
+    offset = np.clip(
+        np.rint((128 * shift + known * arrays["offset"]) / (count + known + 1e-9)), -64, 64
+    ).astype(np.int8)
     return ContextModel({**arrays, "cdf": quantize_tables(count + known), "offset": offset})
 
 
-def _counted(model: ContextModel, network: Network, planes: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """How often each symbol of each table is coded, and the sum of what reconstruction misses then; both (tables, SYMBOLS)."""
+def _counted(
+    model: ContextModel, network: Network, planes: list[np.ndarray], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """How often each symbol of each table is coded, and the sum of what reconstruction misses then;
+    both (tables, SYMBOLS)."""
     cells = len(model.arrays["cdf"]) * SYMBOLS
     count, shift = np.zeros(cells), np.zeros(cells)
     for y in planes:
@@ -240,7 +317,9 @@ def _counted(model: ContextModel, network: Network, planes: list[np.ndarray], rn
             with torch.no_grad():
                 gains = network.gains(torch.tensor(float(level_to_lambda(level)))).numpy()
             scaled = y * gains[:, None, None]
-            _, q, _, table, symbol, flip = model.encode(scaled, np.full(y.shape[1:], level), TRADE, trace=True)
+            _, q, _, table, symbol, flip = model.encode(
+                scaled, np.full(y.shape[1:], level), TRADE, trace=True
+            )
             cell = (table.astype(np.int64) * SYMBOLS + symbol + REACH).ravel()
             count += np.bincount(cell, minlength=cells)
             shift += np.bincount(cell, (np.where(flip, -1, 1) * (scaled - q / 2)).ravel(), cells)

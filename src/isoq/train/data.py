@@ -13,8 +13,8 @@ from ..tile.normalize import Affine, robust
 
 @dataclass(frozen=True)
 class Plane:
-    """A group of `bands` bands of one file: samples (bands, rows, cols) in their own type, validity (rows, cols), a normalization per
-    band; stratum: name of the file's folder."""
+    """A group of `bands` bands of one file: samples (bands, rows, cols) in their own type, validity
+    (rows, cols), a normalization per band; stratum: name of the file's folder."""
 
     name: str
     samples: np.ndarray
@@ -29,7 +29,8 @@ class Plane:
 
 
 def read_planes(paths: list[Path], bands: int, least_side: int) -> list[Plane]:
-    """Every group of `bands` consecutive bands of every file; files that are too small or have too few bands are left out."""
+    """Every group of `bands` consecutive bands of every file; files that are too small or have too
+    few bands are left out."""
     planes = []
     for path in paths:
         with rasterio.open(path) as src:
@@ -42,16 +43,20 @@ def read_planes(paths: list[Path], bands: int, least_side: int) -> list[Plane]:
                 if valid.mean() < 0.5:
                     continue
                 affine = tuple(robust(s[valid]) for s in samples)
-                planes.append(Plane(f"{path.name}#{first}", samples, valid, affine, path.resolve().parent.name))
+                planes.append(
+                    Plane(
+                        f"{path.name}#{first}", samples, valid, affine, path.resolve().parent.name
+                    )
+                )
     return planes
 
 
 class Patches:
     """Random square patches, turned and mirrored; reproducible from the seed.
 
-    A plane is drawn in proportion to the square root of its size, so that a few large scenes do not stand for everything. Heavy
-    tails (clouds, saturated pixels) are clipped at `CLIP` normalized units, else single patches would dominate the gradients.
-    """
+    A plane is drawn in proportion to the square root of its size, so that a few large scenes do not
+    stand for everything. Heavy tails (clouds, saturated pixels) are clipped at `CLIP` normalized
+    units, else single patches would dominate the gradients."""
 
     CLIP = 10.0
 

@@ -1,4 +1,5 @@
-"""Trained transforms to ONNX graphs, written node by node: plain operators, no custom ones, no external data."""
+"""Trained transforms to ONNX graphs, written node by node: plain operators, no custom ones, no
+external data."""
 
 from __future__ import annotations
 
@@ -40,7 +41,11 @@ class _Graph:
         return self.add("Slice", [x, *bounds])
 
     def padded(self, x: str, before: int, after: int, mode: str) -> str:
-        return self.add("Pad", [x, self.constant(np.array([0, 0, before, before, 0, 0, after, after], np.int64))], mode=mode)
+        return self.add(
+            "Pad",
+            [x, self.constant(np.array([0, 0, before, before, 0, 0, after, after], np.int64))],
+            mode=mode,
+        )
 
     def mirrored(self, x: str, axis: int, weights: np.ndarray) -> str:
         """`Up._pad`: two samples on either side; weights (2, channels) for start and end."""
@@ -50,11 +55,16 @@ class _Graph:
         def mix(w: str, a: int, b: int) -> str:
             return self.add("Add", [at[b], self.add("Mul", [w, self.add("Sub", [at[a], at[b]])])])
 
-        return self.add("Concat", [mix(start, 2, 1), mix(start, 1, 0), x, mix(end, -2, -1), mix(end, -3, -2)], axis=axis)
+        return self.add(
+            "Concat",
+            [mix(start, 2, 1), mix(start, 1, 0), x, mix(end, -2, -1), mix(end, -3, -2)],
+            axis=axis,
+        )
 
     def filtered(self, x: str, bands: int, filters: tuple[np.ndarray, np.ndarray]) -> str:
-        """Even and odd samples of `bands` channels, along both axes, filtered by a filter each, as 4 * bands channels (row phase, column
-        phase, band). One axis after the other, each phase of the other axis for itself: far fewer products than with kernels for both."""
+        """Even and odd samples of `bands` channels, along both axes, filtered by a filter each, as
+        4 * bands channels (row phase, column phase, band). One axis after the other, each phase of
+        the other axis for itself: far fewer products than with kernels for both."""
         kernels, before = phase_kernels(*filters)
         weight = np.tile(kernels, (2 * bands, 1, 1))
         phases = self.add("SpaceToDepth", [self.padded(x, before, before, "reflect")], blocksize=2)
@@ -67,7 +77,11 @@ class _Graph:
     def turned(self, x: str, shape: tuple[int, int, int], axes: tuple[int, int, int]) -> str:
         """Channels that stand for an array of `shape`, its axes in another order."""
         order = np.arange(np.prod(shape)).reshape(shape).transpose(axes).ravel()
-        return x if (np.diff(order) == 1).all() else self.add("Gather", [x, self.constant(order)], axis=1)
+        return (
+            x
+            if (np.diff(order) == 1).all()
+            else self.add("Gather", [x, self.constant(order)], axis=1)
+        )
 
     def down(self, x: str, module: Down) -> str:
         short, bias = (p.detach().numpy() for p in (module.short.weight, module.short.bias))
@@ -79,7 +93,10 @@ class _Graph:
             wide[:, :, 2:7, 2:7] += short
             return self.convolve(self.padded(x, 4, 3, "reflect"), wide, bias)
         low = self.sliced(x, 1, 0, module.long)
-        parts = [self.convolve(self.padded(x, 2, 1, "reflect"), short, bias), self.convolve(self.padded(low, 4, 3, "reflect"), wide)]
+        parts = [
+            self.convolve(self.padded(x, 2, 1, "reflect"), short, bias),
+            self.convolve(self.padded(low, 4, 3, "reflect"), wide),
+        ]
         return self.add("Add", parts)
 
     def up(self, x: str, module: Up) -> str:
@@ -97,10 +114,12 @@ class _Graph:
         low = self.add("Add", [self.sliced(y, 1, 0, module.long), self.interleave(x, wide, 3)])
         return self.add("Concat", [low, self.sliced(y, 1, module.long, _END)], axis=1)
 
-    def interleave(self, x: str, kernel: np.ndarray, first: int, bias: np.ndarray | None = None) -> str:
-        """A transposed convolution of stride 2, its taps at offsets -first ... from each even sample, as one convolution for each of
-        the four output phases: 1.4 times the arithmetic, but on this runtime's fast path. x is padded by as much as the kernel
-        reaches."""
+    def interleave(
+        self, x: str, kernel: np.ndarray, first: int, bias: np.ndarray | None = None
+    ) -> str:
+        """A transposed convolution of stride 2, its taps at offsets -first ... from each even
+        sample, as one convolution for each of the four output phases: 1.4 times the arithmetic, but
+        on this runtime's fast path. x is padded by as much as the kernel reaches."""
         inputs, outputs, taps = kernel.shape[:3]
         reach = (taps - 1) // 4
         side = 2 * reach + 1
@@ -113,10 +132,19 @@ class _Graph:
         y = self.convolve(x, weight, None if bias is None else np.repeat(bias, 4), stride=1)
         return self.add("DepthToSpace", [y], blocksize=2, mode="CRD")
 
-    def convolve(self, x: str, weight: np.ndarray, bias: np.ndarray | None = None, stride: int = 2, group: int = 1) -> str:
+    def convolve(
+        self,
+        x: str,
+        weight: np.ndarray,
+        bias: np.ndarray | None = None,
+        stride: int = 2,
+        group: int = 1,
+    ) -> str:
         inputs = [x, self.constant(weight)] + ([] if bias is None else [self.constant(bias)])
         apart = {"group": group} if group > 1 else {}
-        return self.add("Conv", inputs, kernel_shape=list(weight.shape[2:]), strides=[stride, stride], **apart)
+        return self.add(
+            "Conv", inputs, kernel_shape=list(weight.shape[2:]), strides=[stride, stride], **apart
+        )
 
     def layer(self, x: str, module: nn.Module) -> str:
         if isinstance(module, Down):
@@ -131,10 +159,14 @@ class _Graph:
         raise TypeError(f"no ONNX form of {type(module).__name__}")
 
     def serialized(self, inputs: int, outputs: int) -> bytes:
-        """The graph with input x and output y, (n, channels, h, w) float32 each; n, h and w are free."""
+        """The graph with input x and output y, (n, channels, h, w) float32 each; n, h and w are
+        free."""
         self.nodes[-1].output[0] = "y"
         shapes = (("x", inputs), ("y", outputs))
-        ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", c, f"{n}h", f"{n}w"]) for n, c in shapes]
+        ends = [
+            helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", c, f"{n}h", f"{n}w"])
+            for n, c in shapes
+        ]
         constants = [numpy_helper.from_array(v, k) for k, v in self.constants.items()]
         graph = helper.make_graph(self.nodes, "transform", ends[:1], ends[1:], constants)
         proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
@@ -152,13 +184,14 @@ def to_onnx(transform: nn.Sequential, inputs: int, outputs: int) -> bytes:
 
 
 def wavelet_analysis(name: str, bands: int) -> bytes:
-    """The graph of `networks.WaveletAnalysis`: levels of `_Graph.filtered`, then sub-bands cut into phases."""
+    """The graph of `networks.WaveletAnalysis`: levels of `_Graph.filtered`, then sub-bands cut into
+    phases."""
     return _decomposition([filters.analysis for filters in WAVELETS[name]], bands)
 
 
 def wavelet_adjoint(name: str, bands: int) -> bytes:
-    """The transposed `wavelet_synthesis`: the scalar product of an image with the basis function of each latent. Near the border it is that
-    of the reflected image."""
+    """The transposed `wavelet_synthesis`: the scalar product of an image with the basis function of
+    each latent. Near the border it is that of the reflected image."""
     return _decomposition([filters.adjoint for filters in WAVELETS[name]], bands)
 
 
@@ -168,10 +201,18 @@ def _decomposition(filters: list[tuple[np.ndarray, np.ndarray]], bands: int) -> 
         side = 1 << (STAGES - level)
         split = graph.filtered(low, bands, pair)
         low = graph.sliced(split, 1, 0, bands)
-        parts.append(graph.add("SpaceToDepth", [graph.sliced(split, 1, bands, _END)], blocksize=side) if side > 1 else split)
+        parts.append(
+            graph.add("SpaceToDepth", [graph.sliced(split, 1, bands, _END)], blocksize=side)
+            if side > 1
+            else split
+        )
         made += _phases(level, bands)
     joined = graph.add("Concat", parts, axis=1)
-    graph.add("Gather", [joined, graph.constant(np.array([made.index(leaf) for leaf in wavelet_leaves(bands)]))], axis=1)
+    graph.add(
+        "Gather",
+        [joined, graph.constant(np.array([made.index(leaf) for leaf in wavelet_leaves(bands)]))],
+        axis=1,
+    )
     return graph.serialized(bands, 256 * bands)
 
 
@@ -192,10 +233,17 @@ def wavelet_synthesis(name: str, bands: int) -> bytes:
 
 
 def _phases(level: int, bands: int) -> list[Leaf]:
-    """Latents of a level as SpaceToDepth leaves them: phase by phase, in it detail by detail; the last level has its low-pass band too."""
+    """Latents of a level as SpaceToDepth leaves them: phase by phase, in it detail by detail; the
+    last level has its low-pass band too."""
     side = 1 << (STAGES - level)
     kinds = range(0 if level == STAGES else 1, 4)
-    return [Leaf(band, level, kind, side, y, x) for y in range(side) for x in range(side) for kind in kinds for band in range(bands)]
+    return [
+        Leaf(band, level, kind, side, y, x)
+        for y in range(side)
+        for x in range(side)
+        for kind in kinds
+        for band in range(bands)
+    ]
 
 
 def multiplications(graph: bytes, shape: tuple[int, ...]) -> int:
@@ -204,14 +252,21 @@ def multiplications(graph: bytes, shape: tuple[int, ...]) -> int:
     for dim, size in zip(proto.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
         dim.dim_value = size
     inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in [*inferred.value_info, *inferred.output]}
+    shapes = {
+        v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
+        for v in [*inferred.value_info, *inferred.output]
+    }
     weights = {w.name: list(w.dims) for w in proto.graph.initializer}
     convolutions = [node for node in proto.graph.node if node.op_type == "Conv"]
-    return sum(int(np.prod(weights[n.input[1]])) * int(np.prod(shapes[n.output[0]][2:])) for n in convolutions)
+    return sum(
+        int(np.prod(weights[n.input[1]])) * int(np.prod(shapes[n.output[0]][2:]))
+        for n in convolutions
+    )
 
 
 def write_model(folder: Path, network: Network, entropy: dict[str, np.ndarray], info: dict) -> None:
-    """The model folder that `isoq.network.model.Model` reads. `entropy`: arrays named as the entropy model's `from_arrays` expects them."""
+    """The model folder that `isoq.network.model.Model` reads. `entropy`: arrays named as the
+    entropy model's `from_arrays` expects them."""
     config = network.config
     folder.mkdir(parents=True, exist_ok=True)
     if config.learned:
@@ -232,4 +287,6 @@ def write_model(folder: Path, network: Network, entropy: dict[str, np.ndarray], 
     }
     arrays = {name: p.detach().numpy() for name, p in modulation.items()}
     np.savez_compressed(folder / "decoder.npz", **arrays, **entropy)
-    (folder / "model.json").write_text(json.dumps({"format": FORMAT, **config.to_dict(), **info}, indent=1) + "\n")
+    (folder / "model.json").write_text(
+        json.dumps({"format": FORMAT, **config.to_dict(), **info}, indent=1) + "\n"
+    )

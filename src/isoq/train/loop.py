@@ -1,4 +1,5 @@
-"""The training loop: rate + lambda * MSE over a wide range of lambda, resumable from a checkpoint."""
+"""The training loop: rate + lambda * MSE over a wide range of lambda, resumable from a
+checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from ..errors import BadInput
+from ..errors import InputError
 from ..network.model import Model
 from .data import Patches
 from .hyperprior import HyperpriorRate
@@ -41,9 +42,12 @@ class Schedule:
     check_every: float = 180.0
 
     def factor(self, step: int, done: float) -> float:
-        """Learning-rate factor: warm-up of 300 steps, flat for 40 % of the time, then a cosine down to 2 %."""
+        """Learning-rate factor: warm-up of 300 steps, flat for 40 % of the time, then a cosine down
+        to 2 %."""
         late = max(0.0, (done - 0.4) / 0.6)
-        return min(1.0, (step + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, late))))
+        return min(1.0, (step + 1) / 300) * (
+            0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, late)))
+        )
 
 
 class Trainee(nn.Module):
@@ -60,17 +64,24 @@ class Trainee(nn.Module):
 
     @classmethod
     def of_model(cls, model: Model) -> Trainee:
-        """Transforms and gains of a finished model that keeps a wavelet, with an entropy model as training starts. Raises ValueError for
-        other models."""
+        """Transforms and gains of a finished model that keeps a wavelet, with an entropy model as
+        training starts. Raises ValueError for other models."""
         info = model.info
         if info.get("learned", True) or info["entropy"] != "context":
             raise ValueError("its transforms are learned, or it has no contexts")
         config = NetworkConfig(
-            bands=model.bands, latents=model.latents, wavelet=info["wavelet"], lambda_min=info["lambda_min"], lambda_max=info["lambda_max"]
+            bands=model.bands,
+            latents=model.latents,
+            wavelet=info["wavelet"],
+            lambda_min=info["lambda_min"],
+            lambda_max=info["lambda_max"],
         )
         trainee = cls(config)
         layers = {"0.weight": "in", "0.bias": "in_bias", "2.weight": "out", "2.bias": "out_bias"}
-        gains = {name: torch.tensor(model.arrays[f"modulation_{array}"]) for name, array in layers.items()}
+        gains = {
+            name: torch.tensor(model.arrays[f"modulation_{array}"])
+            for name, array in layers.items()
+        }
         trainee.network.modulation.load_state_dict(gains)
         y = torch.randn((1, model.latents, 8, 8), generator=torch.Generator().manual_seed(0))
         if not np.allclose(model.synthesis(y.numpy()), trainee.network.synthesis(y), atol=1e-4):
@@ -78,7 +89,8 @@ class Trainee(nn.Module):
         return trainee
 
     def forward(self, x: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
-        """x (n, bands, h, w), lam (n, h / 16, w / 16) -> bits per sample and lambda * MSE, both (n,).
+        """x (n, bands, h, w), lam (n, h / 16, w / 16) -> bits per sample and lambda * MSE, both
+        (n,).
 
         The outermost ring of latents counts a third: in a patch it is 30 % of all, in a tile 6 %.
         """
@@ -92,15 +104,19 @@ class Trainee(nn.Module):
         weight = F.pad(torch.ones_like(bits[:, 1:-1, 1:-1]), (1, 1, 1, 1), value=1 / 3)
         weight = weight / weight.mean()
         error = F.avg_pool2d(error[:, None], 16)[:, 0]
-        return (bits * weight).mean((1, 2)) / 256 / net.config.bands, (lam * error * weight).mean((1, 2))
+        return (bits * weight).mean((1, 2)) / 256 / net.config.bands, (lam * error * weight).mean(
+            (1, 2)
+        )
 
 
 def draw_lambda(rng: np.random.Generator, schedule: Schedule, count: int, side: int) -> Tensor:
-    """(count, side, side): log-uniform; in a quarter of the patches, unless the range is a single value, the quality differs from block
-    (4 x 4 latents) to block."""
+    """(count, side, side): log-uniform; in a quarter of the patches, unless the range is a single
+    value, the quality differs from block (4 x 4 latents) to block."""
     low, high = math.log2(schedule.lambda_low), math.log2(schedule.lambda_high)
     base = rng.uniform(low, high, (count, 1, 1))
-    blocks = rng.normal(0, 1.0, (count, -(-side // 4), -(-side // 4))) * (rng.random((count, 1, 1)) < 0.25 * (low < high))
+    blocks = rng.normal(0, 1.0, (count, -(-side // 4), -(-side // 4))) * (
+        rng.random((count, 1, 1)) < 0.25 * (low < high)
+    )
     octave = base + np.kron(blocks, np.ones((4, 4)))[:, :side, :side]
     return torch.from_numpy(np.exp2(octave).astype(np.float32))
 
@@ -130,19 +146,23 @@ def train(
     quiet: bool = False,
     progress: Callable[[Trainee], dict[str, float]] | None = None,
 ) -> Trainee:
-    """Train for `schedule.minutes` of running time, checks not counted, and return the model with averaged weights.
+    """Train for `schedule.minutes` of running time, checks not counted, and return the model with
+    averaged weights.
 
-    check: fixed validation patches (n, bands, h, w). out: folder for `checkpoint.pt`, the TensorBoard log and `progress.csv`; a checkpoint
-    found there is continued, with its time counted. progress: ratios by name, see `progress.Progress`, for every check. Raises BadInput if
-    the checkpoint is of another network.
-    """
+    check: fixed validation patches (n, bands, h, w). out: folder for `checkpoint.pt`, the
+    TensorBoard log and `progress.csv`; a checkpoint found there is continued, with its time
+    counted. progress: ratios by name, see `progress.Progress`, for every check. Raises InputError
+    if the checkpoint is of another network."""
     torch.manual_seed(schedule.seed)
     model, average = Trainee(config), Trainee(config)
     average.load_state_dict(model.state_dict())
     model.to(memory_format=torch.channels_last)
     net = model.network
     groups = [
-        dict(params=[*net.analysis.parameters(), *net.synthesis.parameters()], base=schedule.rate_transforms),
+        dict(
+            params=[*net.analysis.parameters(), *net.synthesis.parameters()],
+            base=schedule.rate_transforms,
+        ),
         dict(params=list(net.modulation.parameters()), base=schedule.rate_modulation),
         dict(params=list(model.rate.parameters()), base=schedule.rate_entropy),
     ]
@@ -151,7 +171,10 @@ def train(
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         if state.get("config") != config.to_dict():
-            raise BadInput(f"{checkpoint}: of another kind of network; give the options it was begun with, or another --out")
+            raise InputError(
+                f"{checkpoint}: of another kind of network; give the options it was begun with, "
+                "or another --out"
+            )
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
@@ -166,10 +189,13 @@ def train(
         factor = schedule.factor(step, spent / budget)
         for group in optimizer.param_groups:
             group["lr"] = group["base"] * factor
-        x = torch.from_numpy(patches.batch(schedule.batch)).contiguous(memory_format=torch.channels_last)
+        x = torch.from_numpy(patches.batch(schedule.batch)).contiguous(
+            memory_format=torch.channels_last
+        )
         bits, distortion = model(x, draw_lambda(patches.rng, schedule, len(x), x.shape[-1] // 16))
         loss = bits + distortion
-        # In part relative: a per cent saved on a simple or coarse patch counts nearly like one on a costly patch.
+        # In part relative: a per cent saved on a simple or coarse patch counts nearly like one on a
+        # costly patch.
         objective = (loss * (loss.detach() + 0.3) ** -0.7).mean()
         optimizer.zero_grad()
         objective.backward()
@@ -181,11 +207,17 @@ def train(
             for a, p in zip(average.parameters(), model.parameters(), strict=True):
                 a.lerp_(p, 1 - decay)
         step += 1
-        recent.append((float(loss.detach().mean()), float(bits.detach().mean()), *map(float, norms)))
+        recent.append(
+            (float(loss.detach().mean()), float(bits.detach().mean()), *map(float, norms))
+        )
         if step % 50 == 0:
             values = np.mean(recent[-50:], 0)
             recent = recent[-50:]
-            for name, value in zip(("loss", "bits", "gradient/transforms", "gradient/modulation", "gradient/entropy"), values, strict=True):
+            for name, value in zip(
+                ("loss", "bits", "gradient/transforms", "gradient/modulation", "gradient/entropy"),
+                values,
+                strict=True,
+            ):
                 log.add_scalar(f"train/{name}", value, step)
             bar.set_description(f"step {step}  loss {values[0]:.3f}  bit/sample {values[1]:.3f}")
             bar.update(round(spent) - bar.n)
@@ -197,9 +229,15 @@ def train(
             result = evaluate(average, check)
             for name, value in result.items():
                 log.add_scalar(f"check/{name}", value, step)
-            bar.write(f"{spent / 60:6.1f} min  step {step}  " + "  ".join(f"{k} {v:.4f}" for k, v in result.items()))
+            bar.write(
+                f"{spent / 60:6.1f} min  step {step}  "
+                + "  ".join(f"{k} {v:.4f}" for k, v in result.items())
+            )
             if progress is not None:
-                bar.write(f"{'':10s}  bit/sample over JPEG 2000  {_told(progress(average), log, out, spent, step)}")
+                bar.write(
+                    f"{'':10s}  bit/sample over JPEG 2000  "
+                    f"{_told(progress(average), log, out, spent, step)}"
+                )
             begun = time.monotonic() - spent
     bar.close()
     _save(checkpoint, model, average, optimizer, step, spent)
@@ -214,17 +252,33 @@ def _told(ratios: dict[str, float], log: SummaryWriter, out: Path, spent: float,
         writer = csv.writer(stream, lineterminator="\n")
         if not stream.tell():
             writer.writerow(("minutes", "step", "plane", "ratio"))
-        writer.writerows((f"{spent / 60:.3f}", step, name, f"{ratio:.4f}") for name, ratio in ratios.items())
+        writer.writerows(
+            (f"{spent / 60:.3f}", step, name, f"{ratio:.4f}") for name, ratio in ratios.items()
+        )
     if not ratios:
         return "unknown: nothing at 0.3 to 3 bit/sample yet"
     mean = float(np.exp(np.mean(np.log(list(ratios.values())))))
     log.add_scalar("check/ratio", mean, step)
-    return f"{mean:.3f} (" + ", ".join(f"{name} {ratio:.3f}" for name, ratio in ratios.items()) + ")"
+    return (
+        f"{mean:.3f} (" + ", ".join(f"{name} {ratio:.3f}" for name, ratio in ratios.items()) + ")"
+    )
 
 
-def _save(path: Path, model: Trainee, average: Trainee, optimizer: torch.optim.Optimizer, step: int, spent: float) -> None:
+def _save(
+    path: Path,
+    model: Trainee,
+    average: Trainee,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    spent: float,
+) -> None:
     config = model.network.config.to_dict()
-    state = dict(config=config, model=model.state_dict(), average=average.state_dict(), optimizer=optimizer.state_dict())
+    state = dict(
+        config=config,
+        model=model.state_dict(),
+        average=average.state_dict(),
+        optimizer=optimizer.state_dict(),
+    )
     state |= dict(step=step, spent=spent)
     part = path.with_suffix(".part")
     torch.save(state, part)

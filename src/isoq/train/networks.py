@@ -1,8 +1,8 @@
 """Analysis and synthesis transforms, modulation: what a model has beside its entropy model.
 
-Shapes: images (n, bands, h, w) with h and w multiples of 16 and at least 64; latents (n, M, h / 16, w / 16). Everything is float32.
-Method: Mijares i Verdu et al. 2024 (transforms, modulation); Balle et al. 2016 (GDN, here without square root, as the paper has it).
-"""
+Shapes: images (n, bands, h, w) with h and w multiples of 16 and at least 64; latents (n, M, h / 16,
+w / 16). Everything is float32. Method: Mijares i Verdu et al. 2024 (transforms, modulation); Balle
+et al. 2016 (GDN, here without square root, as the paper has it)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..levels import GAIN, LAMBDA_MAX, LAMBDA_MIN
-from .wavelet import DOWN, STAGES, UP, WAVELETS, children, mirror_weights, phase_kernels, wavelet_leaves, wavelet_order
+from .wavelet import (
+    DOWN,
+    STAGES,
+    UP,
+    WAVELETS,
+    children,
+    mirror_weights,
+    phase_kernels,
+    wavelet_leaves,
+    wavelet_order,
+)
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
     """What a network is made of.
 
-    learned: whether the transforms are trained; wavelet: the one they are, or start from (None: from noise; "9/7": with the long kernels it
-    needs); widths: hidden channels N of learned transforms after stages 1 to 3; latents: M; entropy: "context" or "hyperprior"; modulation:
-    "log" (gains sqrt(lambda) times a learned correction) or "linear" (the paper's MLP of lambda / its maximum); lambda_min and lambda_max:
-    range of quality, per squared normalized unit. Raises ValueError for what does not go together.
-    """
+    learned: whether the transforms are trained; wavelet: the one they are, or start from (None:
+    from noise; "9/7": with the long kernels it needs); widths: hidden channels N of learned
+    transforms after stages 1 to 3; latents: M; entropy: "context" or "hyperprior"; modulation:
+    "log" (gains sqrt(lambda) times a learned correction) or "linear" (the paper's MLP of lambda /
+    its maximum); lambda_min and lambda_max: range of quality, per squared normalized unit. Raises
+    ValueError for what does not go together."""
 
     preset: str = "default"
     bands: int = 1
@@ -40,19 +51,40 @@ class NetworkConfig:
     lambda_max: float = LAMBDA_MAX
 
     def __post_init__(self) -> None:
-        if not self.learned and (self.wavelet not in WAVELETS or self.latents != 256 * self.bands or self.modulation != "log"):
-            raise ValueError(f"transforms that are not learned: {' or '.join(WAVELETS)}, 256 latents per band, modulation 'log'")
+        if not self.learned and (
+            self.wavelet not in WAVELETS
+            or self.latents != 256 * self.bands
+            or self.modulation != "log"
+        ):
+            raise ValueError(
+                f"transforms that are not learned: {' or '.join(WAVELETS)}, 256 latents per band, "
+                "modulation 'log'"
+            )
         if self.learned and self.wavelet not in (None, "9/7"):
-            raise ValueError(f"learned transforms start from noise or '9/7', not from {self.wavelet!r}")
+            raise ValueError(
+                f"learned transforms start from noise or '9/7', not from {self.wavelet!r}"
+            )
 
     @classmethod
-    def of_preset(cls, preset: str, bands: int = 1, learned: bool = False, **overrides) -> NetworkConfig:
-        """The named preset for `bands` bands; the default preset widens with the bands so that it stays invertible. Learned transforms
-        start from the wavelet that fits their kernels."""
+    def of_preset(
+        cls, preset: str, bands: int = 1, learned: bool = False, **overrides
+    ) -> NetworkConfig:
+        """The named preset for `bands` bands; the default preset widens with the bands so that it
+        stays invertible. Learned transforms start from the wavelet that fits their kernels."""
         if preset == "paper":
-            base = dict(widths=(64, 64, 64), latents=192, entropy="hyperprior", learned=True, wavelet=None, modulation="linear")
+            base = dict(
+                widths=(64, 64, 64),
+                latents=192,
+                entropy="hyperprior",
+                learned=True,
+                wavelet=None,
+                modulation="linear",
+            )
         elif preset == "default":
-            base = dict(widths=tuple(max(w, 4 ** (s + 1) * bands) for s, w in enumerate((16, 32, 64))), latents=256 * bands)
+            base = dict(
+                widths=tuple(max(w, 4 ** (s + 1) * bands) for s, w in enumerate((16, 32, 64))),
+                latents=256 * bands,
+            )
             base |= dict(learned=learned, wavelet="9/7" if learned else "17/11")
         else:
             raise ValueError(f"unknown preset '{preset}': use 'paper' or 'default'")
@@ -63,7 +95,8 @@ class NetworkConfig:
 
 
 class GDN(nn.Module):
-    """x / (beta + gamma |x|), or x * (beta + gamma |x|) for the inverse; starts close to the identity."""
+    """x / (beta + gamma |x|), or x * (beta + gamma |x|) for the inverse; starts close to the
+    identity."""
 
     def __init__(self, channels: int, inverse: bool = False):
         super().__init__()
@@ -77,10 +110,11 @@ class GDN(nn.Module):
 
 
 class Down(nn.Module):
-    """Stride-2 convolution, borders reflected: 5x5 over all channels and, where `long`, 9x9 over the first `long` of them.
+    """Stride-2 convolution, borders reflected: 5x5 over all channels and, where `long`, 9x9 over
+    the first `long` of them.
 
-    The long kernels are there for the low-pass channel, on which the next level of the wavelet works.
-    """
+    The long kernels are there for the low-pass channel, on which the next level of the wavelet
+    works."""
 
     def __init__(self, inputs: int, outputs: int, long: int):
         super().__init__()
@@ -90,11 +124,16 @@ class Down(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.short(F.pad(x, (2, 1, 2, 1), mode="reflect"))
-        return y if self.wide is None else y + self.wide(F.pad(x[:, : self.long], (4, 3, 4, 3), mode="reflect"))
+        return (
+            y
+            if self.wide is None
+            else y + self.wide(F.pad(x[:, : self.long], (4, 3, 4, 3), mode="reflect"))
+        )
 
 
 class Up(nn.Module):
-    """The mirror of `Down`: transposed convolutions, 5x5 over all channels, 9x9 into the first `long` outputs; borders mirrored."""
+    """The mirror of `Down`: transposed convolutions, 5x5 over all channels, 9x9 into the first
+    `long` outputs; borders mirrored."""
 
     def __init__(self, inputs: int, outputs: int, long: int):
         super().__init__()
@@ -109,7 +148,13 @@ class Up(nn.Module):
         n = x.shape[dim]
         at = {k: x.narrow(dim, k % n, 1) for k in (0, 1, 2, -1, -2, -3)}
         mix = lambda w, a, b: b + w * (a - b)  # noqa: E731
-        parts = [mix(start, at[2], at[1]), mix(start, at[1], at[0]), x, mix(end, at[-2], at[-1]), mix(end, at[-3], at[-2])]
+        parts = [
+            mix(start, at[2], at[1]),
+            mix(start, at[1], at[0]),
+            x,
+            mix(end, at[-2], at[-1]),
+            mix(end, at[-3], at[-2]),
+        ]
         return torch.cat(parts, dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,14 +167,19 @@ class Up(nn.Module):
 
 
 class _Level(nn.Module):
-    """x (n, 1, h, w) -> its even and odd samples along both axes filtered by a filter each; borders reflected."""
+    """x (n, 1, h, w) -> its even and odd samples along both axes filtered by a filter each; borders
+    reflected."""
 
     def __init__(self, filters: tuple[np.ndarray, np.ndarray]):
         super().__init__()
         kernels, self.before = phase_kernels(*filters)
         same = np.eye(2, dtype=np.float32)[..., None]
-        self.register_buffer("down", torch.from_numpy(np.kron(kernels, same))[..., None], persistent=False)
-        self.register_buffer("across", torch.from_numpy(np.tile(kernels, (2, 1, 1)))[:, :, None], persistent=False)
+        self.register_buffer(
+            "down", torch.from_numpy(np.kron(kernels, same))[..., None], persistent=False
+        )
+        self.register_buffer(
+            "across", torch.from_numpy(np.tile(kernels, (2, 1, 1)))[:, :, None], persistent=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         phases = F.pixel_unshuffle(F.pad(x, (self.before,) * 4, mode="reflect"), 2)
@@ -137,12 +187,15 @@ class _Level(nn.Module):
 
 
 class WaveletAnalysis(nn.Module):
-    """The analysis of a wavelet that is not trained: every level filters the low-pass samples of the one before."""
+    """The analysis of a wavelet that is not trained: every level filters the low-pass samples of
+    the one before."""
 
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.bands, self.order = config.bands, _order(config.bands)
-        self.levels = nn.ModuleList(_Level(filters.analysis) for filters in WAVELETS[config.wavelet])
+        self.levels = nn.ModuleList(
+            _Level(filters.analysis) for filters in WAVELETS[config.wavelet]
+        )
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -160,13 +213,19 @@ class WaveletSynthesis(nn.Module):
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.bands, self.order = config.bands, _order(config.bands)
-        self.levels = nn.ModuleList(_Level(filters.synthesis) for filters in WAVELETS[config.wavelet])
+        self.levels = nn.ModuleList(
+            _Level(filters.synthesis) for filters in WAVELETS[config.wavelet]
+        )
 
     @torch.no_grad()
     def forward(self, y: Tensor) -> Tensor:
         places = y.new_zeros(len(y), self.bands * _PLACES, *y.shape[2:])
         places[:, self.order] = y
-        parts = places.unflatten(1, (self.bands, -1)).flatten(0, 1).split([4**k for k in range(STAGES, 0, -1)], 1)
+        parts = (
+            places.unflatten(1, (self.bands, -1))
+            .flatten(0, 1)
+            .split([4**k for k in range(STAGES, 0, -1)], 1)
+        )
         low = None
         for level in range(STAGES, 0, -1):
             plane = F.pixel_shuffle(parts[level - 1], 2 ** (STAGES - level + 1))
@@ -176,17 +235,21 @@ class WaveletSynthesis(nn.Module):
         return low.unflatten(0, (-1, self.bands))[:, :, 0]
 
 
-# Samples of all transformed planes of a band per latent position: those of the low-pass bands of the finer levels are no latents.
+# Samples of all transformed planes of a band per latent position: those of the low-pass bands of
+# the finer levels are no latents.
 _PLACES = sum(4**k for k in range(1, STAGES + 1))
 
 
 def _order(bands: int) -> Tensor:
-    """(256 * bands,): where each latent stands among the samples of the planes, finest level first, band by band."""
+    """(256 * bands,): where each latent stands among the samples of the planes, finest level first,
+    band by band."""
     places = []
     for leaf in wavelet_leaves(bands):
         sides = [2 ** (STAGES - level + 1) for level in range(1, leaf.level + 1)]
         row, col = 2 * leaf.y + (leaf.kind >> 1), 2 * leaf.x + (leaf.kind & 1)
-        places.append(leaf.band * _PLACES + sum(side**2 for side in sides[:-1]) + row * sides[-1] + col)
+        places.append(
+            leaf.band * _PLACES + sum(side**2 for side in sides[:-1]) + row * sides[-1] + col
+        )
     return torch.tensor(places)
 
 
@@ -228,7 +291,8 @@ class Network(nn.Module):
         return nn.Sequential(*down), nn.Sequential(*up)
 
     def _norms(self) -> Tensor:
-        """(M,): norms of the basis functions. As gains they make an error of a latent weigh as much as it does in the image."""
+        """(M,): norms of the basis functions. As gains they make an error of a latent weigh as much
+        as it does in the image."""
         norms = []
         for channels in torch.eye(self.config.latents).split(16):
             impulses = F.pad(channels[:, :, None, None], (8, 8, 8, 8))
@@ -237,7 +301,8 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def _start_from_wavelet(self) -> None:
-        """Low-pass channels are split by the 9/7 wavelet, detail channels only rearranged (four phases each): perfect reconstruction."""
+        """Low-pass channels are split by the 9/7 wavelet, detail channels only rearranged (four
+        phases each): perfect reconstruction."""
         bands = self.config.bands
         for stage in range(STAGES):
             down, up = self.analysis[2 * stage], self.synthesis[2 * (STAGES - 1 - stage)]
@@ -254,14 +319,17 @@ class Network(nn.Module):
                     child, v, h = int(place[child]), k >> 1, k & 1
                     down.short.weight[child] = up.short.weight[child] = 0
                     if parent < bands:
-                        down.wide.weight[child, parent] = torch.from_numpy(np.outer(DOWN[v], DOWN[h]))
+                        down.wide.weight[child, parent] = torch.from_numpy(
+                            np.outer(DOWN[v], DOWN[h])
+                        )
                         up.wide.weight[child, parent] = torch.from_numpy(np.outer(UP[v], UP[h]))
                     else:
                         down.short.weight[child, parent, 2 + v, 2 + h] = 1
                         up.short.weight[child, parent, 2 + v, 2 + h] = 1
 
     def gains(self, lam: Tensor) -> Tensor:
-        """lambda (...,), per squared normalized unit -> gains m (..., M), positive; see `NetworkConfig.modulation`."""
+        """lambda (...,), per squared normalized unit -> gains m (..., M), positive; see
+        `NetworkConfig.modulation`."""
         low, high = self.config.lambda_min, self.config.lambda_max
         if self.config.modulation == "linear":
             return F.softplus(self.modulation(lam[..., None] / high)) + 1e-3

@@ -1,9 +1,9 @@
 """The context entropy model in its differentiable form: what the transforms are trained against.
 
-The coder proper (`isoq.entropy.context`) evaluates the same two linear forms in integers and looks the distribution up in counted
-tables; here the distribution is a Laplace, so that gradients exist. Latents (n, M, h, w) come in coding order: channel c may look at
-all positions of channels before it, and at positions of its own that lie before in raster order.
-"""
+The coder proper (`isoq.entropy.context`) evaluates the same two linear forms in integers and looks
+the distribution up in counted tables; here the distribution is a Laplace, so that gradients exist.
+Latents (n, M, h, w) come in coding order: channel c may look at all positions of channels before
+it, and at positions of its own that lie before in raster order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from .wavelet import STAGES, Leaf, wavelet_leaves
 
-# Own-channel neighbours, as (row, column) offsets: W, N, NW, NE, WW, NN; the first four also predict the value itself.
+# Own-channel neighbours, as (row, column) offsets: W, N, NW, NE, WW, NN; the first four also
+# predict the value itself.
 NEIGHBOURS = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))
 VALUE_NEIGHBOURS = 4
 # What a latent quantized to zero still tells about its magnitude, in steps.
@@ -24,20 +25,24 @@ REST = 0.125
 
 
 def _causal(x: Tensor, weights: Tensor) -> Tensor:
-    """x (n, M, h, w), weights (M, k) for the first k NEIGHBOURS -> weighted sums (n, M, h, w); neighbours outside count as zero."""
+    """x (n, M, h, w), weights (M, k) for the first k NEIGHBOURS -> weighted sums (n, M, h, w);
+    neighbours outside count as zero."""
     kernel = x.new_zeros(x.shape[1], 1, 3, 5)
     for k in range(weights.shape[1]):
         row, col = NEIGHBOURS[k]
-        kernel = kernel + F.one_hot(torch.tensor((row + 2) * 5 + col + 2), 15).view(1, 1, 3, 5) * weights[:, k].view(-1, 1, 1, 1)
+        kernel = kernel + F.one_hot(torch.tensor((row + 2) * 5 + col + 2), 15).view(
+            1, 1, 3, 5
+        ) * weights[:, k].view(-1, 1, 1, 1)
     return F.conv2d(F.pad(x, (2, 2, 2, 0)), kernel, groups=x.shape[1])
 
 
 def start_weights(latents: int, bands: int) -> np.ndarray:
-    """(M, M, 3, 3) float32: weight of each earlier channel's magnitudes at the nine places around, before any training.
+    """(M, M, 3, 3) float32: weight of each earlier channel's magnitudes at the nine places around,
+    before any training.
 
-    In the sub-bands' own geometry: the samples around in the same sub-band, fading with distance, and the sample above in the next coarser
-    level and, less, in the sub-bands of the same level that are already coded. Zero where the latents are no wavelet, or come after it.
-    """
+    In the sub-bands' own geometry: the samples around in the same sub-band, fading with distance,
+    and the sample above in the next coarser level and, less, in the sub-bands of the same level
+    that are already coded. Zero where the latents are no wavelet, or come after it."""
     w = np.zeros((latents, latents, 3, 3), np.float32)
     if latents < 256 * bands:
         return w
@@ -56,7 +61,15 @@ def start_weights(latents: int, bands: int) -> np.ndarray:
         for dy in range(-2, 3):
             for dx in range(-2, 3):
                 if dy or dx:
-                    add(c, leaf, leaf.level, leaf.kind, leaf.y + dy, leaf.x + dx, 0.4 / (dy * dy + dx * dx) ** 1.5)
+                    add(
+                        c,
+                        leaf,
+                        leaf.level,
+                        leaf.kind,
+                        leaf.y + dy,
+                        leaf.x + dx,
+                        0.4 / (dy * dy + dx * dx) ** 1.5,
+                    )
         for kind in range(1, leaf.kind):
             add(c, leaf, leaf.level, kind, leaf.y, leaf.x, 0.1)
         if leaf.level < STAGES and leaf.kind:
@@ -68,24 +81,32 @@ def start_weights(latents: int, bands: int) -> np.ndarray:
 class ContextRate(nn.Module):
     """Bits of each latent, given the already coded ones.
 
-    value:  mu = g * sum_k v_k q_k / g_k over own-channel neighbours and every earlier channel at the same place
-    scale:  E = sum_k w_k A_k, w >= 0, over A = (|q - mu| + REST) / g of own-channel neighbours and of every earlier channel at the nine
+    value:  mu = g * sum_k v_k q_k / g_k over own-channel neighbours and every earlier channel at
+    the same place
+    scale:  E = sum_k w_k A_k, w >= 0, over A = (|q - mu| + REST) / g of own-channel neighbours and
+    of every earlier channel at the nine
             places around; Laplace parameter exp(a + b log(E g + c)).
-    g is the step scale sqrt(lambda) at each position, so that neighbours coded at another quality count in the right unit.
+    g is the step scale sqrt(lambda) at each position, so that neighbours coded at another quality
+    count in the right unit.
     """
 
     def __init__(self, latents: int, bands: int = 1):
         super().__init__()
         m = latents
-        self.around = nn.Parameter(torch.sqrt(torch.from_numpy(start_weights(latents, bands)) + 1e-5))
-        self.causal = nn.Parameter(torch.tensor([0.05, 0.05, 0.02, 0.02, 0.01, 0.01]).sqrt().repeat(m, 1))
+        self.around = nn.Parameter(
+            torch.sqrt(torch.from_numpy(start_weights(latents, bands)) + 1e-5)
+        )
+        self.causal = nn.Parameter(
+            torch.tensor([0.05, 0.05, 0.02, 0.02, 0.01, 0.01]).sqrt().repeat(m, 1)
+        )
         self.value_center = nn.Parameter(torch.zeros(m, m))
         self.value_causal = nn.Parameter(torch.zeros(m, VALUE_NEIGHBOURS))
         self.a, self.b, self.c = (nn.Parameter(torch.full((m,), v)) for v in (-0.3, 1.0, -3.0))
         self.register_buffer("earlier", torch.tril(torch.ones(m, m), -1))
 
     def forms(self, q: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """q (n, M, h, w) quantized latents, g (n, 1, h, w) -> expected |q - mu| and predicted value mu, both in local steps."""
+        """q (n, M, h, w) quantized latents, g (n, 1, h, w) -> expected |q - mu| and predicted value
+        mu, both in local steps."""
         mix = lambda w, x: torch.einsum("cd,ndhw->nchw", w, x)  # noqa: E731
         v = q / g
         mu = (mix(self.value_center * self.earlier, v) + _causal(v, self.value_causal)) * g
@@ -98,10 +119,14 @@ class ContextRate(nn.Module):
         """y (n, M, h, w) latents with uniform noise, q the same rounded -> bits (n, M, h, w)."""
         v = lambda p: p.view(1, -1, 1, 1)  # noqa: E731
         e, mu = self.forms(q, g)
-        b = torch.exp((v(self.a) + v(self.b) * torch.log(e + torch.exp(v(self.c)))).clamp(-4, 11)).clamp(min=0.04)
+        b = torch.exp(
+            (v(self.a) + v(self.b) * torch.log(e + torch.exp(v(self.c)))).clamp(-4, 11)
+        ).clamp(min=0.04)
         m = (y - mu).abs()
         far = torch.exp(-(m + 0.5) / b)
         outside = 0.5 * (torch.exp(-(m - 0.5).clamp(min=0) / b) - far)
         inside = 1 - 0.5 * far - 0.5 * torch.exp(-(0.5 - m).clamp(min=0) / b)
         p = torch.where(m > 0.5, outside, inside)
-        return torch.where(p < 1e-6, (m - 0.5) / b / math.log(2) + 1, -torch.log2(p.clamp(min=1e-7)))
+        return torch.where(
+            p < 1e-6, (m - 0.5) / b / math.log(2) + 1, -torch.log2(p.clamp(min=1e-7))
+        )

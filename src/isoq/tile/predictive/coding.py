@@ -1,4 +1,5 @@
-"""Groups of bands, predicted from each other: samples to bytes and back. docs/format.md, section 6.9."""
+"""Groups of bands, predicted from each other: samples to bytes and back. docs/format.md, section
+6.9."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ... import blocks
-from ...errors import DamagedFile
+from ...errors import CorruptFileError
 from ...format.bytestream import Reader, Writer, pack_integers, unpack_integers
 from .. import masks
 from . import _kernel, plan, values
@@ -18,14 +19,18 @@ _NOWHERE = 1 << 40  # no integer: nothing is avoided
 _LARGEST_STEP = (1 << 31) - plan.PARTS
 _ROUNDS = 5
 _FINER = 16  # units of floats per step
-_AIM, _ENOUGH = 0.985, 0.95  # of the target: where blocks are to be, and below which they may do with a wider step
+_AIM, _ENOUGH = (
+    0.985,
+    0.95,
+)  # of the target: where blocks are to be, and below which they may do with a wider step
 _HOPELESS = 1.1  # times the bytes that are to be undercut, beyond which corrections do not help
 _INT32 = np.iinfo(np.int32)
 
 
 @dataclass
 class Decoded:
-    """samples (bands, rows, cols); whole: samples count as they are, whatever the masks say; lossy: their errors are recorded."""
+    """samples (bands, rows, cols); whole: samples count as they are, whatever the masks say; lossy:
+    their errors are recorded."""
 
     samples: np.ndarray
     whole: bool
@@ -33,8 +38,8 @@ class Decoded:
 
 
 class Planes:
-    """Bands as integers, ready to be coded with any steps. samples and valid: (bands, rows, cols); inside: the valid
-    samples of each band, 1-D; chosen: per band."""
+    """Bands as integers, ready to be coded with any steps. samples and valid: (bands, rows, cols);
+    inside: the valid samples of each band, 1-D; chosen: per band."""
 
     def __init__(
         self,
@@ -66,16 +71,20 @@ class Planes:
         self._plan: plan.Plan | None = None
 
     def avoids(self, k: int) -> bool:
-        """Whether there is a value in the middle of band `k` that no valid sample may be decoded to."""
+        """Whether there is a value in the middle of band `k` that no valid sample may be decoded
+        to."""
         return bool(self._avoided[k] != _NOWHERE)
 
     def encode(self, steps: np.ndarray, whole: bool = False) -> tuple[bytes, np.ndarray]:
-        """steps: (bands, block rows, block cols), in 1 / plan.PARTS -> bytes, decoded samples; what is not valid is undefined."""
+        """steps: (bands, block rows, block cols), in 1 / plan.PARTS -> bytes, decoded samples; what
+        is not valid is undefined."""
         base = np.median(steps, (1, 2)).astype(np.int32)
         if self._plan is None:
             self._plan = plan.choose(self._planes, self._valid, self._limits, self._avoided, base)
         p = self._plan
-        lossy = bool((steps > plan.PARTS).any()) or not all(mapping.exact for mapping in self._chosen)
+        lossy = bool((steps > plan.PARTS).any()) or not all(
+            mapping.exact for mapping in self._chosen
+        )
         decoded = np.empty_like(self._planes) if lossy else None
         stream = _kernel.encode(self._planes, decoded, *_job(self._valid, self._block, p, steps))
         varied = bool((steps != base[:, None, None]).any())
@@ -90,7 +99,9 @@ class Planes:
             out.varint(len(references))
             for distance in references:
                 out.varint(distance)
-            weights.append([p.weight[k, start + 1 : start + size] for start, size in _sources(len(references))])
+            weights.append(
+                [p.weight[k, start + 1 : start + size] for start, size in _sources(len(references))]
+            )
             activities.append(p.activity[k, : 11 if references else 6])
         own = np.concatenate([w[0] for w in weights])
         other = np.concatenate([np.zeros(0, np.int32), *(part for w in weights for part in w[1:])])
@@ -98,32 +109,49 @@ class Planes:
         change = steps - base[:, None, None] if varied else np.zeros(0, np.int32)
         out.part(pack_integers(own, other, np.concatenate(activities), gaps, change))
         out.data += stream
-        return bytes(out.data), self._samples if decoded is None else _inverse(self._chosen, decoded, self._samples.dtype)
+        return bytes(out.data), self._samples if decoded is None else _inverse(
+            self._chosen, decoded, self._samples.dtype
+        )
 
 
 def encode_bounded(
-    samples: np.ndarray, valid: np.ndarray, nodata: tuple[float | None, ...], bound: np.ndarray, block: int, whole: bool = False
+    samples: np.ndarray,
+    valid: np.ndarray,
+    nodata: tuple[float | None, ...],
+    bound: np.ndarray,
+    block: int,
+    whole: bool = False,
 ) -> tuple[bytes, np.ndarray]:
-    """samples and valid (bands, rows, cols), the largest error (bands,) that any valid sample may have -> bytes, decoded samples.
+    """samples and valid (bands, rows, cols), the largest error (bands,) that any valid sample may
+    have -> bytes, decoded samples.
 
-    What cannot be kept otherwise is kept exactly. whole: samples are to count as they are, whatever the tile's masks say; all are valid.
-    """
+    What cannot be kept otherwise is kept exactly. whole: samples are to count as they are, whatever
+    the tile's masks say; all are valid."""
     inside = _inside(samples, valid)
     chosen = [_bounded(found, most) for found, most in zip(inside, bound.tolist(), strict=True)]
-    planes = Planes(samples, valid, inside, nodata if not whole else (None,) * len(samples), chosen, block)
+    planes = Planes(
+        samples, valid, inside, nodata if not whole else (None,) * len(samples), chosen, block
+    )
     steps = np.full(planes.grid, plan.PARTS, np.int32)
     for k, (mapping, most) in enumerate(zip(chosen, bound.tolist(), strict=True)):
         if mapping.even and mapping.exact:
             error = int(min(most // mapping.unit, 1 << 26))
-            steps[k] = plan.PARTS * (2 * error + (not planes.avoids(k) or error == 0))  # one less leaves a way around the value avoided
+            steps[k] = plan.PARTS * (
+                2 * error + (not planes.avoids(k) or error == 0)
+            )  # one less leaves a way around the value avoided
     return planes.encode(steps, whole)
 
 
 def encode_for(
-    samples: np.ndarray, valid: np.ndarray, nodata: tuple[float | None, ...], mse: np.ndarray, block: int, most: int
+    samples: np.ndarray,
+    valid: np.ndarray,
+    nodata: tuple[float | None, ...],
+    mse: np.ndarray,
+    block: int,
+    most: int,
 ) -> tuple[bytes, np.ndarray] | None:
-    """The same, for a mean squared error (bands, block rows, block cols) of the valid samples of every block. None if that takes more than
-    `most` bytes, or floats too many integers."""
+    """The same, for a mean squared error (bands, block rows, block cols) of the valid samples of
+    every block. None if that takes more than `most` bytes, or floats too many integers."""
     chosen: list[Values] = []
     inside = _inside(samples, valid)
     for found, target in zip(inside, mse, strict=True):
@@ -141,26 +169,37 @@ def encode_for(
         data, decoded = planes.encode(steps)
         if len(data) > most * (_HOPELESS if round_ == 0 else 1):
             return None
-        ratio = np.nan_to_num(blocks.mean_square(blocks.difference(decoded, samples, valid), valid, block) / mse)
+        ratio = np.nan_to_num(
+            blocks.mean_square(blocks.difference(decoded, samples, valid), valid, block) / mse
+        )
         above = ratio > 1
         wrong = above if round_ else above | (ratio < _ENOUGH)
         if not wrong.any():
             break
         aim = np.where(wrong, aim * _AIM / np.maximum(ratio, 0.25), aim)
-        steps = np.where(above, np.minimum(_steps_for(aim), steps - 1), _steps_for(aim)).clip(plan.PARTS)
+        steps = np.where(above, np.minimum(_steps_for(aim), steps - 1), _steps_for(aim)).clip(
+            plan.PARTS
+        )
     return data, decoded
 
 
 def _steps_for(mse: np.ndarray) -> np.ndarray:
-    """The steps in 1 / plan.PARTS that leave mean squared errors `mse`, in squared integers, if those are uniform."""
+    """The steps in 1 / plan.PARTS that leave mean squared errors `mse`, in squared integers, if
+    those are uniform."""
     whole = np.arange(1, 257)
     error = (whole**2 - np.where(whole % 2, 1, -2)) / 12
     exact = np.interp(mse, error, whole)
-    return (plan.PARTS * np.where(mse < error[-1], exact, np.sqrt(12 * mse)).clip(1, 1 << 26)).astype(np.int32)
+    return (
+        plan.PARTS * np.where(mse < error[-1], exact, np.sqrt(12 * mse)).clip(1, 1 << 26)
+    ).astype(np.int32)
 
 
 def _bounded(samples: np.ndarray, bound: float) -> Values:
-    rounded = values.rounded(samples, bound) if samples.dtype.kind == "f" and bound > 0 and samples.size else None
+    rounded = (
+        values.rounded(samples, bound)
+        if samples.dtype.kind == "f" and bound > 0 and samples.size
+        else None
+    )
     return rounded or values.choose(samples, bound)
 
 
@@ -170,13 +209,21 @@ def is_lossy(data: bytes) -> bool:
 
 
 def decode(
-    data: bytes, shape: tuple[int, int, int], dtype: np.dtype, valid: np.ndarray, nodata: tuple[float | None, ...], block: int
+    data: bytes,
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    valid: np.ndarray,
+    nodata: tuple[float | None, ...],
+    block: int,
 ) -> Decoded:
-    """The inverse. shape: (bands, rows, cols); valid: of this shape, by the masks of the tile. Raises DamagedFile."""
+    """The inverse. shape: (bands, rows, cols); valid: of this shape, by the masks of the tile.
+    Raises CorruptFileError."""
     reader = Reader(data)
     flags = reader.unpack("B")[0]
     if flags > (_WHOLE | _LOSSY | _STEPS):
-        raise DamagedFile("predicted bands are of an unknown kind: the file is damaged or made by a newer isoq")
+        raise CorruptFileError(
+            "predicted bands are of an unknown kind: the file is damaged or made by a newer isoq"
+        )
     bands, rows, cols = shape
     grid = (bands, blocks.count(rows, block), blocks.count(cols, block))
     if flags & _WHOLE:
@@ -187,8 +234,14 @@ def decode(
         described.append(values.read(reader, dtype, rows * cols))
         repeats[k], base[k] = reader.unpack("B")[0], min(reader.varint(), _LARGEST_STEP + 1)
         distances = [reader.varint() for _ in range(min(reader.varint(), plan.REFERENCES + 1))]
-        if len(distances) > plan.REFERENCES or not all(1 <= distance <= k for distance in distances) or repeats[k] > 1:
-            raise DamagedFile("a band is predicted from one that is not there: the file is damaged")
+        if (
+            len(distances) > plan.REFERENCES
+            or not all(1 <= distance <= k for distance in distances)
+            or repeats[k] > 1
+        ):
+            raise CorruptFileError(
+                "a band is predicted from one that is not there: the file is damaged"
+            )
         reference[k, : len(distances)] = k - np.array(distances, np.int32)
     used = (reference >= 0).sum(1)
     sizes = [_sources(int(n)) for n in used]
@@ -209,26 +262,40 @@ def decode(
         for start, size in sizes[k]:
             source = own if start == 0 else other
             weight[k, start + 1 : start + size] = source[: size - 1]
-            weight[k, start] = (plan.UNIT if start == 0 else 0) - source[: size - 1].sum(dtype=np.int64)
+            weight[k, start] = (plan.UNIT if start == 0 else 0) - source[: size - 1].sum(
+                dtype=np.int64
+            )
             own, other = (own[size - 1 :], other) if start == 0 else (own, other[size - 1 :])
         active[k, : activities[k]], activity = activity[: activities[k]], activity[activities[k] :]
         chosen.append(described[k].values(gaps[: described[k].missing], dtype))
         gaps = gaps[described[k].missing :]
-    steps = np.broadcast_to(base[:, None, None], grid) + (change.reshape(grid) if flags & _STEPS else 0)
-    if np.abs(weight).max() >= plan.MAX_WEIGHT or active.min() < 0 or active.max() > plan.MAX_ACTIVITY:
-        raise DamagedFile("impossible weights of a prediction: the file is damaged")
+    steps = np.broadcast_to(base[:, None, None], grid) + (
+        change.reshape(grid) if flags & _STEPS else 0
+    )
+    if (
+        np.abs(weight).max() >= plan.MAX_WEIGHT
+        or active.min() < 0
+        or active.max() > plan.MAX_ACTIVITY
+    ):
+        raise CorruptFileError("impossible weights of a prediction: the file is damaged")
     if steps.min() < plan.PARTS or steps.max() > _LARGEST_STEP:
-        raise DamagedFile("impossible steps of a prediction: the file is damaged")
+        raise CorruptFileError("impossible steps of a prediction: the file is damaged")
     limits = np.array([d.limits for d in described], np.int32)
     avoided = np.full(bands, _NOWHERE, np.int64)
     for k, (mapping, special) in enumerate(zip(chosen, nodata, strict=True)):
-        place = mapping.integer_of(special, dtype) if masks.holds(dtype, special) and not flags & _WHOLE else None
+        place = (
+            mapping.integer_of(special, dtype)
+            if masks.holds(dtype, special) and not flags & _WHOLE
+            else None
+        )
         if place is not None and limits[k, 0] < place < limits[k, 1]:
             avoided[k] = place
     made = plan.Plan(reference, weight.astype(np.int32), active, limits, avoided, repeats)
-    found = _kernel.decode(np.frombuffer(reader.rest(), np.uint8), *_job(valid, block, made, steps.astype(np.int32)))
+    found = _kernel.decode(
+        np.frombuffer(reader.rest(), np.uint8), *_job(valid, block, made, steps.astype(np.int32))
+    )
     if found is None:
-        raise DamagedFile("predicted bands do not decode: the file is damaged")
+        raise CorruptFileError("predicted bands do not decode: the file is damaged")
     return Decoded(_inverse(chosen, found, dtype), bool(flags & _WHOLE), bool(flags & _LOSSY))
 
 
@@ -249,9 +316,22 @@ def _sources(references: int) -> list[tuple[int, int]]:
 def _job(valid: np.ndarray, block: int, p: plan.Plan, steps: np.ndarray) -> tuple:
     """The arguments of the kernel."""
     inside = np.ascontiguousarray(valid).view(np.uint8)
-    return inside, block, p.reference, p.weight, p.activity, p.limits, p.avoided, p.repeats, np.ascontiguousarray(steps, np.int32)
+    return (
+        inside,
+        block,
+        p.reference,
+        p.weight,
+        p.activity,
+        p.limits,
+        p.avoided,
+        p.repeats,
+        np.ascontiguousarray(steps, np.int32),
+    )
 
 
 def _inside(samples: np.ndarray, valid: np.ndarray) -> list[np.ndarray]:
     """The valid samples of each band, 1-D."""
-    return [band.ravel() if there.all() else band[there] for band, there in zip(samples, valid, strict=True)]
+    return [
+        band.ravel() if there.all() else band[there]
+        for band, there in zip(samples, valid, strict=True)
+    ]

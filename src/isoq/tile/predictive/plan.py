@@ -1,7 +1,7 @@
-"""What the encoder chooses for each plane: which earlier planes it is predicted from, weights, and whether repeated samples are flagged.
+"""What the encoder chooses for each plane: which earlier planes it is predicted from, weights, and
+whether repeated samples are flagged.
 
-A decoder reads all of it from the stream; floating point is allowed here.
-"""
+A decoder reads all of it from the stream; floating point is allowed here."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ _LEAST_TRIED, _MOST_TRIED = 4096, 16384  # samples that weights are fitted to
 
 @dataclass(frozen=True)
 class Plan:
-    """The arrays of `Plan` in kernel.h but the steps: reference (planes, REFERENCES), weight (planes, TAPS), activity (planes, ACTIVITIES),
-    limits (planes, 2), all int32; avoided (planes,) int64; repeats (planes,) uint8."""
+    """The arrays of `Plan` in kernel.h but the steps: reference (planes, REFERENCES), weight
+    (planes, TAPS), activity (planes, ACTIVITIES), limits (planes, 2), all int32; avoided (planes,)
+    int64; repeats (planes,) uint8."""
 
     reference: np.ndarray
     weight: np.ndarray
@@ -34,9 +35,11 @@ class Plan:
     repeats: np.ndarray
 
 
-def choose(planes: np.ndarray, valid: np.ndarray, limits: np.ndarray, avoided: np.ndarray, step: np.ndarray) -> Plan:
-    """planes (planes, rows, cols) int32, all samples filled; valid: which of them are coded; limits, avoided: of the plan; step: usual step
-    of each plane, in 1 / PARTS."""
+def choose(
+    planes: np.ndarray, valid: np.ndarray, limits: np.ndarray, avoided: np.ndarray, step: np.ndarray
+) -> Plan:
+    """planes (planes, rows, cols) int32, all samples filled; valid: which of them are coded;
+    limits, avoided: of the plan; step: usual step of each plane, in 1 / PARTS."""
     number = len(planes)
     plan = Plan(
         np.full((number, REFERENCES), -1, np.int32),
@@ -49,13 +52,24 @@ def choose(planes: np.ndarray, valid: np.ndarray, limits: np.ndarray, avoided: n
     plan.weight[:, 0], plan.activity[:, : len(_OWN_ACTIVITY)] = UNIT, _OWN_ACTIVITY
     places, first, count = _tried(valid)
     if len(places):
-        _kernel.fit(planes, places, first, count, step / PARTS, plan.reference, plan.weight, plan.activity, plan.repeats)
+        _kernel.fit(
+            planes,
+            places,
+            first,
+            count,
+            step / PARTS,
+            plan.reference,
+            plan.weight,
+            plan.activity,
+            plan.repeats,
+        )
     return plan
 
 
 def _tried(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places in a plane, away from its border, at which weights are tried, all lists one after the other; where the list of each plane
-    begins, and how long it is. Planes with the same valid samples share one. The first 16th of a list, and quarter, are an even choice."""
+    """TargetRegions in a plane, away from its border, at which weights are tried, all lists one
+    after the other; where the list of each plane begins, and how long it is. Planes with the same
+    valid samples share one. The first 16th of a list, and quarter, are an even choice."""
     inside = np.zeros(valid.shape[1:], bool)
     inside[2:-1, 2:-2] = True
     random = np.random.default_rng(0)

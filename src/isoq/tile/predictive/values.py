@@ -1,4 +1,5 @@
-"""Between the samples of a band and the 32-bit integers that are predicted: what all samples share is taken out first."""
+"""Between the samples of a band and the 32-bit integers that are predicted: what all samples share
+is taken out first."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import DamagedFile
+from ...errors import CorruptFileError
 from ...format.bytestream import Reader, Writer
 
 SPACED, LISTED, FLOATS, ROUNDED = range(4)
@@ -19,8 +20,9 @@ _INT32 = np.iinfo(np.int32)
 
 @dataclass(frozen=True)
 class Values:
-    """How a band's samples stand for integers. Spaced: sample = offset + unit * integer; listed: the integer is the place in `listed`
-    (ascending int64); floats: the bits of a float32 in the order of its values; rounded: sample = unit * integer, as float32."""
+    """How a band's samples stand for integers. Spaced: sample = offset + unit * integer; listed:
+    the integer is the place in `listed` (ascending int64); floats: the bits of a float32 in the
+    order of its values; rounded: sample = unit * integer, as float32."""
 
     kind: int
     offset: int = 0
@@ -72,7 +74,8 @@ class Values:
         return (self.offset + int(self.unit) * integers.astype(np.int64)).astype(dtype)
 
     def integer_of(self, sample: float | None, dtype: np.dtype) -> int | None:
-        """The integer that stands for a sample that the type can hold, if there is one; of evenly spaced ones."""
+        """The integer that stands for a sample that the type can hold, if there is one; of evenly
+        spaced ones."""
         if sample is None or not np.isfinite(sample) or not self.even:
             return None
         place = np.rint((sample - self.offset) / self.unit)
@@ -102,7 +105,8 @@ class Values:
 
 @dataclass
 class Described:
-    """What `write` wrote: all but the gaps of a list, which are `missing` in number, and the limits."""
+    """What `write` wrote: all but the gaps of a list, which are `missing` in number, and the
+    limits."""
 
     kind: int
     offset: int
@@ -111,12 +115,12 @@ class Described:
     limits: tuple[int, int]
 
     def values(self, gaps: np.ndarray, dtype: np.dtype) -> Values:
-        """gaps: (missing,). Raises DamagedFile: samples do not fit their type."""
+        """gaps: (missing,). Raises CorruptFileError: samples do not fit their type."""
         listed = None
         low, high = self.limits
         if self.kind == LISTED:
             if gaps.min(initial=0) < 0:
-                raise DamagedFile("a list of values does not ascend: the file is damaged")
+                raise CorruptFileError("a list of values does not ascend: the file is damaged")
             listed = self.offset + np.concatenate([[0], np.cumsum(gaps.astype(np.int64) + 1)])
             ends = [int(listed[0]), int(listed[-1])]
         elif self.kind == SPACED:
@@ -125,12 +129,12 @@ class Described:
             ends = []
         kind = np.iinfo(np.int32 if dtype.kind == "f" else dtype)
         if ends and not (kind.min <= ends[0] <= ends[1] <= kind.max):
-            raise DamagedFile("values do not fit their type: the file is damaged")
+            raise CorruptFileError("values do not fit their type: the file is damaged")
         return Values(self.kind, self.offset if self.kind == SPACED else 0, self.unit, listed)
 
 
 def read(reader: Reader, dtype: np.dtype, most: int) -> Described:
-    """The inverse of `Values.write`; most: values in a list. Raises DamagedFile."""
+    """The inverse of `Values.write`; most: values in a list. Raises CorruptFileError."""
     kind = reader.unpack("B")[0]
     offset, unit, missing = 0, 1.0, 0
     if kind == SPACED:
@@ -142,19 +146,34 @@ def read(reader: Reader, dtype: np.dtype, most: int) -> Described:
     low = reader.signed()
     limits = (low, low + reader.varint())
     if kind > ROUNDED:
-        raise DamagedFile("samples are mapped in an unknown way: the file is damaged or made by a newer isoq")
+        raise CorruptFileError(
+            "samples are mapped in an unknown way: the file is damaged or made by a newer isoq"
+        )
     whole = kind == SPACED and 1 <= unit < 1 << 32 and abs(offset) < 1 << 32 and dtype.kind != "f"
-    listed = kind == LISTED and 0 <= missing < min(_LIST, most) and abs(offset) < 1 << 32 and limits == (0, missing)
+    listed = (
+        kind == LISTED
+        and 0 <= missing < min(_LIST, most)
+        and abs(offset) < 1 << 32
+        and limits == (0, missing)
+    )
     bits = kind == FLOATS and dtype.kind == "f"
-    rounded = kind == ROUNDED and dtype.kind == "f" and 1e-45 < unit < 1e30 and max(abs(low), abs(limits[1])) * unit < 3e38
-    if not (whole or listed or bits or rounded) or not _INT32.min <= limits[0] <= limits[1] <= _INT32.max:
-        raise DamagedFile("samples are mapped in an impossible way: the file is damaged")
+    rounded = (
+        kind == ROUNDED
+        and dtype.kind == "f"
+        and 1e-45 < unit < 1e30
+        and max(abs(low), abs(limits[1])) * unit < 3e38
+    )
+    if (
+        not (whole or listed or bits or rounded)
+        or not _INT32.min <= limits[0] <= limits[1] <= _INT32.max
+    ):
+        raise CorruptFileError("samples are mapped in an impossible way: the file is damaged")
     return Described(kind, offset, unit, missing, limits)
 
 
 def rounded(samples: np.ndarray, bound: float) -> Values | None:
-    """For the valid samples of a float32 band (1-D, not empty), none of which may be off by more than `bound`; None if that takes too many
-    integers."""
+    """For the valid samples of a float32 band (1-D, not empty), none of which may be off by more
+    than `bound`; None if that takes too many integers."""
     unit = 2 * bound * (1 - 2.0**-12)
     largest = float(np.abs(samples).max())
     if not (1e-40 < unit < 1e29 and largest / unit < 1 << 30 and largest < 1e37):
@@ -165,8 +184,8 @@ def rounded(samples: np.ndarray, bound: float) -> Values | None:
 
 
 def choose(samples: np.ndarray, bound: float, even: bool = False) -> Values:
-    """For the valid samples of a band (1-D) that may be off by up to `bound` (0: exact). even: integers must be as far apart as the
-    samples."""
+    """For the valid samples of a band (1-D) that may be off by up to `bound` (0: exact). even:
+    integers must be as far apart as the samples."""
     real = samples.dtype.kind == "f"
     if not samples.size:
         return Values(FLOATS if real else SPACED)
@@ -193,13 +212,19 @@ def choose(samples: np.ndarray, bound: float, even: bool = False) -> Values:
     if unit > 1 and not real:
         plain = Values(SPACED, low, unit)
     apart = 1 if real else unit * (2 * (bound // unit) + 1)
-    if not even and number is not None and 2 < len(listed) <= _LIST and _listing_pays(listed, number, apart):
+    if (
+        not even
+        and number is not None
+        and 2 < len(listed) <= _LIST
+        and _listing_pays(listed, number, apart)
+    ):
         return Values(LISTED, 0, 1, listed.astype(np.int64))
     return plain
 
 
 def _listing_pays(listed: np.ndarray, number: np.ndarray, apart: float) -> bool:
-    """Whether places in a list cost less than values that are kept `apart`: what the gaps around each value are worth against the list."""
+    """Whether places in a list cost less than values that are kept `apart`: what the gaps around
+    each value are worth against the list."""
     gaps = np.diff(listed)
     if gaps.max() > _GAP:
         return False
@@ -219,7 +244,9 @@ def ordered_bits(samples: np.ndarray) -> np.ndarray:
 
 def floats(integers: np.ndarray) -> np.ndarray:
     """The inverse of `ordered_bits`."""
-    return (integers ^ ((integers >> 31) & 0x7FFFFFFF)).astype(np.int32, copy=False).view(np.float32)
+    return (
+        (integers ^ ((integers >> 31) & 0x7FFFFFFF)).astype(np.int32, copy=False).view(np.float32)
+    )
 
 
 def _whole(samples: np.ndarray) -> np.ndarray:
