@@ -28,7 +28,7 @@ from moto.server import ThreadedMotoServer
 
 import isoq
 from isoq import Target
-from isoq.archive import batch, cluster
+from isoq.archive import cluster, jobs
 from isoq.codec.writer import Options
 
 WHOLE = 1 << 40  # samples of a part: no file is that large
@@ -55,13 +55,13 @@ def warm(name: str) -> None:
 
 
 def measured(
-    what: str, sources: str, out: str, order: batch.Order, workers: int, pixels: float
+    what: str, sources: str, out: str, order: jobs.BatchOptions, workers: int, pixels: float
 ) -> list[Row]:
     """Run a batch, and what it took. Ends the program if a file fails."""
     with cluster.connected("local", workers) as client:
         client.run(warm, order.model)
         before, began = client.run(spent), time.perf_counter()
-        rows = list(cluster.run(client, batch.jobs_of([sources], out, order)))
+        rows = list(cluster.run(client, jobs.jobs_of([sources], out, order)))
         seconds, after = time.perf_counter() - began, client.run(spent)
     for row in rows:
         if row["status"] != "written":
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--model", default="eo16", metavar="NAME|DIR", help="default: %(default)s")
     options = parser.parse_args()
     model = isoq.load_model(options.model)
-    order = batch.Order(
+    order = jobs.BatchOptions(
         Target("snr", options.snr), Options(threads=1), options.model, model.identity
     )
     whole, small = replace(order, task=WHOLE), replace(order, task=options.side**2 // 8)

@@ -32,17 +32,18 @@ dask = pytest.importorskip("dask")
 pytest.importorskip("distributed")
 pq = pytest.importorskip("pyarrow.parquet")
 
-from isoq.archive import batch, cluster  # noqa: E402
+from isoq.archive import cluster, tasks  # noqa: E402
+from isoq.archive.jobs import BatchOptions, FileJob, jobs_of  # noqa: E402
 from isoq.storage import objects  # noqa: E402
 
 CROPS = ("landsat.tif", "sentinel2.tif", "sub/sentinel1.tif")
 BUCKET = "s3://bucket"
 
 
-def order(**changes) -> batch.Order:
+def order(**changes) -> BatchOptions:
     model = load_model("eo16")
     return replace(
-        batch.Order(
+        BatchOptions(
             Target("snr", 30.0),
             Options(tile=64, threads=1, single_pass=True),
             "eo16",
@@ -52,7 +53,7 @@ def order(**changes) -> batch.Order:
     )
 
 
-def in_parts(**changes) -> batch.Order:
+def in_parts(**changes) -> BatchOptions:
     """Tiles of 64 pixels, and every row of them a task."""
     return order(task=1, **changes)
 
@@ -77,24 +78,24 @@ def moved(value):
     return pickle.loads(pickle.dumps(value))
 
 
-def work(job: batch.Job) -> dict:
+def work(job: FileJob) -> dict:
     """All tasks of a job, one after the other."""
     job = moved(job)
-    row = batch.start(job)
-    if isinstance(row, batch.Split):
+    row = tasks.compress_or_split(job)
+    if isinstance(row, tasks.SplitPlan):
         split = moved(row)
-        row = batch.join(
+        row = tasks.join(
             job,
             split,
-            [moved(batch.part(job, split, number)) for number in range(len(split.parts))],
+            [moved(tasks.compress_part(job, split, number)) for number in range(len(split.parts))],
         )
     return row
 
 
-def one_by_one(path: Path, how: batch.Order) -> bytes:
+def one_by_one(path: Path, how: BatchOptions) -> bytes:
     out = io.BytesIO()
     with open_source(path) as source:
-        compress_to(out, source, how.target, load_model(how.model), how.options)
+        compress_to(out, source, how.target, load_model(how.model), how.coding)
     return out.getvalue()
 
 
@@ -105,10 +106,10 @@ def one_by_one(path: Path, how: batch.Order) -> bytes:
 def test_parts_make_the_file_that_one_task_makes(tmp_path, target):
     image = make(tmp_path / "landsat.tif", crop("landsat.tif")[:, :130, :80])
     how = in_parts(
-        target=target, options=Options(tile=64, threads=1, embed_model=target.kind == "mse")
+        target=target, coding=Options(tile=64, threads=1, embed_model=target.kind == "mse")
     )
-    (job,) = batch.jobs_of([str(image)], str(tmp_path / "out"), how)
-    assert isinstance(batch.start(job), batch.Split) == (target.kind != "bitrate")
+    (job,) = jobs_of([str(image)], str(tmp_path / "out"), how)
+    assert isinstance(tasks.compress_or_split(job), tasks.SplitPlan) == (target.kind != "bitrate")
     row = work(job)
     assert Path(row["file"]).read_bytes() == one_by_one(image, how)
     assert row["status"] == "written"
@@ -134,10 +135,15 @@ def test_images_that_are_elsewhere(tmp_path, memory):
         b"<PAMDataset><Metadata><MDI key='OF'>beside</MDI></Metadata></PAMDataset>",
     )
     patterns = ["memory://collection/**/*.tif", f"memory://collection/{raw}"]
-    jobs = batch.jobs_of(patterns, "memory://collection/out", in_parts())
+    jobs = jobs_of(patterns, "memory://collection/out", in_parts())
     names = ["landsat.isoq", "sentinel2.isoq", "sub/sentinel1.isoq", "scene.isoq"]
     assert [job.file for job in jobs] == [f"memory:///collection/out/{name}" for name in names]
-    assert [type(batch.start(job)) for job in jobs] == [batch.Split, dict, batch.Split, dict]
+    assert [type(tasks.compress_or_split(job)) for job in jobs] == [
+        tasks.SplitPlan,
+        dict,
+        tasks.SplitPlan,
+        dict,
+    ]
     for job, name in zip(jobs, [*CROPS, raw], strict=True):
         (folder / name).write_bytes(memory.cat(f"/collection/{name}"))
         if name == "sentinel2.tif":
@@ -148,15 +154,25 @@ def test_images_that_are_elsewhere(tmp_path, memory):
         assert memory.cat(job.file) == one_by_one(folder / name, in_parts())
 
 
+def test_a_folder_stands_for_the_images_in_it(tmp_path):
+    folder = collection(tmp_path / "in")
+    for name in ("README.md", "landsat.tif.aux.xml", "landsat.isoq"):
+        (folder / name).write_text("not an image")
+    found = [Path(job.source).name for job in jobs_of([str(folder)], str(folder), order())]
+    assert sorted(found) == ["landsat.tif", "sentinel1.tif", "sentinel2.tif"]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/README.md").touch()
+    with one_line(InputError, "empty: no images"):
+        jobs_of([str(tmp_path / "empty")], "out", order())
+
+
 def test_what_is_done_is_not_done_again(tmp_path):
     folder = collection(tmp_path / "in")
 
     def again(**changes) -> list[dict]:
         return [
             work(job)
-            for job in batch.jobs_of(
-                [f"{folder}/**/*.tif"], str(tmp_path / "out"), order(**changes)
-            )
+            for job in jobs_of([f"{folder}/**/*.tif"], str(tmp_path / "out"), order(**changes))
         ]
 
     rows = again()
@@ -186,41 +202,41 @@ def test_what_is_done_is_not_done_again(tmp_path):
 def test_another_file_is_not_replaced(tmp_path):
     folder, other = collection(tmp_path / "in"), order(target=Target("snr", 20.0))
     pattern, out = str(folder / "landsat.tif"), str(tmp_path / "out")
-    (job,), (changed,) = (batch.jobs_of([pattern], out, how) for how in (order(), other))
+    (job,), (changed,) = (jobs_of([pattern], out, how) for how in (order(), other))
     work(job)
     first = Path(job.file).read_bytes()
     assert "exists already" in work(changed)["error"]
     Path(job.record).unlink()  # not even known to be of a batch
     assert "exists already" in work(changed)["error"]
     assert Path(job.file).read_bytes() == first
-    assert work(replace(changed, order=replace(other, overwrite=True)))["status"] == "written"
+    assert work(replace(changed, options=replace(other, overwrite=True)))["status"] == "written"
     assert len(Path(job.file).read_bytes()) < len(first)
     shutil.copy(folder / "sentinel2.tif", folder / "landsat.tif")  # another image of that name
-    (job,) = batch.jobs_of([pattern], out, other)
+    (job,) = jobs_of([pattern], out, other)
     assert "exists already" in work(job)["error"]
     with one_line(OutputExistsError, job.file):
-        batch.join(job, None, [])
+        tasks.join(job, None, [])
 
 
 def test_jobs_that_cannot_be(tmp_path):
     folder = collection(tmp_path / "in")
     shutil.copy(folder / "landsat.tif", folder / "landsat.jp2")
     with one_line(InputError, "landsat.jp2", "landsat.tif", "written there"):
-        batch.jobs_of([f"{folder}/*"], "out", order())
+        jobs_of([f"{folder}/*"], "out", order())
     with one_line(InputError, "none*.tif: no such file"):
-        batch.jobs_of([f"{folder}/none*.tif"], "out", order())
+        jobs_of([f"{folder}/none*.tif"], "out", order())
     with one_line(InputError, "nonesuch://a: cannot be reached"):
-        batch.jobs_of(["nonesuch://a"], "out", order())
-    (job,) = batch.jobs_of(
+        jobs_of(["nonesuch://a"], "out", order())
+    (job,) = jobs_of(
         [str(folder / "landsat.tif")], str(tmp_path / "out"), order(identity="another")
     )
-    assert "install the same isoq" in batch.start(job)["error"]
-    split = batch.start(replace(job, order=in_parts()))
+    assert "install the same isoq" in tasks.compress_or_split(job)["error"]
+    split = tasks.compress_or_split(replace(job, options=in_parts()))
     with one_line(ModelMismatchError, "another"):
-        batch.part(job, split, 0)
+        tasks.compress_part(job, split, 0)
     shutil.copy(folder / "sentinel2.tif", folder / "landsat.tif")
-    with one_line(InputError, "landsat.tif: is not what it was"):
-        batch.part(replace(job, order=in_parts()), split, 0)
+    with one_line(InputError, "landsat.tif: the image changed"):
+        tasks.compress_part(replace(job, options=in_parts()), split, 0)
     assert not (tmp_path / "out").exists()
 
 
@@ -249,15 +265,15 @@ def test_where_renaming_is_possible_a_file_appears_by_it(tmp_path):
 
 def test_commands_that_are_wrong(tmp_path, capsys, monkeypatch):
     folder = collection(tmp_path / "in")
-    monkeypatch.setattr(cluster, "_PATIENCE", 0.5)
+    monkeypatch.setattr(cluster, "_TIMEOUT", 0.5)
     (tmp_path / "a.txt").touch()
     call = ["batch", f"{folder}/*.tif", "--out", str(tmp_path / "out")]
     for words, arguments in {
         "no target; give one of --mse": [],
         "a.txt/out: cannot be written": ["--mse", "25", "--out", str(tmp_path / "a.txt/out")],
         "--workers 0": ["--mse", "25", "--workers", "0"],
-        "--dask tcp://127.0.0.1:9: no scheduler": ["--mse", "25", "--dask", "tcp://127.0.0.1:9"],
-        "--dask nonsense://x": ["--mse", "25", "--dask", "nonsense://x"],
+        "tcp://127.0.0.1:9: no scheduler": ["--mse", "25", "--dask", "tcp://127.0.0.1:9"],
+        "nonsense://x": ["--mse", "25", "--dask", "nonsense://x"],
     }.items():
         assert main([*call, *arguments]) == 2
         out, err = capsys.readouterr()
@@ -375,7 +391,7 @@ def test_killed_workers_lose_nothing_and_repeat_nothing(s3, client, originals, t
     client.run(break_in, "before", "sub/sentinel1.isoq", str(tmp_path / "one"))
     client.run(break_in, "after", "landsat.isoq", str(tmp_path / "two"))
     before = set(client.scheduler_info(n_workers=-1)["workers"])
-    jobs = batch.jobs_of([f"{BUCKET}/in/**/*.tif"], f"{BUCKET}/killed", in_parts())
+    jobs = jobs_of([f"{BUCKET}/in/**/*.tif"], f"{BUCKET}/killed", in_parts())
     rows = list(cluster.run(client, jobs))
     assert (tmp_path / "one").exists()
     assert (tmp_path / "two").exists()
@@ -447,7 +463,7 @@ def test_the_command_on_s3(s3, client, capsys, tmp_path):
 
 
 def test_a_worker_loads_a_model_once(s3, client):
-    jobs = batch.jobs_of([f"{BUCKET}/in/**/*.tif"], f"{BUCKET}/models", in_parts())
+    jobs = jobs_of([f"{BUCKET}/in/**/*.tif"], f"{BUCKET}/models", in_parts())
     assert {row["status"] for row in cluster.run(client, jobs)} == {"written"}
     loads = client.run(lambda: _load.cache_info()).values()
     assert len(loads) == 2
@@ -458,10 +474,10 @@ def test_a_worker_loads_a_model_once(s3, client):
 def test_a_file_that_kills_workers_is_given_up(s3, client, tmp_path):
     client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
     client.run(break_in, "before", "landsat.isoq", str(tmp_path / "mark"))
-    (job,) = batch.jobs_of([f"{BUCKET}/in/landsat.tif"], f"{BUCKET}/given-up", order())
+    (job,) = jobs_of([f"{BUCKET}/in/landsat.tif"], f"{BUCKET}/given-up", order())
     (row,) = cluster.run(client, [job])
     assert row["status"] == "failed"
-    assert row["error"].startswith(f"{job.source}: worker after worker died")
+    assert row["error"].startswith(f"{job.source}: several workers died")
     assert versions(s3, "given-up") == {}
 
 
@@ -484,7 +500,7 @@ def test_a_connection_that_fails_is_tried_again(s3, client, tmp_path):
     ):  # the one killed above is being replaced
         time.sleep(0.1)
     client.run(fail_twice, str(tmp_path))
-    (job,) = batch.jobs_of([f"{BUCKET}/in/landsat.tif"], f"{BUCKET}/tried", order())
+    (job,) = jobs_of([f"{BUCKET}/in/landsat.tif"], f"{BUCKET}/tried", order())
     (row,) = cluster.run(client, [job])
     assert row["status"] == "written"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]

@@ -1,31 +1,33 @@
-"""The tasks of `batch` on a dask cluster."""
+"""Run the tasks of a collection on a dask cluster."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from distributed import Client, KilledWorker, LocalCluster, as_completed, get_worker
+from distributed import Client, Future, KilledWorker, LocalCluster, as_completed, get_worker
 
 from .._version import __version__
 from ..errors import InputError
-from . import batch
-from .batch import Job, Part, Split
+from . import records, tasks
+from .jobs import FileJob
+from .tasks import SplitPlan, TileBatchResult
 
-_AHEAD = 1000  # files that the scheduler knows of at a time
-_RETRIES = (
-    2  # of a task that raises: connections fail; an image that is bad is a result, not an exception
-)
-_PATIENCE = 10  # seconds to wait for a scheduler
+_AHEAD = 1000  # files that are submitted to the scheduler at a time
+# Retries of a task that raises, because connections fail. A bad image is a result instead.
+_RETRIES = 2
+_TIMEOUT = 10  # seconds to wait for a scheduler
 
 
 @contextmanager
 def connected(address: str, workers: int) -> Iterator[Client]:
-    """A client of the scheduler at an address, or of a cluster of `workers` processes on this
-    machine ("local"). Raises InputError."""
+    """Yield a client of the scheduler at `address`.
+
+    The address "local" starts a cluster of `workers` processes on this machine. Raises InputError
+    if no scheduler answers, or if a worker has another version of isoq."""
     if address == "local":
         with (
             LocalCluster(
@@ -39,24 +41,24 @@ def connected(address: str, workers: int) -> Iterator[Client]:
             yield client
         return
     try:
-        client = Client(address, timeout=_PATIENCE)
+        client = Client(address, timeout=_TIMEOUT)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"--dask {address}: no scheduler answers ({' '.join(str(error).split())}); give its "
-            "address, or local"
+            f"{address}: no scheduler answers ({' '.join(str(error).split())}); give the "
+            "address of a scheduler, or local"
         ) from error
     with client:
         try:
-            found = set(client.run(_version).values())
+            versions = set(client.run(_version).values())
         except ModuleNotFoundError as error:
             raise InputError(
-                f"--dask {address}: a worker has no {error.name}; install 'isoq[batch]' "
+                f"{address}: a worker has no {error.name}; install 'isoq[batch]' "
                 f"{__version__} on the workers"
             ) from error
-        if found - {__version__}:
+        if versions - {__version__}:
             raise InputError(
-                f"--dask {address}: the workers have isoq {', '.join(sorted(found))}, not "
-                f"{__version__}; install the same there"
+                f"{address}: the workers have isoq {', '.join(sorted(versions))}, not "
+                f"{__version__}; install the same version on them"
             )
         yield client
 
@@ -65,34 +67,39 @@ def _version() -> str:
     return __version__
 
 
-def run(client: Client, jobs: Iterable[Job]) -> Iterator[dict]:
-    """The rows of the jobs, as they are done.
+def run(client: Client, jobs: Iterable[FileJob]) -> Iterator[dict]:
+    """Yield the rows of the jobs as they are done.
 
-    A task of a worker that dies is given to another one; one that brings down four of them, or
-    raises three times, has failed. Parts of files that were begun come before further files, so
-    that only few are in memory."""
-    todo, queue, of = (
-        iter(jobs),
-        as_completed(with_results=True, raise_errors=False),
-        dict[object, Job](),
-    )
+    If a worker dies, its task moves to another one. A task that kills four workers, or raises
+    three times, has failed. Parts of a file that was begun come before new files, so that few
+    files are in memory at a time."""
+    todo, queue = iter(jobs), as_completed(with_results=True, raise_errors=False)
+    job_of: dict[object, FileJob] = {}
 
-    def submit(job: Job, function, *arguments, priority: int = 0):
+    def submit(
+        job: FileJob, function: Callable[..., object], *arguments: object, priority: int = 0
+    ) -> None:
         future = client.submit(
             function, job, *arguments, pure=False, retries=_RETRIES, priority=priority
         )
-        of[future.key] = job
+        job_of[future.key] = job
         queue.add(future)
 
     for job in islice(todo, _AHEAD):
-        submit(job, _start)
+        submit(job, _compress_or_split)
     for future, result in queue:
-        job = of.pop(future.key)
-        if isinstance(result, Split):
+        job = job_of.pop(future.key)
+        if isinstance(result, SplitPlan):
             numbers = range(len(result.parts))
             parts = [
                 client.submit(
-                    batch.part, job, future, number, pure=False, retries=_RETRIES, priority=1
+                    tasks.compress_part,
+                    job,
+                    future,
+                    number,
+                    pure=False,
+                    retries=_RETRIES,
+                    priority=1,
                 )
                 for number in numbers
             ]
@@ -100,31 +107,34 @@ def run(client: Client, jobs: Iterable[Job]) -> Iterator[dict]:
             continue
         yield _row(job, future, result)
         for job in islice(todo, 1):
-            submit(job, _start)
+            submit(job, _compress_or_split)
 
 
-def _row(job: Job, future, result) -> dict:
+def _row(job: FileJob, future: Future, result: dict) -> dict:
+    """Return the row of a job whose task has ended. Raises InputError if the scheduler is gone."""
     if future.status == "finished":
         return result
     if future.status != "error":
-        raise InputError("the scheduler is gone; start again: what is done stays done")
+        raise InputError(
+            "the scheduler is gone; run the same command again for the files that are left"
+        )
     error = future.exception()
     if isinstance(error, KilledWorker):
         error = InputError(
-            "worker after worker died of it, for want of memory perhaps; give them more, or a "
-            "smaller --tile"
+            "several workers died of it, probably for lack of memory; give them more memory, or "
+            "use smaller tiles"
         )
-    return batch.failed(job, error)
+    return records.failed(job, error)
 
 
 def _scratch() -> Path:
-    """The worker's own folder, which its nanny clears away whatever happens."""
+    """Return the folder of this worker. Its nanny removes the folder whatever happens."""
     return Path(get_worker().local_directory)
 
 
-def _start(job: Job) -> dict | Split:
-    return batch.start(job, _scratch())
+def _compress_or_split(job: FileJob) -> dict | SplitPlan:
+    return tasks.compress_or_split(job, _scratch())
 
 
-def _join(job: Job, split: Split, parts: list[Part]) -> dict:
-    return batch.join(job, split, parts, _scratch())
+def _join(job: FileJob, split: SplitPlan, parts: list[TileBatchResult]) -> dict:
+    return tasks.join(job, split, parts, _scratch())

@@ -1,10 +1,11 @@
-"""`isoq batch`."""
+"""`isoq batch`: compress a collection of images."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -13,41 +14,49 @@ from ..errors import InputError
 from ..network.model import load_model
 from .common import add_coding, add_how, add_output, add_targets, chosen_target, print_json
 
+if TYPE_CHECKING:
+    from ..archive.jobs import BatchOptions
+
+_DESCRIPTION = """\
+Compresses a collection of images, on this machine or on a dask cluster.
+
+OUT/_records has a record for every file. A second run skips each file whose image, options and
+checksum match its record. OUT/summary.parquet has one line per file. The exit status is 2 if any
+file failed; the other files are done nevertheless."""
+
 _EXAMPLES = """examples:
+  isoq batch scenes --out archive --snr 35 --workers 4
+      all images of a folder, on this machine
   isoq batch 's3://bucket/2024/**/*.tif' --out s3://archive/2024 --mse 25 --dask tcp://scheduler:8786
-  isoq batch 'scenes/**/*.jp2' --out archive --snr 35 --workers 4        on this machine"""
+      all images that match a pattern, on a cluster"""
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Compresses a collection on a dask cluster. Started again, it does what is not done yet: "
-        "a file counts as done if image, options "
-        "and checksum are those of its record in OUT/_records. OUT/summary.parquet has a line per "
-        "file. Status 2 if any file failed; "
-        "the others are done."
-    )
-    parser.epilog = _EXAMPLES
+    parser.description, parser.epilog = _DESCRIPTION, _EXAMPLES
     parser.add_argument(
         "paths",
         nargs="+",
         metavar="SRC",
-        help="images: paths or URLs of fsspec, with quoted wildcards (** too); workers must see "
-        "them",
+        help="folders of images, paths or URLs; patterns such as '**/*.tif' must be quoted; all "
+        "workers need access to them",
     )
     parser.add_argument(
         "--out",
         required=True,
         metavar="URL",
-        help="folder for the files, with the folders below the first wildcard",
+        help="output folder; folders below the first wildcard are recreated in it",
     )
     parser.add_argument(
         "--dask",
         default="local",
         metavar="local|ADDRESS",
-        help="where to work: processes of this machine, or a scheduler (default: local)",
+        help="local, or the address of a dask scheduler (default: local)",
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="processes of --dask local (default: one per core)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="number of processes with --dask local (default: one per core)",
     )
     add_targets(parser)
     add_how(parser)
@@ -58,45 +67,56 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     try:
-        from ..archive import batch, cluster
+        from ..archive import cluster, jobs, records
         from ..storage import objects
     except ImportError as error:
         raise InputError(
             f"isoq batch: needs more packages ({error}); pip install 'isoq[batch]'"
         ) from error
     if options.workers is not None and (options.workers < 1 or options.dask != "local"):
-        raise InputError(f"--workers {options.workers}: at least 1, and only with --dask local")
-    order = batch.Order(
+        raise InputError(
+            f"--workers {options.workers}: must be at least 1, and needs --dask local; change one "
+            "of them"
+        )
+    batch = _batch_options(options)
+    files = jobs.jobs_of(options.paths, options.out, batch)
+    summary = objects.join(objects.absolute(options.out), records.SUMMARY)
+    jobs.write_manifest(batch, options.out, len(files))
+    rows: dict[str, dict] = {}
+    hidden = True if options.quiet or options.json else None
+    with (
+        cluster.connected(options.dask, options.workers or Options().threads) as client,
+        tqdm(total=len(files), unit="file", disable=hidden, leave=False) as progress,
+    ):
+        for row in cluster.run(client, files):
+            rows[row["file"]] = row
+            progress.update()
+            if row["status"] == "failed":
+                tqdm.write(f"isoq: {row['error']}", sys.stderr)
+    records.write_summary((rows[job.file] for job in files), summary)
+    return _report(list(rows.values()), summary, options)
+
+
+def _batch_options(options: argparse.Namespace) -> BatchOptions:
+    from ..archive.jobs import BatchOptions
+    from ..storage import objects
+
+    # Workers run in another folder, so that a relative path of a model would not reach it.
+    model = objects.absolute(options.model) if Path(options.model).is_dir() else options.model
+    return BatchOptions(
         chosen_target(options),
         Options.of(options),
-        objects.absolute(options.model)
-        if Path(options.model).is_dir()
-        else options.model,  # workers are in another folder
+        model,
         load_model(options.model).identity,
         options.device,
         options.lossless_bands,
         options.geometry,
         options.overwrite,
     )
-    jobs = batch.jobs_of(options.paths, options.out, order)
-    summary = objects.join(objects.absolute(options.out), batch.SUMMARY)
-    batch.announce(order, options.out, len(jobs))
-    rows: dict[str, dict] = {}
-    hidden = True if options.quiet or options.json else None
-    with (
-        cluster.connected(options.dask, options.workers or Options().threads) as client,
-        tqdm(total=len(jobs), unit="file", disable=hidden, leave=False) as progress,
-    ):
-        for row in cluster.run(client, jobs):
-            rows[row["file"]] = row
-            progress.update()
-            if row["status"] == "failed":
-                tqdm.write(f"isoq: {row['error']}", sys.stderr)
-    batch.write_summary((rows[job.file] for job in jobs), summary)
-    return _report(list(rows.values()), summary, options)
 
 
 def _report(rows: list[dict], summary: str, options: argparse.Namespace) -> int:
+    """Print how many files were written, skipped and failed, and return the exit status."""
     numbers = {
         status: sum(row["status"] == status for row in rows)
         for status in ("written", "skipped", "failed")

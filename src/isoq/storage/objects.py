@@ -155,6 +155,17 @@ def exists(address: str) -> bool:
     return system.exists(path)
 
 
+def is_folder(address: str) -> bool:
+    """Return True if the address names an existing folder. Raises InputError."""
+    system, path = located(address)
+    try:
+        return system.isdir(path)
+    except Exception as error:  # each file system has errors of its own
+        raise InputError(
+            f"{address}: cannot be reached ({_one_line(error)}); check the address and your rights"
+        ) from error
+
+
 def publish(file: Path, address: str) -> None:
     """Copy a complete file to an address, where it appears, or takes the place of another one, at
     once and whole. Raises what the file system raises."""

@@ -1,0 +1,182 @@
+"""The tasks that compress a collection of images.
+
+A task is a function with small arguments. It may run on any machine, in any order, and again after
+a crash. A file is done when it exists together with a record of how and from what it was made. Both
+are published atomically, the record last; a task that finds a valid record and file has nothing to
+do. `cluster` runs the tasks on dask."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import rasterio
+
+from ..codec.lossless_bands import exact_bands
+from ..codec.writer import Coded, Options, Plan, assemble, code, compress_to, plan
+from ..errors import InputError, IsoqError, ModelMismatchError
+from ..format.tiling import Box
+from ..network.embedded import pack
+from ..network.model import Model, load_model
+from ..raster.raw import Geometry
+from ..raster.source import GDAL_CACHE, Source, open_source
+from ..storage import objects
+from .jobs import BatchOptions, FileJob
+from .records import failed, finished, publish
+
+_LOADING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """A large file to be made in parts.
+
+    plan: how the file is coded.
+    parts: the tiles of each part.
+    seconds: time spent on the file so far."""
+
+    plan: Plan
+    parts: list[list[Box]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TileBatchResult:
+    """The coded tiles of one part of a large file, and the seconds that they took."""
+
+    tiles: list[Coded]
+    seconds: float
+
+
+def compress_or_split(job: FileJob, scratch: Path | None = None) -> dict | SplitPlan:
+    """Run the first task of a file.
+
+    Returns the row of a file that was done already, is done now, or cannot be done, and a
+    SplitPlan for a large image.
+
+    scratch: folder for temporary files. It needs space for the compressed file, and for the image
+    if that is not on this machine. Errors of the file systems are raised; a later try may
+    succeed."""
+    try:
+        row = finished(job)
+        if row:
+            return row
+        began = time.monotonic()
+        with TemporaryDirectory(dir=scratch) as folder:
+            image_path = objects.fetch(job.source, Path(folder))
+            with _image(job, image_path) as (image, options):
+                if _in_parts(job, image):
+                    planned = plan(image, job.options.target, _model(job.options), options)
+                    return SplitPlan(
+                        planned, _runs(planned.parts, job.options.task), time.monotonic() - began
+                    )
+                path = Path(folder, "file.isoq")
+                with path.open("w+b") as stream:
+                    compress_to(stream, image, job.options.target, _model(job.options), options)
+            return publish(job, path, time.monotonic() - began)
+    except IsoqError as error:
+        return failed(job, error)
+
+
+def compress_part(job: FileJob, split: SplitPlan, number: int) -> TileBatchResult:
+    """Compress part `number` of a large file. Only the samples of that part are read.
+
+    Raises IsoqError, and errors of the file systems."""
+    began = time.monotonic()
+    local = objects.is_local(job.source)
+    system, path = objects.located(job.source)
+    with _image(job, Path(path), None if local else system) as (image, options):
+        if image.description != split.plan.description:
+            raise InputError(
+                f"{job.source}: the image changed during the run; start again when it is complete"
+            )
+        tiles = list(code(image, split.plan, split.parts[number], _model(job.options), options))
+    return TileBatchResult(tiles, time.monotonic() - began)
+
+
+def join(
+    job: FileJob, split: SplitPlan, parts: list[TileBatchResult], scratch: Path | None = None
+) -> dict:
+    """Join the parts of a large file, publish the file and return its row.
+
+    Raises the same errors as `compress_part`."""
+    row = finished(job)
+    if row:
+        return row
+    began = time.monotonic() - split.seconds - sum(one.seconds for one in parts)
+    embedded = pack(_model(job.options)) if job.options.coding.embed_model else b""
+    with TemporaryDirectory(dir=scratch) as folder:
+        path = Path(folder, "file.isoq")
+        with path.open("w+b") as stream:
+            assemble(stream, split.plan, (tile for one in parts for tile in one.tiles), embedded)
+        return publish(job, path, time.monotonic() - began)
+
+
+@contextmanager
+def _image(job: FileJob, path: Path, system: object = None) -> Iterator[tuple[Source, Options]]:
+    """Open the image of a job, and yield it with its options.
+
+    path: where this machine finds the image, or its path within `system`, an fsspec file system.
+    Error messages name the source of the job instead."""
+    batch = job.options
+    try:
+        with (
+            rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
+            open_source(path, batch.geometry, system) as image,
+        ):
+            yield (
+                image,
+                replace(
+                    batch.coding,
+                    exact=exact_bands(batch.lossless_bands, image.description, path.name),
+                ),
+            )
+    except IsoqError as error:
+        text = str(error)
+        raise (
+            error if job.source in text else type(error)(text.replace(str(path), job.source))
+        ) from error
+
+
+def _in_parts(job: FileJob, image: Source) -> bool:
+    """Return True if the tiles of an image are compressed in tasks of their own.
+
+    This holds for large files. Exceptions are targets that make the tiles depend on each other,
+    and remote images whose parts cannot be read from one file by GDAL."""
+    d = image.description
+    if d.bands * d.rows * d.cols <= 4 * job.options.task or job.options.target.kind == "bitrate":
+        return False
+    raw = job.options.geometry is not None or Geometry.of_name(Path(job.source))
+    return objects.is_local(job.source) or not (raw or objects.beside(job.source))
+
+
+def _runs(boxes: list[Box], least: int) -> list[list[Box]]:
+    """Cut the tiles into runs of at least `least` samples each, in order.
+
+    A run has complete rows of tiles, so that an image stored in strips is read once."""
+    runs: list[list[Box]] = []
+    size = least
+    for _, row in groupby(boxes, lambda box: box.row):
+        if size >= least:
+            runs.append([])
+        runs[-1] += row
+        size = sum(box.bands * box.rows * box.cols for box in runs[-1])
+    return runs
+
+
+def _model(options: BatchOptions) -> Model:
+    """Return the model, loaded once per process. Raises ModelMismatchError."""
+    with _LOADING:
+        model = load_model(options.model, options.device)
+    if model.identity != options.identity:
+        raise ModelMismatchError(
+            f"{options.model}: the model of a worker is {model.identity}, not {options.identity}; "
+            "install the same isoq on the workers"
+        )
+    return model
