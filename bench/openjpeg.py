@@ -21,7 +21,8 @@ from isoq.codec.writer import Options, sample_tiles, tiling
 from isoq.format.tiling import Box
 from isoq.parallel import ordered
 from isoq.raster.description import Description
-from isoq.raster.source import Source, create_sink, open_source
+from isoq.raster.sink import create_sink
+from isoq.raster.source import Source, open_source
 
 _DESCRIPTION = "description.json"
 _SAMPLES, _TRIES = 8, 6  # tiles to find the quality on, and attempts

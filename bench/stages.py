@@ -15,7 +15,8 @@ from isoq.codec.target import BandStatistics
 from isoq.codec.writer import Options, compress_to
 from isoq.format.container import ContainerWriter
 from isoq.network.model import Model
-from isoq.raster.source import Sink, Source, create_sink, open_source
+from isoq.raster.sink import Sink, create_sink
+from isoq.raster.source import Source, open_source
 from isoq.raster.window import window_of
 from isoq.tile import band_group, control, quality_model, residual, tile
 from isoq.tile.band_group import BandGroup

@@ -21,7 +21,8 @@ from isoq.codec import reader
 from isoq.codec.reader import File
 from isoq.errors import CorruptFileError, IsoqError
 from isoq.format.tiling import padded_samples
-from isoq.raster.description import colours_of, in_namespaces, side_file
+from isoq.raster.description import colours_of
+from isoq.raster.gtiff import in_namespaces, side_file
 from isoq.raster.window import cut
 from isoq.tile.tile import decode_tile
 

@@ -9,7 +9,9 @@ import pytest
 import rasterio
 
 from isoq.errors import IsoqError
-from isoq.raster.source import Description, create_sink, open_source
+from isoq.raster.description import Description
+from isoq.raster.sink import create_sink
+from isoq.raster.source import open_source
 
 DTYPES = ["uint8", "uint16", "int16", "int32", "float32"]
 

@@ -18,7 +18,8 @@ from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import CorruptFileError, InputError
 from isoq.format.container import ContainerReader
 from isoq.network.model import Model
-from isoq.raster.source import create_sink, open_source
+from isoq.raster.sink import create_sink
+from isoq.raster.source import open_source
 from isoq.raster.window import window_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -14,8 +14,8 @@ from rasterio.rpc import RPC
 from rasterio.transform import Affine
 
 from isoq.errors import CorruptFileError
-from isoq.raster.description import side_file
-from isoq.raster.source import Description
+from isoq.raster.description import Description
+from isoq.raster.gtiff import side_file
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 UTM = dict(crs="EPSG:32631", transform=Affine(10, 0, 600000, 0, -10, 4900020))

@@ -20,7 +20,8 @@ from isoq.codec.target_maps import TargetRegions, open_target_maps
 from isoq.codec.writer import Options, compress_to
 from isoq.errors import InputError
 from isoq.format.tiling import Box
-from isoq.raster.source import Description, open_source
+from isoq.raster.description import Description
+from isoq.raster.source import open_source
 from isoq.tile.control import Goal, joint
 from isoq.tile.tile import encode_tile
 

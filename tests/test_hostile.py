@@ -21,7 +21,8 @@ from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import CorruptFileError, InputError, IsoqError, ModelMismatchError
 from isoq.format.container import ContainerReader, ContainerWriter
 from isoq.format.limits import LARGEST_SIDE, LARGEST_TEXT
-from isoq.raster.description import Description, side_file
+from isoq.raster.description import Description
+from isoq.raster.gtiff import side_file
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,9 @@ from rasterio.enums import ColorInterp
 import isoq
 from isoq.cli import main
 from isoq.errors import InputError
-from isoq.raster.source import Description, create_sink, open_source
+from isoq.raster.description import Description
+from isoq.raster.sink import create_sink
+from isoq.raster.source import open_source
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 COLOURS = [ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha]

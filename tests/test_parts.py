@@ -17,7 +17,7 @@ from rasterio.transform import Affine
 
 from isoq.cli import main
 from isoq.raster import split
-from isoq.raster.source import Description
+from isoq.raster.description import Description
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 UTM = dict(crs="EPSG:32631", transform=Affine(10, 0, 600000.1, 0, -10, 4900020.3))

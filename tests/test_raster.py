@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from images import DTYPES, make, one_line, samples, save, through_json, whole
 
 from isoq.errors import InputError, OutputExistsError, UnsupportedImageError
-from isoq.raster.source import Description, create_sink, default_suffix, open_source
+from isoq.raster.description import Description
+from isoq.raster.sink import create_sink, default_suffix
+from isoq.raster.source import open_source
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 AUX = (

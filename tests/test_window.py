@@ -22,7 +22,7 @@ from isoq.codec.reader import File
 from isoq.codec.target import Target
 from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import InputError
-from isoq.raster.source import Sink
+from isoq.raster.sink import Sink
 
 pytestmark = [  # the second: affine 3 about rasterio 1.4
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),

@@ -18,7 +18,7 @@ from .codec.writer import ArraySource, Options, compress_to
 from .errors import InputError
 from .network.model import Model, load_model
 from .raster.window import window_of
-from .storage.urls import located, open_stream
+from .storage.urls import open_stream, parse_location
 
 DEFAULT_MODEL = "eo16"
 
@@ -176,7 +176,7 @@ def open(
     tile."""
     if not isinstance(source, str | os.PathLike):
         return Dataset(source, str(getattr(source, "name", "data")), model, False, on_damage)
-    stream = open_stream(located(source))
+    stream = open_stream(parse_location(source))
     try:
         return Dataset(stream, str(source), model, on_damage=on_damage)
     except BaseException:

@@ -103,8 +103,8 @@ def jobs_of(patterns: list[str], out: str, options: BatchOptions) -> list[FileJo
 def _entries(pattern: str) -> list[objects.Entry]:
     """Return the files that match a pattern, or the images in a folder. Raises InputError."""
     if not objects.is_folder(pattern):
-        return objects.listed(pattern)
-    entries = objects.listed(f"{pattern.rstrip('/')}/**")
+        return objects.list_files(pattern)
+    entries = objects.list_files(f"{pattern.rstrip('/')}/**")
     images = [entry for entry in entries if Path(entry.address).suffix.lower() in _image_suffixes()]
     if not images:
         raise InputError(f"{pattern}: no images in this folder; give a pattern such as '*.tif'")

@@ -90,7 +90,7 @@ def compress_part(job: FileJob, split: SplitPlan, number: int) -> TileBatchResul
     Raises IsoqError, and errors of the file systems."""
     began = time.monotonic()
     local = objects.is_local(job.source)
-    system, path = objects.located(job.source)
+    system, path = objects.resolve_filesystem(job.source)
     with _image(job, Path(path), None if local else system) as (image, options):
         if image.description != split.plan.description:
             raise InputError(

@@ -6,7 +6,8 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..raster.source import create_sink, open_source, with_geometry
+from ..raster.sink import create_sink, with_geometry
+from ..raster.source import open_source
 from ..raster.split import band_parts, merge, merged_description
 from ..storage.local import expand
 from .common import add_output, bar

@@ -8,9 +8,10 @@ from pathlib import Path
 import rasterio
 
 from ..codec.reader import File, LostPart
-from ..raster.source import GDAL_CACHE, create_sink, default_suffix
+from ..raster.sink import create_sink, default_suffix
+from ..raster.source import GDAL_CACHE
 from ..raster.window import cut, window_of
-from ..storage.urls import Url, locate, open_stream
+from ..storage.urls import Url, expand_locations, open_stream
 from .common import (
     add_machine,
     add_output,
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     patterns, destination = pair_up(
         options.paths, options.out, lambda p: "://" not in p and not p.endswith(".isoq"), "DST"
     )
-    sources = locate(patterns)
+    sources = expand_locations(patterns)
     refuse_duplicates(
         [destination or folder_for(options.out, source) / source.stem for source in sources]
     )

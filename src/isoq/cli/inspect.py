@@ -16,7 +16,7 @@ from ..codec.target import BOUNDS
 from ..codec.verify import verify_against, verify_summary
 from ..errors import GuaranteeError
 from ..network.model import load_model, shipped_models
-from ..storage.urls import locate, located, open_stream
+from ..storage.urls import expand_locations, open_stream, parse_location
 from .common import add_machine, bar, print_json, show_lost
 
 
@@ -78,7 +78,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 
 def info(options: argparse.Namespace) -> None:
-    path = located(options.path)
+    path = parse_location(options.path)
     with open_stream(path) as stream:
         file = File(stream, str(path))
         statistics, header, d = file.statistics(), file.header, file.description
@@ -236,7 +236,7 @@ def _promise(header: dict, statistics: dict) -> str:
 
 
 def verify(options: argparse.Namespace) -> int:
-    path, lost = locate([options.path])[0], list[LostPart]()
+    path, lost = expand_locations([options.path])[0], list[LostPart]()
     with open_stream(path) as stream:
         file = File(stream, str(path), lost.append)
         model = file.model(options.model).on(options.device)

@@ -14,7 +14,8 @@ from ..geometry import padded_side
 from ..levels import lambda_to_level
 from ..network.model import Model, load_model
 from ..raster.description import Description
-from ..raster.source import create_sink, open_source
+from ..raster.sink import create_sink
+from ..raster.source import open_source
 from ..samples import DTYPES, to_type
 from ..tile.normalize import Affine, robust
 from .common import print_json

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..raster.description import Description
-from ..raster.source import Source, create_sink, default_suffix, open_source
-from ..raster.split import Part, extract
+from ..raster.sink import create_sink, default_suffix
+from ..raster.source import Source, open_source
+from ..raster.split import SubImage, extract
 from .common import bar, folder_for, print_json
 
 
@@ -30,7 +31,7 @@ def add_taken_apart(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def take_apart(options: argparse.Namespace, parts: Callable[[Source], Iterable[Part]]) -> None:
+def take_apart(options: argparse.Namespace, parts: Callable[[Source], Iterable[SubImage]]) -> None:
     """Write the parts of an image, each to a file of its own: raw for a raw image, else GeoTIFF."""
     images = []
     with open_source(options.image, options.geometry) as source:

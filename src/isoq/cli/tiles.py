@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..raster.source import create_sink, open_source, with_geometry
+from ..raster.sink import create_sink, with_geometry
+from ..raster.source import open_source
 from ..raster.split import join, joined_description, tile_parts
 from ..storage.local import expand
 from .common import add_output, bar

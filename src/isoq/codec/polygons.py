@@ -15,7 +15,8 @@ from rasterio.warp import transform
 
 from ..errors import InputError
 from ..format.tiling import Box
-from ..raster.description import Description, guard
+from ..raster.description import Description
+from ..raster.guard import guard
 
 # pixels: longer edges are divided before they are projected, because a straight line in one system
 # is a curve in another

@@ -19,7 +19,9 @@ from .. import blocks
 from ..errors import InputError
 from ..format.tiling import Box
 from ..geometry import STRIDE
-from ..raster.description import Description, guard, open_dataset
+from ..raster.description import Description
+from ..raster.gdal_metadata import open_dataset
+from ..raster.guard import guard
 from .polygons import Polygons
 from .target import Target, squared_scales
 

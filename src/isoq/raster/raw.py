@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import InputError, UnsupportedImageError
 
-TYPES = {1: "uint8", 2: "uint16", 3: "int16", 4: "int32", 6: "float32"}
+_TYPES = {1: "uint8", 2: "uint16", 3: "int16", 4: "int32", 6: "float32"}
 CONVENTION = (
     "BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB (type 1 uint8, 2 uint16, 3 int16, 4 int32, 6 float32; "
     "endian 0 big, 1 little; rgb 0 or 1)"
@@ -46,11 +46,11 @@ class Geometry:
             raise InputError(
                 f"{text!r}: a raw geometry of no samples; bands, width and height are at least 1"
             )
-        if kind not in TYPES:
+        if kind not in _TYPES:
             raise UnsupportedImageError(
                 f"{text!r}: sample type {kind} is not supported; write {CONVENTION}"
             )
-        return cls(bands, cols, rows, TYPES[kind], endian, rgb)
+        return cls(bands, cols, rows, _TYPES[kind], endian, rgb)
 
     @classmethod
     def of_name(cls, path: Path) -> Geometry | None:
@@ -60,7 +60,7 @@ class Geometry:
         return cls.parse(match[1]) if match else None
 
     def __str__(self) -> str:
-        kind = next(number for number, dtype in TYPES.items() if dtype == self.dtype)
+        kind = next(number for number, dtype in _TYPES.items() if dtype == self.dtype)
         return f"{self.bands}_{self.cols}_{self.rows}_{kind}_{self.endian}_{self.rgb}"
 
     @property

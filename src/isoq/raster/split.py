@@ -15,14 +15,15 @@ from rasterio.windows import Window
 from ..errors import InputError
 from .description import Description, colours_of, is_default
 from .raw import Geometry
-from .source import Sink, Source, open_source
+from .sink import Sink
+from .source import Source, open_source
 from .window import cut
 
 _BLOCK, _SAMPLES = (
     256,
     1 << 24,
 )  # windows are whole blocks of a GeoTIFF, and at most so many samples if one block is not more
-_BY_BAND = {
+_BY_BAND: dict[str, Any] = {
     "band_tags": {},
     "descriptions": None,
     "scales": 1.0,
@@ -41,7 +42,7 @@ def stem_of(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Part:
+class SubImage:
     """A file to be: its name without suffix, what it holds of the image (the place of its upper
     left corner, bands), its description."""
 
@@ -51,7 +52,7 @@ class Part:
     description: Description
 
 
-def band_parts(source: Source, size: int) -> Iterator[Part]:
+def band_parts(source: Source, size: int) -> Iterator[SubImage]:
     """Groups of `size` consecutive bands (the last may be smaller). Raises InputError."""
     d = source.description
     if not 1 <= size <= d.bands:
@@ -64,10 +65,10 @@ def band_parts(source: Source, size: int) -> Iterator[Part]:
         bands = slice(first, min(first + size, d.bands))
         numbers = dict.fromkeys((first + 1, bands.stop))
         name = f"{stem_of(source.path)}-b{'-'.join(f'{n:0{digits}}' for n in numbers)}"
-        yield Part(name, (0, 0), bands, _description_of_bands(d, bands))
+        yield SubImage(name, (0, 0), bands, _description_of_bands(d, bands))
 
 
-def tile_parts(source: Source, size: int) -> Iterator[Part]:
+def tile_parts(source: Source, size: int) -> Iterator[SubImage]:
     """Tiles of `size` x `size` pixels (smaller at the right and lower border), row by row. Raises
     InputError."""
     d = source.description
@@ -78,10 +79,10 @@ def tile_parts(source: Source, size: int) -> Iterator[Part]:
         for col in range(0, d.cols, size):
             name = f"{stem_of(source.path)}-r{row:0{high}}-c{col:0{wide}}-of-{d.rows}x{d.cols}"
             window = Window(col, row, min(size, d.cols - col), min(size, d.rows - row))
-            yield Part(name, (row, col), slice(None), cut(d, window))
+            yield SubImage(name, (row, col), slice(None), cut(d, window))
 
 
-def extract(source: Source, part: Part, sink: Sink, progress: Progress) -> None:
+def extract(source: Source, part: SubImage, sink: Sink, progress: Progress) -> None:
     """Fill a sink with a part of the source."""
     for row, col, rows, cols in _windows(part.description):
         window = (part.place[0] + row, part.place[1] + col, rows, cols)
@@ -139,7 +140,7 @@ def merge(sources: list[Source], sink: Sink, progress: Progress) -> None:
         samples = np.concatenate([source.read(*window) for source in sources])
         mask = _mask(sources[0], window)
         for source in sources[1:]:
-            if not np.array_equal(_mask(source, window), mask):
+            if not _same(_mask(source, window), mask):
                 raise InputError(
                     f"{source.path}: not as {sources[0].path} in its mask; give parts of one image"
                 )
@@ -159,8 +160,9 @@ def joined_description(sources: list[Source]) -> tuple[list[Place], Description]
             ("bands", "dtype", "nodata"),
             ("crs", "scales", "offsets", "colorinterp", "colormaps", "mask", "raw"),
         )
-    names = [re.fullmatch(_TILE_NAME, stem_of(source.path)) for source in sources]
-    if all(names):
+    matches = [re.fullmatch(_TILE_NAME, stem_of(source.path)) for source in sources]
+    names = [match for match in matches if match]
+    if len(names) == len(sources):
         for source, name in zip(sources, names, strict=True):
             if name.group(1, 4, 5) != names[0].group(1, 4, 5):
                 raise InputError(
@@ -211,6 +213,13 @@ def join(sources: list[Source], places: list[Place], sink: Sink, progress: Progr
 def _mask(source: Source, window: tuple[int, int, int, int]) -> np.ndarray | None:
     """The mask beside the bands; an alpha band is a band like others here."""
     return source.mask(*window) if source.description.metadata.get("mask") else None
+
+
+def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Return True if two masks are equal, or neither of them exists."""
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)
 
 
 def _windows(d: Description) -> Iterator[tuple[int, int, int, int]]:
@@ -305,7 +314,7 @@ def _distance(one: Source, other: Source) -> Place:
 
 def _refuse_gaps(sources: list[Source], places: list[Place], rows: int, cols: int) -> None:
     """Raises InputError unless the tiles form a grid that covers the image."""
-    tiles = {}
+    tiles: dict[Place, Source] = {}
     for place, source in zip(places, sources, strict=True):
         if place in tiles:
             raise InputError(

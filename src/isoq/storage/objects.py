@@ -48,7 +48,7 @@ class Entry:
     version: str | None
 
 
-def located(address: str) -> tuple[AbstractFileSystem, str]:
+def resolve_filesystem(address: str) -> tuple[AbstractFileSystem, str]:
     """The file system of an address, and the path in it. Raises InputError."""
     try:
         return fsspec.core.url_to_fs(address)
@@ -60,7 +60,7 @@ def located(address: str) -> tuple[AbstractFileSystem, str]:
 
 def absolute(address: str) -> str:
     """The same place for a process elsewhere: a URL, or an absolute path. Raises InputError."""
-    system, path = located(address)
+    system, path = resolve_filesystem(address)
     return path if isinstance(system, LocalFileSystem) else system.unstrip_protocol(path)
 
 
@@ -68,10 +68,10 @@ def join(folder: str, *names: str) -> str:
     return "/".join([folder.rstrip("/"), *names])
 
 
-def listed(pattern: str) -> list[Entry]:
+def list_files(pattern: str) -> list[Entry]:
     """The files that a path or URL with wildcards (** too) stands for, in order. Raises InputError
     where there is none."""
-    system, path = located(pattern)
+    system, path = resolve_filesystem(pattern)
     fixed = path
     while glob.has_magic(fixed) or fixed == path:
         fixed = fixed.rpartition("/")[0]
@@ -99,13 +99,13 @@ def _version(info: dict[str, Any]) -> str | None:
 
 
 def is_local(address: str) -> bool:
-    return isinstance(located(address)[0], LocalFileSystem)
+    return isinstance(resolve_filesystem(address)[0], LocalFileSystem)
 
 
 def fetch(address: str, folder: Path) -> Path:
     """The file and those that GDAL takes for parts of it, as files of this machine: where they are,
     or copied into `folder`. Raises what the file system raises."""
-    system, path = located(address)
+    system, path = resolve_filesystem(address)
     if isinstance(system, LocalFileSystem):
         return Path(path)
     copy = folder / path.rpartition("/")[2]
@@ -117,7 +117,7 @@ def fetch(address: str, folder: Path) -> Path:
 
 def beside(address: str) -> list[str]:
     """Paths of the files that GDAL takes for parts of the image."""
-    system, path = located(address)
+    system, path = resolve_filesystem(address)
     stem = path.removesuffix(Path(path).suffix)
     return [
         other
@@ -129,7 +129,7 @@ def beside(address: str) -> list[str]:
 def digest(address: str) -> str | None:
     """The SHA-256 of a file's bytes, in hexadecimal; None if there is no such file. Raises what the
     file system raises."""
-    system, path = located(address)
+    system, path = resolve_filesystem(address)
     found = hashlib.sha256()
     try:
         with system.open(path, "rb", block_size=_CHUNK) as stream:
@@ -142,7 +142,7 @@ def digest(address: str) -> str | None:
 
 def read(address: str) -> bytes | None:
     """A small file's bytes, None if there is no such file. Raises what the file system raises."""
-    system, path = located(address)
+    system, path = resolve_filesystem(address)
     try:
         return system.cat_file(path)
     except FileNotFoundError:
@@ -150,14 +150,14 @@ def read(address: str) -> bytes | None:
 
 
 def exists(address: str) -> bool:
-    system, path = located(address)
+    system, path = resolve_filesystem(address)
     system.invalidate_cache()
     return system.exists(path)
 
 
 def is_folder(address: str) -> bool:
     """Return True if the address names an existing folder. Raises InputError."""
-    system, path = located(address)
+    system, path = resolve_filesystem(address)
     try:
         return system.isdir(path)
     except Exception as error:  # each file system has errors of its own
@@ -169,7 +169,7 @@ def is_folder(address: str) -> bool:
 def publish(file: Path, address: str) -> None:
     """Copy a complete file to an address, where it appears, or takes the place of another one, at
     once and whole. Raises what the file system raises."""
-    system, path = located(address)
+    system, path = resolve_filesystem(address)
     if isinstance(system, LocalFileSystem):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic(Path(path), overwrite=True) as out, file.open("rb") as stream:

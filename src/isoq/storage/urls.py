@@ -37,12 +37,12 @@ class Url:
         return Path(self.name).stem
 
 
-def located(place: str | os.PathLike[str]) -> Path | Url:
+def parse_location(place: str | os.PathLike[str]) -> Path | Url:
     """A path, or a URL if it has a "://"."""
     return Url(str(place)) if "://" in str(place) else Path(place)
 
 
-def locate(patterns: list[str]) -> list[Path | Url]:
+def expand_locations(patterns: list[str]) -> list[Path | Url]:
     """As `files.expand`; URLs stand for themselves. Raises InputError."""
     return list(
         dict.fromkeys(

@@ -1,0 +1,291 @@
+"""Write images: GeoTIFF, any other driver of GDAL, and raw files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from rasterio.windows import Window
+
+from ..errors import InputError, OutputExistsError
+from .description import RGB, Description, colours_of
+from .gdal_metadata import open_dataset
+from .gtiff import create_gtiff, in_namespaces, side_file
+from .guard import guard
+from .raw import Geometry
+from .window import check_window
+
+_SIDECARS = (
+    ".aux.xml",
+    ".ovr",
+    ".msk",
+)  # files that GDAL takes for a part of the image beside them
+_CREATION = {  # where a driver's defaults are lossy or wasteful
+    "COG": {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "BIGTIFF": "IF_SAFER"},
+    "JP2OpenJPEG": {"QUALITY": "100", "REVERSIBLE": "YES"},
+    "WEBP": {"LOSSLESS": "YES"},
+}
+
+
+class Sink(ABC):
+    """An image being written, to be used as a context manager by one thread at a time.
+
+    Everything is written to a hidden directory beside the target, and moved into place,
+    synchronized, on a clean exit only."""
+
+    def __init__(self, path: Path, description: Description, overwrite: bool) -> None:
+        self.path = path
+        self.description = description
+        self._overwrite = overwrite
+        self._refuse_existing([path.with_name(path.name + suffix) for suffix in ("", *_SIDECARS)])
+
+    def write(
+        self, row: int, col: int, samples: np.ndarray, band: int = 0, mask: np.ndarray | None = None
+    ) -> None:
+        """Store a window, (bands, rows, cols) of the description's type, with its upper left corner
+        at (row, col), in the bands from `band` (0 is the first) on; each sample once.
+
+        mask: (rows, cols) bool, to be given once for each pixel if the description speaks of a
+        mask; raw files cannot keep it.
+
+        Raises InputError if it does not lie in the image or cannot be stored (disk full),
+        ValueError for another type or too many bands."""
+        d = self.description
+        if (
+            samples.dtype != d.dtype
+            or samples.ndim != 3
+            or not 0 <= band < band + len(samples) <= d.bands
+        ):
+            raise ValueError(
+                f"{samples.dtype} {samples.shape} written to {d.bands} bands of {d.dtype} from "
+                f"band {band} on"
+            )
+        check_window(self.path, d, row, col, *samples.shape[1:])
+        with guard(self.path, "cannot be written; check the free space"):
+            self._write(Window(col, row, samples.shape[2], samples.shape[1]), samples, band, mask)
+
+    @abstractmethod
+    def _start(self, stage: Path) -> None: ...
+
+    @abstractmethod
+    def _write(
+        self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None
+    ) -> None: ...
+
+    @abstractmethod
+    def _close(self, complete: bool) -> None: ...
+
+    def __enter__(self) -> Self:
+        with guard(
+            self.path, "cannot be created; check the folder, its permissions and the free space"
+        ):
+            self._stage = Path(
+                tempfile.mkdtemp(prefix=f".{self.path.name[:64]}.", dir=self.path.parent)
+            )
+            try:
+                self._start(self._stage)
+            except BaseException:
+                shutil.rmtree(self._stage)
+                raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            with guard(self.path, "cannot be written; check the free space"):
+                self._close(complete=kind is None)
+                if kind is None:
+                    self._publish()
+        finally:
+            shutil.rmtree(self._stage, ignore_errors=True)
+
+    def _publish(self) -> None:
+        """Move the finished files to the target's directory, the image itself last."""
+        staged = sorted(
+            (path for path in self._stage.iterdir() if path.is_file()),
+            key=lambda path: path.name == self.path.name,
+        )
+        targets = [self.path.with_name(path.name) for path in staged]
+        self._refuse_existing(targets)
+        for path in staged:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        for suffix in (
+            _SIDECARS if self._overwrite else ()
+        ):  # those of the replaced image would be taken for the new one's
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        for path, target in zip(staged, targets, strict=True):
+            os.replace(path, target)
+
+    def _refuse_existing(self, targets: Sequence[Path]) -> None:
+        for target in targets:
+            if target.is_dir():
+                raise InputError(f"{target}: is a folder; name a file in it")
+            if target.exists() and not self._overwrite:
+                raise OutputExistsError(
+                    f"{target}: exists already; choose another name or give --overwrite"
+                )
+
+
+class _RasterSink(Sink):
+    def __init__(
+        self,
+        path: Path,
+        description: Description,
+        overwrite: bool,
+        driver: str,
+        step: tuple[int, int],
+    ) -> None:
+        super().__init__(path, description, overwrite)
+        self._step = step
+        with rasterio.Env() as env:
+            names = {name.upper(): name for name in env.drivers()}
+        if driver.upper() not in names:
+            raise InputError(f"{path}: no driver {driver!r} in this GDAL; use GTiff or COG")
+        self._driver = names[driver.upper()]
+        self._written: list[tuple[Window, list[int], int]] = []
+        self._masked: list[tuple[Window, int]] = []
+
+    def _start(self, stage: Path) -> None:
+        if self._driver != "GTiff":  # other drivers only copy a complete image
+            stage /= "copied"
+            stage.mkdir()
+        self._staged = stage / self.path.name
+        self._dataset = create_gtiff(self._staged, self.description, self.path, self._step)
+
+    def _write(
+        self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None
+    ) -> None:
+        indexes = list(range(band + 1, band + 1 + len(samples)))
+        self._dataset.write(samples, indexes, window=window)
+        self._written.append((window, indexes, _checksum(samples)))
+        if mask is not None:
+            with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+                self._dataset.write_mask(mask, window=window)
+            self._masked.append((window, _checksum(mask)))
+
+    def _close(self, complete: bool) -> None:
+        self._dataset.close()
+        if complete:
+            self._complete(self._stage / self.path.name)
+
+    def _complete(self, final: Path) -> None:
+        # Told to copy namespaces, GDAL forgets the plain tags of the bands.
+        spaced = self._driver == "COG" and in_namespaces(self.description)
+        side = side_file(self.description, band_tags=spaced)
+        if side:  # other drivers than those of TIFF take from it what they can
+            beside = final if self._driver in ("GTiff", "COG") else self._staged
+            beside.with_name(f"{beside.name}.aux.xml").write_text(side, "utf-8")
+        if self._driver != "GTiff":
+            options = _CREATION.get(self._driver, {}) | ({"COPY_SRC_MDD": "YES"} if spaced else {})
+            with guard(
+                self.path,
+                f"cannot be written with driver {self._driver}; check the free space, or use "
+                "GTiff or COG",
+            ):
+                rasterio.shutil.copy(self._staged, final, driver=self._driver, **options)
+        # GDAL keeps back samples until the file is closed, and a full disk goes unreported then;
+        # other drivers may be lossy.
+        with open_dataset(final) as dataset:
+            intact = all(
+                _checksum(dataset.read(indexes, window=window)) == checksum
+                for window, indexes, checksum in self._written
+            )
+            intact &= all(
+                _checksum(dataset.read_masks(1, window=window) != 0) == checksum
+                for window, checksum in self._masked
+            )
+        if not intact:
+            raise InputError(
+                f"{self.path}: driver {self._driver} changed the pixels; check the free space, or "
+                "use GTiff"
+            )
+
+
+class _RawSink(Sink):
+    def __init__(self, path: Path, description: Description, overwrite: bool) -> None:
+        super().__init__(path, description, overwrite)
+        self._geometry = _geometry(description)
+        named = Geometry.of_name(path)
+        if named:  # the name is the only header, so it decides on the byte order
+            if replace(self._geometry, endian=named.endian, rgb=named.rgb) != named:
+                raise InputError(
+                    f"{path}: the image is not as its name says; let the name end in "
+                    f".{self._geometry}.raw"
+                )
+            self._geometry = named
+
+    def _start(self, stage: Path) -> None:
+        self._file = (stage / self.path.name).open("wb")
+
+    def _write(
+        self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None
+    ) -> None:
+        self._geometry.write(self._file, window.row_off, window.col_off, samples, band)
+
+    def _close(self, complete: bool) -> None:
+        with self._file:
+            if complete:
+                self._file.truncate(self._geometry.nbytes)
+
+
+def create_sink(
+    path: str | os.PathLike[str],
+    description: Description,
+    driver: str | None = None,
+    overwrite: bool = False,
+    step: tuple[int, int] = (0, 0),
+) -> Sink:
+    """A new image: GTiff, or of the GDAL driver `driver`; raw if the name ends in .raw, or the
+    source was and the name is not a TIFF's.
+
+    step: rows and columns that the places of all writes are multiples of (0: all begin at 0); a
+    GTiff is laid out for it.
+
+    GTiff and COG keep all metadata (what TIFF has no place for in an .aux.xml beside it), other
+    drivers what they can, but every driver the exact samples. Raises OutputExistsError unless
+    `overwrite`, and InputError for an unknown driver or a raw name that tells another geometry."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if driver is None and (
+        suffix == ".raw" or ("raw" in description.metadata and suffix not in (".tif", ".tiff"))
+    ):
+        return _RawSink(path, description, overwrite)
+    return _RasterSink(path, description, overwrite, driver or "GTiff", step)
+
+
+def default_suffix(description: Description) -> str:
+    """What to end the name of the restored image with: ".tif", or ".<geometry>.raw" for a raw
+    source."""
+    return f".{_geometry(description)}.raw" if "raw" in description.metadata else ".tif"
+
+
+def with_geometry(path: Path, description: Description) -> Path:
+    """The path; a .raw name that does not tell the geometry gets it, for without it nobody could
+    read the file."""
+    if path.suffix.lower() != ".raw" or Geometry.of_name(path):
+        return path
+    return path.with_suffix(f".{_geometry(description)}.raw")
+
+
+def _geometry(description: Description) -> Geometry:
+    raw = description.metadata.get("raw", {})
+    endian = raw.get("endian", int(sys.byteorder == "little"))
+    rgb = raw.get("rgb", int(colours_of(description) == RGB))
+    return Geometry(
+        description.bands, description.cols, description.rows, description.dtype, endian, rgb
+    )
+
+
+def _checksum(pixels: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(pixels).data)
