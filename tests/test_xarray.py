@@ -1,9 +1,12 @@
 """.isoq files and Zarr arrays in xarray, held against what rioxarray says of the same images."""
 
+import multiprocessing
 import os
 import pickle
 import subprocess
 import sys
+import warnings
+from concurrent.futures import ProcessPoolExecutor
 
 import fsspec
 import numpy as np
@@ -184,6 +187,43 @@ def test_a_cube_grows(scene, tmp_path):
     )
 
 
+@pytest.mark.parametrize("key", ["_FillValue", "missing_value"])
+@pytest.mark.parametrize("place", ["encoding", "attrs"])
+def test_missing_values_are_nodata(scene, tmp_path, key, place):
+    """However a variable says so, decoded (NaN) or as it is stored."""
+    raw = scene.B04.astype("int16").drop_attrs().to_dataset(name="a").drop_encoding()
+    raw.a[20:60, 30:70] = -5
+    getattr(raw.a, place)[key] = np.int16(-5)
+    if place == "encoding":
+        raw = raw.where(raw != -5).astype("float32")
+        raw.a.encoding = {"dtype": "int16", key: np.int16(-5), "scale_factor": 0.5}
+    isoq.to_zarr(raw, tmp_path / "a.zarr", rmse=8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", xr.SerializationWarning)
+        found = xr.open_zarr(tmp_path / "a.zarr").a
+    gone = np.zeros(found.shape, bool)
+    gone[20:60, 30:70] = True
+    assert np.array_equal(np.isnan(found.values), gone)
+    expected = raw.a.values.astype(float)
+    assert np.mean((found.values - expected)[~gone] ** 2) <= 64.1
+
+
+def test_values_outside_the_valid_range_are_missing(scene, tmp_path):
+    raw = scene.B04.astype("int16").drop_attrs().to_dataset(name="a").drop_encoding()
+    raw.a[:4], raw.a[4:8] = -7, 30000
+    raw.a.attrs = {"valid_range": np.array([0, 20000], "int16")}
+    with one_line(InputError, "a: has values outside its valid range"):
+        isoq.to_zarr(raw, tmp_path / "a.zarr", mse=25)
+    raw.a.attrs |= {"_FillValue": np.int16(-1)}
+    isoq.to_zarr(raw, tmp_path / "a.zarr", mse=25)
+    found = xr.open_zarr(tmp_path / "a.zarr").a
+    assert np.isnan(found[:8]).all()
+    assert 0 <= found[8:].min() <= found[8:].max() <= 20000
+    raw.a.attrs["missing_value"] = np.int16(-2)
+    with one_line(InputError, "a: -1.0 and -2.0 all mean missing"):
+        isoq.to_zarr(raw, tmp_path / "b.zarr", mse=25)
+
+
 def test_no_pixels_and_groups(tmp_path):
     none = np.zeros((2, 0), "uint16")
     empty = xr.Dataset(
@@ -266,9 +306,9 @@ def test_selections(both, key):
 
 def test_only_what_is_needed_is_decoded(both, monkeypatch):
     read = []
-    tile = isoq.reader.ContainerReader.tile
+    tile = isoq.codec.reader.ContainerReader.tile
     monkeypatch.setattr(
-        isoq.reader.ContainerReader,
+        isoq.codec.reader.ContainerReader,
         "tile",
         lambda self, number: (read.append(number), tile(self, number))[1],
     )
@@ -355,19 +395,81 @@ def test_images_without_a_place(tmp_path):
     assert found.rio.transform(recalc=False)[:6] == (8.0, 6.0, 500000.0, 6.0, -8.0, 4000000.0)
 
 
-def test_bands_that_differ(tmp_path):
+def test_bands_that_differ_in_nodata(tmp_path):
+    """Each band's own nodata are NaN; another band's nodata are samples like any other."""
+    pixels = terrain(3, 70, 80, "int16")
+    pixels[0, :9], pixels[1, :9], pixels[0, 40], pixels[2, 40] = 0, -1, -1, 0
+    path = packed(tmp_path / "a.isoq", pixels, nodata=(0, -1, None))
+    found = xr.open_dataset(path).band_data
+    gone = np.zeros(pixels.shape, bool)
+    gone[:2, :9] = True
+    assert np.array_equal(np.isnan(found.values), gone)
+    assert np.array_equal(np.isnan(found[1, 5:40:3, 15].values), gone[1, 5:40:3, 15])
+    assert found.attrs["nodatavals"][:2] == (0, -1)
+    raw = xr.open_dataset(path, mask_and_scale=False).band_data
+    assert raw.dtype == "int16"
+    assert raw.attrs["nodatavals"][:2] == (0, -1)
+    assert (raw[:2, :9] == np.array([0, -1])[:, None, None]).all()
+
+
+def test_bands_that_differ_in_scale(tmp_path):
+    pixels = terrain(2, 70, 80, "uint16")
+    pixels[:, :5] = 7
     path = packed(
         tmp_path / "a.isoq",
-        terrain(2, 70, 80, "uint16"),
-        nodata=(0, None),
-        scales=[0.5, 1.0],
+        pixels,
+        nodata=(7, 7),
+        scales=[0.1, 1.0],
+        offsets=[-3.0, 0.0],
         descriptions=["red", None],
     )
+    raw = xr.open_dataset(path, mask_and_scale=False).band_data
+    assert raw.dtype == "uint16"
+    assert (raw.attrs["scales"], raw.attrs["offsets"]) == ((0.1, 1.0), (-3.0, 0.0))
     found = xr.open_dataset(path).band_data
-    assert "_FillValue" not in found.encoding
-    assert found.attrs["scales"] == (0.5, 1.0)
     assert found.attrs["long_name"] == ("red", "")
+    scaled = raw.values * np.array([0.1, 1.0])[:, None, None] + np.array([-3.0, 0])[:, None, None]
+    assert np.array_equal(found.values, np.where(raw.values == 7, np.nan, scaled), equal_nan=True)
+
+
+def test_texts_of_a_file_are_not_decoded(tmp_path):
+    """Tags called like attributes of the CF conventions are texts, and so are units."""
+    pixels = terrain(1, 70, 80, "uint16")
+    names = ("scale_factor", "add_offset", "_FillValue", "missing_value", "coordinates", "calendar")
+    tags = dict.fromkeys((*names, "dtype", "_Unsigned", "grid_mapping", "SENSOR"), "500")
+    path = packed(tmp_path / "a.isoq", pixels, tags={"": tags}, units=["days since 2000-01-01"])
+    found = xr.open_dataset(path).band_data
     assert found.dtype == "uint16"
+    assert np.array_equal(found.values, isoq.open(path).read())
+    assert found.attrs["units"] == "days since 2000-01-01"
+    assert found.attrs["SENSOR"] == found.attrs["tag_scale_factor"] == "500"
+    found.to_dataset().to_zarr(tmp_path / "b.zarr", zarr_format=3)
+    again = xr.open_zarr(tmp_path / "b.zarr", decode_times=False).band_data
+    assert np.array_equal(again.values, found.values)
+
+
+def test_datasets_are_read_by_other_processes(both):
+    """Spawned processes unpickle a dataset; forked ones share its open file with their parent."""
+    lazy = xr.open_dataset(both[0], mask_and_scale=False, chunks={}).band_data
+    expected = lazy.compute(scheduler="synchronous")
+    for method in ("spawn", "fork"):
+        pool = ProcessPoolExecutor(2, multiprocessing.get_context(method))
+        with warnings.catch_warnings(), pool:
+            warnings.simplefilter("ignore", DeprecationWarning)  # forking a process with threads
+            found = lazy.data.compute(scheduler="processes", pool=pool)
+        assert np.array_equal(found, expected), method
+
+
+def test_a_fork_and_its_parent_read_one_open_file(both):
+    """Neither moves the position of the other's next read."""
+    with isoq.open(both[0]) as file:
+        expected = file.read()
+        child = os.fork()
+        if not child:  # no exception may leave: it would run the tests twice
+            same = [np.array_equal(file.read(), expected) for _ in range(5)]
+            os._exit(0 if all(same) else 1)
+        assert all(np.array_equal(file.read(), expected) for _ in range(5))
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_what_cannot_be_opened(both, tmp_path):

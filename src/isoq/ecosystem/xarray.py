@@ -4,6 +4,7 @@ promise each (`to_zarr`)."""
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
@@ -16,28 +17,41 @@ from xarray.core import indexing
 
 from ..api import Dataset, open
 from ..errors import InputError
+from ..raster.description import Description
 from ..samples import DTYPES, holds
+from .missing import missing_value, within_valid_range
 from .record import in_unit, record_errors, summary_of
 from .zarr import IsoqCodec
 
 VARIABLE = "band_data"
+# Attributes that xarray acts on when it decodes or encodes a variable.
+_CF_KEYS = {
+    *("_FillValue", "missing_value", "valid_min", "valid_max", "valid_range", "_Unsigned"),
+    *("scale_factor", "add_offset", "dtype", "units", "calendar", "coordinates", "grid_mapping"),
+    *("bounds", "cell_measures", "formula_terms", "ancillary_variables", "climatology"),
+    *("nodatavals", "scales", "offsets"),
+}
 _CHUNK = 1024  # pixels of a chunk's side, at most
 
 
 def to_zarr(dataset: xr.Dataset, store: Any, **keywords: Any) -> None:
-    """Write a dataset as Zarr arrays (version 3) of .isoq chunks, and into each array's attributes
-    the error that was reached.
+    """Write a dataset as Zarr arrays (version 3) of .isoq chunks.
 
-    keywords: those of `isoq.compress` (mse=25, model=..., block=...), the value for all variables
-    or a dict by variable, and those of `xarray.Dataset.to_zarr` (mode, group, encoding, ...). Of
-    several targets, or targets that are not for all, each variable takes what names it:
-    `mse={"B04": 25}, snr={"B08": 35}`; variables without a target are written as xarray writes
-    them, and so are coordinates and variables of less than two dimensions. mse, rmse, peak and
-    quality are in the unit of the dataset's values, whatever scale they are packed with; snr is
-    relative to the variance of each chunk. nodata is the variable's `_FillValue`. Chunks are those
-    of the variable, its encoding or dask; else 1024 x 1024 pixels or less, one layer of other axes
-    at a time, but all of an axis `band`. What is appended (append_dim, region) is coded as the
-    arrays are and takes no targets. Raises InputError."""
+    The attributes of each array record the error that was reached.
+
+    keywords: those of `isoq.compress` (mse=25, model=..., block=...) and those of
+    `xarray.Dataset.to_zarr` (mode, group, encoding, ...). A keyword of `isoq.compress` has one
+    value for all variables, or a dict by variable: `mse={"B04": 25}, snr={"B08": 35}`. Variables
+    without a target are written as xarray writes them, and so are coordinates and variables of
+    fewer than two dimensions. mse, rmse, peak and quality are in the unit of the dataset's values,
+    whatever scale they are packed with. snr is relative to the variance of each chunk.
+
+    Missing values come back exactly and are in no error. A variable says which they are by
+    `_FillValue` or `missing_value`; what lies outside its `valid_range` (`valid_min`, `valid_max`)
+    is written as the missing value. Chunks are those of the variable, of its encoding or of dask;
+    otherwise 1024 x 1024 pixels or less, one layer of the other axes at a time, but all of an axis
+    `band`. Data that are appended (append_dim, region) are coded as the arrays are and take no
+    targets. Raises InputError."""
     options = {
         key: keywords.pop(key)
         for key in inspect.signature(xr.Dataset.to_zarr).parameters
@@ -59,6 +73,8 @@ def to_zarr(dataset: xr.Dataset, store: Any, **keywords: Any) -> None:
             variable = dataset.variables[name]
             given = encoding.pop(name, {})
             variable.encoding |= given
+            dataset[name] = within_valid_range(name, variable)
+            variable = dataset.variables[name]
             variable.encoding |= _encoding(name, variable, settings) | given
         options["encoding"] = encoding
     dataset.to_zarr(store, **options)
@@ -108,8 +124,7 @@ def _encoding(name: Hashable, variable: xr.Variable, settings: dict[str, Any]) -
         }
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    nodata = encoding.get("_FillValue", variable.attrs.get("_FillValue"))
-    if nodata is not None:
+    if (nodata := missing_value(name, variable)) is not None:
         changes["fill_value"] = nodata
     if variable.chunks is None and "chunks" not in encoding:
         changes["chunks"] = _chunks(variable)
@@ -132,20 +147,22 @@ def _even(side: int) -> int:
 
 
 class IsoqBackend(BackendEntrypoint):
-    """`xr.open_dataset("scene.isoq")`: one variable `band_data` (band, y, x), decoded tile by tile
-    when it is needed.
+    """The xarray engine `isoq`: `xr.open_dataset("scene.isoq")`.
 
-    Coordinates, CRS (`spatial_ref`) and attributes are as rioxarray has them: x and y at the
-    centres of the pixels, where the image is not rotated; `long_name` holds the descriptions of the
-    bands, tags are attributes, and so are the error asked for and that reached. With
-    `mask_and_scale` (the default) nodata and what a mask excludes are NaN, and scales are applied;
-    images without any of these keep their type. Chunks are the tiles. Takes paths and URLs of
-    fsspec; `model`: the folder of a model that is neither shipped nor in the file."""
+    The dataset has one variable, `band_data` (band, y, x), whose tiles are decoded when they are
+    needed. Coordinates, CRS (`spatial_ref`) and attributes follow rioxarray. x and y are the
+    centres of the pixels, unless the image is rotated. `long_name` holds the descriptions of the
+    bands. Tags become attributes, and so do the error asked for and the error reached.
+
+    With `mask_and_scale` (the default), pixels without a measurement are NaN and scales and offsets
+    are applied. An image without nodata, mask, scales and offsets keeps its type. Chunks are the
+    tiles of the file. `filename_or_obj` is a path or a URL of fsspec; `model` is the folder of a
+    model that is neither shipped nor in the file."""
 
     description = "Open .isoq files"
     open_dataset_parameters = ("filename_or_obj", "drop_variables", "mask_and_scale", "model")
 
-    def open_dataset(
+    def open_dataset(  # type: ignore[override]
         self,
         filename_or_obj: Any,
         *,
@@ -153,23 +170,25 @@ class IsoqBackend(BackendEntrypoint):
         mask_and_scale: bool = True,
         model: str | Path | None = None,
     ) -> xr.Dataset:
-        """Raises InputError, CorruptFileError and ModelMismatchError."""
+        """Return the file as a dataset. Raises InputError, CorruptFileError, ModelMismatchError."""
         if not isinstance(filename_or_obj, str | os.PathLike):
             raise InputError(
                 f"{filename_or_obj!r}: the engine isoq opens paths and URLs; give one of these, "
                 "or use isoq.open"
             )
-        manager = CachingFileManager(
-            open, str(filename_or_obj), kwargs={"model": str(model)} if model else {}
-        )
+        name, kwargs = str(filename_or_obj), {"model": str(model)} if model else {}
+        manager = CachingFileManager(_open, name, mode="r", kwargs=kwargs)
         with manager.acquire_context() as file:
             dataset = _dataset(file, manager, mask_and_scale)
+            described = _descriptive(file, mask_and_scale)
         decoded = xr.decode_cf(
             dataset,
             mask_and_scale=mask_and_scale,
             decode_coords="all",
             drop_variables=drop_variables,
         )
+        if VARIABLE in decoded:  # only now: `decode_cf` would act on texts such as "days"
+            decoded[VARIABLE].attrs.update(described)
         decoded.set_close(manager.close)
         return decoded
 
@@ -179,17 +198,25 @@ class IsoqBackend(BackendEntrypoint):
         )[0].lower().endswith(".isoq")
 
 
-class _Samples(BackendArray):
-    """The samples of a file, (bands, rows, cols). masked: as floats, NaN where the image's mask
-    says that there is no measurement."""
+def _open(name: str, mode: str, model: str | None = None) -> Dataset:
+    """Open a file as CachingFileManager asks for it, which in another process adds the mode."""
+    return open(name, model)
 
-    def __init__(self, manager: CachingFileManager, file: Dataset, masked: bool):
-        self._manager, self._masked = manager, masked
-        self.shape, self.dtype = (file.count, *file.shape), np.dtype(file.description.dtype)
-        if masked:
-            self.dtype = np.result_type(
-                self.dtype, np.float16
-            )  # a float that holds all of the type's values
+
+class _Samples(BackendArray):
+    """The samples of a file, (bands, rows, cols), read when they are needed.
+
+    masked: samples without a measurement become NaN. scaled: the scale and the offset of each band
+    are applied. Without either, samples keep their type."""
+
+    def __init__(self, manager: CachingFileManager, file: Dataset, masked: bool, scaled: bool):
+        d = file.description
+        self._manager, self._masked, self._scaled = manager, masked, scaled
+        self.shape, self.dtype = (d.bands, d.rows, d.cols), np.dtype(d.dtype)
+        if masked:  # a float that holds all values of the type
+            self.dtype = np.result_type(self.dtype, np.float32)
+        if scaled:
+            self.dtype = np.dtype(np.float64)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
         return indexing.explicit_indexing_adapter(
@@ -206,23 +233,42 @@ class _Samples(BackendArray):
             return np.empty([len(r) for r in ranges], self.dtype)[inside]
         window = [(min(r), max(r) + 1) for r in ranges[1:]]
         with self._manager.acquire_context() as file:
-            samples = file.read([band + 1 for band in ranges[0]], window)
-            if self._masked:
-                samples = np.where(file.dataset_mask(window) > 0, samples, self.dtype.type(np.nan))
+            samples = self._decoded(file, [*ranges[0]], window)
         steps = (slice(None), *(slice(None, None, r.step) for r in ranges[1:]))
         return samples[steps][inside]
 
+    def _decoded(
+        self, file: Dataset, bands: list[int], window: list[tuple[int, int]]
+    ) -> np.ndarray:
+        """Return a window of some bands, counted from 0, with this array's type."""
+        d = file.description
+        samples = file.read([band + 1 for band in bands], window)
+        out = samples.astype(self.dtype, copy=False)
+        if self._scaled:
+            scales, offsets = (values[bands, None, None] for values in _scales_and_offsets(d))
+            out = out * scales + offsets
+        if self._masked:
+            for plane, stored, nodata in zip(
+                out, samples, (d.nodata[band] for band in bands), strict=True
+            ):
+                if nodata is not None and holds(stored.dtype, nodata):
+                    plane[stored == stored.dtype.type(nodata)] = np.nan
+            out[:, file.dataset_mask(window) == 0] = np.nan
+        return out
 
-def _dataset(file: Dataset, manager: CachingFileManager, masked: bool) -> xr.Dataset:
-    """An open file, with nodata and scales in its attributes. masked: what a mask beside the bands
-    excludes is NaN, where nodata do not say it."""
+
+def _dataset(file: Dataset, manager: CachingFileManager, mask_and_scale: bool) -> xr.Dataset:
+    """Return an open file as a dataset that `decode_cf` can decode.
+
+    CF has one nodata value, scale and offset for a variable. Where the bands differ in one of
+    these, the samples are masked and scaled here."""
     import rioxarray  # noqa: F401
 
     found, boxes, d = file.description.metadata, file.file.boxes, file.description
-    attributes = _attributes(file)
-    samples = _Samples(
-        manager, file, masked and bool(found.get("mask")) and "_FillValue" not in attributes
-    )
+    scaled = mask_and_scale and _shared_scale(d) is None
+    attributes = {} if scaled else _numbers(d)
+    masked = mask_and_scale and "_FillValue" not in attributes and _has_missing(d)
+    samples = _Samples(manager, file, masked, scaled)
     variable = xr.Variable(("band", "y", "x"), indexing.LazilyIndexedArray(samples), attributes)
     variable.encoding["preferred_chunks"] = {
         "band": tuple(b.bands for b in boxes if not (b.row or b.col)),
@@ -243,26 +289,55 @@ def _dataset(file: Dataset, manager: CachingFileManager, masked: bool) -> xr.Dat
     return dataset
 
 
-def _attributes(file: Dataset) -> dict[str, Any]:
+def _has_missing(d: Description) -> bool:
+    dtype = np.dtype(d.dtype)
+    return bool(d.metadata.get("mask")) or any(holds(dtype, value) for value in d.nodata)
+
+
+def _scales_and_offsets(d: Description) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scale and the offset of each band, both (bands,)."""
+    scales = np.array([float(value) for value in d.metadata.get("scales", [1] * d.bands)])
+    return scales, np.array([float(value) for value in d.metadata.get("offsets", [0] * d.bands)])
+
+
+def _shared_scale(d: Description) -> tuple[float, float] | None:
+    """Return the scale and the offset that all bands share, None if they differ."""
+    pairs = {*zip(*(values.tolist() for values in _scales_and_offsets(d)), strict=True)}
+    return pairs.pop() if len(pairs) == 1 else None
+
+
+def _numbers(d: Description) -> dict[str, Any]:
+    """Return the CF attributes that decoding depends on, for what all bands share."""
+    attributes: dict[str, Any] = {}
+    dtype = np.dtype(d.dtype)
+    if len(set(d.nodata)) == 1 and holds(dtype, d.nodata[0]):
+        attributes["_FillValue"] = dtype.type(d.nodata[0])
+    scale, offset = _shared_scale(d) or (1, 0)
+    if scale != 1:
+        attributes["scale_factor"] = scale
+    if offset != 0:
+        attributes["add_offset"] = offset
+    return attributes
+
+
+def _descriptive(file: Dataset, mask_and_scale: bool) -> dict[str, Any]:
+    """Return the attributes that only describe: tags, names, units, values per band, the errors.
+
+    A tag that is called like an attribute that CF decodes gets the prefix `tag_`."""
     d = file.description
-    found, header, statistics = d.metadata, file.file.header, file.file.statistics()
+    tags = d.metadata.get("tags", {}).get("", {})
     attributes: dict[str, Any] = {
-        key: text
-        for tags in found.get("tags", {}).items()
-        if not tags[0]
-        for key, text in tags[1].items()
+        f"tag_{key}" if key in _CF_KEYS else key: text for key, text in tags.items()
     }
-    if len(set(d.nodata)) == 1 and holds(np.dtype(d.dtype), d.nodata[0]):
-        attributes["_FillValue"] = np.dtype(d.dtype).type(d.nodata[0])
-    for names, one, neutral in (("scales", "scale_factor", 1), ("offsets", "add_offset", 0)):
-        values = {float(value) for value in found.get(names, [neutral])}
-        if len(values) > 1:
-            attributes[names] = tuple(map(float, found[names]))
-        elif values != {neutral}:
-            attributes[one] = values.pop()
+    if len(set(d.nodata)) > 1:
+        attributes["nodatavals"] = tuple(math.nan if v is None else v for v in d.nodata)
+    scale = _shared_scale(d)
+    if scale is None and not mask_and_scale:
+        for name, values in zip(("scales", "offsets"), _scales_and_offsets(d), strict=True):
+            attributes[name] = tuple(values.tolist())
     for names, one in (("descriptions", "long_name"), ("units", "units")):
-        if texts := found.get(names):
-            attributes[one] = (
-                texts[0] if len(set(texts)) == 1 else tuple(text or "" for text in texts)
-            )
-    return attributes | summary_of([(header, statistics)], attributes.get("scale_factor", 1))
+        if texts := d.metadata.get(names):
+            same = len(set(texts)) == 1
+            attributes[one] = texts[0] if same else tuple(text or "" for text in texts)
+    summary = file.file.header, file.file.statistics()
+    return attributes | summary_of([summary], scale[0] if scale else 1)

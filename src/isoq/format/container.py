@@ -97,7 +97,7 @@ class ContainerReader:
     ):
         """on_damage: called with the name of a part in front of the index that can be done without
         and has a wrong checksum, and the error; without it the error is raised."""
-        self._stream, self._reading = stream, Lock()
+        self._stream, self._reading, self._process = stream, Lock(), os.getpid()
         if stream.read(len(SIGNATURE)) != SIGNATURE:
             raise CorruptFileError("not an .isoq file; check the name")
         self.metadata: dict = {}
@@ -142,6 +142,8 @@ class ContainerReader:
         start, size = int(self._starts[number]), int(self.sizes[number])
         if start + _FRAME.size + size + 4 > self._size:  # no memory for what is not there
             raise CorruptFileError("the file ends too early: it is truncated")
+        if self._process != os.getpid():  # forked, perhaps while another thread held the lock
+            self._reading, self._process = Lock(), os.getpid()
         with self._reading:
             self._stream.seek(start)
             data = self._stream.read(_FRAME.size + size + 4)

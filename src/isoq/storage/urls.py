@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from ..errors import InputError
 from .local import expand
+from .streams import LocalStream, RemoteStream
 
 _FIRST_READ = (
     1 << 16
@@ -54,11 +55,13 @@ def expand_locations(patterns: list[str]) -> list[Path | Url]:
 
 
 def open_stream(place: Path | Url) -> BinaryIO:
-    """The bytes, seekable; to be closed. Raises InputError."""
+    """Return the bytes of a file as a seekable stream, which the caller closes.
+
+    A process that is forked may go on reading it. Raises InputError."""
     if isinstance(place, Url):
-        return _fetch(place)
+        return cast(BinaryIO, RemoteStream(lambda: _fetch(place)))
     try:
-        return place.open("rb")
+        return cast(BinaryIO, LocalStream(place))
     except OSError as error:
         raise InputError(
             f"{place}: cannot be opened ({error.strerror}); check the name and its permissions"
