@@ -41,6 +41,17 @@ def line(name: str, rows: list[Row]) -> Cells:
     return name, len(rows), float(np.median(off)), float(np.percentile(off, 95)), *blocks
 
 
+def show(rows: list[Row]) -> None:
+    """Print the table of the rows."""
+    rows = [row for row in rows if float(row["target"]) >= 1]
+    lines = [line(*group) for group in grouped(rows, "stratum")]
+    lines += [line(f"{float(snr):g} dB", group) for snr, group in grouped(rows, "snr")]
+    lines.append(line("all", rows))
+    print_table(
+        ("", "rows", "image off, % median", "p95", "block p5", "median", "p95", "max"), lines
+    )
+
+
 def main() -> None:
     options = arguments(
         __doc__, ["sentinel2", "landsat", "vhr", "hyperspectral", "drone", "misc"], [25, 30, 35]
@@ -51,13 +62,7 @@ def main() -> None:
         "band",
     )
     save("accuracy", rows, load_model(options.model))
-    rows = [row for row in rows if float(row["target"]) >= 1]
-    lines = [line(*group) for group in grouped(rows, "stratum")]
-    lines += [line(f"{float(snr):g} dB", group) for snr, group in grouped(rows, "snr")]
-    lines.append(line("all", rows))
-    print_table(
-        ("", "rows", "image off, % median", "p95", "block p5", "median", "p95", "max"), lines
-    )
+    show(rows)
 
 
 if __name__ == "__main__":

@@ -70,23 +70,13 @@ def results(task: tuple[Image, float], name: str, sides: list[int]) -> list[Row]
     return rows
 
 
-def main() -> None:
-    parser = arguments(__doc__, ["sentinel2", "landsat"], [25, 35], bands=1)
-    parser.add_argument(
-        "--sides",
-        nargs="+",
-        type=int,
-        default=[64, 128, 256, 512],
-        help="of chunks, in pixels (default: %(default)s)",
-    )
-    options = parser.parse_args()
-    tasks = list(product(bands_of(options, ("uint16",)), options.snr))
-    rows = over(partial(results, name=options.model, sides=options.sides), tasks, "band")
-    save("chunks", rows, isoq.load_model(options.model))
+def show(rows: list[Row]) -> None:
+    """Print sizes by target and side of the chunks."""
+    largest = max(int(row["side"]) for row in rows)
     whole = {
         (row["file"], row["band"], row["snr"]): row["bytes"]
         for row in rows
-        if row["side"] == max(options.sides)
+        if row["side"] == largest
     }
     lines = []
     for name, of in grouped(rows, "snr", "side"):
@@ -102,12 +92,28 @@ def main() -> None:
             "dB/side",
             "bands",
             "bit/sample",
-            "bytes beside, per chunk",
-            "of all, %",
-            "bytes / those of the largest chunks",
+            "bytes besides the tile, per chunk",
+            "share, %",
+            "size / size with the largest chunks",
         ),
         lines,
     )
+
+
+def main() -> None:
+    parser = arguments(__doc__, ["sentinel2", "landsat"], [25, 35], bands=1)
+    parser.add_argument(
+        "--sides",
+        nargs="+",
+        type=int,
+        default=[64, 128, 256, 512],
+        help="of chunks, in pixels (default: %(default)s)",
+    )
+    options = parser.parse_args()
+    tasks = list(product(bands_of(options, ("uint16",)), options.snr))
+    rows = over(partial(results, name=options.model, sides=options.sides), tasks, "band")
+    save("chunks", rows, isoq.load_model(options.model))
+    show(rows)
 
 
 if __name__ == "__main__":

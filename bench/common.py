@@ -230,6 +230,21 @@ def print_table(head: tuple[str, ...], lines: Sequence[Cells]) -> None:
         )
 
 
+def stored(name: str) -> list[Row]:
+    """Return the rows of results/NAME.csv; a value that was not measured is NaN."""
+    with (RESULTS / f"{name}.csv").open(newline="", encoding="utf-8") as stream:
+        return [{k: _value(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+
+
+def _value(text: str) -> str | int | float:
+    for kind in (int, float):
+        try:
+            return kind(text or "nan")
+        except ValueError:
+            continue
+    return text
+
+
 def save(name: str, rows: list[Row], model: Model) -> None:
     """results/NAME.csv, and beside it NAME.json: commit, command, machine, versions, model."""
     RESULTS.mkdir(exist_ok=True)

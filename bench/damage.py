@@ -105,6 +105,18 @@ def measure(band: Image, model: str, snr: float, rounds: int) -> list[Row]:
     return rows
 
 
+def show(rows: list[Row]) -> None:
+    """Print the outcomes by kind of damage."""
+    keys = ("made", *RESULTS)
+    print_table(
+        ("damage", *keys),
+        [
+            (name, *(int(column(group, key).sum()) for key in keys))
+            for name, group in grouped(rows, "damage")
+        ],
+    )
+
+
 def main() -> None:
     parser = arguments(__doc__, ["sentinel2", "landsat"], [30], bands=1)
     parser.add_argument(
@@ -126,14 +138,7 @@ def main() -> None:
         "image",
     )
     save("damage", rows, load_model(options.model))
-    keys = ("made", *RESULTS)
-    print_table(
-        ("damage", *keys),
-        [
-            (name, *(int(column(group, key).sum()) for key in keys))
-            for name, group in grouped(rows, "damage")
-        ],
-    )
+    show(rows)
 
 
 if __name__ == "__main__":

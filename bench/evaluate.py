@@ -1,34 +1,33 @@
-"""isoq beside other codecs on all of the test images: results/evaluate.csv, README's tables and
-pictures.
+"""Compare isoq with other codecs on all test images: results/evaluate.csv, tables, pictures.
 
-Runs `isoq evaluate` (resumable: what is finished is kept in runs/evaluate, whose report.html has
-everything), copies its rows and circumstances to bench/results, draws
-docs/images/rate-distortion.png and block-errors.png, and writes the tables into README.md between
-the lines `<!-- evaluate: begin -->` and `<!-- evaluate: end -->`. With --no-run, only the latter,
-from the results that are there."""
+Run `isoq evaluate`, copy its rows and circumstances to bench/results, print the tables and draw
+docs/images/rate-distortion.png and block-errors.png. The run can be stopped and called again: what
+is finished is kept in runs/evaluate, whose report.html shows everything. With --no-run, only print
+and draw, from the stored results."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from textwrap import fill
 
-from common import DATA, HERE, RESULTS, column
+from common import DATA, HERE, RESULTS
 
+from isoq.evaluate.own import CLOSED, NAME
 from isoq.evaluate.plots import block_errors, rate_distortion
 from isoq.evaluate.tables import (
-    LEAST,
-    MOST,
+    ANCHOR,
+    NAMES,
     Row,
     Table,
     accuracy_table,
+    delta_rates,
     delta_table,
     markdown,
+    mean_delta,
     read,
     speed_table,
 )
@@ -36,8 +35,17 @@ from isoq.evaluate.tables import (
 ROOT = HERE.parent
 FOLDER = ROOT / "runs" / "evaluate"
 PEERS = "jpeg2000,klt-jpeg2000,jpegxl,jpegls,sperr,lerc"
-DRAWN = ("sentinel2", "landsat", "vhr")  # strata of README's plot; the report has all
-BEGIN, END = "<!-- evaluate: begin -->", "<!-- evaluate: end -->"
+DRAWN = ("sentinel2", "landsat", "vhr")  # strata of the documentation's plot; the report has all
+SHORT = {ANCHOR: "", "klt-jpeg2000": "KLT"}  # names of peers in the summary
+KINDS = {
+    "sentinel2": "Sentinel-2",
+    "landsat": "Landsat",
+    "vhr": "Very high resolution",
+    "hyperspectral": "Hyperspectral",
+    "rgb": "8-bit colour",
+    "drone": "Drone",
+    "misc": "Elevation, radar",
+}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -66,60 +74,59 @@ def run(options: argparse.Namespace) -> int:
     return status
 
 
-def text(rows: list[Row], about: dict) -> str:
-    """What README says."""
-    shown = {True: "of all bands of an image together", False: "of single bands"}
-    side = max(*column(rows, "rows"), *column(rows, "cols"))
-    lines = [
-        f"{about['files']} files, {about['groups']} bands and images, central crops of at most "
-        f"{side:.0f} pixels a side, at SNRs of "
-        f"{', '.join(f'{v:g}' for v in about['targets']['snr'])} dB (`python bench/evaluate.py`; "
-        "its report, with sliders between original "
-        "and reconstruction, is one HTML file). Peers are brought to the same mean squared error; "
-        "sizes are those of isoq's whole files "
-        "and of the peers' bare streams.",
-        "![rate and distortion](docs/images/rate-distortion.png)",
-    ]
-    for joint in (False, True):
-        table = delta_table(rows, joint)
-        lines += [
-            f"Bjøntegaard delta rate over JPEG 2000 {shown[joint]}, in percent, where JPEG 2000 "
-            f"takes {LEAST:g} to {MOST:g} bit/sample "
-            "(less is better):",
-            markdown(table),
-        ]
-    lines += [
-        "How near the target each ends, and how evenly its blocks of 64 x 64 pixels do (error / "
-        "target, medians over the rows):",
-        markdown(_without(accuracy_table(rows), "KLT")),
-        "![errors of the blocks](docs/images/block-errors.png)",
-        "Speed on one thread, two at a time, medians over the largest bands:",
-        markdown(speed_table(rows)),
-    ]
-    return "\n\n".join(
-        line
-        if line.startswith("|")
-        else fill(line, 140, break_long_words=False, break_on_hyphens=False)
-        for line in lines
+def show(rows: list[Row]) -> None:
+    """Print, one after the other: the summary, delta rates of single bands and of whole images,
+    accuracy, speed."""
+    tables = (
+        summary_table(rows),
+        delta_table(rows, joint=False),
+        delta_table(rows, joint=True),
+        _without(accuracy_table(rows), "KLT"),
+        speed_table(rows),
     )
+    print("\n\n".join(map(markdown, tables)))
+
+
+def summary_table(rows: list[Row]) -> Table:
+    """Delta rates in percent by kind of image: isoq's and those of its best peer, for single bands
+    and for all bands of an image together."""
+    deltas = delta_rates(rows)
+    lines = []
+    for stratum, name in KINDS.items():
+        cells = []
+        for joint in (False, True):
+            of = {
+                codec: mean_delta(values)
+                for (kind, together, codec, mode), values in deltas.items()
+                if (kind, together) == (stratum, joint) and mode in (CLOSED, "matched")
+            }
+            peer = min((codec for codec in of if codec != NAME), key=of.__getitem__, default=None)
+            if NAME in of and peer:
+                cells += [
+                    f"**{_percent(of[NAME])}**",
+                    f"{_percent(of[peer])} {SHORT.get(peer, NAMES[peer])}".strip(),
+                ]
+            else:
+                cells += ["", ""]
+        lines.append((name, *cells))
+    return ("", "one band", "best peer", "all bands", "best peer"), lines
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:+.1f}" if share else "0"
 
 
 def _without(table: Table, word: str) -> Table:
     return table[0], [line for line in table[1] if word not in line[0]]
 
 
-def write(rows: list[Row], about: dict) -> None:
+def draw(rows: list[Row]) -> None:
+    """Draw the two pictures of the documentation."""
     images = ROOT / "docs" / "images"
     (images / "rate-distortion.png").write_bytes(
         rate_distortion([row for row in rows if row["stratum"] in DRAWN])
     )
     (images / "block-errors.png").write_bytes(block_errors(rows))
-    readme = ROOT / "README.md"
-    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        sys.exit(f"README.md: has no lines {BEGIN} and {END} to write between")
-    readme.write_text(f"{before}{begin}\n\n{text(rows, about)}\n\n{end}{after}", encoding="utf-8")
 
 
 def main() -> None:
@@ -148,13 +155,15 @@ def main() -> None:
     parser.add_argument(
         "--no-run",
         action="store_true",
-        help="draw and write from bench/results/evaluate.csv as it is",
+        help="print and draw from bench/results/evaluate.csv",
     )
     options = parser.parse_args()
     status = 0 if options.no_run else run(options)
     if status == 2:
         sys.exit(2)
-    write(read(RESULTS / "evaluate.csv"), json.loads((RESULTS / "evaluate.json").read_text()))
+    rows = read(RESULTS / "evaluate.csv")
+    show(rows)
+    draw(rows)
     sys.exit(status)
 
 

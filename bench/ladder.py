@@ -303,7 +303,8 @@ def plot(rows: list[Row]) -> None:
     figure.savefig(PICTURE, dpi=110, bbox_inches="tight", metadata={"Software": None})
 
 
-def report(rows: list[Row]) -> None:
+def show(rows: list[Row]) -> None:
+    """Print a line per configuration."""
     head = (
         "",
         "steps",
@@ -395,7 +396,7 @@ def main() -> None:
             print(f"  failed: {error}", flush=True)
         save("ladder", rows, models[-1])
     plot(rows)
-    report(rows)
+    show(rows)
 
 
 if __name__ == "__main__":

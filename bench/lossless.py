@@ -169,12 +169,8 @@ def line(name: str, rows: list[Row]) -> Cells:
     return f"{name.replace('/', ', E = ')}", len(rows), *means, ratio
 
 
-def main() -> None:
-    parser = arguments(__doc__, STRATA, [])
-    options = parser.parse_args()
-    images = images_of(options, ("uint8", "uint16", "int16", "int32", "float32"), lambda n: n)
-    rows = over(partial(compare, model=options.model), images, "image")
-    save("lossless", rows, load_model(options.model))
+def show(rows: list[Row]) -> None:
+    """Print the sizes, then the speeds."""
     head = ("", "files", "isoq", "JPEG-LS", "JPEG XL", "LERC + zstd", "zstd", "to the best")
     print_table(head, [line(*group) for group in grouped(rows, "stratum", "bound")])
     print()
@@ -184,6 +180,15 @@ def main() -> None:
         for name, group in grouped(fast, "stratum")
     ]
     print_table(("MB/s, lossless, median", "encode", "decode", "JPEG-LS encode", "decode"), lines)
+
+
+def main() -> None:
+    parser = arguments(__doc__, STRATA, [])
+    options = parser.parse_args()
+    images = images_of(options, ("uint8", "uint16", "int16", "int32", "float32"), lambda n: n)
+    rows = over(partial(compare, model=options.model), images, "image")
+    save("lossless", rows, load_model(options.model))
+    show(rows)
 
 
 if __name__ == "__main__":

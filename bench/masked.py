@@ -77,16 +77,8 @@ def size(samples: np.ndarray, mse: float, name: str) -> int:
     return out.tell()
 
 
-def main() -> None:
-    parser = arguments(__doc__, ["landsat", "sentinel2", "vhr"], [25, 35], bands=1)
-    options = parser.parse_args()
-    tasks = [
-        (band, snr)
-        for band in bands_of(options, ("uint8", "uint16", "int16"))
-        for snr in options.snr
-    ]
-    rows = over(partial(results, name=options.model), tasks, "band")
-    save("masked", rows, isoq.load_model(options.model))
+def show(rows: list[Row]) -> None:
+    """Print the table of the rows."""
     lines = []
     for name, of in [*grouped(rows, "stratum", "snr"), ("all", rows)]:
         per_image = [
@@ -101,6 +93,19 @@ def main() -> None:
         ("", "images", "bytes, 30 % masked / whole", "worst image", "masked / cut out"), lines
     )
     print(f"\nGoal: at most {GOAL}.")
+
+
+def main() -> None:
+    parser = arguments(__doc__, ["landsat", "sentinel2", "vhr"], [25, 35], bands=1)
+    options = parser.parse_args()
+    tasks = [
+        (band, snr)
+        for band in bands_of(options, ("uint8", "uint16", "int16"))
+        for snr in options.snr
+    ]
+    rows = over(partial(results, name=options.model), tasks, "band")
+    save("masked", rows, isoq.load_model(options.model))
+    show(rows)
 
 
 if __name__ == "__main__":

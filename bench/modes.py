@@ -118,6 +118,12 @@ def line(name: str, rows: list[Row]) -> Cells:
     )
 
 
+def show(rows: list[Row]) -> None:
+    """Print the sizes by kind of image and target."""
+    head = ("", "files", "isoq", "JPEG 2000", "JPEG-LS", "predicted", "to the better", "worst file")
+    print_table(head, [line(*group) for group in grouped(rows, "stratum", "snr")])
+
+
 def main() -> None:
     parser = arguments(__doc__, STRATA, [20, 30, 40, 50, 60], bands=4)
     options = parser.parse_args()
@@ -126,8 +132,7 @@ def main() -> None:
         work, images_of(options, ("uint8", "uint16", "int16"), lambda n: options.bands), "image"
     )
     save("modes", rows, load_model(options.model))
-    head = ("", "files", "isoq", "JPEG 2000", "JPEG-LS", "predicted", "to the better", "worst file")
-    print_table(head, [line(*group) for group in grouped(rows, "stratum", "snr")])
+    show(rows)
 
 
 if __name__ == "__main__":

@@ -107,6 +107,29 @@ def _key(row: Row) -> tuple:
     return tuple(row[name] for name in ("file", "band", "snr", "method"))
 
 
+def show(rows: list[Row]) -> None:
+    """Print accuracy by method and block size, then by method and target for blocks of 64."""
+    reference = {_key(row): float(row["bits"]) for row in rows if row["block"] == 64}
+    head = (
+        "rows",
+        "image off, %",
+        "block off, %",
+        "block p5",
+        "median",
+        "p95",
+        "blocks above, %",
+        "rate / block 64",
+    )
+    lines = [line(name, group, reference) for name, group in grouped(rows, "method", "block")]
+    print_table(("method / block", *head), lines)
+    print()
+    single = [row for row in rows if row["block"] == 64]
+    print_table(
+        ("method / SNR, dB", *head),
+        [line(name, group, reference) for name, group in grouped(single, "method", "snr")],
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -132,25 +155,7 @@ def main() -> None:
         "band",
     )
     save("paper", rows, isoq.load_model(options.model))
-    reference = {_key(row): float(row["bits"]) for row in rows if row["block"] == 64}
-    head = (
-        "rows",
-        "image off, %",
-        "block off, %",
-        "block p5",
-        "median",
-        "p95",
-        "blocks above, %",
-        "rate / block 64",
-    )
-    lines = [line(name, group, reference) for name, group in grouped(rows, "method", "block")]
-    print_table(("method / block", *head), lines)
-    print()
-    single = [row for row in rows if row["block"] == 64]
-    print_table(
-        ("method / SNR, dB", *head),
-        [line(name, group, reference) for name, group in grouped(single, "method", "snr")],
-    )
+    show(rows)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,14 @@ def line(name: str, rows: list[Row]) -> Cells:
     )
 
 
+def show(rows: list[Row], by_file: bool = False) -> None:
+    """Print a line per kind of image and, on request, per file."""
+    lines = [line(*group) for group in grouped(rows, "stratum")]
+    if by_file:
+        lines += [line(*group) for group in grouped(rows, "stratum", "file")]
+    print_table(("", "rows", "ratio", "worst file", "isoq bit/sample", "JPEG 2000"), lines)
+
+
 def main() -> None:
     parser = arguments(__doc__, ["sentinel2", "landsat", "vhr"], [15, 20, 25, 30, 35, 40, 45, 50])
     parser.add_argument("--by-file", action="store_true", help="a line per file, too")
@@ -82,10 +90,7 @@ def main() -> None:
     )
     rows = over(work, bands_of(options, ("uint8", "uint16", "int16")), "band")
     save("rate", rows, load_model(options.model))
-    lines = [line(*group) for group in grouped(rows, "stratum")]
-    if options.by_file:
-        lines += [line(*group) for group in grouped(rows, "stratum", "file")]
-    print_table(("", "rows", "ratio", "worst file", "isoq bit/sample", "JPEG 2000"), lines)
+    show(rows, options.by_file)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from common import DATA, HERE, Row, print_table, save, seconds
+from common import DATA, HERE, Row, grouped, print_table, save, seconds
 from mosaic import write_mosaic
 from openjpeg import psnr_for
 from roofline import ROUNDS, loads, network_products, peak
@@ -32,6 +32,7 @@ from isoq.geometry import STRIDE
 from isoq.network.model import Model
 from isoq.raster.source import open_source
 
+TITLES = {"commands": "command", "stages": "stage", "roofline": "transform"}
 STRIP = 512  # rows read at once to compare two images
 PART, TILE = (
     4096,
@@ -195,15 +196,22 @@ def roofline(model: Model) -> list[Row]:
     return rows
 
 
-def show(title: str, rows: list[Row]) -> None:
-    """One table: a line for each `what`, a column for each quantity, in order of appearance."""
+def show(rows: list[Row]) -> None:
+    """Print the tables of the commands, the stages and the transforms.
+
+    A line for each `what`, a column for each quantity, in order of appearance."""
+    for number, (name, group) in enumerate(grouped(rows, "table")):
+        print("\n" * bool(number), end="")
+        _show(TITLES[name], group)
+
+
+def _show(title: str, rows: list[Row]) -> None:
     quantities = list(dict.fromkeys(r["quantity"] for r in rows))
     values = {(r["what"], r["quantity"]): r["value"] for r in rows}
     lines = [
         (what, *(_cell(values.get((what, q))) for q in quantities))
         for what in dict.fromkeys(r["what"] for r in rows)
     ]
-    print()
     print_table((title, *quantities), lines)
 
 
@@ -248,10 +256,9 @@ def main() -> None:
         of_commands = commands(scene, size, options) + of_quarter(quarter, size, options)
         of_stages = stages(part, part_side, options.snr, model)
     of_transforms = roofline(model)
-    save("scene", of_commands + of_stages + of_transforms, model)
-    show(f"{size} x {size}, {options.threads} threads", of_commands)
-    show(f"{part_side} x {part_side}, one thread", of_stages)
-    show(f"tile of {TILE} x {TILE}, one thread", of_transforms)
+    rows = of_commands + of_stages + of_transforms
+    save("scene", rows, model)
+    show(rows)
 
 
 if __name__ == "__main__":

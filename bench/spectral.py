@@ -102,17 +102,8 @@ def line(name: str, rows: list[Row]) -> Cells:
     )
 
 
-def main() -> None:
-    parser = arguments(__doc__, ["sentinel2", "landsat", "hyperspectral", "rgb"], [20, 30, 40], 512)
-    options = parser.parse_args()
-    model = load_model(options.model)
-    images = [
-        i
-        for i in images_of(options, ("uint8", "uint16", "int16"), lambda bands: options.bands)
-        if len(i.bands) > 1
-    ]
-    rows = [row for image in tqdm(images) for row in compare(image, model, options.snr)]
-    save("spectral", rows, model)
+def show(rows: list[Row]) -> None:
+    """Print the table of the rows."""
     head = (
         "",
         "rows",
@@ -124,6 +115,20 @@ def main() -> None:
         "each band / mean",
     )
     print_table(head, [line(*group) for group in grouped(rows, "stratum")])
+
+
+def main() -> None:
+    parser = arguments(__doc__, ["sentinel2", "landsat", "hyperspectral", "rgb"], [20, 30, 40], 512)
+    options = parser.parse_args()
+    model = load_model(options.model)
+    images = [
+        i
+        for i in images_of(options, ("uint8", "uint16", "int16"), lambda bands: options.bands)
+        if len(i.bands) > 1
+    ]
+    rows = [row for image in tqdm(images) for row in compare(image, model, options.snr)]
+    save("spectral", rows, model)
+    show(rows)
 
 
 if __name__ == "__main__":

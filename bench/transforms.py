@@ -107,6 +107,34 @@ def peak(rounds: int) -> float:
     return 2 * weight.size * 254**2 / seconds(lambda: run(x), rounds) / 1e9
 
 
+def show(rows: list[Row]) -> None:
+    """Print the networks and runtimes side by side."""
+    head = (
+        "",
+        "runtime",
+        "MAC/pixel, analysis",
+        "synthesis",
+        "Mpixel/s, analysis",
+        "synthesis",
+        "GFLOP/s, synthesis",
+        "SNR of synthesis, dB",
+    )
+    keys = (
+        "network",
+        "runtime",
+        "mac_analysis",
+        "mac_synthesis",
+        "mpixel_analysis",
+        "mpixel_synthesis",
+        "gflops_synthesis",
+        "snr",
+    )
+    print_table(
+        head,
+        [tuple(f"{r[k]:.1f}" if isinstance(r[k], float) else r[k] for k in keys) for r in rows],
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -156,30 +184,7 @@ def main() -> None:
             )
             rows.append(row)
     save("transforms", rows, models[-1])
-    head = (
-        "",
-        "runtime",
-        "MAC/pixel, analysis",
-        "synthesis",
-        "Mpixel/s, analysis",
-        "synthesis",
-        "GFLOP/s, synthesis",
-        "SNR of synthesis, dB",
-    )
-    keys = (
-        "network",
-        "runtime",
-        "mac_analysis",
-        "mac_synthesis",
-        "mpixel_analysis",
-        "mpixel_synthesis",
-        "gflops_synthesis",
-        "snr",
-    )
-    print_table(
-        head,
-        [tuple(f"{r[k]:.1f}" if isinstance(r[k], float) else r[k] for k in keys) for r in rows],
-    )
+    show(rows)
     print(
         f"\nOne thread, {options.side} x {options.side}; the runtime reaches {roof:.0f} GFLOP/s "
         "on a 64-channel 3x3 convolution."

@@ -43,7 +43,7 @@ def test_the_site_builds_offline(tmp_path, monkeypatch):
     shutil.copy(ROOT / "mkdocs.yml", tmp_path)
     (tmp_path / "src").symlink_to(ROOT / "src")
     (tmp_path / "docs/added.md").write_text(
-        "# A page of tomorrow\n\nSee [the source](../src/isoq/tile.py) and [the "
+        "# A page of tomorrow\n\nSee [the source](../src/isoq/tile/tile.py) and [the "
         "format](format.md).\n"
     )
     build.build(
@@ -56,14 +56,13 @@ def test_the_site_builds_offline(tmp_path, monkeypatch):
         path.relative_to(tmp_path / "site").as_posix(): path.read_text("utf-8")
         for path in (tmp_path / "site").rglob("*.html")
     }
-    expected = {page.relative_to(ROOT / "docs").with_suffix("").as_posix() for page in PAGES} - {
-        "index"
+    expected = {
+        (path.parent if path.name == "index.md" else path.with_suffix("")) / "index.html"
+        for path in (page.relative_to(ROOT / "docs") for page in PAGES)
     }
-    assert {f"{name}/index.html" for name in expected} | {"index.html", "added/index.html"} <= set(
-        html
-    )
+    assert {path.as_posix() for path in expected} | {"added/index.html"} <= set(html)
     assert "A page of tomorrow" in html["index.html"]  # in the navigation
-    assert "the source (<code>src/isoq/tile.py</code>)" in html["added/index.html"]
+    assert "the source (<code>src/isoq/tile/tile.py</code>)" in html["added/index.html"]
     for name, text in html.items():
         assert not re.findall(
             r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"?(?:https?:)?//[^\s>]*", text

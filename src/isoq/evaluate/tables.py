@@ -82,7 +82,7 @@ def codecs_of(rows: Iterable[Row]) -> list[str]:
 
 
 def main_rows(rows: Iterable[Row]) -> list[Row]:
-    """Those at the target: isoq's closed loop, and peers brought there by trials."""
+    """Return the rows at the target: isoq's closed loop, and peers matched to it by trials."""
     return [row for row in rows if row["mode"] in (CLOSED, "matched")]
 
 
@@ -211,7 +211,7 @@ def accuracy_table(rows: list[Row]) -> Table:
         ]
         number = column(part, "blocks")
         above = 100 * float((column(part, "blocks_above") * number).sum() / number.sum())
-        name = f"{NAMES[codec]}, {'brought there' if mode == 'matched' else mode}"
+        name = f"{NAMES[codec]}, {mode}"
         lines.append(
             (
                 name,

@@ -78,7 +78,7 @@ _CDF_17_11 = Filters(
     ),
 )
 # By name, from the finest level to the coarsest. Only the finest gains from longer filters
-# (docs/decisions.md).
+# (docs/decisions/040-longer-filters.md).
 WAVELETS = {"9/7": (_CDF_9_7,) * 4, "17/11": (_CDF_17_11, _CDF_9_7, _CDF_9_7, _CDF_9_7)}
 
 
