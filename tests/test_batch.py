@@ -36,6 +36,9 @@ from isoq.archive import cluster, tasks  # noqa: E402
 from isoq.archive.jobs import BatchOptions, FileJob, jobs_of  # noqa: E402
 from isoq.storage import objects  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
+
 CROPS = ("landsat.tif", "sentinel2.tif", "sub/sentinel1.tif")
 BUCKET = "s3://bucket"
 

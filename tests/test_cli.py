@@ -61,6 +61,7 @@ def test_there_and_back(run, scene, tmp_path):
 @pytest.mark.parametrize(
     "option", [("--rmse", 30), ("--psnr", 60), ("--snr", 30), ("--quality", 0.01), ("--bitrate", 2)]
 )
+@pytest.mark.slow
 def test_targets_and_options(run, scene, option):
     named = scene.with_name("other.isoq")
     run(
@@ -228,6 +229,7 @@ def test_geometry(run, tmp_path):
 
 
 @pytest.mark.parametrize("name", CROPS)
+@pytest.mark.slow
 def test_verify(run, tmp_path, name):
     packed = tmp_path / "a.isoq"
     run("compress", DATA / name, packed, "--snr", 30)
@@ -286,6 +288,7 @@ def test_version(run):
     assert run("--version")[0] == f"isoq {isoq.__version__}\n"
 
 
+@pytest.mark.slow
 def test_compress_says_which_model(run, scene, tmp_path):
     said = run("compress", scene, "--mse", 900, "--out", tmp_path / "a")[0]
     assert "model eo16-2 (the newest one" in said

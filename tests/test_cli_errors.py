@@ -260,6 +260,7 @@ def test_a_broken_installation(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.slow
 def test_debug_shows_where_an_error_comes_from(files, debug):
     call = [sys.executable, "-m", "isoq", "info", str(files / "short.isoq"), *["--debug"][:debug]]
     run = subprocess.run(call, capture_output=True, text=True)

@@ -54,6 +54,7 @@ def test_mse_and_what_the_file_says_of_it():
     ("kind", "value", "peak"),
     [("rmse", 30.0, None), ("psnr", 60.0, None), ("psnr", 50.0, 20000.0), ("snr", 30.0, None)],
 )
+@pytest.mark.slow
 def test_other_errors(kind, value, peak):
     pixels = crop("landsat.tif")
     power = pixels.var(dtype=np.float64) if kind == "snr" else (peak or 65535.0) ** 2
@@ -114,6 +115,7 @@ def test_quality_has_no_promise():
     ("rate", "name"),
     [(2.0, "landsat.tif"), (4.0, "landsat.tif"), (3.0, "sentinel2.tif"), (6.0, "sentinel1.tif")],
 )
+@pytest.mark.slow
 def test_bitrate(rate, name):
     pixels = crop(name)
     assert 8 * len(isoq.compress(pixels, bitrate=rate)) / pixels.size == pytest.approx(
@@ -190,6 +192,7 @@ def test_unsupported_types(dtype):
 
 
 @pytest.mark.parametrize("dtype", [">u2", "<u2", ">i4", ">f4"])
+@pytest.mark.slow
 def test_arrays_of_any_byte_order_and_layout(dtype):
     pixels = terrain(2, 50, 40, np.dtype(dtype).newbyteorder("=").name)
     plain = isoq.compress(pixels, mse=10)
@@ -202,6 +205,7 @@ def test_arrays_of_any_byte_order_and_layout(dtype):
     )
 
 
+@pytest.mark.slow
 def test_tiles_and_threads_change_nothing_but_the_size():
     pixels = crop("sentinel2.tif")
     files = [stream(pixels, Target("mse", 900.0), Options(tile=64, threads=n))[0] for n in (1, 2)]

@@ -39,6 +39,7 @@ def restore(file: File, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", CROPS)
+@pytest.mark.slow
 def test_verify_against(tmp_path, name):
     with open_source(DATA / name) as source, open(tmp_path / "a.isoq", "w+b") as out:
         compress_to(out, source, Target("snr", 30), model(), Options(tile=128))
@@ -56,6 +57,7 @@ def test_verify_against(tmp_path, name):
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 @pytest.mark.parametrize("mse", [0.3, 3, 1e4])
+@pytest.mark.slow
 def test_verify_on_another_device(dtype, mse):
     """Transforms that differ in the last digits make no record false: at full range they move
     pixels that are patched to be exact."""
@@ -121,6 +123,7 @@ def test_geotiff_metadata_survive(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "dtype"), [(1, "uint8"), (2, "uint16"), (3, "int16"), (4, "int32"), (6, "float32")]
 )
+@pytest.mark.slow
 def test_raw_comes_back_as_it_came(tmp_path, kind, dtype, endian):
     pixels = terrain(2, 20, 30, dtype)
     path = tmp_path / f"a.2_30_20_{kind}_{endian}_0.raw"

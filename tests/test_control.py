@@ -65,6 +65,7 @@ def test_every_block_is_under_its_target(name, snr, per_band):
     st.integers(0, 99),
 )
 @modest(25)
+@pytest.mark.slow
 def test_the_promise_for_any_shape_type_and_target(rows, cols, dtype, exponent, seed):
     image = terrain(1, rows, cols, dtype, seed)
     image[0, : rows // 3, : cols // 2] = 0

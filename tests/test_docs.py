@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part")
 @pytest.mark.parametrize("page", ["ecosystem.md"])
+@pytest.mark.slow
 def test_examples(page, tmp_path, monkeypatch):
     for needed in ("zarr", "numcodecs", "xarray", "rioxarray", "dask"):
         pytest.importorskip(needed)

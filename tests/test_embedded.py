@@ -54,6 +54,7 @@ def exchanged(data: bytes, payload: bytes) -> bytes:
     return data[:start] + chunk(b"modl", payload) + data[end:]
 
 
+@pytest.mark.slow
 def test_a_file_is_all_it_takes(capsys, tmp_path):
     folder, image = (
         other_model(tmp_path / "other-1"),
@@ -252,6 +253,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.slow
 def test_hostile_models(name, capfd):
     with one_line(ModelMismatchError, "embedded model"):
         unpack(HOSTILE[name]())

@@ -45,6 +45,7 @@ def test_of_all_tiles_it_is_what_a_single_pass_writes(name, target):
     assert result.median == (summary["block_error"]["median"] if target.is_error else None)
 
 
+@pytest.mark.slow
 def test_a_sample_stands_for_the_whole():
     pixels = np.tile(crop("sentinel2.tif")[:1, :128, :128], (1, 2, 5))
     how = Options(tile=64, threads=1)
@@ -105,6 +106,7 @@ def test_errors_are_one_line(capsys, arguments):
 
 @pytest.mark.parametrize("rate", [0.7, 2.0, 5.0])
 @pytest.mark.parametrize("name", ["landsat.tif", "sentinel2.tif"])
+@pytest.mark.slow
 def test_the_rate_is_kept(name, rate):
     pixels = crop(name)
     assert 8 * len(isoq.compress(pixels, bitrate=rate)) / pixels.size == pytest.approx(
@@ -112,6 +114,7 @@ def test_the_rate_is_kept(name, rate):
     )
 
 
+@pytest.mark.slow
 def test_the_rate_where_the_sample_misleads():
     pixels = terrain(1, 64 * 5, 64 * 5, "uint16")
     chosen = {int(k) for k in np.linspace(0, 24, 12)}

@@ -29,6 +29,9 @@ from isoq.evaluate.checks import Untrustworthy, check, displacement
 from isoq.evaluate.metrics import mean_squared_error
 from isoq.evaluate.peers import PEERS, Htj2k, Jpeg2000, JpegLs, Zfp
 
+pytestmark = pytest.mark.slow
+
+
 MATCHES = [
     name for name in PEERS if name not in ("jpegls", "lerc", "zfp")
 ]  # whose knob is not a whole number

@@ -104,6 +104,7 @@ def image_transform() -> Affine:
         ("snr", (25, 30, 35)),
     ],
 )
+@pytest.mark.slow
 def test_one_target_per_band(tmp_path, kind, values):
     pixels = crop("sentinel2.tif")
     make(tmp_path / "a.tif", pixels)
@@ -138,6 +139,7 @@ def test_lists_in_python():
 
 @pytest.mark.parametrize("block", [32, 64])
 @pytest.mark.parametrize("per_block", [True, False])
+@pytest.mark.slow
 def test_a_map_on_the_images_grid(tmp_path, block, per_block):
     path = make(tmp_path / "a.tif", crop("sentinel2.tif")[:, :100, :140])
     rows, cols = -(-100 // block), -(-140 // block)

@@ -90,6 +90,7 @@ def test_isoq_decodes_golden_streams(path):
 
 
 @golden
+@pytest.mark.slow
 def test_the_page_decodes_golden_streams(path):
     file = by_the_page(path)
     check(path, file.samples, [q for tile in file.tiles for group in tile.groups for q in group.q])
@@ -182,6 +183,7 @@ def unpacked(band: bytes, dtype: np.dtype) -> tuple[bytes, bytes]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.slow
 def test_the_page_decodes_what_is_written_today(dtype):
     pixels = terrain(2, 37, 70, dtype)
     pixels[0, 5:9, 60:] = 7

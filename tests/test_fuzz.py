@@ -5,6 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
 FUZZ = Path(__file__).parents[1] / "fuzz"
 
 

@@ -65,6 +65,7 @@ def test_arrays_that_lie(folder, array, words):
     assert words in refused(folder)
 
 
+@pytest.mark.slow
 def test_archives_that_swell(folder):
     with (
         zipfile.ZipFile(folder / "decoder.npz", "w", zipfile.ZIP_DEFLATED) as archive,

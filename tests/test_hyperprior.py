@@ -16,7 +16,7 @@ from isoq.train.hyperprior import LOG_MAX, LOG_MIN, LOG_STEP, SCALES, Hyperprior
 GRIDS = [(4, 4), (5, 7), (16, 12)]
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,7 @@ def there_and_back(source, tmp_path, *options, driver="GTiff"):
 @pytest.mark.parametrize("inside", [True, False], ids=["internal", ".msk"])
 @pytest.mark.parametrize("driver", ["GTiff", "COG"])
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.slow
 def test_a_mask_comes_back(tmp_path, dtype, driver, inside):
     pixels, mask = terrain(2, 130, 150, dtype), blob(130, 150)
     pixels[:, ~mask] = samples(2, 130, 150, dtype)[:, ~mask]  # anything may lie under it
@@ -80,6 +81,7 @@ def test_what_is_masked_costs_next_to_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("target", [("--snr", 25), ("--bitrate", 2), ("--quality", 0.01)])
+@pytest.mark.slow
 def test_a_target_from_the_image_does_not_look_under_the_mask(tmp_path, target, monkeypatch):
     monkeypatch.setattr(
         "isoq.codec.writer.provenance", lambda path: {"name": "one"}
@@ -114,6 +116,7 @@ def test_a_mask_of_all_or_nothing(tmp_path, full):
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("nodata", [None, 0, 255])
+@pytest.mark.slow
 def test_an_alpha_band_that_is_a_mask_comes_back(tmp_path, dtype, nodata):
     pixels, mask = terrain(4, 130, 150, dtype), blob(130, 150)
     pixels[3] = mask * np.iinfo(dtype).max
@@ -131,6 +134,7 @@ def test_an_alpha_band_that_is_a_mask_comes_back(tmp_path, dtype, nodata):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("bands", ["auto", "none", "1"])
+@pytest.mark.slow
 def test_an_alpha_band_of_several_values_comes_back(tmp_path, dtype, bands):
     pixels = terrain(3, 130, 150, dtype)
     pixels[2] = np.linspace(0, 100, 150) * blob(130, 150)

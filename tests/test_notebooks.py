@@ -9,6 +9,9 @@ nbclient = pytest.importorskip("nbclient")
 for needed in ("ipykernel", "matplotlib", "rioxarray", "zarr", "dask"):
     pytest.importorskip(needed)
 
+pytestmark = pytest.mark.slow
+
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 

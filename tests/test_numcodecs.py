@@ -30,6 +30,7 @@ def arrays() -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("array", arrays(), ids=lambda array: f"{array.dtype}{array.shape}")
+@pytest.mark.slow
 def test_encode_decode(array):
     common.check_encode_decode(array, Isoq(mse=EXACT))
     common.check_encode_decode_array(array, Isoq(mse=EXACT))
@@ -81,6 +82,7 @@ def test_nodata_come_back():
     assert np.array_equal(decoded == 65535, array == 65535)
 
 
+@pytest.mark.slow
 def test_zarr_version_2_in_another_process(tmp_path):
     """With the codec's defaults taken from the registry, by way of its entry point."""
     pixels = crop("sentinel2.tif")

@@ -94,6 +94,7 @@ def apart_and_back(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.slow
 def test_bands(tmp_path, kind, size):
     (bands, dtype), profile, edit = KINDS[kind]
     source = make(tmp_path / "a.b.tif", samples(bands, 62, 71, dtype), edit, **profile)
@@ -110,6 +111,7 @@ def test_bands(tmp_path, kind, size):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [25, 71])
+@pytest.mark.slow
 def test_tiles(tmp_path, kind, size):
     (bands, dtype), profile, edit = KINDS[kind]
     source = make(tmp_path / "a.tif", samples(bands, 62, 71, dtype), edit, **profile)
@@ -118,6 +120,7 @@ def test_tiles(tmp_path, kind, size):
 
 
 @pytest.mark.parametrize("name", CROPS)
+@pytest.mark.slow
 def test_tiles_lie_where_they_were(tmp_path, name):
     run("tile", "cut", DATA / name, tmp_path, "--size", 64, "--quiet")
     description, pixels = whole(DATA / name)

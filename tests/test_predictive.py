@@ -151,6 +151,7 @@ def test_what_is_missing_costs_next_to_nothing(kind):
 
 
 @pytest.mark.parametrize("mse", [0.2, 1.0, 3.0])
+@pytest.mark.slow
 def test_the_smaller_mode_keeps_the_promise(mse, monkeypatch):
     image = crop("sentinel2.tif")
     goal, nodata = Goal(np.full((len(image), 1, 1), mse)), (None,) * len(image)
@@ -208,6 +209,7 @@ def test_damage_is_noticed(bound):
     [(("lossless", True), None), (("max_error", 4.0), 800.0), (("mse", 20.0), None)],
 )
 @pytest.mark.parametrize("dtype", ["uint16", "int32", "float32"])
+@pytest.mark.slow
 def test_the_page_says_it_all(target, nodata, dtype):
     image = crop("sentinel2.tif")[:3, :37, :41].astype(dtype)
     out = io.BytesIO()

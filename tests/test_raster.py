@@ -24,6 +24,7 @@ AUX = (
 
 @given(st.data())
 @settings(deadline=None, max_examples=40)
+@pytest.mark.slow
 def test_windows(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("windows")
     bands, rows, cols = data.draw(

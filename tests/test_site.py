@@ -12,6 +12,9 @@ from cases import DATA
 
 from isoq.cli import COMMANDS, _parse, main
 
+pytestmark = pytest.mark.slow
+
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 

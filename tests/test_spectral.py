@@ -120,6 +120,7 @@ def size(image: np.ndarray, mse: float, monkeypatch, most: int = spectral.MOST_B
 
 
 @pytest.mark.parametrize("mse", [400.0, 4000.0])
+@pytest.mark.slow
 def test_it_pays(mse, monkeypatch):
     image = crop("sentinel2.tif")
     assert size(image, mse, monkeypatch) < 0.9 * size(image, mse, monkeypatch, most=1)

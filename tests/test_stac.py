@@ -146,6 +146,7 @@ def test_an_asset_of_a_url(scene, capsys):
 # ---- rio isoq ----
 
 
+@pytest.mark.slow
 def test_the_plugin_is_found():
     (found,) = entry_points(group="rasterio.rio_plugins", name="isoq")
     assert found.load().name == "isoq"

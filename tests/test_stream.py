@@ -20,6 +20,7 @@ NUMBERS = st.one_of(st.integers(0, 2**62), st.integers(0, 300))
         max_size=20,
     )
 )
+@pytest.mark.slow
 def test_fields_come_back(fields):
     out, expected = Writer(), []
     for kind, number, negative in fields:

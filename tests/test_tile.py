@@ -73,6 +73,7 @@ def test_round_trip(dtype, shape):
 
 @modest(30)
 @given(st.data())
+@pytest.mark.slow
 def test_any_samples(data):
     dtype = data.draw(st.sampled_from(KINDS))
     bands, rows, cols = (data.draw(st.integers(1, n)) for n in (3, 9, 9))
@@ -211,6 +212,7 @@ def test_a_target_out_of_reach_is_reported():
 
 
 @pytest.mark.parametrize("name", ["landsat.tif", "sentinel1.tif"])
+@pytest.mark.slow
 def test_latents_depend_neither_on_threads_nor_on_optimizations(name):
     pixels = crop(name)[:, :150, :150]
     none, aim = (

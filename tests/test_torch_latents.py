@@ -34,7 +34,7 @@ CONFIGS = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 def forms(channels: int) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from isoq.network.model import Model, _load, load_model  # noqa: E402
 from isoq.network.torch_transform import TorchTransform  # noqa: E402
 from isoq.tile.tile import Goal, decode_tile, encode_tile  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ from isoq.train.progress import Progress  # noqa: E402
 from isoq.train.rate import start_weights  # noqa: E402
 from isoq.train.wavelet import WAVELETS, wavelet_leaves  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
 def test_train_then_compress(tmp_path, capsys, preset):

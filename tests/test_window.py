@@ -72,6 +72,7 @@ def span(side: int) -> st.SearchStrategy[tuple[int, int]]:
     st.one_of(st.none(), st.integers(1, 5), st.lists(st.integers(1, 5), max_size=7)),
     st.booleans(),
 )
+@pytest.mark.slow
 def test_any_window_is_a_slice_of_the_whole(cube, rows, cols, bands, as_rasterio):
     data, whole = cube
     window = Window.from_slices(rows, cols) if as_rasterio else (rows, cols)
@@ -148,6 +149,7 @@ def test_only_the_tiles_of_a_window_are_read_and_decoded(cube, monkeypatch):
         *(Window(0, 0, 234, 5), Window(0.5, 0, 5, 5), Window(0, 0, 0, 5)),
     ],
 )
+@pytest.mark.slow
 def test_bad_windows(cube, window):
     with isoq.open(io.BytesIO(cube[0])) as src, one_line(InputError, "data: ", "window"):
         src.read(window=window)
@@ -182,6 +184,7 @@ def rpcs(dataset):
 
 
 @pytest.mark.parametrize("driver", ["GTiff", "COG"])
+@pytest.mark.slow
 def test_decompress_a_window(tmp_path, driver):
     packed, part = tmp_path / "a.isoq", tmp_path / "part.tif"
     turned = Affine(9.0, 1.0, 600000.0, 2.0, -8.0, 4900020.0)

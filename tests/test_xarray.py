@@ -73,6 +73,7 @@ def _describe(dataset) -> None:
 
 
 @pytest.mark.parametrize("lazy", [False, True], ids=["numpy", "dask"])
+@pytest.mark.slow
 def test_a_promise_per_variable(scene, tmp_path, lazy):
     given = scene.chunk(x=64, y=64) if lazy else scene
     isoq.to_zarr(given, tmp_path / "a.zarr", mse={"B02": 25}, rmse={"B04": 7}, block=32)
@@ -331,6 +332,7 @@ def test_chunks_are_tiles_and_threads_share_a_file(both):
     )
 
 
+@pytest.mark.slow
 def test_another_process_needs_no_import(both):
     code = (
         f"import xarray; print(int(xarray.open_dataset({both[0]!r}, "

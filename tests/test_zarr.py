@@ -69,6 +69,7 @@ def block_errors(decoded: np.ndarray, original: np.ndarray, chunk: int) -> np.nd
         (1, (3, 256, 256), [ZstdCodec(), Crc32cCodec()]),
     ],
 )
+@pytest.mark.slow
 def test_a_real_scene_keeps_its_promise(layers, shards, behind, tmp_path):
     pixels = crop("sentinel2.tif")
     create(
@@ -86,6 +87,7 @@ def test_a_real_scene_keeps_its_promise(layers, shards, behind, tmp_path):
     assert errors.mean() > 20
 
 
+@pytest.mark.slow
 def test_a_target_per_band():
     pixels, store = crop("sentinel2.tif"), zarr.storage.MemoryStore()
     asked = [20.0, 200.0, 1000.0]
@@ -158,6 +160,7 @@ def test_a_chunk_of_several_tiles():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.slow
 def test_the_fill_value_is_nodata(dtype):
     values = terrain(1, 150, 200, dtype)[0]
     fill = np.nan if dtype == "float32" else 3
@@ -288,6 +291,7 @@ def test_damaged_and_foreign_chunks(tmp_path):
         array[:]
 
 
+@pytest.mark.slow
 def test_another_process_needs_no_import(tmp_path):
     """`pip install isoq` is all that reading takes."""
     pixels = crop("landsat.tif")[0]
@@ -351,6 +355,7 @@ def test_a_model_is_loaded_once(tmp_path):
         assert {id(found) for found in pool.map(load_model, ["eo16"] * 8)} == {id(model())}
 
 
+@pytest.mark.slow
 def test_what_was_reached_is_recorded(tmp_path):
     """The error in the attributes is that of the samples, whatever lies between the codec and the
     store."""
