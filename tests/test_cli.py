@@ -15,8 +15,6 @@ import isoq
 from isoq.cli import main
 from isoq.format.container import ContainerReader, ContainerWriter
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-
 
 @pytest.fixture
 def run(capsys):

@@ -13,8 +13,6 @@ from images import make
 
 from isoq.cli import COMMANDS, main
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):

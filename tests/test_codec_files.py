@@ -22,8 +22,6 @@ from isoq.raster.sink import create_sink
 from isoq.raster.source import open_source
 from isoq.raster.window import window_of
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-
 
 def reopened(out: BinaryIO) -> File:
     out.seek(0)

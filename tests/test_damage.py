@@ -16,7 +16,6 @@ from isoq.cli import main
 from isoq.codec.reader import File
 from isoq.errors import CorruptFileError
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 SIDE, NODATA = 32, 65535
 CODING = ("--mse", "500", "--tile", str(SIDE), "--block", "16", "--quiet")
 

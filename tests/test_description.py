@@ -17,7 +17,6 @@ from isoq.errors import CorruptFileError
 from isoq.raster.description import Description
 from isoq.raster.gtiff import side_file
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 UTM = dict(crs="EPSG:32631", transform=Affine(10, 0, 600000, 0, -10, 4900020))
 RPCS = RPC(
     **{

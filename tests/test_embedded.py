@@ -25,8 +25,6 @@ from isoq.network.embedded import pack, unpack
 from isoq.network.graph_check import check_graph
 from isoq.network.model import Content, Model
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-
 PIXELS = terrain(1, 40, 50, "uint16")
 EMBED = Options(block=16, threads=1, embed_model=True)
 

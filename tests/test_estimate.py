@@ -19,7 +19,6 @@ from isoq.codec.target import Target
 from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import InputError
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 LANDSAT = DATA / "landsat.tif"
 
 

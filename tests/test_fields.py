@@ -25,7 +25,6 @@ from isoq.raster.source import open_source
 from isoq.tile.control import Goal, joint
 from isoq.tile.tile import encode_tile
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 LANDSAT = DATA / "landsat.tif"  # 201 x 233, EPSG:32616, 30 m
 MAIN = Target("mse", 4000.0)
 

@@ -19,10 +19,8 @@ from images import make
 from isoq.cli import main
 from isoq.storage.local import expand
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
-]
+pytestmark = pytest.mark.slow
+
 MOMENTS = 4
 CODING = ("--mse", "50", "--tile", "64", "--single-pass")
 OLD = b"what was there before"

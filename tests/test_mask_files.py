@@ -15,7 +15,6 @@ from isoq.raster.description import Description
 from isoq.raster.sink import create_sink
 from isoq.raster.source import open_source
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 COLOURS = [ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha]
 DTYPES = ["uint8", "uint16", "int16", "int32", "float32"]
 

@@ -19,7 +19,6 @@ from isoq.cli import main
 from isoq.raster import split
 from isoq.raster.description import Description
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 UTM = dict(crs="EPSG:32631", transform=Affine(10, 0, 600000.1, 0, -10, 4900020.3))
 ROTATED = dict(crs="EPSG:4326", transform=Affine(0.5, 0.1, 3, 0.2, -0.4, 44))
 GCPS = [

@@ -16,7 +16,6 @@ from isoq.raster.description import Description
 from isoq.raster.sink import create_sink, default_suffix
 from isoq.raster.source import open_source
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 AUX = (
     "<PAMDataset><PAMRasterBand band='1'><NoDataValue>9</NoDataValue></PAMRasterBand></PAMDataset>"
 )

@@ -24,11 +24,6 @@ from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import InputError
 from isoq.raster.sink import Sink
 
-pytestmark = [  # the second: affine 3 about rasterio 1.4
-    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
-    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
-]
-
 
 class Counting(io.BytesIO):
     """Remembers the bytes that are read of it."""
