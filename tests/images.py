@@ -1,6 +1,7 @@
 """Small synthetic images, and how the tests write and read them."""
 
 import json
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,11 +56,13 @@ def through_json(description: Description) -> Description:
 
 @contextmanager
 def one_line(error: type[IsoqError], *words: str):
+    """The error that is raised inside: exactly of this type, one line that holds `words`, and says
+    what to do."""
     with pytest.raises(error) as caught:
-        yield
+        yield caught
     message = str(caught.value)
     assert type(caught.value) is error
     assert "\n" not in message
-    assert ";" in message  # what is wrong; what to do
+    assert re.search("; |must |give ", message)  # what is wrong; what to do
     for word in words:
         assert word in message

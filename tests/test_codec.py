@@ -134,7 +134,7 @@ def test_unreachable_bitrate():
         (terrain(1, 40, 40, "uint8"), 1e3),
         (np.zeros((1, 64, 64), "uint8"), 2.0),
     ):
-        with one_line(InputError, "--bitrate", "not reachable"):
+        with one_line(InputError, "`bitrate=", "not reachable"):
             isoq.compress(pixels, bitrate=rate)
 
 
@@ -243,7 +243,7 @@ def test_results_keep_their_order_and_errors_come_through():
 def test_wrong_model(tmp_path):
     data = isoq.compress(terrain(1, 64, 64, "uint16"), mse=50)
     other = other_model(tmp_path / "other-1")
-    with pytest.raises(ModelMismatchError, match=r"^data: written with model .*--model"):
+    with one_line(ModelMismatchError, "data: written with model", "give its folder as `model`"):
         isoq.decompress(data, model=other)
     with pytest.raises(ModelMismatchError, match="no model 'nothing'"):
         isoq.decompress(data, model="nothing")

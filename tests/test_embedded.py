@@ -277,5 +277,5 @@ def test_reader_skips_what_it_does_not_need(packed):
     start, end = next((start, end) for kind, start, end in chunks(packed) if kind == b"modl")
     lean = File(io.BytesIO(packed[:start] + packed[end:]))
     assert lean.embedded == 0
-    with one_line(ModelMismatchError, "give its folder with --model"):
+    with one_line(ModelMismatchError, "give its folder as `model`"):
         lean.model()

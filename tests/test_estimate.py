@@ -160,7 +160,7 @@ def test_the_rate_of_floats_of_any_size(scale):
 
 def test_rates_out_of_reach():
     for rate in (1e-6, 1e3):
-        with one_line(InputError, "--bitrate", "not reachable"):
+        with one_line(InputError, "`bitrate=", "not reachable"):
             isoq.compress(terrain(1, 40, 40, "uint8"), bitrate=rate)
 
 

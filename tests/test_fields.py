@@ -127,7 +127,7 @@ def test_lists_in_python():
     pixels = terrain(2, 64, 64, "uint16")
     assert isoq.compress(pixels, mse=[20, 20]) != isoq.compress(pixels, mse=[20, 50])
     assert isoq.compress(pixels, mse=np.array([30])) == isoq.compress(pixels, mse=30.0)
-    with one_line(InputError, "--mse 1,2,3", "3 values for 2 band"):
+    with one_line(InputError, "`mse=(1, 2, 3)`", "3 values for 2 band"):
         isoq.compress(pixels, mse=[1, 2, 3])
     with pytest.raises(InputError, match="one number"):
         isoq.compress(pixels, quality=(0.1, 0.2))

@@ -127,7 +127,7 @@ def test_a_tile_longer_than_the_file(small):
 
 
 def test_tiles_too_large_are_not_written():
-    with pytest.raises(InputError, match=r"--tile 16384: .*at most 8192"):
+    with pytest.raises(InputError, match=r"`tile=16384`: .*at most 8192"):
         compress_to(
             io.BytesIO(),
             ArraySource(terrain(1, 8, 8, "uint8")),

@@ -113,7 +113,7 @@ def test_lists_of_bands():
     assert exact_bands("4,7-9", d, "x") == (3, 6, 7, 8)
     assert exact_bands("none", d, "mask.tif") == ()
     for wrong in ("0", "10", "3-2", "x", "1,,2"):
-        with one_line(InputError, "--lossless-bands", wrong):
+        with one_line(InputError, "lossless_bands=", wrong):
             exact_bands(wrong, d, "x")
 
 

@@ -199,7 +199,7 @@ def test_existing_outputs(tmp_path):
     description, pixels = Description(1, 4, 4, "uint8", (None,)), samples(1, 4, 4, "uint8")
     path = tmp_path / "a.tif"
     path.write_bytes(b"precious")
-    with one_line(OutputExistsError, "a.tif", "--overwrite"):
+    with one_line(OutputExistsError, "a.tif", "`overwrite=True`"):
         create_sink(path, description)
     with pytest.raises(KeyError), create_sink(path, description, overwrite=True):
         raise KeyError

@@ -1,32 +1,60 @@
-"""What can go wrong. Every message is one line that names the file, what is wrong and what to
-do."""
+"""The errors that isoq raises on purpose.
+
+Every message is one line: the file or argument, what is wrong, and after a semicolon what to do.
+Messages write the arguments of functions in backquotes, as in "`mse=-1`: must be greater than 0".
+The command line shows the same message with its options, "--mse -1: must be greater than 0"."""
 
 from __future__ import annotations
 
+import reprlib
+
+_MOST = 16  # numbers of an array that a message shows
+
 
 class IsoqError(Exception):
-    """Base of all errors that isoq raises on purpose."""
+    """Base class of all errors that isoq raises on purpose.
+
+    Examples
+    --------
+    >>> import isoq
+    >>> try:
+    ...     isoq.decompress(b"not a file")
+    ... except isoq.IsoqError as error:
+    ...     print(error)
+    data: not an .isoq file; check the name
+    """
 
 
-class InputError(IsoqError):
-    """The input or an argument cannot be used."""
+class InputError(IsoqError, ValueError):
+    """An input image, a file or an argument cannot be used. Also a ``ValueError``."""
 
 
 class UnsupportedImageError(InputError):
-    """An image of a type that isoq does not handle."""
+    """The image has a sample type or a size that isoq does not handle."""
 
 
-class OutputExistsError(InputError):
-    """The output is there already and may not be replaced."""
+class OutputExistsError(InputError, FileExistsError):
+    """The output exists and may not be replaced. Also a ``FileExistsError``."""
 
 
 class CorruptFileError(IsoqError):
-    """An .isoq file that is truncated, altered or not one at all."""
+    """The .isoq file is truncated or altered, or is not an .isoq file."""
 
 
 class ModelMismatchError(IsoqError):
-    """The model that a file needs is missing or a different one."""
+    """The model that a file needs is missing, damaged or a different one."""
 
 
 class GuaranteeError(IsoqError):
-    """A recorded error or a certificate that is not true."""
+    """A recorded error is not true, or a block does not keep its target."""
+
+
+def argument(name: str, value: object) -> str:
+    """Write an argument and its value for a message, as in "`mse=-1`" or "`rmse=(1, 2)`"."""
+    if getattr(value, "size", _MOST + 1) <= _MOST and hasattr(value, "tolist"):
+        value = value.tolist()  # a small array, or a number of numpy's
+    if isinstance(value, list | tuple) and all(type(item) in (int, float) for item in value):
+        text = f"({', '.join(f'{item:.15g}' for item in value)})"
+    else:
+        text = f"{value:.15g}" if isinstance(value, float) else reprlib.repr(value)
+    return f"`{name}={' '.join(text.split()).replace('`', '')}`"

@@ -105,8 +105,8 @@ def write_summary(rows: Iterable[dict], address: str) -> None:
 
 def _record(job: FileJob) -> dict | None:
     """Return the record of a job, or None if there is none."""
+    data = objects.read(job.record)
     try:
-        data = objects.read(job.record)
         return None if data is None else json.loads(data)
     except ValueError:  # the file is not JSON, hence not a record
         return None

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from .._version import __version__
 from ..errors import GuaranteeError, IsoqError
+from .messages import in_options
 
 # command: (module, one line of help); modules are loaded only for the command that is run.
 COMMANDS = {
@@ -92,5 +93,6 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def _report(error: BaseException, debug: bool, status: int, text: str = "") -> int:
     if debug:
         raise error
-    print(f"isoq: {' '.join((text or str(error)).split())}", file=sys.stderr)
+    message = in_options(" ".join((text or str(error)).split()))
+    print(f"isoq: {message}", file=sys.stderr)
     return status

@@ -13,6 +13,7 @@ from ..codec.writer import Options
 from ..errors import InputError
 from ..network.model import load_model
 from .common import add_coding, add_how, add_output, add_targets, chosen_target, print_json
+from .messages import in_options
 
 if TYPE_CHECKING:
     from ..archive.jobs import BatchOptions
@@ -92,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
             rows[row["file"]] = row
             progress.update()
             if row["status"] == "failed":
-                tqdm.write(f"isoq: {row['error']}", sys.stderr)
+                tqdm.write(f"isoq: {in_options(row['error'])}", sys.stderr)
     records.write_summary((rows[job.file] for job in files), summary)
     return _report(list(rows.values()), summary, options)
 

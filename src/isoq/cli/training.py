@@ -106,6 +106,8 @@ def calibrate(options: argparse.Namespace) -> None:
     model, paths = load_model(options.model), expand(options.paths)
     try:
         result = fit(model, _images(paths))
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(
             f"{options.paths[0]}: {error}; give images without nodata in their middle"

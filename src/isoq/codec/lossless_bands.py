@@ -54,12 +54,12 @@ def exact_bands(text: str, description: Description, name: str) -> tuple[int, ..
             span = range(int(first), int(last or first) + 1)
         except ValueError as error:
             raise InputError(
-                f"--lossless-bands {text}: not a list of bands; give numbers such as 4,7-9, or "
+                f"`lossless_bands={text}`: not a list of bands; give numbers such as 4,7-9, or "
                 "none, or auto"
             ) from error
         if not span or span[0] < 1 or span[-1] > description.bands:
             raise InputError(
-                f"--lossless-bands {text}: the image has bands 1 to {description.bands}; give "
+                f"`lossless_bands={text}`: the image has bands 1 to {description.bands}; give "
                 "numbers of these"
             )
         found.update(band - 1 for band in span)

@@ -36,6 +36,8 @@ class Polygons:
         try:
             data = json.loads(path.read_bytes())
             polygons, crs = list(_polygons(path, data)), _crs_name(data)
+        except InputError:
+            raise
         except OSError as error:
             raise InputError(
                 f"{path}: cannot be opened ({error.strerror}); check the name"

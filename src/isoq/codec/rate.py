@@ -83,7 +83,7 @@ def code_at_rate(
     nearest = beside + search.cost(step) / share
     if abs(nearest / wanted - 1) > _HOPELESS:
         raise InputError(
-            f"--bitrate {rate:g}: not reachable, the nearest is {8 * nearest / samples:.3g} "
+            f"`bitrate={rate:g}`: not reachable, the nearest is {8 * nearest / samples:.3g} "
             "bit/sample; choose a rate nearer to it"
         )
     result, size, beside = write(lambda_of(step))

@@ -12,7 +12,7 @@ import numpy as np
 from rasterio.windows import Window
 
 from .. import blocks
-from ..errors import CorruptFileError, InputError, ModelMismatchError
+from ..errors import CorruptFileError, InputError, IsoqError, ModelMismatchError
 from ..format import schema
 from ..format.container import ContainerReader
 from ..format.tiling import Box, boxes, check_tiling
@@ -254,7 +254,7 @@ class _Naming:
             raise (ModelMismatchError if kind is ModelMismatchError else CorruptFileError)(
                 f"{self._name}: {error}{advice}"
             ) from error
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and not isinstance(error, IsoqError):
             raise InputError(
                 f"{self._name}: cannot be read ({' '.join(str(error).split())}); check the disk "
                 "or the connection"

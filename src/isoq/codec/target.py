@@ -1,74 +1,119 @@
-"""What the user asks for, and the mean squared error per band that it means."""
+"""Targets: what the user asks for, and the error per band that it means."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, argument
 
 ERRORS = ("mse", "rmse", "psnr", "snr")
-_LEAST = 1e-300  # squared digital numbers, below which quotients of errors are none
+_LEAST = 1e-300  # squared digital numbers; quotients of smaller errors underflow
 BOUNDS = ("max_error", "lossless")
 KINDS = (*ERRORS, *BOUNDS, "quality", "bitrate")
 
 
 @dataclass(frozen=True)
 class Target:
-    """A target: `kind` is one of KINDS, `value` in its unit: one number, or a tuple with one per
-    band (errors and max_error only; any sequence may be given).
+    """The error, rate or quality that a file is to have.
 
-    mse: squared digital numbers, every block; rmse: digital numbers, every block; psnr: dB relative
-    to `peak` (default: the largest value of an integer type, the largest valid value of float
-    data); snr: dB relative to the variance of the band's valid pixels; max_error: digital numbers
-    that no valid pixel may be off by more than; lossless: True, every sample comes back bit for
-    bit; quality: lambda per squared digital number, no promise (None: only where a map says so);
-    bitrate: bits per sample of the whole file, no promise. physical: mse, rmse and max_error are in
-    the unit of the bands' scales instead of digital numbers. Raises InputError."""
+    Functions such as :func:`isoq.compress` take the same targets as keywords. A list of `Target`
+    says what :func:`isoq.estimate` is to try.
+
+    Parameters
+    ----------
+    kind : str
+        - ``"mse"``: mean squared error of every block, in squared digital numbers.
+        - ``"rmse"``: square root of the mean squared error of every block, in digital numbers.
+        - ``"psnr"``: ``10 log10(peak**2 / MSE)`` of every block, in dB.
+        - ``"snr"``: ``10 log10(variance / MSE)`` of every block, in dB; the variance is that of
+          the valid pixels of the band.
+        - ``"max_error"``: the largest error of any valid pixel, in digital numbers.
+        - ``"lossless"``: every sample comes back bit for bit.
+        - ``"quality"``: lambda, the weight of a squared digital number against a bit per sample.
+          It guarantees no error.
+        - ``"bitrate"``: bits per sample of the whole file. It guarantees no error.
+    value : float or sequence of float or True or None
+        The value in the unit of the kind. Errors and ``"max_error"`` may be a sequence with one
+        number per band. ``"lossless"`` takes ``True``. ``None`` is for a ``"quality"`` that comes
+        from a map alone.
+    peak : float, optional
+        Peak of ``"psnr"``, in digital numbers. Default: the largest value of an integer type, the
+        largest magnitude of the valid pixels of a floating-point band.
+    physical : bool
+        ``"mse"``, ``"rmse"`` and ``"max_error"`` are in the unit of the bands' scales, not in
+        digital numbers.
+
+    Raises
+    ------
+    InputError
+        The value does not fit the kind.
+
+    Examples
+    --------
+    >>> import isoq
+    >>> isoq.Target("rmse", [4, 4, 8])
+    Target(kind='rmse', value=(4.0, 4.0, 8.0), peak=None, physical=False)
+    >>> print(isoq.Target("snr", 35))
+    snr 35
+    """
 
     kind: str
-    value: float | tuple[float, ...] | None
+    value: float | Sequence[float] | None
     peak: float | None = None
     physical: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InputError(f"unknown target '{self.kind}': use one of {', '.join(KINDS)}")
-        name = self.kind.replace("_", "-")
-        if self.peak is not None and (self.kind != "psnr" or not self.peak > 0):
-            raise InputError(
-                f"--peak {self.peak:g}: must be greater than 0, and only goes with --psnr"
-            )
+        self._check_unit()
+        if self.kind == "lossless":
+            if self.value is not True:
+                raise InputError(
+                    f"{argument('lossless', self.value)}: must be True; leave it out for another "
+                    "target"
+                )
+            return
+        if self.kind == "quality" and self.value is None:
+            return
+        numbers = self._numbers()
+        if not numbers or not np.isfinite(numbers).all():
+            self._refuse("must be a finite number")
+        if self.kind in ("mse", "rmse", "quality", "bitrate") and min(numbers) <= 0:
+            self._refuse("must be greater than 0")
+        if self.kind == "max_error" and min(numbers) < 0:
+            self._refuse("must not be negative; 0 keeps every valid pixel")
+        if len(numbers) > 1 and not self.is_error and self.kind != "max_error":
+            self._refuse("takes one number for all bands; give one")
+        object.__setattr__(self, "value", numbers if len(numbers) > 1 else numbers[0])
+
+    def _check_unit(self) -> None:
+        """Raises InputError if `peak` or `physical` cannot be used or do not go with the kind."""
+        if self.peak is not None:
+            numbers = _real_numbers(self.peak)
+            if self.kind != "psnr" or np.shape(self.peak) or not numbers or not numbers[0] > 0:
+                raise InputError(
+                    f"{argument('peak', self.peak)}: must be greater than 0, and only goes with "
+                    "`psnr`"
+                )
+            object.__setattr__(self, "peak", numbers[0])
         if self.physical and self.kind not in ("mse", "rmse", "max_error"):
             raise InputError(
-                "--physical: only goes with --mse, --rmse and --max-error; leave it out"
+                "`physical=True`: only goes with `mse`, `rmse` and `max_error`; leave it out"
             )
-        if self.value is None and self.kind == "quality":
-            return
-        if self.kind == "lossless":
-            if not np.all(self.value):
-                raise InputError(
-                    "lossless: takes no value but True; leave it out for another target"
-                )
-            object.__setattr__(self, "value", True)
-            return
-        try:
-            values = tuple(np.ravel(np.array(self.value, np.float64)).tolist())
-        except (TypeError, ValueError) as error:
-            raise InputError(f"--{name} {self.value}: give a number, or one per band") from error
-        if not values or not np.isfinite(values).all():
-            raise InputError(f"--{name} {_text(values)}: must be a finite number")
-        if self.kind in ("mse", "rmse", "quality", "bitrate") and min(values) <= 0:
-            raise InputError(f"--{name} {_text(values)}: must be greater than 0")
-        if self.kind == "max_error" and min(values) < 0:
-            raise InputError(
-                f"--{name} {_text(values)}: must not be negative; 0 keeps every valid pixel"
-            )
-        if len(values) > 1 and not self.is_error and self.kind != "max_error":
-            raise InputError(f"--{name} {_text(values)}: takes one number for all bands; give one")
-        object.__setattr__(self, "value", values if len(values) > 1 else values[0])
+
+    def _numbers(self) -> tuple[float, ...]:
+        """The value as numbers. Raises InputError."""
+        numbers = _real_numbers(self.value)
+        if numbers is None:
+            self._refuse("must be a number, or a sequence with one number per band")
+        return numbers
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise InputError(f"{argument(self.kind, self.value)}: {why}")
 
     def __str__(self) -> str:
         return (
@@ -79,21 +124,21 @@ class Target:
 
     @property
     def is_error(self) -> bool:
-        """Whether the target is an error that every block must keep."""
+        """True if every block must keep the target."""
         return self.kind in ERRORS
 
     @property
     def is_bound(self) -> bool:
-        """Whether the target is an error that no valid pixel may exceed."""
+        """True if every valid pixel must keep the target."""
         return self.kind in BOUNDS
 
     @property
     def needs_statistics(self) -> bool:
-        """Whether `mse_per_band` depends on the pixels."""
+        """True if `mse_per_band` depends on the pixels."""
         return self.kind == "snr" or (self.kind == "psnr" and self.peak is None)
 
     def to_dict(self) -> dict:
-        """JSON, without what is at its default."""
+        """Return the target as plain JSON, without defaults."""
         more = {"peak": self.peak, "physical": self.physical}
         return {"kind": self.kind, "value": self.value, **{k: v for k, v in more.items() if v}}
 
@@ -123,11 +168,13 @@ class Target:
                 raise ValueError(f"{self.kind} is not an error")
         if not np.isfinite(mse).all():
             raise InputError(
-                f"--{self.kind} {_text(value)}: an error too large for any image; check the value"
+                f"{argument(self.kind, self.value)}: an error too large for any image; check the "
+                "value"
             )
         if (mse < _LEAST).any():
             raise InputError(
-                f"--{self.kind} {_text(value)}: an error too small for any image; check the value"
+                f"{argument(self.kind, self.value)}: an error too small for any image; check the "
+                "value"
             )
         return mse
 
@@ -145,12 +192,19 @@ class Target:
         """The value, or those of all bands. Raises InputError."""
         value = np.array(self.value, np.float64)
         if value.ndim and value.shape != (bands,):
-            name = self.kind.replace("_", "-")
-            raise InputError(
-                f"--{name} {_text(value)}: {value.size} values for {bands} band(s); give one, or "
-                "one per band"
-            )
+            self._refuse(f"{value.size} values for {bands} band(s); give one, or one per band")
         return value
+
+
+def _real_numbers(value: object) -> tuple[float, ...] | None:
+    """A real number, or a flat sequence of them, as floats; None for anything else."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):  # a nested sequence of several lengths
+        return None
+    if array.dtype.kind not in "iuf" and array.size:  # no text, no truth value, no complex number
+        return None
+    return tuple(array.ravel().astype(np.float64).tolist()) if array.ndim < 2 else None
 
 
 def squared_scales(physical: bool, bands: int, scales: Sequence[float] | None) -> np.ndarray:
@@ -160,14 +214,14 @@ def squared_scales(physical: bool, bands: int, scales: Sequence[float] | None) -
         return np.ones(bands)
     if scales is None:
         raise InputError(
-            "--physical: the image has no scales; give the error in digital numbers, or set the "
-            "scales (rio edit-info, gdal_edit.py)"
+            "`physical=True`: the image has no scales; give the error in digital numbers, or set "
+            "the scales (rio edit-info, gdal_edit.py)"
         )
     squares = np.array([float(s) for s in scales]) ** 2
     if not (np.isfinite(squares).all() and (squares > 0).all()):
         raise InputError(
-            f"--physical: impossible scales ({', '.join(map(str, scales))}); give the error in "
-            "digital numbers"
+            f"`physical=True`: impossible scales ({', '.join(map(str, scales))}); give the error "
+            "in digital numbers"
         )
     return squares
 

@@ -44,17 +44,17 @@ class TargetRegions:
         """Raises InputError if `target` cannot be combined with these places."""
         if (self.roi is None) != (self.roi_mse is None):
             raise InputError(
-                "--roi and --roi-mse: give both, the polygons and the error inside them"
+                "`roi` and `roi_mse`: give both, the polygons and the error inside them"
             )
         if self.roi_mse is not None and not 0 < self.roi_mse < np.inf:
-            raise InputError(f"--roi-mse {self.roi_mse:g}: must be greater than 0 and finite")
+            raise InputError(f"`roi_mse={self.roi_mse:g}`: must be greater than 0 and finite")
         if (self.target_map or self.roi) and not target.is_error:
             raise InputError(
-                f"--{'target-map' if self.target_map else 'roi'}: needs a main error target for "
-                "the rest, such as --mse or --snr"
+                f"`{'target_map' if self.target_map else 'roi'}`: needs a main error target for "
+                "the rest, such as `mse` or `snr`"
             )
         if self.quality_map and target.kind != "quality":
-            raise InputError(f"--quality-map: takes the place of --{target.kind}; leave that out")
+            raise InputError(f"`quality_map`: takes the place of `{target.kind}`; leave that out")
 
 
 @contextmanager
@@ -208,7 +208,7 @@ def _mean_qualities(grid: _Grid, box: Box, base: np.ndarray, block: int) -> np.n
         row, col = np.argwhere(np.isnan(cells))[0, 1:] * grid.step + (box.row, box.col)
         raise InputError(
             f"{grid.path}: no value at row {row}, column {col} of the image; fill the map, or "
-            "give --quality for where it has none"
+            "give `quality` for where it has none"
         )
     return np.exp2(blocks.sums(np.log2(cells), size) / blocks.sums(np.ones(cells.shape), size))
 

@@ -6,13 +6,14 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
 from .._version import __version__
-from ..errors import InputError
+from ..errors import InputError, argument
 from ..format.container import ContainerWriter, overhead
 from ..format.limits import LARGEST_TILE
 from ..format.tiling import Box, boxes, padded_samples
@@ -87,14 +88,21 @@ class Options:
     embed_model: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("block", "tile", "threads"):
+            value = getattr(self, name)
+            if value is None and name == "tile":
+                continue
+            if isinstance(value, bool) or not isinstance(value, Integral):
+                raise InputError(f"{argument(name, value)}: must be a whole number")
+            object.__setattr__(self, name, int(value))
         if self.block < STRIDE or self.block % STRIDE:
-            raise InputError(f"--block {self.block}: must be a multiple of {STRIDE}")
+            raise InputError(f"`block={self.block}`: must be a multiple of {STRIDE}")
         if self.tile is not None and (self.tile < self.block or self.tile % self.block):
-            raise InputError(f"--tile {self.tile}: must be a multiple of the block ({self.block})")
+            raise InputError(f"`tile={self.tile}`: must be a multiple of the block ({self.block})")
         if self.predictor not in ("isoq", "paper"):
-            raise InputError(f"--predictor {self.predictor}: must be isoq or paper")
+            raise InputError(f"`predictor={self.predictor}`: must be isoq or paper")
         if self.threads < 1:
-            raise InputError(f"--threads {self.threads}: must be at least 1")
+            raise InputError(f"`threads={self.threads}`: must be at least 1")
 
     @classmethod
     def of(cls, options: object) -> Options:
@@ -332,7 +340,7 @@ def tiling(d: Description, options: Options, model: Model) -> tuple[int, list[Bo
     try:
         return depth, boxes(d.bands, d.rows, d.cols, side, options.block, depth)
     except ValueError as error:
-        raise InputError(f"--tile {side}: {error}; give a smaller one") from error
+        raise InputError(f"`tile={side}`: {error}; give a smaller one") from error
 
 
 def target_mse(source: Readable, parts: list[Box], target: Target) -> np.ndarray:

@@ -160,7 +160,7 @@ def run(
                 progress.update(waiting[future].group.size)
         except BrokenProcessPool as error:
             raise InputError(
-                "a codec ended its process; leave it out of --peers. What was finished is kept"
+                "a codec ended its process; leave it out of `peers`. What was finished is kept"
             ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -96,5 +96,5 @@ def _try(model: Model) -> None:
 def _unusable(why: object) -> ModelMismatchError:
     return ModelMismatchError(
         f"the embedded model cannot be used ({' '.join(str(why).split())}); give the folder of "
-        "its model with --model"
+        "its model as `model`"
     )

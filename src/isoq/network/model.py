@@ -129,7 +129,7 @@ class Model:
 
     def _no_analysis(self, x: np.ndarray) -> np.ndarray:
         raise ModelMismatchError(
-            f"{self.folder}: only decodes; give the folder of {self.name} with --model"
+            f"{self.folder}: only decodes; give the folder of {self.name} as `model`"
         )
 
     @lru_cache(maxsize=4)  # noqa: B019 - a model lives as long as the program
@@ -238,15 +238,15 @@ def _transform(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Whatever computes a graph on a device: (n, channels, h, w) float32 in and out."""
     if device not in DEVICES:
-        raise InputError(f"--device {device}: must be {' or '.join(DEVICES)}")
+        raise InputError(f"`device={device}`: must be {' or '.join(DEVICES)}")
     if device == "cpu":
         return Transform(graph, optimize, threads)
     try:
         from .torch_transform import TorchTransform
     except (ImportError, OSError) as error:  # OSError: a library of CUDA does not load
         raise InputError(
-            f"--device {device}: needs more packages ({error}); pip install 'isoq[gpu]', or leave "
-            "--device out"
+            f"`device={device}`: needs more packages ({error}); pip install 'isoq[gpu]', or leave "
+            "`device` out"
         ) from error
     return TorchTransform(graph, device)
 
@@ -273,7 +273,8 @@ def _shipped(name: str, device: str = "cpu") -> Model:
             return load_model(folder, device)
     known = ", ".join(folder.name for folder in shipped_models())
     raise ModelMismatchError(
-        f"no model {name!r}: neither a folder nor one of the shipped models ({known}); give --model"
+        f"no model {name!r}: neither a folder nor one of the shipped models ({known}); give "
+        "another `model`"
     )
 
 
@@ -301,7 +302,7 @@ def model_for_file(name: str, identity: str, given: str | Path | Model | None = 
         raise ModelMismatchError(
             f"written with model {ascii(name)[1:-1]} ({ascii(identity)[1:-1]}), but "
             f"{model.folder} is {model.name} ({model.identity}); "
-            "give its folder with --model"
+            "give its folder as `model`"
         )
     return model
 

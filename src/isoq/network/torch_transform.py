@@ -99,9 +99,9 @@ class TorchTransform:
         ModelMismatchError if the graph is none of isoq's."""
         if device == "cuda" and not torch.cuda.is_available():
             raise InputError(
-                f"--device {device}: PyTorch {torch.__version__} finds no GPU that it can use; "
+                f"`device={device}`: PyTorch {torch.__version__} finds no GPU that it can use; "
                 "install a CUDA build of it and NVIDIA's "
-                "driver, or leave --device out"
+                "driver, or leave `device` out"
             )
         # TF32 keeps 10 bits of the factors: an error of about a thousandth, several digital numbers
         # in 16 bit, would be added to what every other machine decodes, and the errors that the
@@ -133,7 +133,7 @@ class TorchTransform:
             if node.op_type not in _OPERATORS:
                 raise ModelMismatchError(
                     f"the model's transform has an operator {node.op_type} that PyTorch is not "
-                    "told of; leave --device out"
+                    "told of; leave `device` out"
                 )
             attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
             operation = _OPERATORS[node.op_type]

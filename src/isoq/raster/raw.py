@@ -81,7 +81,7 @@ class Geometry:
             if size != self.nbytes:
                 raise InputError(
                     f"{path}: {size} bytes, but the geometry {self} needs {self.nbytes}; correct "
-                    "the name or --geometry"
+                    "the name or `geometry`"
                 )
             return np.memmap(path, self.stored, mode="r", shape=(self.bands, self.rows, self.cols))
         except OSError as fault:

@@ -133,7 +133,7 @@ class Sink(ABC):
                 raise InputError(f"{target}: is a folder; name a file in it")
             if target.exists() and not self._overwrite:
                 raise OutputExistsError(
-                    f"{target}: exists already; choose another name or give --overwrite"
+                    f"{target}: exists already; choose another name or give `overwrite=True`"
                 )
 
 

@@ -62,7 +62,7 @@ class Source(ABC):
 class _RasterSource(Source):
     def __init__(self, path: str, system: Any = None) -> None:
         advice = (
-            f"give --geometry {CONVENTION}"
+            f"give `geometry={CONVENTION}`"
             if path.lower().endswith(".raw")
             else "give a GeoTIFF or another raster"
         )

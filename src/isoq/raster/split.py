@@ -57,7 +57,7 @@ def band_parts(source: Source, size: int) -> Iterator[SubImage]:
     d = source.description
     if not 1 <= size <= d.bands:
         raise InputError(
-            f"{source.path}: {d.bands} bands cannot be taken apart by {size}; give --group from 1 "
+            f"{source.path}: {d.bands} bands cannot be taken apart by {size}; give `group` from 1 "
             f"to {d.bands}"
         )
     digits = len(str(d.bands))
@@ -73,7 +73,7 @@ def tile_parts(source: Source, size: int) -> Iterator[SubImage]:
     InputError."""
     d = source.description
     if size < 1:
-        raise InputError(f"--size {size}: must be at least 1 pixel")
+        raise InputError(f"`size={size}`: must be at least 1 pixel")
     high, wide = len(str(d.rows)), len(str(d.cols))
     for row in range(0, d.rows, size):
         for col in range(0, d.cols, size):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import InputError, OutputExistsError
+from ..errors import InputError, IsoqError, OutputExistsError
 
 
 @contextmanager
@@ -23,7 +23,9 @@ def atomic(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file in it")
     if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path}: exists already; choose another name or give --overwrite")
+        raise OutputExistsError(
+            f"{path}: exists already; choose another name or give `overwrite=True`"
+        )
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:64]}.", dir=path.parent)
     except OSError as error:
@@ -39,6 +41,8 @@ def atomic(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
                 os.fsync(stream.fileno())
             part.chmod(0o666 & ~_umask())
             part.replace(path)
+        except IsoqError:
+            raise
         except OSError as error:
             raise InputError(
                 f"{path}: cannot be written ({error.strerror or error}); check the free space"

@@ -173,7 +173,7 @@ def train(
         if state.get("config") != config.to_dict():
             raise InputError(
                 f"{checkpoint}: of another kind of network; give the options it was begun with, "
-                "or another --out"
+                "or another `out`"
             )
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
