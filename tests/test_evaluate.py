@@ -24,17 +24,19 @@ pytest.importorskip("scipy")
 
 from isoq.cli import main
 from isoq.errors import InputError
-from isoq.evaluate import images, run, search, tables
+from isoq.evaluate import images, isoq_codec, plan, plots, run, search, tables
 from isoq.evaluate.checks import Untrustworthy, check, displacement
+from isoq.evaluate.measure import MATCHED, ONE_SHOT, measure, reference
 from isoq.evaluate.metrics import mean_squared_error
-from isoq.evaluate.peers import PEERS, Htj2k, Jpeg2000, JpegLs, Zfp
+from isoq.evaluate.plan import EvaluationJob, EvaluationPlan, jobs_of
+from isoq.evaluate.reference_codecs import REFERENCE_CODECS, Htj2k, Jpeg2000, JpegLs, Zfp
 
 pytestmark = pytest.mark.slow
 
 
 MATCHES = [
-    name for name in PEERS if name not in ("jpegls", "lerc", "zfp")
-]  # whose knob is not a whole number
+    name for name in REFERENCE_CODECS if name not in ("jpegls", "lerc", "zfp")
+]  # whose setting is not an integer
 
 
 def scene(bands: int = 1, side: int = 128) -> np.ndarray:
@@ -51,15 +53,17 @@ def error_of(samples: np.ndarray):
 def test_a_peer_is_brought_to_the_target(name):
     samples = scene(3, 128)
     target = 40.0
-    best = search.nearest(search.seek(PEERS[name](samples), target, error_of(samples)), target)
+    best = search.nearest(
+        search.seek(REFERENCE_CODECS[name](samples), target, error_of(samples)), target
+    )
     assert best.mse == pytest.approx(target, rel=0.1 if name == "jpegxl" else 0.04)
     assert best.decoded.dtype == samples.dtype
     assert (
-        error_of(samples)(PEERS[name](samples).decode(best.data)) == best.mse
+        error_of(samples)(REFERENCE_CODECS[name](samples).decode(best.data)) == best.mse
     )  # the bytes are all there is
 
 
-@pytest.mark.parametrize("name", list(PEERS))
+@pytest.mark.parametrize("name", list(REFERENCE_CODECS))
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "float32"])
 def test_every_type_comes_back(name, dtype):
     scale = 0.02 if dtype == "uint8" else 1
@@ -67,21 +71,23 @@ def test_every_type_comes_back(name, dtype):
         dtype
     )
     target = float(samples.var()) / 100
-    best = search.nearest(search.seek(PEERS[name](samples), target, error_of(samples)), target)
+    best = search.nearest(
+        search.seek(REFERENCE_CODECS[name](samples), target, error_of(samples)), target
+    )
     assert (best.decoded.shape, best.decoded.dtype) == (samples.shape, samples.dtype)
     assert best.mse < 6 * target
-    assert best.mse > target / 6 or best.knob == PEERS[name](samples).most
+    assert best.mse > target / 6 or best.setting == REFERENCE_CODECS[name](samples).largest
 
 
-@pytest.mark.parametrize("kind", [JpegLs, PEERS["lerc"]])
+@pytest.mark.parametrize("kind", [JpegLs, REFERENCE_CODECS["lerc"]])
 def test_whole_bounds_keep_the_largest_error(kind):
     samples = scene()
     for trial in search.seek(kind(samples), 30.0, error_of(samples)):
-        assert trial.knob == round(trial.knob)
-        assert np.abs(trial.decoded.astype(int) - samples).max() <= trial.knob
+        assert trial.setting == round(trial.setting)
+        assert np.abs(trial.decoded.astype(int) - samples).max() <= trial.setting
     best = search.nearest(search.seek(kind(samples), 30.0, error_of(samples)), 30.0)
     others = [
-        error_of(samples)(kind(samples).decode(kind(samples).encode(best.knob + step)))
+        error_of(samples)(kind(samples).decode(kind(samples).encode(best.setting + step)))
         for step in (-1, 1)
     ]
     assert others[0] < best.mse < others[1]
@@ -90,10 +96,11 @@ def test_whole_bounds_keep_the_largest_error(kind):
 
 def test_zfp_moves_in_steps():
     samples = scene()
-    sizes = [len(Zfp(samples).encode(knob)) for knob in (44.6, 45.4)]
+    sizes = [len(Zfp(samples).encode(setting)) for setting in (44.6, 45.4)]
     assert sizes[0] == sizes[1]  # 2^4.6 and 2^5.4 would both be the tolerance 2^5
     errors = [
-        error_of(samples)(Zfp(samples).decode(Zfp(samples).encode(knob))) for knob in (43, 45, 47)
+        error_of(samples)(Zfp(samples).decode(Zfp(samples).encode(setting)))
+        for setting in (43, 45, 47)
     ]
     assert errors[0] < errors[1] < errors[2]
 
@@ -124,7 +131,7 @@ def test_jpeg2000_cuts_bands_at_one_slope():
 
 def test_klt_counts_its_coefficients():
     samples = scene(3, 64)
-    data = PEERS["klt-jpeg2000"](samples).encode(1e12)
+    data = REFERENCE_CODECS["klt-jpeg2000"](samples).encode(1e12)
     assert len(data) > 4 * (3 * 3 + 3)
     basis = np.frombuffer(data[: 4 * 9], "<f4").reshape(3, 3).astype(float)
     assert np.allclose(basis @ basis.T, np.eye(3), atol=1e-5)
@@ -190,18 +197,18 @@ class Noise(Jpeg2000):
 class NoBytes(Jpeg2000):
     name = "no bytes"
 
-    def encode(self, knob: float) -> bytes:
-        return np.frombuffer(super().encode(knob), np.uint8)
+    def encode(self, setting: float) -> bytes:
+        return np.frombuffer(super().encode(setting), np.uint8)
 
 
 def through(kind) -> list:
     samples = scene()
-    return list(run.peer(kind, samples, np.ones(samples.shape, bool), 40.0))
+    return list(reference(kind, samples, np.ones(samples.shape, bool), 40.0))
 
 
 def test_an_honest_codec_passes():
     found = through(Honest)
-    assert [mode for mode, *_ in found] == [run.MATCHED, run.ONE_SHOT]
+    assert [mode for mode, *_ in found] == [MATCHED, ONE_SHOT]
 
 
 @pytest.mark.parametrize(
@@ -223,24 +230,24 @@ def test_a_broken_codec_is_caught(kind, word):
 
 
 def test_a_shifted_isoq_is_caught(monkeypatch):
-    decode = run.own.Isoq.decode
+    decode = isoq_codec.Isoq.decode
     monkeypatch.setattr(
-        run.own.Isoq, "decode", lambda self, data: np.roll(decode(self, data), 1, 1)
+        isoq_codec.Isoq, "decode", lambda self, data: np.roll(decode(self, data), 1, 1)
     )
-    job = run.Job(
+    job = EvaluationJob(
         plan_of(DATA / "landsat.tif", ("isoq",)), group_of(DATA / "landsat.tif"), "isoq", 30.0
     )
-    done = run.work(job)
+    done = measure(job)
     assert "shifted" in done.failure
     assert not done.rows
 
 
 def test_a_false_record_of_isoq_is_caught(monkeypatch):
-    monkeypatch.setattr(run.own, "recorded", lambda data: [1.0])
-    job = run.Job(
+    monkeypatch.setattr(isoq_codec, "recorded", lambda data: [1.0])
+    job = EvaluationJob(
         plan_of(DATA / "landsat.tif", ("isoq",)), group_of(DATA / "landsat.tif"), "isoq", 30.0
     )
-    assert "another error" in run.work(job).failure
+    assert "another error" in measure(job).failure
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, -2), (17, 33)])
@@ -272,8 +279,8 @@ def group_of(path, side: int = 96) -> images.Group:
     return images.groups_of(path, 1, side)[0]
 
 
-def plan_of(path, codecs, values=(30.0,)) -> run.Plan:
-    return run.Plan((group_of(path),), tuple(codecs), "snr", values, "eo16", 64)
+def plan_of(path, codecs, values=(30.0,)) -> EvaluationPlan:
+    return EvaluationPlan((group_of(path),), tuple(codecs), "snr", values, "eo16", 64)
 
 
 def test_groups_of_an_image(tmp_path):
@@ -320,8 +327,8 @@ def test_nodata_costs_nothing_and_counts_nothing(codec, tmp_path):
     samples = scene(2, 96).astype(np.int16)
     samples[:, :40, :50] = -999
     group = images.groups_of(make(tmp_path / "holes.tif", samples, nodata=-999), 1, 96)[-1]
-    plan = run.Plan((group,), (codec,), "snr", (30.0,), "eo16", 64)
-    done = run.work(run.Job(plan, group, codec, 30.0))
+    plan = EvaluationPlan((group,), (codec,), "snr", (30.0,), "eo16", 64)
+    done = measure(EvaluationJob(plan, group, codec, 30.0))
     assert done.failure == ""
     for row in done.rows:
         assert row["samples"] == 2 * (96 * 96 - 40 * 50)
@@ -462,20 +469,19 @@ def test_a_stopped_run_goes_on(compared, tmp_path):
 
 
 def test_a_result_of_another_image_or_code_does_not_count(tmp_path, monkeypatch):
-    plan = plan_of(DATA / "landsat.tif", ("jpeg2000",))
-    job = run.jobs_of(plan, tmp_path)[0]
+    job = jobs_of(plan_of(DATA / "landsat.tif", ("jpeg2000",)), tmp_path)[0]
     keys = {
         job.key,
         replace(job, group=replace(job.group, digest="another")).key,
         replace(job, value=31.0).key,
     }
-    monkeypatch.setattr(run, "code", lambda codec: "another")
+    monkeypatch.setattr(plan, "code_version", lambda codec: "another")
     assert len(keys | {job.key}) == 4
 
 
 def test_a_failure_is_told_and_the_rest_is_kept(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(run, "ProcessPoolExecutor", Here)
-    monkeypatch.setitem(PEERS, "jpegls", Shifted)
+    monkeypatch.setitem(REFERENCE_CODECS, "jpegls", Shifted)
     arguments = [
         "--crop",
         "64",
@@ -582,6 +588,35 @@ def test_the_report_in_a_browser(compared):
         assert browser.run(picture) == "JPEG 2000"
         assert browser.complaints == []
         assert browser.requests == []
+
+
+@pytest.mark.parametrize("panels", [1, 2, 5])
+def test_the_legend_lies_within_the_figure(panels):
+    """All codecs have a name in it, however narrow the figure is."""
+    rows = [
+        {
+            "stratum": f"stratum {panel}",
+            "joint": 0,
+            "file": "a.tif",
+            "bands": "1",
+            "codec": codec,
+            "mode": isoq_codec.CLOSED if codec == isoq_codec.NAME else MATCHED,
+            "requested": snr,
+            "snr": snr,
+            "bits": snr / 10,
+        }
+        for panel in range(panels)
+        for codec in tables.ORDER
+        for snr in (20.0, 30.0)
+    ]
+    figure = plots.rate_distortion_figure(rows)
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert len(legend.get_texts()) == len(tables.ORDER)
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    drawn = [axis.get_tightbbox() for axis in figure.axes if axis.axison]
+    assert min(part.y0 for part in drawn) >= box.y1
 
 
 def test_the_report_loads_nothing(compared):

@@ -12,7 +12,7 @@ from ..network.model import load_model
 from ..storage.local import expand
 from .common import print_json
 
-# As isoq.evaluate.peers.PEERS; without loading it for --help.
+# The names of isoq.evaluate.reference_codecs, which is not loaded for --help.
 PEERS = ("jpeg2000", "klt-jpeg2000", "htj2k", "jpegxl", "jpegls", "lerc", "sperr", "sz3", "zfp")
 SNR = (25.0, 30.0, 35.0, 40.0, 45.0)
 
@@ -121,7 +121,7 @@ def run(options: argparse.Namespace) -> None:
             f"isoq evaluate needs {' and '.join(missing)}: pip install 'isoq[evaluate]'"
         )
     from ..evaluate.images import groups_of
-    from ..evaluate.run import Plan
+    from ..evaluate.plan import EvaluationPlan
     from ..evaluate.write import compare
 
     load_model(options.model)
@@ -135,7 +135,9 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(
             f"{options.out}: cannot be made a folder ({error.strerror}); choose another --out"
         ) from error
-    plan = Plan(groups, ("isoq", *peers), kind, tuple(sorted(values)), options.model, options.block)
+    plan = EvaluationPlan(
+        groups, ("isoq", *peers), kind, tuple(sorted(values)), options.model, options.block
+    )
     result = compare(
         plan, options.out, options.threads, True if options.quiet or options.json else None
     )

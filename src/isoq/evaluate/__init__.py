@@ -1,1 +1,1 @@
-"""isoq measured beside other codecs: `isoq evaluate`."""
+"""`isoq evaluate`: compare a model with other codecs."""

@@ -1,4 +1,4 @@
-"""What is to be compared: crops of images, their bands for themselves and together."""
+"""Crops of the images to compare: single bands, and all bands of an image together."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..raster.description import Description
 from ..raster.source import open_source
 from ..tile.masks import VALID, classify
 
-MOST_SAMPLES = 1 << 21  # of the bands of a group together: cubes are cropped to smaller sides
+MOST_SAMPLES = 1 << 21  # in all bands of a group; images of many bands get smaller crops
 STEP = 64
 TYPES = ("uint8", "uint16", "int16", "int32", "float32")
 
-# Where red and near infrared are, counted from 1, in stacks whose bands have no names: sensor as in
-# INDEX.csv, number of bands.
+# Red and near infrared (from 1) in images whose bands have no names, by the sensor in INDEX.csv and
+# the number of bands.
 _LAYOUTS = (
     (r"Sentinel-2 .*10 ?m", 4, 3, 4),  # B02 B03 B04 B08
     (r"Landsat-8 OLI/TIRS", 10, 4, 5),  # B1 ... B7, B9, B10, B11
@@ -32,8 +32,7 @@ _LAYOUTS = (
 
 @dataclass(frozen=True)
 class Group:
-    """Bands of an image (counted from 0) that go through the codecs together, cropped to a
-    window."""
+    """Bands of an image (from 0), cropped to a window, which a codec compresses together."""
 
     path: Path
     stratum: str
@@ -41,12 +40,12 @@ class Group:
     bands: tuple[int, ...]
     window: tuple[int, int, int, int]  # row, col, rows, cols
     nodata: tuple[float | None, ...]
-    red_nir: tuple[int, int] | None  # counted within the group
-    digest: str  # of the file
+    red_nir: tuple[int, int] | None  # indices within the group
+    digest: str  # SHA-256 of the file, shortened
 
     @property
     def name(self) -> str:
-        """The bands, counted from 1."""
+        """Return the bands as text, counted from 1."""
         return (
             str(self.bands[0] + 1)
             if len(self.bands) == 1
@@ -55,10 +54,11 @@ class Group:
 
     @property
     def size(self) -> int:
+        """Return the number of samples."""
         return len(self.bands) * self.window[2] * self.window[3]
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Samples and validity, both (bands, rows, cols). Raises InputError."""
+        """Return samples and validity, both (bands, rows, cols). Raises InputError."""
         with open_source(self.path) as source:
             samples = np.concatenate(
                 [source.read(*self.window, slice(n, n + 1)) for n in self.bands]
@@ -66,42 +66,38 @@ class Group:
         return samples, classify(samples, self.nodata) == VALID
 
 
-def groups_of(path: Path, bands: int, side: int) -> list[Group]:
-    """The groups of an image: `bands` of its bands, evenly spaced, each for itself, and if it has
-    several, all of them together; central crops of at most `side` pixels. Raises InputError."""
+def groups_of(path: Path, single: int, side: int) -> list[Group]:
+    """Return the groups of an image, as central crops of at most `side` pixels.
+
+    `single` evenly spaced bands are groups of one band each. If the image has several bands, all of
+    them together are one more group. Raises InputError."""
     with open_source(path) as source:
         d = source.description
     stratum, sensor = _listed(path)
-    shared = {"path": path, "stratum": stratum, "sensor": sensor, "digest": _digest(path)}
+    digest = _digest(path)
     chosen = np.unique(
-        np.linspace(0, d.bands - 1, min(d.bands, bands)).round().astype(int)
+        np.linspace(0, d.bands - 1, min(d.bands, single)).round().astype(int)
     ).tolist()
-    found = [
+    sets = [(n,) for n in chosen] + ([tuple(range(d.bands))] if d.bands > 1 else [])
+    return [
         Group(
-            bands=(n,),
-            window=_window(d, side, 1),
-            nodata=d.nodata[n : n + 1],
-            red_nir=None,
-            **shared,
+            path,
+            stratum,
+            sensor,
+            bands,
+            _window(d, side, len(bands)),
+            tuple(d.nodata[n] for n in bands),
+            _red_nir(d, sensor) if len(bands) > 1 else None,
+            digest,
         )
-        for n in chosen
+        for bands in sets
     ]
-    if d.bands > 1:
-        found.append(
-            Group(
-                bands=tuple(range(d.bands)),
-                window=_window(d, side, d.bands),
-                nodata=d.nodata,
-                red_nir=_red_nir(d, sensor),
-                **shared,
-            )
-        )
-    return found
 
 
 def filled(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Samples with invalid pixels set to their band's mean, for codecs that know no masks: they
-    cost next to nothing then."""
+    """Return the samples with invalid pixels set to the mean of their band.
+
+    This is for codecs without masks; the filled pixels cost almost nothing."""
     if valid.all():
         return samples
     out = samples.copy()
@@ -112,14 +108,16 @@ def filled(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def _window(d: Description, side: int, bands: int) -> tuple[int, int, int, int]:
+    """Return row, column, rows and columns of the central crop of a group."""
     most = max(2 * STEP, math.isqrt(MOST_SAMPLES // bands) // STEP * STEP)
     rows, cols = (min(n, side, most) for n in (d.rows, d.cols))
     return (d.rows - rows) // 2, (d.cols - cols) // 2, rows, cols
 
 
 def _listed(path: Path) -> tuple[str, str]:
-    """Stratum and sensor by the INDEX.csv of a folder above; without one, the name of the folder it
-    lies in and nothing."""
+    """Return stratum and sensor from the INDEX.csv of a folder above.
+
+    Without such a file the stratum is the name of the folder and the sensor is empty."""
     path = path.resolve()
     for folder in list(path.parents)[:3]:
         entry = _index(folder / "INDEX.csv").get(path.relative_to(folder).as_posix())
@@ -137,7 +135,7 @@ def _index(path: Path) -> dict[str, dict[str, str]]:
 
 
 def _red_nir(d: Description, sensor: str) -> tuple[int, int] | None:
-    """Red and near infrared, counted from 0, by the names of the bands or by the sensor."""
+    """Return red and near infrared (from 0) by the names of the bands or by the sensor, or None."""
     names = [(name or "").strip().lower() for name in d.metadata.get("descriptions", [])]
     if "red" in names and {"nir", "near infrared"} & set(names):
         return names.index("red"), next(

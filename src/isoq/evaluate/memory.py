@@ -1,5 +1,4 @@
-"""What a piece of code takes: wall-clock seconds, and memory beyond what the process held
-before."""
+"""Wall-clock time and peak memory of a piece of code."""
 
 from __future__ import annotations
 
@@ -14,11 +13,12 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Peak:
-    """A context manager: `seconds`, and `mib`, how far the resident memory rose above where it
-    stood (Linux; NaN elsewhere).
+    """A context manager that measures time and memory.
 
-    The kernel keeps a high-water mark per process; writing 5 to clear_refs sets it back (proc(5)).
-    """
+    seconds: wall-clock time.
+    mib: rise of the resident memory above its value at the start (Linux; NaN elsewhere).
+
+    The kernel keeps a high-water mark per process; writing 5 to clear_refs resets it (proc(5))."""
 
     seconds = mib = math.nan
 
@@ -33,8 +33,7 @@ class Peak:
 
 
 def _restart() -> float:
-    """Hand freed memory back, so that it counts again when it is used again, and set the mark to
-    what is held now, in KiB."""
+    """Return freed memory to the system, reset the high-water mark, and return it in KiB."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
         _RESET.write_text("5")
@@ -44,6 +43,7 @@ def _restart() -> float:
 
 
 def _kib(name: str) -> float:
+    """Return a number of the process status in KiB, or NaN."""
     try:
         found = re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text())
     except OSError:

@@ -1,5 +1,6 @@
-"""What is measured on a decoded image. Arrays are (bands, rows, cols), errors in digital numbers of
-the image, over valid pixels only."""
+"""Measures of a decoded image.
+
+Arrays are (bands, rows, cols). Errors are in digital numbers of the image, over valid pixels."""
 
 from __future__ import annotations
 
@@ -10,25 +11,25 @@ from scipy.ndimage import gaussian_filter
 
 from .. import blocks
 
-HISTOGRAM = np.exp2(
-    np.arange(-64, 33) / 16
-)  # edges of the bins of block error / target, and one bin more at either end
+# Edges of the bins of block error / target. There is one more bin at either end.
+HISTOGRAM = np.exp2(np.arange(-64, 33) / 16)
 SSIM_BANDS = 8
 
 
 def mean_squared_error(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Per band (bands,), squared digital numbers; 0 for a band without valid pixels."""
+    """Return the error of each band (bands,), in squared digital numbers; 0 without valid
+    pixels."""
     error = blocks.difference(decoded, original, valid)
     return np.einsum("brc,brc->b", error, error) / np.maximum(valid.sum((1, 2)), 1)
 
 
 def decibel(ratio: float) -> float:
-    """10 log10, infinite for an infinite ratio."""
+    """Return 10 log10 of a ratio; the result may be infinite."""
     return 10 * math.log10(ratio) if 0 < ratio < math.inf else math.copysign(math.inf, ratio - 1)
 
 
 def peak_of(original: np.ndarray, valid: np.ndarray) -> float:
-    """The type's largest value; the range of the valid samples for floats."""
+    """Return the largest value of the type, or the range of the valid samples for floats."""
     return (
         float(np.ptp(original[valid]))
         if original.dtype.kind == "f"
@@ -37,9 +38,10 @@ def peak_of(original: np.ndarray, valid: np.ndarray) -> float:
 
 
 def ssim(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray) -> float:
-    """Mean structural similarity of one band (rows, cols), 1 for the same; the dynamic range is
-    that of the valid samples. Invalid pixels are set to the mean in both images, and do not count.
-    NaN for a constant band."""
+    """Return the mean structural similarity of one band (rows, cols); 1 for equal images.
+
+    The dynamic range is that of the valid samples. Invalid pixels are set to the mean in both
+    images and do not count. The result is NaN for a constant band."""
     low, span, mean = (
         original[valid].min(),
         float(np.ptp(original[valid])),
@@ -55,16 +57,16 @@ def ssim(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray) -> float:
 
 
 def ssim_map(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Structural similarity at every pixel of two images (rows, cols) on a scale of 0 to 1.
+    """Return the structural similarity at every pixel of two images (rows, cols) with range 0 to 1.
 
-    Wang, Bovik, Sheikh, Simoncelli (2004): Gaussian window of sigma 1.5, cut at 11 x 11, K1 = 0.01,
-    K2 = 0.03; mirrored at the border."""
+    Source: Wang, Bovik, Sheikh, Simoncelli (2004): Gaussian window of sigma 1.5, cut at 11 x 11, K1
+    = 0.01, K2 = 0.03; mirrored at the border."""
     mean = x.mean()
 
     def smooth(a: np.ndarray) -> np.ndarray:
         return gaussian_filter(a, 1.5, truncate=5 / 1.5, mode="reflect")
 
-    x, y = x - mean, y - mean  # or the differences of squares would have few digits left
+    x, y = x - mean, y - mean  # otherwise the differences of squares would lose most digits
     mx, my = smooth(x), smooth(y)
     vx, vy, cov = smooth(x * x) - mx * mx, smooth(y * y) - my * my, smooth(x * y) - mx * my
     mx, my = mx + mean, my + mean
@@ -73,18 +75,18 @@ def ssim_map(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def spectral_angle(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray) -> float:
-    """Mean angle between the spectra of a pixel before and after, in degrees, over pixels valid in
-    all bands. Kruse et al. (1993)."""
+    """Return the mean angle between original and decoded spectra in degrees, over pixels that are
+    valid in all bands. Source: Kruse et al. (1993)."""
     where = valid.all(0)
     x, y = original[:, where].astype(np.float64), decoded[:, where].astype(np.float64)
     norm = np.sqrt((x * x).sum(0) * (y * y).sum(0))
-    there = norm > 0
-    if not there.any():
+    nonzero = norm > 0
+    if not nonzero.any():
         return math.nan
-    # By the chord between unit vectors: the cosine of a small angle has no digits left.
+    # From the chord between unit vectors, because the cosine of a small angle loses all digits.
     x, y = (
-        x[:, there] / np.sqrt((x[:, there] ** 2).sum(0)),
-        y[:, there] / np.sqrt((y[:, there] ** 2).sum(0)),
+        x[:, nonzero] / np.sqrt((x[:, nonzero] ** 2).sum(0)),
+        y[:, nonzero] / np.sqrt((y[:, nonzero] ** 2).sum(0)),
     )
     chord = np.sqrt(((x - y) ** 2).sum(0))
     return float(np.degrees(2 * np.arcsin(np.minimum(chord / 2, 1))).mean())
@@ -93,21 +95,24 @@ def spectral_angle(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray)
 def ndvi_error(
     original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, red: int, nir: int
 ) -> float:
-    """Root mean squared error of the vegetation index (nir - red) / (nir + red) of the digital
-    numbers, over pixels where both sums are positive; red and nir count from 0."""
+    """Return the root mean squared error of the vegetation index (nir - red) / (nir + red).
+
+    The index is that of the digital numbers, over pixels where both sums are positive. red and nir
+    are band indices from 0."""
     pair = [red, nir]
     where = valid[pair].all(0)
     x, y = (image[pair][:, where].astype(np.float64) for image in (original, decoded))
-    there = (x.sum(0) > 0) & (y.sum(0) > 0)
-    index = [(image[1, there] - image[0, there]) / image[:, there].sum(0) for image in (x, y)]
-    return float(np.sqrt(np.mean((index[1] - index[0]) ** 2))) if there.any() else math.nan
+    positive = (x.sum(0) > 0) & (y.sum(0) > 0)
+    x, y = x[:, positive], y[:, positive]
+    index = [(image[1] - image[0]) / image.sum(0) for image in (x, y)]
+    return float(np.sqrt(np.mean((index[1] - index[0]) ** 2))) if positive.any() else math.nan
 
 
 def block_errors(
     original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block: int
 ) -> np.ndarray:
-    """Mean squared error of every block that has valid pixels; of several bands, the mean over
-    them, as the promise has it."""
+    """Return the mean squared error of every block that has valid pixels; for several bands, the
+    mean over the bands."""
     with np.errstate(invalid="ignore"):
         per_band = blocks.mean_square(blocks.difference(decoded, original, valid), valid, block)
     number = (~np.isnan(per_band)).sum(0)
@@ -115,8 +120,8 @@ def block_errors(
 
 
 def histogram(relative: np.ndarray) -> str:
-    """Counts of block error / target in the bins of HISTOGRAM, number 0 being what lies below:
-    "BIN:COUNT BIN:COUNT ..."."""
+    """Return the counts of block error / target in the bins of HISTOGRAM, as text "BIN:COUNT
+    BIN:COUNT ...". Bin 0 is below the first edge."""
     bins, counts = np.unique(np.searchsorted(HISTOGRAM, relative), return_counts=True)
     return " ".join(f"{b}:{n}" for b, n in zip(bins, counts, strict=True))
 
@@ -124,8 +129,9 @@ def histogram(relative: np.ndarray) -> str:
 def rates_and_errors(
     original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, target: float, block: int
 ) -> dict[str, float]:
-    """What is cheap: errors of the image and of its blocks. target: mean squared error asked for,
-    the same in all bands."""
+    """Return the measures that are cheap: errors of the image and of its blocks.
+
+    target: requested mean squared error, the same in all bands."""
     present = valid.any((1, 2))
     mse = float(mean_squared_error(original, decoded, valid)[present].mean())
     variance = float(
@@ -156,11 +162,13 @@ def rates_and_errors(
 def appearance(
     original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, red_nir: tuple[int, int] | None
 ) -> dict[str, float]:
-    """What takes longer: structural similarity (mean over at most SSIM_BANDS bands, evenly spaced);
-    of several bands spectral angle and, if `red_nir` says where red and near infrared are, the
-    vegetation index."""
+    """Return the measures that take longer.
+
+    These are the structural similarity, as a mean over at most SSIM_BANDS evenly spaced bands; for
+    several bands the spectral angle; and the error of the vegetation index if `red_nir` has the
+    bands of red and near infrared."""
     chosen = np.unique(np.linspace(0, len(original) - 1, SSIM_BANDS).astype(int))
-    found = {
+    measures = {
         "ssim": float(
             np.nanmean(
                 [ssim(original[b], decoded[b], valid[b]) for b in chosen if valid[b].any()]
@@ -169,7 +177,7 @@ def appearance(
         )
     }
     if len(original) > 1:
-        found["angle"] = spectral_angle(original, decoded, valid)
+        measures["angle"] = spectral_angle(original, decoded, valid)
     if red_nir is not None:
-        found["ndvi"] = ndvi_error(original, decoded, valid, *red_nir)
-    return found
+        measures["ndvi"] = ndvi_error(original, decoded, valid, *red_nir)
+    return measures

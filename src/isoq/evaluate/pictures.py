@@ -1,5 +1,5 @@
-"""Pictures for the report: a piece of one image per stratum, as it was, as it came back, and the
-error, as 8-bit PNG."""
+"""Pictures for the report: a crop of one image per stratum, its reconstructions, and their errors,
+as 8-bit PNG."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from .images import Group
 
-CODECS = ("isoq", "jpeg2000")  # those shown
+CODECS = ("isoq", "jpeg2000")  # whose results are shown
 SIDE = 384
 ERRORS_SHOWN = 3  # standard deviations of the error at either end of the colour scale
 
 
 def chosen(groups: Iterable[Group]) -> set[Group]:
-    """Of each stratum the single band with most pixels; of several the one in the middle."""
+    """Return the largest single band of each stratum; if several are largest, the middle one."""
     found: dict[str, list[Group]] = {}
     for group in groups:
         if len(group.bands) == 1:
@@ -29,11 +29,12 @@ def chosen(groups: Iterable[Group]) -> set[Group]:
 
 
 def written(folder: Path, group: Group, codec: str) -> bool:
+    """Return True if all pictures of a group exist."""
     return all(path.exists() for path in files(folder, group, codec).values())
 
 
 def files(folder: Path, group: Group, codec: str) -> dict[str, Path]:
-    """The pictures of a group by what they show."""
+    """Return the paths of the pictures of a group: original, codec and error."""
     stem = f"{group.stratum}-{group.path.stem}-{group.name}"
     return {
         what: folder / f"{stem}-{name}.png"
@@ -49,8 +50,10 @@ def write(
     decoded: np.ndarray,
     valid: np.ndarray,
 ) -> None:
-    """Central pieces of bands (rows, cols): grey from the 0.5th to the 99.5th percentile of the
-    original, errors in red and blue."""
+    """Write pictures of the centre of a band (rows, cols).
+
+    Grey levels range from the 0.5th to the 99.5th percentile of the original. Positive errors are
+    red, negative errors are blue."""
     import imagecodecs
     from matplotlib import colormaps
 
@@ -73,6 +76,6 @@ def write(
         "error": np.ascontiguousarray(colours),
     }
     for what, path in files(folder, group, codec).items():
-        part = path.with_suffix(f".{codec}.part")  # two codecs write the same original
+        part = path.with_suffix(f".{codec}.part")  # two processes may write the same original
         part.write_bytes(imagecodecs.png_encode(images[what], level=9))
         part.replace(path)

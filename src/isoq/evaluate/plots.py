@@ -6,15 +6,18 @@ import io
 import math
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
 
+from .isoq_codec import CLOSED, NAME, SINGLE
 from .metrics import HISTOGRAM
-from .own import CLOSED, NAME, SINGLE
 from .tables import (
     ANCHOR,
     NAMES,
@@ -30,7 +33,7 @@ from .tables import (
 
 _COLOURS = {NAME: "#c1121f", ANCHOR: "#1d3557"}
 _OTHERS = ("#2a9d8f", "#e9a23b", "#7b5ea7", "#5c8a3a", "#c06c84", "#8d6e63", "#607d8b", "#b5a33f")
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -41,8 +44,15 @@ _STYLE = {
 
 
 def rate_distortion(rows: list[Row]) -> bytes:
-    """A panel per stratum, for single bands and, where there are any, for bands together: mean
-    bit/sample and SNR over the same groups of bands at all targets."""
+    """Draw bit/sample and SNR: a panel per stratum for single bands, and one for bands together.
+
+    Each point is a mean over the same groups of bands."""
+    with plt.rc_context(_STYLE):
+        return _png(rate_distortion_figure(rows))
+
+
+def rate_distortion_figure(rows: list[Row]) -> Figure:
+    """Return the figure of `rate_distortion`."""
     rows = main_rows(rows)
     panels = [
         (stratum, joint, part)
@@ -84,17 +94,29 @@ def rate_distortion(rows: list[Row]) -> bytes:
             for axis in axes.flat
             for h, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
-        if handles:
-            figure.legend(
-                handles.values(), handles.keys(), loc="lower center", ncols=min(7, len(handles))
-            )
-        figure.tight_layout(rect=(0, 0.4 / figure.get_figheight(), 1, 1))
-        return _png(figure)
+        below = _legend_below(figure, handles) if handles else 0.0
+        figure.tight_layout(rect=(0, below, 1, 1))
+        return figure
+
+
+def _legend_below(figure: Figure, handles: dict[str, Artist]) -> float:
+    """Put a legend at the bottom of a figure, in as many columns as its width allows.
+
+    Returns the height of the legend as a share of the figure."""
+    for columns in range(len(handles), 0, -1):
+        legend = figure.legend(
+            list(handles.values()), list(handles), loc="lower center", ncols=columns
+        )
+        box = legend.get_window_extent()
+        if box.width <= figure.bbox.width or columns == 1:
+            break
+        legend.remove()
+    return float(box.height / figure.bbox.height)
 
 
 def block_errors(rows: list[Row]) -> bytes:
-    """How the errors of the blocks lie about the target: isoq's two ways, and some peers at the
-    same mean error."""
+    """Draw the distribution of block errors around the target: both modes of isoq, and some
+    reference codecs at the same mean error."""
     series = [(NAME, CLOSED, "isoq, closed loop"), (NAME, SINGLE, "isoq, single pass")]
     series += [
         (codec, "matched", NAMES[codec])
@@ -134,7 +156,7 @@ def block_errors(rows: list[Row]) -> bytes:
 
 
 def speed(rows: list[Row]) -> bytes:
-    """Speed of the encoder, and of the decoder, against the delta rate over JPEG 2000, of single
+    """Draw the speed of encoder and decoder against the delta rate over JPEG 2000, for single
     bands."""
     deltas = delta_rates(rows)
     with plt.rc_context(_STYLE):
@@ -176,17 +198,22 @@ PLOTS: dict[str, Callable[[list[Row]], bytes]] = {
 
 
 def _points(rows: list[Row]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Bit/sample and SNR per codec, a point per target: means over the same groups of bands
-    everywhere, or a curve would have kinks that no codec has. Those groups count that isoq and JPEG
-    2000 have at as many targets as the median group or more, then targets and codecs that all of
-    these have."""
+    """Return bit/sample and SNR per codec, a point per target.
+
+    All points are means over the same groups of bands; otherwise a curve would have kinks that no
+    codec has. A group counts if isoq and JPEG 2000 have it at as many targets as the median group
+    or more. Then those targets and codecs count that all these groups have."""
     needed = {NAME, ANCHOR} & set(codecs_of(rows))
     groups = [
-        {(str(row["codec"]), row["asked"]): row for row in group}
+        {(str(row["codec"]), row["requested"]): row for row in group}
         for group in grouped(rows, "file", "bands").values()
     ]
     targets = [
-        {asked for _, asked in group if all((codec, asked) in group for codec in needed)}
+        {
+            requested
+            for _, requested in group
+            if all((codec, requested) in group for codec in needed)
+        }
         for group in groups
     ]
     most = np.median([len(found) for found in targets]) if targets else 0
@@ -197,8 +224,8 @@ def _points(rows: list[Row]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     ]
     shared = sorted(set.intersection(*(found for _, found in chosen))) if chosen else []
     points: dict[str, list[tuple[float, float]]] = {}
-    for codec, asked in product(codecs_of(rows), shared):
-        own = [group[codec, asked] for group, _ in chosen if (codec, asked) in group]
+    for codec, requested in product(codecs_of(rows), shared):
+        own = [group[codec, requested] for group, _ in chosen if (codec, requested) in group]
         if len(own) == len(chosen) and np.isfinite(column(own, "snr")).all():
             points.setdefault(codec, []).append(
                 (column(own, "bits").mean(), column(own, "snr").mean())
@@ -207,11 +234,12 @@ def _points(rows: list[Row]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _colour(codec: str) -> str:
+    """Return the colour of a codec, the same in all plots."""
     others = [c for c in NAMES if c not in _COLOURS]
     return _COLOURS.get(codec) or _OTHERS[others.index(codec) % len(_OTHERS)]
 
 
-def _png(figure: plt.Figure) -> bytes:
+def _png(figure: Figure) -> bytes:
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
     plt.close(figure)

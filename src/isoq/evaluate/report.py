@@ -1,4 +1,4 @@
-"""One HTML file with tables, plots and pictures in it: nothing is loaded from anywhere."""
+"""The report: one HTML file with tables, plots and pictures, which loads nothing else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .tables import (
 def page(
     rows: list[Row], failures: list[str], about: dict, shown: list[Group], folder: Path
 ) -> tuple[str, dict[str, bytes]]:
-    """The report, and its plots as PNG by name. folder: that of the pictures."""
+    """Return the report, and its plots as PNG by name. folder: where the pictures are."""
     drawn = {name: draw(rows) for name, draw in PLOTS.items()} if rows else {}
     parts = [_facts(about, rows)]
     if failures:
@@ -42,35 +42,35 @@ def page(
         parts += [
             _section(
                 "Rate against JPEG 2000",
-                "Bjøntegaard's delta rate in percent over the part of JPEG 2000's curve between "
-                f"{LEAST:g} and {MOST:g} bit/sample; less "
-                "is better. Geometric means.",
+                "Bjøntegaard's delta rate in percent, over the part of the JPEG 2000 curve between "
+                f"{LEAST:g} and {MOST:g} bit/sample. Less is better. Values are geometric means.",
                 delta_table(rows, False),
                 delta_table(rows, True),
             ),
             _plot("Rate and distortion", drawn["rate-distortion"]),
             _section(
                 "Bit/sample at equal error",
-                "At the error that isoq's closed loop reaches; peers by interpolation on their "
-                "own curves.",
+                "Rates at the error that the closed loop of isoq reaches. The rates of the other "
+                "codecs are interpolated on their own curves.",
                 rate_table(rows, False),
                 rate_table(rows, True),
             ),
             _section(
                 "Accuracy",
-                "Error / target. “One shot”: the codec's own idea of the setting; medians over "
-                "the rows.",
+                "Error divided by target, as medians over the rows. A codec with “one shot” chose "
+                "its setting itself.",
                 accuracy_table(rows),
             ),
             _plot("Errors of the blocks", drawn["block-errors"]),
             _section(
                 "At the same squared error",
-                "Medians over the rows that all codecs have.",
+                "Medians over the rows that all codecs have in common.",
                 appearance_table(rows),
             ),
             _section(
                 "Speed and memory",
-                "Single bands, one thread each, medians; memory beyond the image and the program.",
+                "Medians over single bands, on one thread. Memory excludes the image and the "
+                "program.",
                 speed_table(rows),
             ),
             _plot("Speed against rate", drawn["speed"]),
@@ -78,9 +78,9 @@ def page(
     viewers = [_viewer(number, group, folder, rows) for number, group in enumerate(shown)]
     if any(viewers):
         parts.append(
-            "<h2>Images</h2><p>At the largest error asked for. The slider moves the border "
-            "between left and right; "
-            "errors: red above, blue below the original.</p>"
+            "<h2>Images</h2><p>The images show the largest error that was requested. The slider "
+            "moves the border between the left and the right image. Errors are red where "
+            "the decoded value is too high, and blue where it is too low.</p>"
         )
         parts += viewers
     here = files(__package__) / "page"
@@ -90,14 +90,15 @@ def page(
 
 
 def _facts(about: dict, rows: list[Row]) -> str:
+    """Return the list of circumstances: command, model, machine, images, targets, versions."""
     peers = ", ".join(f"{NAMES[name]}: {text}" for name, text in about["peers"].items())
     facts = {
-        "made by": f"{about['command']} ({about['commit'] or 'isoq ' + about['versions']['isoq']})",
+        "command": f"{about['command']} ({about['commit'] or 'isoq ' + about['versions']['isoq']})",
         "model": " ".join(about["model"]),
         "machine": f"{about['machine']['cpu']}, {about['machine']['cores']} cores",
         "images": f"{about['files']} files, {about['groups']} groups of bands, {len(rows)} rows",
         "targets": json.dumps(about["targets"]).strip("{}").replace('"', ""),
-        "peers": peers,
+        "codecs": peers,
     }
     lines = "".join(
         f"<dt>{key}</dt><dd>{html.escape(str(value))}</dd>" for key, value in facts.items()
@@ -106,7 +107,7 @@ def _facts(about: dict, rows: list[Row]) -> str:
 
 
 def _section(title: str, text: str, *tables: Table) -> str:
-    """Nothing if all tables are empty."""
+    """Return a section of tables, or nothing if all of them are empty."""
     filled = [_table(table) for table in tables if table[1]]
     return f"<h2>{title}</h2><p>{text}</p>{''.join(filled)}" if filled else ""
 
@@ -129,8 +130,8 @@ def _plot(title: str, png: bytes) -> str:
 
 
 def _viewer(number: int, group: Group, folder: Path, rows: list[Row]) -> str:
-    """Original and reconstruction under a slider, the error map beside them, for each codec with
-    pictures; nothing if there are none."""
+    """Return a viewer: two images under a slider and a third beside them, or nothing if there are
+    no pictures."""
     layers: dict[str, Path] = {}
     for codec in pictures.CODECS:
         if pictures.written(folder, group, codec):
@@ -163,7 +164,9 @@ def _viewer(number: int, group: Group, folder: Path, rows: list[Row]) -> str:
         if (row["file"], row["bands"]) == (group.path.name, group.name)
     ]
     own = [row for row in own if row["codec"] in pictures.CODECS]
-    coarsest = max((row["target"] for row in own), default=None)  # that of the pictures
+    coarsest = max(
+        (row["target"] for row in own), default=None
+    )  # the target that the pictures show
     sizes = ", ".join(
         f"{NAMES[str(row['codec'])]} {row['bits']:.3f} bit/sample"
         for row in own

@@ -1,4 +1,4 @@
-"""A codec's knob, turned until the error is the one that is wanted."""
+"""Search for the setting of a codec that gives a target error."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .codec import Codec
 from .memory import Peak
-from .peers import Codec
 
-REACHED = 0.01  # how far from the target is near enough
+TOLERANCE = 0.01  # relative distance from the target that is accepted
 TRIALS = 6
-STEP = 0.003  # of the knob, below which nothing is expected to change
+STEP = 0.003  # smallest relative change of the setting that is expected to matter
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a codec: its bytes, what came back, mean squared error, seconds and peak memory
-    (MiB) of encoder and decoder."""
+    """One run of a codec: its bytes, the decoded samples, their mean squared error, and seconds and
+    peak memory (MiB) of encoder and decoder."""
 
-    knob: float
+    setting: float
     data: bytes
     decoded: np.ndarray
     mse: float
@@ -29,14 +29,14 @@ class Trial:
     memory: tuple[float, float]
 
 
-def attempt(codec: Codec, knob: float, error: Callable[[np.ndarray], float]) -> Trial:
-    """Encode and decode. error: mean squared error of what was decoded."""
+def attempt(codec: Codec, setting: float, error: Callable[[np.ndarray], float]) -> Trial:
+    """Encode and decode once. error: returns the mean squared error of decoded samples."""
     with Peak() as writing:
-        data = codec.encode(knob)
+        data = codec.encode(setting)
     with Peak() as reading:
         decoded = codec.decode(data)
     return Trial(
-        knob,
+        setting,
         data,
         decoded,
         error(decoded),
@@ -46,37 +46,37 @@ def attempt(codec: Codec, knob: float, error: Callable[[np.ndarray], float]) -> 
 
 
 def seek(codec: Codec, target: float, error: Callable[[np.ndarray], float]) -> list[Trial]:
-    """Trials of a codec on the way to the mean squared error `target`, the first being the codec's
-    own idea of it.
+    """Return trials of a codec whose errors approach `target`. The first is the codec's own guess.
 
-    Secant steps between the nearest knobs on either side (in logarithms), halving where those do
-    not shrink; the trial nearest to the target is as near as the codec gets, or within REACHED."""
+    The search takes secant steps, in logarithms, between the nearest settings on either side, and
+    bisects where those do not converge. The nearest trial is within TOLERANCE, or as near as the
+    codec gets in TRIALS trials."""
     trials: dict[float, Trial] = {}
-    below = above = None  # nearest knobs with too small and too large an error
-    knob, floor = codec.first(target), 1e-6 * target
+    below = above = None  # nearest settings with too small and too large an error
+    setting, floor = codec.first(target), 1e-6 * target
     while len(trials) < TRIALS:
-        knob = min(max(1, round(knob)) if codec.whole else knob, codec.most)
-        if knob in trials:
+        setting = min(max(1, round(setting)) if codec.integer else setting, codec.largest)
+        if setting in trials:
             break
-        trial = trials[knob] = attempt(codec, knob, error)
+        trial = trials[setting] = attempt(codec, setting, error)
         off = math.log(max(trial.mse, floor) / target)
-        if abs(off) < REACHED:
+        if abs(off) < TOLERANCE:
             break
         if off < 0:
-            below = knob if below is None else max(below, knob)
+            below = setting if below is None else max(below, setting)
         else:
-            above = knob if above is None else min(above, knob)
+            above = setting if above is None else min(above, setting)
         if below is None or above is None:
-            knob *= math.exp(-np.clip(off * 1.1, -6, 6) / codec.power)
+            setting *= math.exp(-np.clip(off * 1.1, -6, 6) / codec.power)
         elif above < below * (1 + STEP):
-            break  # a step, or not monotone here: what was found has to do
+            break  # the codec moves in steps, or is not monotone here
         else:
             low, high = (math.log(max(trials[k].mse, floor) / target) for k in (below, above))
             share = -low / (high - low) if len(trials) < 5 else 0.5
-            knob = math.exp((1 - share) * math.log(below) + share * math.log(above))
+            setting = math.exp((1 - share) * math.log(below) + share * math.log(above))
     return list(trials.values())
 
 
 def nearest(trials: list[Trial], target: float) -> Trial:
-    """The trial whose error is nearest to the target, in logarithms."""
+    """Return the trial whose error is nearest to the target, in logarithms."""
     return min(trials, key=lambda trial: abs(math.log(max(trial.mse, 1e-6 * target) / target)))

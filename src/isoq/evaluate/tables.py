@@ -1,5 +1,6 @@
-"""From rows to what is shown: delta rates, sizes, accuracy, blocks, appearance, speed. One place
-for report, plots and README."""
+"""Tables of a comparison: delta rates, sizes, accuracy, appearance, speed.
+
+The report, the plots and the documentation all use these."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from .bd import Curve, bd_rate
+from .isoq_codec import CLOSED, NAME, SINGLE
 from .metrics import HISTOGRAM
-from .own import CLOSED, NAME, SINGLE
 
 ANCHOR = "jpeg2000"
-LEAST, MOST = 0.25, 3.0  # bit/sample of the anchor, between which rates are compared
+LEAST, MOST = 0.25, 3.0  # bit/sample of the anchor: the range in which rates are compared
 Row = dict[str, str | int | float]
 TEXT = ("stratum", "sensor", "file", "bands", "codec", "kind", "mode", "histogram")
 COLUMNS = (
@@ -31,9 +32,9 @@ COLUMNS = (
         "codec",
         "mode",
         "kind",
-        "asked",
+        "requested",
         "target",
-        "knob",
+        "setting",
         "trials",
     ),
     *("bytes", "bits", "mse", "of_target", "psnr", "snr", "max_error", "ssim", "angle", "ndvi"),
@@ -56,7 +57,7 @@ NAMES = {
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a CSV of `isoq evaluate`; numbers that were not measured are NaN."""
+    """Return the rows of a CSV of `isoq evaluate`. Numbers that were not measured are NaN."""
     with path.open(newline="", encoding="utf-8") as stream:
         return [
             {k: v if k in TEXT else float(v or "nan") for k, v in row.items()}
@@ -65,7 +66,7 @@ def read(path: Path) -> list[Row]:
 
 
 def grouped(rows: Iterable[Row], *keys: str) -> dict[tuple, list[Row]]:
-    """Rows that agree in `keys`, in order of appearance."""
+    """Return groups of rows that agree in `keys`, in order of appearance."""
     found: dict[tuple, list[Row]] = {}
     for row in rows:
         found.setdefault(tuple(row[key] for key in keys), []).append(row)
@@ -73,22 +74,25 @@ def grouped(rows: Iterable[Row], *keys: str) -> dict[tuple, list[Row]]:
 
 
 def column(rows: Iterable[Row], name: str) -> np.ndarray:
+    """Return the numbers of a column; NaN where a row does not have it."""
     return np.array([row.get(name, math.nan) for row in rows], np.float64)
 
 
 def codecs_of(rows: Iterable[Row]) -> list[str]:
-    there = {str(row["codec"]) for row in rows}
-    return [codec for codec in ORDER if codec in there]
+    """Return the codecs that occur in the rows, in the order of the tables."""
+    present = {str(row["codec"]) for row in rows}
+    return [codec for codec in ORDER if codec in present]
 
 
 def main_rows(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows at the target: isoq's closed loop, and peers matched to it by trials."""
+    """Return the rows at the target: the closed loop of isoq, and reference codecs after a
+    search."""
     return [row for row in rows if row["mode"] in (CLOSED, "matched")]
 
 
 def curve(rows: Iterable[Row]) -> Curve | None:
-    """Rate over SNR (which differs from PSNR by a constant of the image), of what is not
-    lossless."""
+    """Return the rate over the SNR, or None if there are too few points. Lossless rows are left
+    out. (SNR and PSNR differ by a constant of the image.)"""
     points = [(row["bits"], row["snr"]) for row in rows if math.isfinite(float(row["snr"]))]
     try:
         return Curve(*zip(*points, strict=True))
@@ -97,9 +101,11 @@ def curve(rows: Iterable[Row]) -> Curve | None:
 
 
 def delta_rates(rows: Iterable[Row]) -> dict[tuple[str, bool, str, str], list[tuple[str, float]]]:
-    """By stratum, whether bands are coded together, codec and mode: file and delta rate against
-    ANCHOR of each group of bands, over the part of ANCHOR's curve between LEAST and MOST
-    bit/sample."""
+    """Return the delta rates against ANCHOR, as pairs of file and delta rate for each group of
+    bands.
+
+    The keys are stratum, True for bands coded together, codec and mode. A delta rate covers the
+    part of ANCHOR's curve between LEAST and MOST bit/sample."""
     found: dict[tuple[str, bool, str, str], list[tuple[str, float]]] = {}
     for (stratum, file, _, joint), group in grouped(
         rows, "stratum", "file", "bands", "joint"
@@ -112,7 +118,7 @@ def delta_rates(rows: Iterable[Row]) -> dict[tuple[str, bool, str, str], list[tu
         anchor = curves.get((ANCHOR, "matched"))
         span = anchor.within(LEAST, MOST) if anchor else None
         for (codec, mode), test in curves.items():
-            if span is None or test is None:
+            if anchor is None or span is None or test is None:
                 continue
             try:
                 value = bd_rate(anchor, test, span)
@@ -123,12 +129,12 @@ def delta_rates(rows: Iterable[Row]) -> dict[tuple[str, bool, str, str], list[tu
 
 
 def mean_delta(values: list[tuple[str, float]]) -> float:
-    """Geometric mean of the quotients of rate, as a share."""
+    """Return the mean delta rate: the geometric mean of the ratios of rate, minus 1."""
     return float(np.exp(np.mean([np.log1p(v) for _, v in values])) - 1)
 
 
 def worst_file(values: list[tuple[str, float]]) -> float:
-    """The largest mean of one file."""
+    """Return the largest mean delta rate of one file."""
     files: dict[str, list[tuple[str, float]]] = {}
     for file, value in values:
         files.setdefault(file, []).append((file, value))
@@ -139,14 +145,14 @@ Table = tuple[tuple[str, ...], list[tuple]]
 
 
 def delta_table(rows: list[Row], joint: bool) -> Table:
-    """Delta rates in percent: a line per stratum, a column per codec."""
+    """Return delta rates in percent: a line per stratum, a column per codec."""
     deltas = delta_rates(rows)
     columns = [(NAME, CLOSED), (NAME, SINGLE)] + [
         (codec, "matched") for codec in codecs_of(rows) if codec not in (NAME, ANCHOR)
     ]
     columns = [c for c in columns if any((s, joint, *c) in deltas for s, *_ in deltas)]
     lines = []
-    for stratum in dict.fromkeys(row["stratum"] for row in rows):
+    for stratum in dict.fromkeys(str(row["stratum"]) for row in rows):
         own = deltas.get((stratum, joint, NAME, CLOSED))
         cells = [deltas.get((stratum, joint, *c)) for c in columns]
         if any(cells):
@@ -168,9 +174,11 @@ def delta_table(rows: list[Row], joint: bool) -> Table:
 
 
 def rate_table(rows: list[Row], joint: bool) -> Table:
-    """Bit/sample at equal error, per stratum and target: means over the groups of bands where isoq
-    and ANCHOR get there, each peer's rate being that of its curve at the error of isoq's closed
-    loop, which ends a little below the target. Empty for a peer that misses some."""
+    """Return bit/sample at equal error: a line per stratum and target, a column per codec.
+
+    The rates are means over the groups of bands at which isoq and ANCHOR reach the target. The rate
+    of a reference codec is that of its curve at the error of isoq's closed loop, which ends
+    slightly below the target. A cell is empty if a codec misses some groups."""
     rows = [row for row in main_rows(rows) if bool(row["joint"]) is joint]
     codecs = codecs_of(rows)
     lines = []
@@ -186,22 +194,24 @@ def rate_table(rows: list[Row], joint: bool) -> Table:
                         (c.rate(float(row["snr"])) if (c := curves[codec]) else math.nan)
                         for codec in codecs[1:]
                     ]
-                    found.setdefault(float(row["asked"]), []).append([float(row["bits"]), *others])
-        for asked, rates in sorted(found.items()):
-            whole = [
+                    found.setdefault(float(row["requested"]), []).append(
+                        [float(row["bits"]), *others]
+                    )
+        for requested, rates in sorted(found.items()):
+            complete = [
                 line
                 for line in rates
                 if ANCHOR not in codecs or math.isfinite(line[codecs.index(ANCHOR)])
             ]
-            if whole:
-                means = (f"{v:.3f}" if math.isfinite(v) else "" for v in np.mean(whole, 0))
-                lines.append((stratum, f"{asked:g}", len(whole), *means))
+            if complete:
+                means = (f"{v:.3f}" if math.isfinite(v) else "" for v in np.mean(complete, 0))
+                lines.append((stratum, f"{requested:g}", len(complete), *means))
     return ("", "target", "images" if joint else "bands", *(NAMES[c] for c in codecs)), lines
 
 
 def accuracy_table(rows: list[Row]) -> Table:
-    """How near the target each codec ends by itself, and how evenly its blocks do: image and blocks
-    as error / target."""
+    """Return how near to the target each codec ends, for the image and for its blocks (error /
+    target)."""
     lines = []
     for (codec, mode), part in _by_codec(rows):
         off = 100 * np.abs(column(part, "of_target") - 1)
@@ -236,12 +246,12 @@ def accuracy_table(rows: list[Row]) -> Table:
 
 
 def appearance_table(rows: list[Row]) -> Table:
-    """What the same squared error looks like: medians over the rows that all codecs have."""
+    """Return measures of appearance at equal squared error: medians over the rows that all codecs
+    have."""
     rows = main_rows(rows)
-    codecs = [
-        codec for codec in codecs_of(rows) if codec != "klt-jpeg2000"
-    ]  # which has several bands only
-    groups = grouped(rows, "file", "bands", "asked").values()
+    # KLT + JPEG 2000 has no rows of single bands.
+    codecs = [codec for codec in codecs_of(rows) if codec != "klt-jpeg2000"]
+    groups = grouped(rows, "file", "bands", "requested").values()
     shared = [
         row for group in groups if {row["codec"] for row in group} >= set(codecs) for row in group
     ]
@@ -263,8 +273,8 @@ def appearance_table(rows: list[Row]) -> Table:
 
 
 def speed_table(rows: list[Row]) -> Table:
-    """Medians over the rows of single bands: million samples per second, and memory in bytes per
-    sample."""
+    """Return speed (million samples per second) and memory (bytes per sample): medians over the
+    largest single bands."""
     lines = []
     for (codec, mode), part in _by_codec(
         [row for row in rows if not row["joint"] and row["mode"] != "one shot"]
@@ -288,7 +298,7 @@ def speed_table(rows: list[Row]) -> Table:
 
 
 def histogram_of(rows: Iterable[Row]) -> np.ndarray:
-    """Counts of blocks in the bins of HISTOGRAM, over all rows."""
+    """Return the counts of blocks in the bins of HISTOGRAM, over all rows."""
     total = np.zeros(len(HISTOGRAM) + 1)
     for row in rows:
         for entry in str(row["histogram"]).split():
@@ -298,7 +308,7 @@ def histogram_of(rows: Iterable[Row]) -> np.ndarray:
 
 
 def markdown(table: Table) -> str:
-    """Aligned: the first column to the left, the others to the right."""
+    """Return a table in Markdown; the first column is left-aligned, the others right-aligned."""
     cells = [tuple(map(str, line)) for line in (table[0], *table[1])]
     widths = [max(3, *map(len, c)) for c in zip(*cells, strict=True)]
     cells.insert(1, tuple("-" * w if not k else "-" * (w - 1) + ":" for k, w in enumerate(widths)))
@@ -313,7 +323,7 @@ def markdown(table: Table) -> str:
 
 
 def _by_codec(rows: list[Row]) -> list[tuple[tuple[str, str], list[Row]]]:
-    """Rows by codec and mode, in the order of the tables."""
+    """Return the rows by codec and mode, in the order of the tables."""
     groups = grouped(rows, "codec", "mode")
     place: Callable[[tuple], int] = lambda key: ORDER.index(key[0])  # noqa: E731
     return [
@@ -322,6 +332,7 @@ def _by_codec(rows: list[Row]) -> list[tuple[tuple[str, str], list[Row]]]:
 
 
 def _median(rows: list[Row], name: str) -> float:
+    """Return the median of the finite values of a column, or NaN."""
     values = column(rows, name)
     values = values[np.isfinite(values)]
     return float(np.median(values)) if len(values) else math.nan

@@ -1,4 +1,4 @@
-"""A comparison from the plan to the files of its folder."""
+"""Run a comparison and write its files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from pathlib import Path
 from ..errors import InputError
 from ..storage.local import atomic
 from . import pictures
+from .plan import EvaluationPlan, circumstances
 from .report import page
-from .run import Plan, circumstances, run
+from .run import run
 from .tables import COLUMNS, TEXT, Row, delta_rates, delta_table, markdown, mean_delta
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a comparison."""
+    """The results of a comparison."""
 
     folder: Path
     rows: list[Row]
@@ -28,17 +29,27 @@ class Result:
 
     @property
     def summary(self) -> str:
-        """Delta rates as a table, and where the rest is."""
+        """Return the delta rates as tables, and where the report is."""
         tables = [
             markdown(table)
             for joint in (False, True)
             if (table := delta_table(self.rows, joint))[1]
         ]
-        text = "rate over JPEG 2000 at equal error, %:" if tables else f"{len(self.rows)} rows"
-        return "\n\n".join([text, *tables, f"{self.folder / 'report.html'}: tables, plots, images"])
+        text = (
+            "rate relative to JPEG 2000 at equal error, in %:"
+            if tables
+            else f"{len(self.rows)} rows"
+        )
+        return "\n\n".join(
+            [
+                text,
+                *tables,
+                f"{self.folder / 'report.html'}: the report, with tables, plots and images",
+            ]
+        )
 
     def to_dict(self) -> dict:
-        """JSON."""
+        """Return the results as JSON values."""
         deltas = [
             {
                 "stratum": stratum,
@@ -59,13 +70,17 @@ class Result:
         }
 
 
-def compare(plan: Plan, folder: Path, processes: int, hidden: bool | None = None) -> Result:
-    """Run what is not finished yet and write rows.csv (rows.parquet, too, if pyarrow is installed),
-    about.json, plots and report.html into `folder`. Raises InputError."""
+def compare(
+    plan: EvaluationPlan, folder: Path, processes: int, hidden: bool | None = None
+) -> Result:
+    """Run the jobs that are not finished, and write the results into `folder`.
+
+    The files are rows.csv, about.json, the plots and report.html; with pyarrow also rows.parquet.
+    Raises InputError."""
     rows, failures = run(plan, folder, processes, hidden)
     if not rows and not failures:
         raise InputError(
-            "nothing to compare: no band that varies, or no target that makes sense; give other "
+            "nothing to compare: all bands are constant, or no target makes sense; give other "
             "images or targets"
         )
     rows = [
@@ -90,8 +105,8 @@ def compare(plan: Plan, folder: Path, processes: int, hidden: bool | None = None
 
 
 def write_csv(rows: list[Row]) -> bytes:
-    """One row per group of bands, codec, mode and target; six digits, nothing where nothing was
-    measured."""
+    """Return the rows as CSV: one row per group of bands, codec, mode and target. Numbers have six
+    digits; a cell is empty if nothing was measured."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -1,4 +1,4 @@
-"""isoq as one of the codecs: through its file format, on one thread."""
+"""isoq as one of the codecs: complete files, on one thread."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NAME = "isoq"
 
 
 class Isoq:
-    """isoq at work on one group of bands (bands, rows, cols). It takes the target itself: there is
-    no knob to turn."""
+    """isoq for one group of bands (bands, rows, cols). It takes the target itself and needs no
+    search."""
 
     def __init__(
         self, samples: np.ndarray, nodata: tuple[float | None, ...], model: str, block: int
@@ -28,13 +28,14 @@ class Isoq:
         self._source.description = replace(self._source.description, nodata=nodata)
 
     def encode(self, mse: float, mode: str) -> bytes:
-        """A whole file."""
+        """Return a complete file with the mean squared error `mse`."""
         out = io.BytesIO()
         how = Options(block=self._block, threads=1, single_pass=mode == SINGLE)
         compress_to(out, self._source, Target("mse", mse), self._model, how)
         return out.getvalue()
 
     def decode(self, data: bytes) -> np.ndarray:
+        """Return the samples of a file."""
         file = File(io.BytesIO(data))
         d = file.description
         samples = np.empty((d.bands, d.rows, d.cols), d.dtype)
@@ -48,13 +49,13 @@ class Isoq:
 
 
 def recorded(data: bytes) -> list[float]:
-    """The mean squared error per band that a file says it has."""
+    """Return the mean squared error per band that a file records."""
     return File(io.BytesIO(data)).statistics()["mse"]
 
 
 @lru_cache(maxsize=1)
 def warm(name: str) -> Model:
-    """The model with its sessions started, so that no measured time has that in it."""
+    """Load a model and start its sessions, so that no measured time includes this."""
     model = load_model(name)
     ramp = np.arange(64**2, dtype=np.uint16).reshape(1, 64, 64)
     compress_to(io.BytesIO(), ArraySource(ramp), Target("mse", 10.0), model, Options(threads=1))
