@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from common import DATA, HERE, RESULTS
-from isoq.evaluate.own import CLOSED, NAME
 
+from isoq.evaluate.isoq_codec import CLOSED, NAME
 from isoq.evaluate.plots import block_errors, rate_distortion
 from isoq.evaluate.tables import (
     ANCHOR,
