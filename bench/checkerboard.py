@@ -18,7 +18,8 @@ import numpy as np
 from common import DATA, HERE, print_table
 
 import isoq
-from isoq import File, Target
+from isoq import Target
+from isoq.codec.reader import File
 from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.raster.source import open_source
 from isoq.tile import prediction

@@ -23,7 +23,8 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from isoq import File, Target, load_model
+from isoq import Target, load_model
+from isoq.codec.reader import File
 from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.network.model import Model
 from isoq.raster.source import open_source

@@ -16,8 +16,8 @@ from functools import partial
 import numpy as np
 from common import Image, Row, arguments, bands_of, column, grouped, over, print_table, save
 
-from isoq import File, Target, load_model
-from isoq.codec.reader import LostPart
+from isoq import Target, load_model
+from isoq.codec.reader import File, LostPart
 from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.errors import IsoqError
 from isoq.format.tiling import Box

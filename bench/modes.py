@@ -28,7 +28,8 @@ from common import (
 )
 
 import isoq
-from isoq import File, Target, load_model
+from isoq import Target, load_model
+from isoq.codec.reader import File
 from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.evaluate.jpeg2000 import jpeg2000_bits
 

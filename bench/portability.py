@@ -25,8 +25,9 @@ from common import Row, arguments, bands_of, print_table, save
 from numpy._core import _multiarray_umath as numpy_build
 from tqdm import tqdm
 
-from isoq import File, Target, load_model
+from isoq import Target, load_model
 from isoq.blocks import difference, mean_square
+from isoq.codec.reader import File
 from isoq.codec.writer import ArraySource, Options, Readable, compress_to
 from isoq.network.model import Model
 from isoq.raster.raw import Geometry

@@ -22,8 +22,9 @@ import numpy as np
 from common import Cells, Image, Row, arguments, column, images_of, over, print_table, save
 
 import isoq
-from isoq import File, Target
+from isoq import Target
 from isoq.blocks import count, mean_square, sums
+from isoq.codec.reader import File
 from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.format.bytestream import Reader
 from isoq.format.container import ContainerReader

@@ -26,7 +26,7 @@ from roofline import ROUNDS, loads, network_products, peak
 from stages import REST, stages_of
 
 import isoq
-from isoq import File
+from isoq.codec.reader import File
 from isoq.codec.writer import Options
 from isoq.geometry import STRIDE
 from isoq.network.model import Model

@@ -34,7 +34,8 @@ from common import (
 )
 
 import isoq
-from isoq import File, Target
+from isoq import Target
+from isoq.codec.reader import File
 from isoq.codec.writer import ArraySource, Options, compress_to
 from isoq.format.limits import LARGEST_SIDE
 from isoq.format.tiling import Box

@@ -9,8 +9,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from isoq import File, Target
+from isoq import Target
 from isoq.codec import reader, writer
+from isoq.codec.reader import File
 from isoq.codec.target import BandStatistics
 from isoq.codec.writer import Options, compress_to
 from isoq.format.container import ContainerWriter

@@ -20,7 +20,8 @@ import numpy as np
 from common import DATA, Row, print_table, save, seconds
 
 import isoq
-from isoq import File, Target
+from isoq import Target
+from isoq.codec.reader import File
 from isoq.codec.writer import ArraySource, Options, compress_to, ordered
 from isoq.network.model import Model
 from isoq.raster.source import open_source

@@ -141,7 +141,7 @@ def test_unreachable_bitrate():
 @pytest.mark.parametrize(
     "target",
     [
-        *({}, {"mse": 1, "snr": 30}, {"lossy": 3}, {"mse": 1, "block": 60}, {"mse": 1, "block": 0}),
+        *({}, {"mse": 1, "snr": 30}, {"mse": 1, "block": 60}, {"mse": 1, "block": 0}),
         *(
             {"mse": 0},
             {"mse": -1},

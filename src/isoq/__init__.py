@@ -1,38 +1,93 @@
-"""isoq: fixed-quality neural compression of remote-sensing images."""
+"""isoq: fixed-quality neural compression of remote-sensing images.
+
+You say how much error a block of pixels may have; isoq writes the smallest file that keeps that
+in every block, and records the error that was reached.
+
+Examples
+--------
+>>> import isoq, numpy as np
+>>> image = np.arange(64 * 64, dtype="uint16").reshape(64, 64)
+>>> data = isoq.compress(image, max_error=2)
+>>> int(abs(isoq.decompress(data)[0].astype(int) - image).max()) <= 2
+True
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ._version import __version__ as __version__
-
-__all__ = ["File", "Target", "compress", "decompress", "load_model", "open"]
+from .errors import (
+    CorruptFileError,
+    GuaranteeError,
+    InputError,
+    IsoqError,
+    ModelMismatchError,
+    OutputExistsError,
+    UnsupportedImageError,
+)
 
 if TYPE_CHECKING:
-    from .api import compress, decompress, open
-    from .codec.reader import File
+    from .api import (
+        Dataset,
+        compress,
+        compress_file,
+        decompress,
+        decompress_file,
+        estimate,
+        info,
+        open,
+        verify,
+    )
     from .codec.target import Target
     from .ecosystem.xarray import to_zarr as to_zarr
     from .ecosystem.zarr import IsoqCodec as IsoqCodec
     from .network.model import load_model
 
-_HOME = {
-    "compress": "api",
-    "decompress": "api",
-    "open": "api",
-    "File": "codec.reader",
-    "load_model": "network.model",
+__all__ = [
+    "CorruptFileError",
+    "Dataset",
+    "GuaranteeError",
+    "InputError",
+    "IsoqError",
+    "ModelMismatchError",
+    "OutputExistsError",
+    "Target",
+    "UnsupportedImageError",
+    "compress",
+    "compress_file",
+    "decompress",
+    "decompress_file",
+    "estimate",
+    "info",
+    "load_model",
+    "open",
+    "verify",
+]
+
+_MODULES = {
+    **dict.fromkeys(("compress", "decompress"), "api.arrays"),
+    **dict.fromkeys(("Dataset", "open"), "api.dataset"),
+    **dict.fromkeys(("compress_file", "decompress_file"), "api.files"),
+    **dict.fromkeys(("estimate", "info", "verify"), "api.reports"),
     "Target": "codec.target",
-    # these two need zarr and xarray, and so do not come with an asterisk
+    "load_model": "network.model",
+    # These need xarray and zarr, and are therefore not in __all__.
     "IsoqCodec": "ecosystem.zarr",
     "to_zarr": "ecosystem.xarray",
 }
 
 
 def __getattr__(name: str):
-    # Imported on first use: the command line answers --help and --version without loading anything.
+    # Imported on first use, so that `import isoq` and `isoq --help` load next to nothing.
     from importlib import import_module
 
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'isoq' has no attribute '{name}'")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "IsoqCodec", "to_zarr", "__version__"])

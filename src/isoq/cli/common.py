@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..storage.urls import Url
 
 if TYPE_CHECKING:
+    from ..api.keywords import Progress
     from ..codec.reader import LostPart
 
 TARGET_HELP = {
@@ -57,15 +58,6 @@ def per_band(text: str) -> list[float]:
         ) from error
 
 
-@contextmanager
-def about(path: Path) -> Iterator[None]:
-    """Puts the name of the image in front of the errors that do not name it."""
-    try:
-        yield
-    except InputError as error:
-        raise error if str(path) in str(error) else type(error)(f"{path}: {error}") from error
-
-
 def add_targets(parser: argparse.ArgumentParser) -> None:
     """The options that say the target; see `chosen_target`."""
     group = parser.add_argument_group(
@@ -90,6 +82,22 @@ def chosen_target(options: argparse.Namespace) -> Target:
             f"{', '.join(['--' + k.replace('_', '-') for k in KINDS] + by_map * ['--quality-map'])}"
         )
     return Target(kind, getattr(options, kind), options.peak, options.physical)
+
+
+def target_keywords(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that say the target as keywords of the library's functions."""
+    values = {kind: getattr(options, kind) for kind in KINDS}
+    return values | {
+        "lossless": bool(options.lossless),
+        "peak": options.peak,
+        "physical": options.physical,
+    }
+
+
+def coding_keywords(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of `add_coding` but the target as keywords of the library's functions."""
+    names = ("per_band", "block", "tile", "predictor", "lossless_bands", "geometry", "model")
+    return {name: getattr(options, name) for name in (*names, "device", "threads")}
 
 
 def add_how(parser: argparse.ArgumentParser) -> None:
@@ -205,22 +213,7 @@ def pair_up(
     return paths, None
 
 
-def folder_for(out: str | None, source: Path | Url) -> Path:
-    """The folder that output goes to: `out`, made if needed, else the source's own. Raises
-    InputError."""
-    if out is None:
-        return source.parent
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{out}: cannot be made a folder ({error.strerror}); choose another --out"
-        ) from error
-    return folder
-
-
-def bar(total: int, name: str, options: argparse.Namespace) -> tqdm:
+def bar(total: int | None, name: str, options: argparse.Namespace) -> tqdm:
     """A progress bar over samples; silent where standard error is no terminal."""
     hidden = options.quiet or options.json
     return tqdm(
@@ -231,6 +224,18 @@ def bar(total: int, name: str, options: argparse.Namespace) -> tqdm:
         disable=True if hidden else None,
         leave=False,
     )
+
+
+@contextmanager
+def progress_of(name: str, options: argparse.Namespace) -> Iterator[Progress]:
+    """Show a bar for a function of the library, which reports to what this yields."""
+    with bar(None, name, options) as shown:
+
+        def progress(done: int, total: int) -> None:
+            shown.total = total
+            shown.update(done - shown.n)
+
+        yield progress
 
 
 def show_lost(path: Path | Url, lost: list[LostPart], advice: str) -> None:

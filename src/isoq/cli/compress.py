@@ -5,32 +5,25 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
-import rasterio
-
-from ..api import DEFAULT_MODEL
-from ..codec.lossless_bands import exact_bands
-from ..codec.target import Target
-from ..codec.target_maps import TargetRegions, open_target_maps
-from ..codec.writer import Options, compress_to
-from ..network.model import Model, load_model
-from ..raster.source import GDAL_CACHE, open_source
+from ..api import DEFAULT_MODEL, compress_file
+from ..api.files import folder_for
+from ..network.model import load_model
 from ..raster.split import stem_of
-from ..storage.local import atomic, expand
+from ..storage.local import expand
 from .common import (
-    about,
     add_coding,
     add_how,
     add_output,
     add_targets,
-    bar,
     chosen_target,
-    folder_for,
+    coding_keywords,
     pair_up,
     print_json,
+    progress_of,
     refuse_duplicates,
+    target_keywords,
 )
 
 _EXAMPLES = """examples:
@@ -94,83 +87,60 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    target = chosen_target(options)
-    places = TargetRegions(options.target_map, options.roi, options.roi_mse, options.quality_map)
-    how = Options.of(options)
+    chosen_target(options)  # a target that cannot be used is told before a folder is made
     patterns, destination = pair_up(
         options.paths, options.out, lambda p: p.endswith(".isoq"), "DST.isoq"
     )
-    sources, model = expand(patterns), load_model(options.model, options.device)
+    sources = expand(patterns)
+    load_model(options.model, options.device)
     paths = [
         destination or folder_for(options.out, source) / f"{stem_of(source)}.isoq"
         for source in sources
     ]
     refuse_duplicates(paths)
-    results = [
-        _one(source, path, target, places, model, how, options)
-        for source, path in zip(sources, paths, strict=True)
-    ]
+    results = [_one(source, path, options) for source, path in zip(sources, paths, strict=True)]
     if options.json:
         print_json({"files": results})
 
 
-def _one(
-    source: Path,
-    path: Path,
-    target: Target,
-    places: TargetRegions,
-    model: Model,
-    how: Options,
-    options: argparse.Namespace,
-) -> dict:
+def _one(source: Path, path: Path, options: argparse.Namespace) -> dict:
     began = time.monotonic()
-    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), open_source(source, options.geometry) as image:
-        d = image.description
-        samples = d.bands * d.rows * d.cols
-        with about(source):
-            how = replace(how, exact=exact_bands(options.lossless_bands, d, source.name)).meeting(
-                target, d.bands
-            )
-        with (
-            atomic(path, options.overwrite) as stream,
-            about(source),
-            open_target_maps(places, target, d, how.block) as field,
-            bar(samples, source.name, options) as progress,
-        ):
-            summary = compress_to(stream, image, target, model, how, progress.update, field)
-            size = stream.tell()
-    seconds = time.monotonic() - began
-    result = {
-        "source": str(source),
-        "file": str(path),
-        "bytes": size,
-        "bits_per_sample": round(8 * size / samples, 4),
-        "seconds": round(seconds, 2),
-        "model": model.name,
-    }
-    if not (options.json or options.quiet):
-        which = f"model {model.name}" + _WHY * (options.model == DEFAULT_MODEL)
-        print(
-            f"{path}: {size} bytes, {result['bits_per_sample']:.3f} bit/sample, "
-            f"{_errors(summary)}, {seconds:.1f} s, {which}"
+    names = ("target_map", "roi", "roi_mse", "quality_map", "single_pass", "embed_model")
+    with progress_of(source.name, options) as progress:
+        result = compress_file(
+            source,
+            path,
+            **target_keywords(options),
+            **coding_keywords(options),
+            **{name: getattr(options, name) for name in names},
+            overwrite=options.overwrite,
+            progress=progress,
         )
-        if how.exact and target.kind != "lossless":
-            print(f"{path}: lossless bands: {', '.join(str(band + 1) for band in how.exact)}")
-    if "rate_missed" in summary:
+    seconds = time.monotonic() - began
+    result["seconds"] = round(seconds, 2)
+    if not (options.json or options.quiet):
+        which = f"model {result['model']}" + _WHY * (options.model == DEFAULT_MODEL)
         print(
-            f"isoq: {path}: {8 * size / samples:.4g} bit/sample instead of {target.value:g}: "
-            f"{summary['rate_missed']}",
+            f"{path}: {result['bytes']} bytes, {result['bits_per_sample']:.3f} bit/sample, "
+            f"{_errors(result)}, {seconds:.1f} s, {which}"
+        )
+        if "lossless" in result and not options.lossless:
+            print(f"{path}: lossless bands: {', '.join(map(str, result['lossless']))}")
+    if "rate_missed" in result:
+        print(
+            f"isoq: {path}: {result['bits_per_sample']:.4g} bit/sample instead of "
+            f"{options.bitrate:g}: {result['rate_missed']}",
             file=sys.stderr,
         )
-    if summary.get("beyond") and options.single_pass:
+    if result.get("beyond") and options.single_pass:
         print(
-            f"isoq: {path}: out of reach: {summary['beyond']} of {summary['blocks']} blocks need "
+            f"isoq: {path}: out of reach: {result['beyond']} of {result['blocks']} blocks need "
             "a better quality than the best of model "
-            f"{model.name}; the file records the error they have (isoq info), and without "
+            f"{result['model']}; the file records the error they have (isoq info), and without "
             "--single-pass they are patched",
             file=sys.stderr,
         )
-    return result | summary | ({"lossless": [band + 1 for band in how.exact]} if how.exact else {})
+    return result
 
 
 def _errors(summary: dict) -> str:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import rasterio
-
-from ..codec.reader import File, LostPart
-from ..raster.sink import create_sink, default_suffix
-from ..raster.source import GDAL_CACHE
-from ..raster.window import cut, window_of
-from ..storage.urls import Url, expand_locations, open_stream
+from ..api import decompress_file
+from ..api.files import folder_for
+from ..codec.reader import LostPart
+from ..storage.urls import Url, expand_locations
 from .common import (
     add_machine,
     add_output,
-    bar,
-    folder_for,
     pair_up,
     print_json,
+    progress_of,
     refuse_duplicates,
     show_lost,
 )
@@ -94,33 +90,22 @@ def _rows_and_cols(
 
 def _one(source: Path | Url, destination: Path | None, options: argparse.Namespace) -> dict:
     lost: list[LostPart] = []
-    with open_stream(source) as stream:
-        file = File(stream, str(source), lost.append if options.keep_going else None)
-        window = window_of(
-            options.window and _rows_and_cols(*options.window), file.description, file.name
+    with progress_of(source.name, options) as progress:
+        result = decompress_file(
+            str(source),
+            destination,
+            window=options.window and _rows_and_cols(*options.window),
+            driver=options.driver,
+            model=options.model,
+            device=options.device,
+            threads=options.threads,
+            out=options.out,
+            overwrite=options.overwrite,
+            on_damage=lost.append if options.keep_going else None,
+            progress=progress,
         )
-        d = cut(file.description, window)
-        path = destination or folder_for(options.out, source) / (source.stem + default_suffix(d))
-        model = file.model(options.model).on(options.device)
-        with (
-            rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
-            create_sink(path, d, options.driver, options.overwrite, file.step(window)) as sink,
-            bar(d.bands * d.rows * d.cols, source.name, options) as progress,
-        ):
-            for part, samples, mask in file.pieces(model, window, options.threads):
-                sink.write(part.row, part.col, samples, part.band, mask)
-                progress.update(samples.size)
-            if options.keep_going:
-                file.statistics()  # what is missing at the end is lost too
     show_lost(source, lost, "the rest is written")
     if not (options.json or options.quiet):
-        print(f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}")
-    result = {
-        "file": str(source),
-        "image": str(path),
-        "bands": d.bands,
-        "rows": d.rows,
-        "cols": d.cols,
-        "dtype": d.dtype,
-    }
-    return result | ({"lost": [part.to_dict() for part in lost]} if options.keep_going else {})
+        bands, rows, cols = (result[key] for key in ("bands", "rows", "cols"))
+        print(f"{result['image']}: {bands} x {rows} x {cols} {result['dtype']}")
+    return result

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
-from ..codec.estimate import Estimate, estimate
-from ..codec.lossless_bands import exact_bands
+from ..api import estimate
 from ..codec.target import BOUNDS, ERRORS, Target
-from ..codec.writer import Options
-from ..network.model import load_model
-from ..raster.source import open_source
 from ..storage.local import expand
-from .common import about, add_coding, add_target, print_json
+from .common import add_coding, add_target, coding_keywords, print_json
 
 KINDS = (*ERRORS, *BOUNDS, "quality")
 
@@ -46,15 +41,10 @@ def run(options: argparse.Namespace) -> None:
     targets = [
         Target(kind, value, options.peak, options.physical) for value in getattr(options, kind)
     ]
-    how = Options(
-        options.block, options.tile, options.predictor, True, options.per_band, options.threads
-    )
     path: Path = expand([options.path])[0]
-    with open_source(path, options.geometry) as image, about(path):
-        how = replace(how, exact=exact_bands(options.lossless_bands, image.description, path.name))
-        results = estimate(image, targets, load_model(options.model, options.device), how)
+    results = estimate(path, targets, **coding_keywords(options))
     if options.json:
-        return print_json({"file": str(path), "estimates": [_facts(result) for result in results]})
+        return print_json({"file": str(path), "estimates": [one.to_dict() for one in results]})
     print(
         f"{'target':>20} {'bit/sample':>11} {'bytes':>12} {'MSE':>10} {'median MSE / target':>20}"
     )
@@ -73,14 +63,3 @@ def run(options: argparse.Namespace) -> None:
             f"{median:>20}{note}"
         )
     return None
-
-
-def _facts(result: Estimate) -> dict:
-    return {
-        "target": result.target.to_dict(),
-        "bits_per_sample": round(result.bits_per_sample, 4),
-        "bytes": result.bytes,
-        "mse": result.mse,
-        "block_median": result.median,
-        "beyond": round(result.beyond, 4),
-    }

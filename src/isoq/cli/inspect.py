@@ -11,13 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ..api import info as file_info
+from ..api import verify as verify_file
+from ..api.dataset import opened
 from ..codec.reader import File, LostPart
 from ..codec.target import BOUNDS
-from ..codec.verify import verify_against, verify_summary
 from ..errors import GuaranteeError
 from ..network.model import load_model, shipped_models
-from ..storage.urls import expand_locations, open_stream, parse_location
-from .common import add_machine, bar, print_json, show_lost
+from ..storage.urls import expand_locations
+from .common import add_machine, print_json, progress_of, show_lost
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -78,95 +80,72 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 
 def info(options: argparse.Namespace) -> None:
-    path = parse_location(options.path)
-    with open_stream(path) as stream:
-        file = File(stream, str(path))
-        statistics, header, d = file.statistics(), file.header, file.description
-        if options.blocks:
-            _write_blocks(file, options)
-        size = stream.seek(0, 2)
-        if options.stac:
-            from ..ecosystem.stac import asset
-
-            stream.seek(0)
-            return print_json(
-                asset(file, str(path), size, hashlib.file_digest(stream, "sha256").hexdigest())
-            )
-    samples = d.bands * d.rows * d.cols
-    mse, variance = (np.array(statistics[k], float) for k in ("mse", "variance"))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        snr = 10 * np.log10(variance / mse)
-    facts = {
-        "file": str(path),
-        "bytes": size,
-        "bits_per_sample": round(8 * size / samples, 4),
-        "ratio": round(samples * np.dtype(d.dtype).itemsize / size, 2),
-        **{k: v for k, v in d.to_dict().items() if k != "metadata"},
-        **{
-            k: header[k]
-            for k in ("model", "target", "loop", "software", "tile", "block", "source", "lossless")
-            if k in header
-        },
-        **statistics,
-        "snr": [round(float(v), 2) if np.isfinite(v) else None for v in snr],
-        **({"embedded_model": file.embedded} if file.embedded else {}),
-        "metadata": d.metadata,
-    }
+    if options.blocks:
+        with opened(options.path) as (stream, name):
+            _write_blocks(File(stream, name), options)
+    if options.stac:
+        return print_json(_stac(options.path))
+    facts = file_info(options.path)
     if options.json:
         return print_json(facts)
     print(
-        f"{path}: {d.bands} x {d.rows} x {d.cols} {d.dtype}, {size} bytes, "
-        f"{facts['bits_per_sample']} bit/sample, {facts['ratio']} : 1"
+        f"{facts['file']}: {facts['bands']} x {facts['rows']} x {facts['cols']} {facts['dtype']}, "
+        f"{facts['bytes']} bytes, {facts['bits_per_sample']} bit/sample, {facts['ratio']} : 1"
     )
     print(
-        f"written by {_plain(header.get('software', 'an unknown program'))} with model "
-        f"{' ('.join(map(_plain, header['model']))}), "
-        f"tiles of {header['tile']}, blocks of {header['block']}"
+        f"written by {_plain(facts.get('software', 'an unknown program'))} with model "
+        f"{' ('.join(map(_plain, facts['model']))}), "
+        f"tiles of {facts['tile']}, blocks of {facts['block']}"
     )
-    if file.embedded:
-        print(f"the file holds the model itself, {file.embedded} bytes")
-    if "source" in header:
-        name, digest = (_plain(header["source"].get(key, "unknown")) for key in ("name", "sha256"))
+    if "embedded_model" in facts:
+        print(f"the file holds the model itself, {facts['embedded_model']} bytes")
+    if "source" in facts:
+        name, digest = (_plain(facts["source"].get(key, "unknown")) for key in ("name", "sha256"))
         print(f"source: {name}, SHA-256 {digest}")
     promise = (
-        ""
-        if "above" in statistics or header.get("target", {}).get("kind") in BOUNDS
-        else " (no promise)"
+        "" if "above" in facts or facts.get("target", {}).get("kind") in BOUNDS else " (no promise)"
     )
-    asked = _asked(header["target"]) if "target" in header else "unknown"
+    asked = _asked(facts["target"]) if "target" in facts else "unknown"
     print(f"target: {asked}{promise}; errors below are those the encoder measured")
-    if "block_error" in statistics:
-        values = ", ".join(f"{k} {v:.4g}" for k, v in statistics["block_error"].items())
-        print(
-            f"{statistics['blocks']} blocks, MSE{' / target' if 'above' in statistics else ''}: "
-            f"{values}"
-        )
-    if "above" in statistics:
-        print(_promise(header, statistics))
-    if "modes" in statistics:
+    if "block_error" in facts:
+        values = ", ".join(f"{k} {v:.4g}" for k, v in facts["block_error"].items())
+        print(f"{facts['blocks']} blocks, MSE{' / target' if 'above' in facts else ''}: {values}")
+    if "above" in facts:
+        print(_promise(facts, facts))
+    if "modes" in facts:
         print(
             "coded: "
             + ", ".join(
-                f"{100 * share:.4g} % {_plain(name)}" for name, share in statistics["modes"].items()
+                f"{100 * share:.4g} % {_plain(name)}" for name, share in facts["modes"].items()
             )
         )
-    for band in range(min(d.bands, 16)):
-        if band + 1 in header.get("lossless", ()):
-            print(f"band {band + 1}: lossless, {statistics['pixels'][band]} valid pixels")
+    mse, variance = (np.array(facts[key], float) for key in ("mse", "variance"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        snr = 10 * np.log10(variance / mse)
+    for band in range(min(facts["bands"], 16)):
+        if band + 1 in facts.get("lossless", ()):
+            print(f"band {band + 1}: lossless, {facts['pixels'][band]} valid pixels")
             continue
-        asked = f", target {statistics['target_mse'][band]:g}" if "target_mse" in statistics else ""
-        asked += (
-            f", largest error {statistics['max_error'][band]:g}"
-            if "max_error" in statistics
-            else ""
-        )
+        asked = f", target {facts['target_mse'][band]:g}" if "target_mse" in facts else ""
+        asked += f", largest error {facts['max_error'][band]:g}" if "max_error" in facts else ""
         print(
             f"band {band + 1}: MSE {mse[band]:g}{asked}, SNR {snr[band]:.2f} dB, "
-            f"{statistics['pixels'][band]} valid pixels"
+            f"{facts['pixels'][band]} valid pixels"
         )
-    if d.bands > 16:
-        print(f"... and {d.bands - 16} bands more (--json has all)")
+    if facts["bands"] > 16:
+        print(f"... and {facts['bands'] - 16} bands more (--json has all)")
     return None
+
+
+def _stac(path: str) -> dict:
+    """The STAC asset of a file."""
+    from ..ecosystem.stac import asset
+
+    with opened(path) as (stream, name):
+        file = File(stream, name)
+        size = stream.seek(0, 2)
+        stream.seek(0)
+        return asset(file, name, size, hashlib.file_digest(stream, "sha256").hexdigest())
 
 
 def _plain(text: str) -> str:
@@ -236,28 +215,23 @@ def _promise(header: dict, statistics: dict) -> str:
 
 
 def verify(options: argparse.Namespace) -> int:
-    path, lost = expand_locations([options.path])[0], list[LostPart]()
-    with open_stream(path) as stream:
-        file = File(stream, str(path), lost.append)
-        model = file.model(options.model).on(options.device)
-        d = file.description
-        with bar(d.bands * d.rows * d.cols, path.name, options) as progress:
-            if options.against is None:
-                problems = verify_summary(file, model, options.threads, progress.update)
-            else:
-                from ..raster.source import open_source
-
-                with open_source(options.against, options.geometry) as source:
-                    problems = verify_against(file, source, model, options.threads, progress.update)
-    if options.json:
-        print_json(
-            {
-                "file": str(path),
-                "against": options.against,
-                "problems": problems,
-                "lost": [part.to_dict() for part in lost],
-            }
+    path = expand_locations([options.path])[0]
+    lost: list[LostPart] = []
+    problems: list[str] = []
+    with progress_of(path.name, options) as progress:
+        result = verify_file(
+            str(path),
+            options.against,
+            model=options.model,
+            device=options.device,
+            threads=options.threads,
+            geometry=options.geometry,
+            on_problem=problems.append,
+            on_damage=lost.append,
+            progress=progress,
         )
+    if options.json:
+        print_json(result)
     show_lost(path, lost, "isoq decompress --keep-going gives the rest")
     if problems:
         more = f" (and {len(problems) - 1} problems more)" if len(problems) > 1 else ""

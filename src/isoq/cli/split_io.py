@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from ..api.files import folder_for
 from ..raster.description import Description
 from ..raster.sink import create_sink, default_suffix
 from ..raster.source import Source, open_source
 from ..raster.split import SubImage, extract
-from .common import bar, folder_for, print_json
+from .common import bar, print_json
 
 
 def add_taken_apart(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -31,10 +32,24 @@ _TILES = 8
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is expected at a target: bits per sample and bytes of the whole file, mean squared error
-    per band (squared digital numbers), the median over the blocks of error / target (None for a
-    quality), and the share of blocks that need the best quality of the model or a better one, which
-    the closed loop patches."""
+    """The size and error to expect at a target.
+
+    Attributes
+    ----------
+    target : Target
+        The target that was tried.
+    bits_per_sample : float
+        Bits per sample of the whole file.
+    bytes : int
+        Size of the whole file.
+    mse : list of float
+        Mean squared error per band, in squared digital numbers.
+    median : float or None
+        Median over the blocks of error / target; None for a target that is not an error.
+    beyond : float
+        Share of the blocks that need the best quality of the model or a better one. Without
+        ``single_pass`` these are patched.
+    """
 
     target: Target
     bits_per_sample: float
@@ -42,6 +57,17 @@ class Estimate:
     mse: list[float]
     median: float | None
     beyond: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the estimate as plain JSON."""
+        return {
+            "target": self.target.to_dict(),
+            "bits_per_sample": round(self.bits_per_sample, 4),
+            "bytes": self.bytes,
+            "mse": self.mse,
+            "block_median": self.median,
+            "beyond": round(self.beyond, 4),
+        }
 
 
 def estimate(

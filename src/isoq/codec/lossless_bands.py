@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, argument
 from ..raster.description import Description, alpha_band
 
 # Names that the providers of Landsat, Sentinel-2, MODIS and their like give to bands of codes and
@@ -22,11 +24,11 @@ _FILES = re.compile(r"(?:^|_)(?:QA_[A-Z]+|BQA|SCL|FMASK)(?:_|\.|$)")
 
 
 def categorical(description: Description, name: str) -> tuple[int, ...]:
-    """Bands (counted from 0) whose values are codes and not quantities: a palette, an alpha band,
-    or a name such as QA_PIXEL or SCL.
+    """Return the bands, counted from 0, whose values are codes and not quantities: those with a
+    palette, alpha bands, and those with a name such as QA_PIXEL or SCL.
 
-    name: of the file, which counts if it has a single band without a name. Floating-point bands
-    never are."""
+    name: of the file. It counts if the image has a single band without a name. Floating-point bands
+    are never among them."""
     if np.dtype(description.dtype).kind == "f":
         return ()
     texts = description.metadata.get("descriptions") or [None] * description.bands
@@ -41,26 +43,41 @@ def categorical(description: Description, name: str) -> tuple[int, ...]:
     )
 
 
-def exact_bands(text: str, description: Description, name: str) -> tuple[int, ...]:
-    """What --lossless-bands stands for: bands counted from 0, in any case that which is the mask.
-    name: of the image file. Raises InputError."""
+def exact_bands(
+    wanted: str | int | Sequence[int], description: Description, name: str
+) -> tuple[int, ...]:
+    """Return the bands to be kept losslessly, counted from 0, always with the one that is the mask.
+
+    wanted: "auto" for `categorical`, "none", numbers of bands from 1, or a list of these such as
+    "4,7-9". name: of the image file. Raises InputError."""
     alpha = None if description.metadata.get("mask") else alpha_band(description)
     found = set() if alpha is None else {alpha}
-    if text == "auto":
-        found.update(categorical(description, name))
-    for part in text.split(",") if text not in ("auto", "none") else ():
-        first, _, last = part.partition("-")
-        try:
-            span = range(int(first), int(last or first) + 1)
-        except ValueError as error:
+    if isinstance(wanted, str) and wanted in ("auto", "none"):
+        found.update(categorical(description, name) if wanted == "auto" else ())
+    else:
+        numbers = _listed(wanted)
+        if not all(1 <= number <= description.bands for number in numbers):
             raise InputError(
-                f"`lossless_bands={text}`: not a list of bands; give numbers such as 4,7-9, or "
-                "none, or auto"
-            ) from error
-        if not span or span[0] < 1 or span[-1] > description.bands:
-            raise InputError(
-                f"`lossless_bands={text}`: the image has bands 1 to {description.bands}; give "
-                "numbers of these"
+                f"{argument('lossless_bands', wanted)}: the image has bands 1 to "
+                f"{description.bands}; give numbers of these"
             )
-        found.update(band - 1 for band in span)
+        found.update(number - 1 for number in numbers)
     return tuple(sorted(found))
+
+
+def _listed(wanted: str | int | Sequence[int]) -> list[int]:
+    """Return the numbers in a list of bands. Raises InputError."""
+    try:
+        if not isinstance(wanted, str):
+            return [operator.index(number) for number in np.atleast_1d(np.asarray(wanted)).tolist()]
+        numbers: list[int] = []
+        for part in wanted.split(","):
+            first, _, last = part.partition("-")
+            span = range(int(first), int(last or first) + 1)
+            numbers += span or [0]  # 9-7 is refused as a band 0 is
+        return numbers
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{argument('lossless_bands', wanted)}: not a list of bands; give numbers such as "
+            "4,7-9, or none, or auto"
+        ) from error

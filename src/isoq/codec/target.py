@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import InputError, argument
 
 ERRORS = ("mse", "rmse", "psnr", "snr")
+_MOST = 1e78  # squared digital numbers; no two numbers of float32 are so far apart
 _LEAST = 1e-300  # squared digital numbers; quotients of smaller errors underflow
 BOUNDS = ("max_error", "lossless")
 KINDS = (*ERRORS, *BOUNDS, "quality", "bitrate")
@@ -71,11 +72,12 @@ class Target:
             raise InputError(f"unknown target '{self.kind}': use one of {', '.join(KINDS)}")
         self._check_unit()
         if self.kind == "lossless":
-            if self.value is not True:
+            if not (isinstance(self.value, bool | np.bool_) and self.value):
                 raise InputError(
                     f"{argument('lossless', self.value)}: must be True; leave it out for another "
                     "target"
                 )
+            object.__setattr__(self, "value", True)
             return
         if self.kind == "quality" and self.value is None:
             return
@@ -166,7 +168,7 @@ class Target:
                 mse = _below(np.sqrt(statistics.variance), value)
             else:
                 raise ValueError(f"{self.kind} is not an error")
-        if not np.isfinite(mse).all():
+        if not (mse < _MOST).all():
             raise InputError(
                 f"{argument(self.kind, self.value)}: an error too large for any image; check the "
                 "value"

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 import numpy as np
 
 from .._version import __version__
-from ..errors import InputError, argument
+from ..errors import InputError
 from ..format.container import ContainerWriter, overhead
 from ..format.limits import LARGEST_TILE
 from ..format.tiling import Box, boxes, padded_samples
@@ -44,7 +44,9 @@ class Readable(Protocol):
     """What can be compressed: `raster.Source`, or an array in one's clothes."""
 
     description: Description
-    path: Path | None  # of the file, if it is one
+
+    @property
+    def path(self) -> Path | None: ...  # of the file, if it is one
 
     def read(
         self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)
@@ -58,7 +60,8 @@ class ArraySource:
     the codec's."""
 
     def __init__(self, array: np.ndarray, nodata: float | None = None):
-        self._array, self.path = array, None
+        self._array = array
+        self.path: Path | None = None
         self.description = Description(*array.shape, array.dtype.name, (nodata,) * len(array))
 
     def read(
@@ -67,8 +70,9 @@ class ArraySource:
         native = self._array.dtype.newbyteorder("=")
         return np.ascontiguousarray(self._array[bands, row : row + rows, col : col + cols], native)
 
-    def mask(self, row: int, col: int, rows: int, cols: int) -> None:
+    def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
         """None: an array has no mask of its own."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class Options:
             if value is None and name == "tile":
                 continue
             if isinstance(value, bool) or not isinstance(value, Integral):
-                raise InputError(f"{argument(name, value)}: must be a whole number")
+                raise InputError(f"`{name}={value!r}`: must be a whole number")
             object.__setattr__(self, name, int(value))
         if self.block < STRIDE or self.block % STRIDE:
             raise InputError(f"`block={self.block}`: must be a multiple of {STRIDE}")

@@ -80,7 +80,7 @@ def encode(chunk: np.ndarray, settings: Settings, nodata: float | None = None) -
         for key, value in settings.items()
         if key in KINDS and isinstance(value, list)
     }
-    return compress(image, nodata=nodata, threads=1, **settings | repeated)
+    return compress(image, nodata=nodata, threads=1, band_axis=0, **settings | repeated)
 
 
 def decode(data: bytes, settings: Settings) -> np.ndarray:

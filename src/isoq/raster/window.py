@@ -49,7 +49,7 @@ def window_of(given: Any, description: Description, name: str | os.PathLike[str]
         elif hasattr(given, "col_off"):
             numbers = (given.col_off, given.row_off, given.width, given.height)
         else:
-            (top, bottom), (left, right) = given
+            (top, bottom), (left, right) = (_ends(side) for side in given)
             numbers = (left, top, right - left, bottom - top)
         col, row, cols, rows = (int(number) for number in numbers)
         if (col, row, cols, rows) != tuple(numbers):
@@ -61,6 +61,16 @@ def window_of(given: Any, description: Description, name: str | os.PathLike[str]
         ) from error
     check_window(name, description, row, col, rows, cols)
     return Window(col, row, cols, rows)
+
+
+def _ends(side: Any) -> tuple[Any, Any]:
+    """Return start and end of a side of a window. Raises TypeError and ValueError."""
+    if isinstance(side, slice):
+        if side.step not in (None, 1):
+            raise ValueError("a slice with a step")
+        return side.start, side.stop
+    start, end = side
+    return start, end
 
 
 def check_window(

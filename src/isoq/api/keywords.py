@@ -1,0 +1,77 @@
+"""The keywords of the public functions, as the values that the codec works with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..codec.target import KINDS, Target
+from ..codec.writer import Options
+from ..errors import InputError, argument
+from ..network.model import Model, load_model
+
+DEFAULT_MODEL = "eo16"
+
+PathLike = str | os.PathLike[str]
+PerBand = float | Sequence[float] | np.ndarray  # one number, or one per band
+ModelLike = str | os.PathLike[str] | Model
+Progress = Callable[[int, int], None]  # called with the samples done so far and those of the image
+
+
+def chosen_target(
+    given: Mapping[str, Any], peak: float | None = None, physical: bool = False
+) -> Target:
+    """Return the one target among keywords by name; None, and False for `lossless`, are not given.
+    Raises InputError if there is not exactly one, or if its value cannot be used."""
+    chosen = {
+        kind: value
+        for kind, value in given.items()
+        if value is not None and not (kind == "lossless" and value is False)
+    }
+    if len(chosen) != 1:
+        raise InputError(
+            f"give exactly one target, one of {', '.join(KINDS)}; got {', '.join(chosen) or 'none'}"
+        )
+    kind, value = chosen.popitem()
+    return Target(kind, value, peak, physical)
+
+
+def options_of(**given: Any) -> Options:
+    """Return the codec's options from keywords of the same names; None stands for the default.
+    Raises InputError."""
+    return Options(**{name: value for name, value in given.items() if value is not None})
+
+
+def model_of(model: ModelLike, device: str | None) -> Model:
+    """Return a model by name or folder, or a loaded one, on a device (None: the CPU, or where a
+    loaded one is). Raises InputError and ModelMismatchError."""
+    if isinstance(model, Model):
+        return model if device is None else model.on(device)
+    if not isinstance(model, str | os.PathLike):
+        raise InputError(
+            f"{argument('model', model)}: must be a name, a folder or what load_model returns"
+        )
+    return load_model(model if isinstance(model, str) else Path(model), device or "cpu")
+
+
+def path_of(name: str, value: object) -> str:
+    """Return an argument that has to be a path, as text. Raises InputError."""
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
+        raise InputError(f"{argument(name, value)}: must be a path")
+    return os.fspath(value)
+
+
+@contextmanager
+def about(path: object) -> Iterator[None]:
+    """Put the name of a file in front of the errors inside that do not name it."""
+    try:
+        yield
+    except InputError as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
