@@ -78,15 +78,17 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str):
-    # Imported on first use, so that `import isoq` and `isoq --help` load next to nothing.
-    from importlib import import_module
+if not TYPE_CHECKING:  # a type checker knows all names, and finds wrong ones
 
-    if name not in _MODULES:
-        raise AttributeError(f"module 'isoq' has no attribute '{name}'")
-    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        # Imported on first use, so that `import isoq` and `isoq --help` load next to nothing.
+        from importlib import import_module
+
+        if name not in _MODULES:
+            raise AttributeError(f"module 'isoq' has no attribute '{name}'")
+        value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -252,12 +252,35 @@ def _transform(
 
 
 def load_model(name: str | Path, device: str = "cpu") -> Model:
-    """A shipped model by name or full id (`eo16`, `eo16-1`; a bare name is its newest release) or a
-    model folder.
+    """Load a model, which the other functions take in place of its name.
 
-    device: "cpu", or "cuda" for transforms on an NVIDIA GPU. What one of them wrote decodes on the
-    other to the same latents, and to the same pixels but for single ones that round otherwise.
-    Raises ModelMismatchError, and InputError if the device cannot be used."""
+    Parameters
+    ----------
+    name : str or path
+        Name of a shipped model ("eo16" is its newest release, "eo16-1" a certain one), or the
+        folder of a model.
+    device : {"cpu", "cuda"}
+        Where the transforms run; "cuda" is an NVIDIA GPU. Files written on one device decode on
+        the other to the same latents, and to the same pixels but for single ones that round to
+        the other side.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelMismatchError
+        There is no such model, or it cannot be used.
+    InputError
+        The device cannot be used.
+
+    Examples
+    --------
+    >>> import isoq
+    >>> isoq.load_model("eo16").bands
+    1
+    """
     with _LOADING:  # threads that start together get one model, loaded once
         return _load(name, device)
 

@@ -1,0 +1,128 @@
+"""`isoq.open`: reading as rasterio does."""
+
+import io
+
+import numpy as np
+import pytest
+import rasterio
+from cases import DATA, crop, modest, terrain
+from hypothesis import given
+from hypothesis import strategies as st
+from images import one_line
+
+import isoq
+from isoq.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """A lossless file and the image that it was made from, with nodata."""
+    folder = tmp_path_factory.mktemp("both")
+    with rasterio.open(DATA / "sentinel2.tif") as image:
+        pixels, profile = image.read(), image.profile
+    pixels[:, 20:60, 30:50] = 0
+    with rasterio.open(folder / "a.tif", "w", **profile | {"nodata": 0}) as out:
+        out.write(pixels)
+        out.update_tags(AREA="somewhere")
+        out.update_tags(2, NAME="second")
+    isoq.compress_file(folder / "a.tif", folder / "a.isoq", lossless=True, tile=64)
+    return folder / "a.isoq", folder / "a.tif"
+
+
+NAMES = (
+    *("count", "indexes", "height", "width", "shape", "dtypes", "nodata", "nodatavals", "crs"),
+    *("transform", "res", "descriptions", "units", "scales", "offsets"),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_attributes_are_those_of_rasterio(both, name):
+    with isoq.open(both[0]) as ours, rasterio.open(both[1]) as theirs:
+        assert getattr(ours, name) == getattr(theirs, name)
+        assert type(ours).__dict__[name].__doc__
+
+
+def test_bounds_tags_profile_and_repr(both, tmp_path):
+    with isoq.open(both[0]) as ours, rasterio.open(both[1]) as theirs:
+        assert ours.bounds == pytest.approx(tuple(theirs.bounds))
+        assert ours.tags()["AREA"] == "somewhere"
+        assert ours.tags(2) == {"NAME": "second"}
+        assert ours.tags(1, ns="none") == {}
+        assert repr(ours) == (
+            f"<isoq.Dataset {str(both[0])!r}: {ours.count} x {ours.height} x {ours.width} uint16, "
+            "lossless True>"
+        )
+        with rasterio.open(tmp_path / "b.tif", "w", **ours.profile) as out:
+            out.write(ours.read())
+        with rasterio.open(tmp_path / "b.tif") as back:
+            assert (back.crs, back.transform, back.nodata) == (ours.crs, ours.transform, 0)
+    assert repr(ours).startswith("<closed ")
+    assert ours.closed
+    with one_line(InputError, "is closed"):
+        ours.read(1)
+
+
+@modest(25)
+@given(
+    st.sampled_from([None, 1, [2], [3, 1]]),
+    st.sampled_from([None, ((0, 70), (0, 90)), ((10, 50), (25, 60))]),
+    st.sampled_from([None, (7, 9), (35, 45), (100, 140)]),
+    st.booleans(),
+)
+def test_reads_are_those_of_rasterio(both, indexes, window, out_shape, masked):
+    """With nearest neighbour, which is what rasterio does by default. GDAL takes other
+    neighbours where two are equally near, so that sizes which divide each other oddly are compared
+    by their nodata only."""
+    with isoq.open(both[0]) as ours, rasterio.open(both[1]) as theirs:
+        several = 1 if isinstance(indexes, int) else len(indexes or theirs.indexes)
+        shape = out_shape and (out_shape if isinstance(indexes, int) else (several, *out_shape))
+        got = ours.read(indexes, window, masked, out_shape)
+        wanted = theirs.read(indexes, window=window, masked=masked, out_shape=shape)
+        assert (got.shape, got.dtype, type(got)) == (wanted.shape, wanted.dtype, type(wanted))
+        if out_shape is None:
+            assert np.array_equal(np.ma.getdata(got), np.ma.getdata(wanted))
+            assert np.array_equal(np.ma.getmaskarray(got), np.ma.getmaskarray(wanted))
+        if masked:
+            assert np.array_equal(np.ma.getmaskarray(got), np.ma.getdata(got) == 0)
+
+
+@modest(25)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 90), st.integers(1, 90))
+def test_out_shape_takes_the_pixel_nearest_to_each_centre(rows, cols, out_rows, out_cols):
+    pixels = np.arange(rows * cols, dtype="int32").reshape(rows, cols)
+    data = isoq.compress(pixels, lossless=True, tile=32, block=16, threads=1)
+    with isoq.open(io.BytesIO(data)) as src:
+        got = src.read(1, out_shape=(out_rows, out_cols))
+    row = np.floor((np.arange(out_rows) + 0.5) * rows / out_rows + 1e-9).astype(int)
+    col = np.floor((np.arange(out_cols) + 0.5) * cols / out_cols + 1e-9).astype(int)
+    assert np.array_equal(got, pixels[np.ix_(row, col)])
+
+
+@pytest.mark.parametrize(
+    "shape", [(0, 5), (5,), (2, 5, 5), "ab", 7, (1.5, 2), (1, 1, 5, 5), (-3, 4)]
+)
+def test_an_out_shape_that_does_not_fit_is_refused(both, shape):
+    with isoq.open(both[0]) as src, one_line(InputError, "out_shape="):
+        src.read(1, out_shape=shape)
+
+
+def test_masks_of_floats_alpha_and_files():
+    pixels = terrain(1, 40, 40, "float32")
+    pixels[0, :5] = np.nan
+    got = isoq.decompress(isoq.compress(pixels, max_error=1), masked=True)
+    assert np.array_equal(got.mask, np.isnan(pixels))
+    mask = np.ones((40, 40), "uint8")
+    mask[3:9] = 0
+    data = isoq.compress(crop("landsat.tif")[:, :40, :40], mse=900, mask=mask)
+    with isoq.open(io.BytesIO(data)) as src:
+        assert np.array_equal(src.read(masked=True).mask[0], mask == 0)
+        part = src.read(1, ((2, 12), (5, 35)), True, (5, 10))
+        assert np.array_equal(part.mask, mask[2:12, 5:35][1::2, 1::3] == 0)
+
+
+def test_a_window_may_be_two_slices(both):
+    with isoq.open(both[0]) as src:
+        whole = src.read(1)
+        assert np.array_equal(src.read(1, (slice(3, 40), slice(5, 9))), whole[3:40, 5:9])
+        with one_line(InputError, "window"):
+            src.read(1, (slice(3, 40, 2), slice(5, 9)))
