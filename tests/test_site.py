@@ -71,8 +71,8 @@ def test_the_site_builds_offline(tmp_path, monkeypatch):
             r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"?(?:https?:)?//[^\s>]*", text
         ), name
     assert all(f"usage: isoq {name}" in html["reference/cli/index.html"] for name in COMMANDS)
-    assert 'id="isoq.api.compress"' in html["reference/python/index.html"]
-    assert "Exactly one keyword says the" in html["reference/python/index.html"]
+    assert 'id="isoq.compress"' in html["reference/python/index.html"]
+    assert "Give exactly one target" in html["reference/python/index.html"]
 
 
 @pytest.mark.parametrize(
