@@ -7,6 +7,7 @@ calling thread: these libraries bring the threads, or processes, that chunks are
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..codec.target import KINDS
 from ..errors import InputError, UnsupportedImageError
 from ..samples import DTYPES
 
+_NOT_FOR_CHUNKS = {"array", "nodata", "mask", "band_axis", "threads"}
 Settings = dict[str, Any]  # keywords of `compress` but nodata and threads, fit for JSON
 
 
@@ -28,11 +30,13 @@ def settings_of(keywords: dict[str, Any]) -> Settings:
             "a bitrate is not for chunks, some of which hold a single value; give an error or a "
             "quality"
         )
-    if {"nodata", "threads"} & set(keywords):
+    if wrong := set(keywords) & _NOT_FOR_CHUNKS:
         raise InputError(
-            "nodata and threads are not for this codec: nodata is the array's fill value; leave "
-            "them out"
+            f"{', '.join(sorted(wrong))}: not for this codec, whose nodata is the array's fill "
+            "value; leave it out"
         )
+    if wrong := set(keywords) - set(inspect.signature(compress).parameters):
+        raise InputError(f"{', '.join(sorted(wrong))}: no keyword of isoq.compress; check the name")
     settings = {key: _plain(value) for key, value in keywords.items()}
     bands = max(
         (len(value) for key, value in settings.items() if key in KINDS and isinstance(value, list)),
