@@ -19,13 +19,15 @@ from isoq.network.model import Model, load_model
 torch = pytest.importorskip("torch")
 
 from isoq.network.onnx_transform import Transform  # noqa: E402
+from isoq.train import time_limit  # noqa: E402
 from isoq.train.contexts import _Forms, quantize_tables  # noqa: E402
 from isoq.train.data import read_planes  # noqa: E402
 from isoq.train.export import wavelet_analysis, wavelet_synthesis, write_model  # noqa: E402
-from isoq.train.loop import Trainee  # noqa: E402
+from isoq.train.loop import Schedule, Trainee  # noqa: E402
 from isoq.train.networks import GDN, Network, NetworkConfig  # noqa: E402
 from isoq.train.progress import Progress  # noqa: E402
 from isoq.train.rate import start_weights  # noqa: E402
+from isoq.train.time_limit import TimeLimit  # noqa: E402
 from isoq.train.wavelet import WAVELETS, wavelet_leaves  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -65,7 +67,7 @@ def test_train_then_compress(tmp_path, capsys, preset):
     assert main([*train, "--minutes", "0.03", "--resume"]) == 0
     if preset == "default":
         assert main([*train, "--minutes", "0.04", "--resume", "--learn-transforms"]) == 2
-        assert "of another kind of network" in capsys.readouterr().err
+        assert "another kind of network" in capsys.readouterr().err
     file, back = str(tmp_path / "x.isoq"), str(tmp_path / "x.tif")
     assert main(["compress", images[0], file, "--quality", "0.001", "--model", str(out)]) == 0
     assert main(["decompress", file, back]) == 2
@@ -73,6 +75,58 @@ def test_train_then_compress(tmp_path, capsys, preset):
     assert main(["verify", file, "--against", images[0], "--model", str(out)]) == 0
     assert main(["calibrate", images[0], "--model", str(out)]) == 0
     assert main(["decompress", file, back, "--model", str(out), "--overwrite"]) == 0
+
+
+def test_raw_files_in_the_naming_convention_are_images(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 4000, (2, 70, 90)).astype("<u2")
+    path = tmp_path / "cube.2_90_70_2_1_0.raw"
+    path.write_bytes(pixels.tobytes())
+    planes = read_planes([path], 1, 64)
+    assert [plane.name for plane in planes] == [f"{path.name}#1", f"{path.name}#2"]
+    assert np.array_equal(np.concatenate([plane.samples for plane in planes]), pixels)
+    assert read_planes([path], 3, 64) == read_planes([path], 1, 128) == []
+
+
+@pytest.mark.parametrize("minutes", [0.1, 1.0, 5.0, 60.0, 600.0])
+def test_the_minutes_include_the_end_of_a_training(minutes):
+    schedule = Schedule(minutes)
+    assert schedule.training + schedule.finishing == pytest.approx(60 * minutes)
+    assert schedule.training >= 30 * minutes
+    assert schedule.finishing >= min(40, 30 * minutes)
+
+
+def test_a_time_limit_ends_a_list_but_not_before_its_first_item(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time_limit.time, "monotonic", lambda: now[0])
+
+    def work(limit, seconds):
+        for item in limit.take("abcdef"):
+            now[0] += seconds
+            yield item
+
+    assert "".join(work(TimeLimit(3), 1)) == "abc"
+    assert "".join(work(TimeLimit(3), 5)) == "a"
+    assert "".join(work(TimeLimit(0), 1)) == "a"
+    assert "".join(work(TimeLimit(6).part(0.5), 1)) == "abc"
+    assert "".join(work(TimeLimit(float("inf")), 1)) == "abcdef"
+
+
+def test_training_says_what_it_does_before_it_reads(tmp_path, capsys):
+    assert (
+        main(["train", str(DATA / "landsat.tif"), "--out", str(tmp_path), "--patch", "4096"]) == 2
+    )
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "isoq train: reading 1 image, then 60 minutes"
+    assert "no image has 4096 x 4096 valid pixels" in lines[-1]
+
+
+def test_a_model_of_the_package_is_not_calibrated(capsys):
+    folder = load_model("eo16").folder
+    before = (folder / "model.json").read_bytes()
+    for name in ("eo16", str(folder)):
+        assert main(["calibrate", str(DATA / "landsat.tif"), "--model", name]) == 2
+        assert "comes with isoq and is not changed" in capsys.readouterr().err
+    assert (folder / "model.json").read_bytes() == before
 
 
 def test_a_tuned_model_follows_its_images(tmp_path, capsys):

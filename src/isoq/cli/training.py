@@ -1,8 +1,10 @@
-"""`isoq train` and `isoq calibrate`."""
+"""`isoq train` and `isoq calibrate`: make models."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +18,13 @@ from ..storage.local import expand
 from .common import print_json
 
 if TYPE_CHECKING:
-    from ..train.loop import Trainee
+    from ..train.data import Plane
+    from ..train.loop import Schedule, Trainee
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "paths", nargs="+", metavar="GLOB", help="images: any rasters, wildcards may be quoted"
+        "paths", nargs="+", metavar="GLOB", help="images that isoq can compress; quote wildcards"
     )
     parser.set_defaults(run={"train": train, "calibrate": calibrate}[name])
     if name == "calibrate":
@@ -30,7 +33,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
             "--model",
             required=True,
             metavar="DIR",
-            help="folder of the model; its calibration is replaced",
+            help="folder of your model; its calibration is replaced",
         )
         parser.add_argument(
             "--json", action="store_true", help="print one JSON object and nothing else"
@@ -41,13 +44,13 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "scene.tif --mse 25 --model my-model"
     )
     parser.add_argument(
-        "--out", required=True, metavar="DIR", help="folder of the model; its name is the model's"
+        "--out", required=True, metavar="DIR", help="folder for the model, which gets its name"
     )
     parser.add_argument(
         "--val",
         nargs="+",
         metavar="GLOB",
-        help="images to check on (default: every tenth of the training images, set apart)",
+        help="images to validate on (default: every tenth image, which is not trained on then)",
     )
     parser.add_argument(
         "--preset",
@@ -59,13 +62,13 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="start",
         metavar="NAME|DIR",
-        help="tune this model: its transforms stay, its entropy model follows the images",
+        help="tune this model: keep its transforms, and fit its entropy model to the images",
     )
     parser.add_argument(
         "--bands",
         type=int,
         default=1,
-        help="bands that the network takes at once (default: %(default)s)",
+        help="number of bands that the network takes at once (default: %(default)s)",
     )
     parser.add_argument(
         "--lambda",
@@ -73,17 +76,20 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=float,
         metavar=("MIN", "MAX"),
-        help="range of quality to train, per squared unit after normalization (central 98 %% of "
-        "an image = -2 ... 2) (default: 8 262144)",
+        help="range of quality, per squared unit after normalization (in which 98 %% of the "
+        "samples of an image lie between -2 and 2; default: 8 262144)",
     )
     parser.add_argument(
-        "--minutes", type=float, default=60, help="minutes of training (default: %(default)s)"
+        "--minutes",
+        type=float,
+        default=60,
+        help="time from the start to the finished model, in minutes (default: %(default)s)",
     )
     parser.add_argument(
         "--patch",
         type=int,
         default=192,
-        help="pixels per patch side, a multiple of 64 (default: %(default)s)",
+        help="side of a patch in pixels, a multiple of 64 (default: %(default)s)",
     )
     parser.add_argument(
         "--batch", type=int, default=8, help="patches per step (default: %(default)s)"
@@ -94,23 +100,30 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learn-transforms",
         action="store_true",
-        help="train the transforms too, not only the entropy model (worse so far)",
+        help="train the transforms as well as the entropy model (worse so far)",
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue from the checkpoint in --out"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print only the result")
 
 
 def calibrate(options: argparse.Namespace) -> None:
     from ..codec.calibrate import calibrate as fit
 
     model, paths = load_model(options.model), expand(options.paths)
+    if is_shipped(model.folder):
+        raise InputError(
+            f"--model {options.model}: comes with isoq and is not changed; copy "
+            f"{model.folder} to a folder of your own and calibrate the copy"
+        )
     try:
         result = fit(model, _images(paths))
     except InputError:
         raise
     except ValueError as error:
         raise InputError(
-            f"{options.paths[0]}: {error}; give images without nodata in their middle"
+            f"{options.paths[0]}: {error}; give images without nodata in their centre"
         ) from error
     update_info(model.folder, calibration=result)
     if options.json:
@@ -119,7 +132,13 @@ def calibrate(options: argparse.Namespace) -> None:
         print(f"{model.folder}: calibrated on {len(paths)} images")
 
 
+def is_shipped(folder: Path) -> bool:
+    """Return True if a folder of a model belongs to the installed package."""
+    return Path(__file__).resolve().parents[1] in folder.resolve().parents
+
+
 def _images(paths: list[Path]) -> Iterator[tuple[np.ndarray, tuple[float | None, ...]]]:
+    """Yield the central samples of each image, and its nodata values."""
     for path in paths:
         with open_source(path) as source:
             d = source.description
@@ -127,16 +146,88 @@ def _images(paths: list[Path]) -> Iterator[tuple[np.ndarray, tuple[float | None,
             yield source.read((d.rows - rows) // 2, (d.cols - cols) // 2, rows, cols), d.nodata
 
 
+def train(options: argparse.Namespace) -> None:
+    begun = time.monotonic()
+    _check_options(options)
+    start = load_model(options.start) if options.start else None
+    if start is not None:
+        options.bands = start.bands
+    paths = expand(options.paths)
+    validation = expand(options.val) if options.val else paths[9::10]
+    say = print if not options.quiet else lambda *_, **__: None
+    number = f"{len(paths)} image{'s' * (len(paths) != 1)}"
+    say(
+        f"isoq train: reading {number}, then {options.minutes:g} minutes",
+        file=sys.stderr,
+        flush=True,
+    )
+    try:
+        from ..train.data import read_planes
+        from ..train.loop import Schedule
+    except ImportError as error:
+        raise InputError(
+            f"training needs more packages ({error}); pip install torch==2.13.0 'isoq[train]'"
+        ) from error
+    model = _tunable(start, options) if start is not None else None
+    out = _new_folder(options)
+    planes = read_planes(
+        [p for p in paths if p not in set(validation)], options.bands, options.patch
+    )
+    check = read_planes(validation, options.bands, options.patch)
+    if not planes:
+        raise InputError(
+            f"{options.paths[0]}: no image has {options.patch} x {options.patch} valid pixels and "
+            f"{options.bands} bands; lower --patch or --bands"
+        )
+    say(f"isoq train: {len(planes)} planes to train on, {len(check)} to check", file=sys.stderr)
+    low, high = options.range or (Schedule.lambda_low, Schedule.lambda_high)
+    schedule = Schedule(
+        options.minutes,
+        options.patch,
+        options.batch,
+        lambda_low=low,
+        lambda_high=high,
+        seed=options.seed,
+    )
+    if model is None:
+        model = _trained(options, schedule, planes, check, out, time.monotonic() - begun)
+    _finish(options, schedule, model, start, planes, check, begun)
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Raise InputError for numbers that make no sense."""
+    if options.patch < 64 or options.patch % 64:
+        raise InputError(f"--patch {options.patch}: must be a multiple of 64; give 64, 128, ...")
+    for name in ("bands", "batch", "minutes"):
+        if not getattr(options, name) > 0:
+            raise InputError(f"--{name} {getattr(options, name):g}: must be greater than 0")
+    if options.range and not 0 < options.range[0] < options.range[1]:
+        low, high = options.range
+        raise InputError(f"--lambda {low:g} {high:g}: must be 0 < MIN < MAX; swap or raise them")
+
+
+def _new_folder(options: argparse.Namespace) -> Path:
+    """Make the folder of the model. Raises InputError if it holds a training, without --resume."""
+    out = Path(options.out)
+    if (out / "checkpoint.pt").exists() and not options.resume:
+        raise InputError(
+            f"{out}: holds a training already; give --resume to continue it, or another --out"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
 def _tunable(start: Model, options: argparse.Namespace) -> Trainee:
-    """What training would have left behind, had it made the transforms of `start`."""
+    """Return the transforms of `start` as if they had been trained. Raises InputError."""
     from ..train.loop import Trainee
 
     given = {
         "--preset": options.preset != "default",
-        "--bands": options.bands != 1,
+        "--bands": options.bands not in (1, start.bands),
         "--lambda": options.range,
+        "--learn-transforms": options.learn_transforms,
+        "--resume": options.resume,
     }
-    given |= {"--learn-transforms": options.learn_transforms, "--resume": options.resume}
     for name, value in given.items():
         if value:
             raise InputError(
@@ -152,91 +243,87 @@ def _tunable(start: Model, options: argparse.Namespace) -> Trainee:
         ) from error
 
 
-def train(options: argparse.Namespace) -> None:
-    try:
-        from ..train.data import Patches, read_planes
-        from ..train.finish import finish, mean_ratio, validation_table
-        from ..train.loop import Schedule
-        from ..train.loop import train as run
-        from ..train.networks import NetworkConfig
-        from ..train.progress import Progress
-    except ImportError as error:
-        raise InputError(
-            f"training needs more packages ({error}); pip install torch==2.13.0 'isoq[train]'"
-        ) from error
-    if options.patch < 64 or options.patch % 64:
-        raise InputError(f"--patch {options.patch}: must be a multiple of 64")
-    if options.bands < 1 or options.batch < 1 or not options.minutes > 0:
-        raise InputError("--bands, --batch and --minutes must be greater than 0")
-    low, high = options.range or (Schedule.lambda_low, Schedule.lambda_high)
-    if not 0 < low < high:
-        raise InputError(f"--lambda {low:g} {high:g}: must be 0 < MIN < MAX")
-    start = load_model(options.start) if options.start else None
-    if start is not None:
-        model = _tunable(start, options)
-        options.bands = start.bands
-    out = Path(options.out)
-    if (out / "checkpoint.pt").exists() and not options.resume:
-        raise InputError(
-            f"{out}: holds a training already; give --resume to go on with it, or another --out"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    schedule = Schedule(
-        options.minutes,
-        options.patch,
-        options.batch,
-        lambda_low=low,
-        lambda_high=high,
-        seed=options.seed,
+def _trained(
+    options: argparse.Namespace,
+    schedule: Schedule,
+    planes: list[Plane],
+    check: list[Plane],
+    out: Path,
+    spent: float,
+) -> Trainee:
+    """Train a network. spent: seconds since the command began."""
+    from ..train.data import Patches
+    from ..train.loop import train as run
+    from ..train.networks import NetworkConfig
+    from ..train.progress import Progress
+
+    begun = time.monotonic()
+    low, high = schedule.lambda_low, schedule.lambda_high
+    ranged = {"lambda_min": low, "lambda_max": high} if options.preset == "paper" else {}
+    config = NetworkConfig.of_preset(
+        options.preset, options.bands, options.learn_transforms, **ranged
     )
-    paths = expand(options.paths)
-    apart = expand(options.val) if options.val else paths[9::10]
-    planes = read_planes([p for p in paths if p not in set(apart)], options.bands, options.patch)
-    check = read_planes(apart, options.bands, options.patch)
-    if not planes:
-        raise InputError(
-            f"{options.paths[0]}: no image of at least {options.patch} x {options.patch} valid "
-            f"pixels and {options.bands} bands; "
-            "lower --patch or --bands"
-        )
+    patches = Patches(planes, options.patch, options.seed)
+    fixed = Patches(check or planes, options.patch, 1).batch(32)
+    progress = Progress(check or planes, planes, low, high)
+    spent += time.monotonic() - begun
+    return run(config, schedule, patches, fixed, out, options.quiet, progress, spent)
+
+
+def _finish(
+    options: argparse.Namespace,
+    schedule: Schedule,
+    model: Trainee,
+    start: Model | None,
+    planes: list[Plane],
+    check: list[Plane],
+    begun: float,
+) -> None:
+    """Write the model and print its rates. begun: when the command began."""
+    from ..train.finish import finish, mean_ratio, validation_table
+    from ..train.time_limit import TimeLimit
+
+    out, images = Path(options.out), len(expand(options.paths))
     provenance = {
-        "images": len(paths),
+        "images": images,
         "samples": int(sum(p.samples.size for p in planes)),
-        "about": f"trained on {len(paths)} images",
-    }
-    provenance["validated"] = (
-        "images set apart"
+        "about": f"trained on {images} images",
+        "validated": "images set apart"
         if check
-        else "the training images themselves, for there were too few to set some apart"
-    )
-    if start is None:
-        ranged = {"lambda_min": low, "lambda_max": high} if options.preset == "paper" else {}
-        config = NetworkConfig.of_preset(
-            options.preset, options.bands, options.learn_transforms, **ranged
-        )
-        patches = Patches(planes, options.patch, options.seed)
-        fixed = Patches(check or planes, options.patch, 1).batch(32)
-        progress = Progress(check or planes, planes, low, high)
-        model = run(config, schedule, patches, fixed, out, options.quiet, progress)
-    else:
+        else "the training images themselves, because there were too few to set some apart",
+    }
+    if start is not None:
         provenance["from"] = f"{start.name} ({start.identity})"
-    rows = finish(model, planes, check or planes, out, out.name, schedule, provenance, start)
+    left = 60 * schedule.minutes - (time.monotonic() - begun)
+    limit = TimeLimit(max(left, 0.0) if start is not None else schedule.finishing)
     if not options.quiet:
-        print(f"{'plane':50s} SNR dB  bit/sample  JPEG 2000  ratio")
-        for row in rows:
-            print(
-                f"{row['plane'][:50]:50s} {row['snr']:6d}  {row['bits_per_sample']:10.3f}  "
-                f"{row['jpeg2000']:9.3f}  {row['ratio']:5.3f}"
-            )
+        print(f"isoq train: making the model, {limit.seconds:.0f} s", file=sys.stderr, flush=True)
+    rows = finish(model, planes, check or planes, out, out.name, schedule, provenance, start, limit)
+    if not options.quiet:
+        _print_table(rows)
     ratio, number = mean_ratio(rows)
-    told = f"{out}: bit/sample over JPEG 2000 at equal error {ratio:.3f}"
+    text = f"{out}: {ratio:.3f} times the bit/sample of JPEG 2000 at equal error"
     if start is not None and number:
-        before = validation_table(start, check or planes)
-        change, _ = mean_ratio(
-            [
-                row | {"ratio": row["ratio"] / old["ratio"]}
-                for row, old in zip(rows, before, strict=True)
-            ]
+        measured = {row["plane"] for row in rows}
+        before = validation_table(start, [p for p in check or planes if p.name in measured])
+        change = _change(rows, before)
+        text += f", {100 * (change - 1):+.1f} % by tuning {start.name}"
+    print(f"{text} (geometric mean of {number} rows in which JPEG 2000 takes 0.3 to 3 bit/sample)")
+
+
+def _change(rows: list[dict], before: list[dict]) -> float:
+    """Return the geometric mean of the ratio of rates between two tables."""
+    from ..train.finish import mean_ratio
+
+    old = {(row["plane"], row["snr"]): row["ratio"] for row in before}
+    pairs = [row | {"ratio": row["ratio"] / old[row["plane"], row["snr"]]} for row in rows]
+    return mean_ratio(pairs)[0]
+
+
+def _print_table(rows: list[dict]) -> None:
+    print(f"{'plane':50s} SNR dB  bit/sample  JPEG 2000  ratio")
+    for row in rows:
+        print(
+            f"{row['plane'][:50]:50s} {row['snr']:6d}  {row['bits_per_sample']:10.3f}  "
+            f"{row['jpeg2000']:9.3f}  {row['ratio']:5.3f}"
         )
-        told += f", {100 * (change - 1):+.1f} % by tuning {start.name}"
-    print(f"{told} (geometric mean of {number} rows with JPEG 2000 at 0.3 to 3 bit/sample)")

@@ -1,7 +1,10 @@
-"""From trained transforms to the integer context model: linear forms refitted on really quantized
-latents, thinned out, tables counted."""
+"""Turn a trained context model into integers: refit its linear forms on quantized latents, drop
+small weights, and count the tables."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -23,6 +26,7 @@ from ..entropy.quantize import TRADE, deadzone
 from ..levels import COUNT, level_to_lambda
 from .networks import Network
 from .rate import REST, VALUE_NEIGHBOURS, ContextRate, _causal
+from .time_limit import TimeLimit
 from .wavelet import STAGES, wavelet_leaves
 
 # How many samples of earlier channels each channel looks at: magnitudes at the nine places around,
@@ -32,14 +36,19 @@ KEPT = {"around": 32, "value": 6}
 # others runs through the whole channel, which the encoder does faster and better than row by row.
 OWN_SHARE = 0.1
 _FIT_BATCH = 6
-# counts that a shipped table stands for when a model is tuned to other images (chosen on val/)
+NO_LIMIT = TimeLimit(math.inf)
+# Weight of a shipped table in counts when a model is tuned to other images (chosen on val/).
 _TRUST = 2000.0
 
 
 class _Forms(nn.Module):
     """The two linear forms as the coder evaluates them: E is the Laplace parameter itself, with a
-    bias per channel. Weights of magnitudes are kept as their roots; a mask for each kind of weights
-    says which may differ from zero."""
+    bias per channel. Weights of magnitudes are kept as their square roots. A mask for each kind of
+    weights marks those that may differ from zero."""
+
+    around_mask: Tensor
+    value_mask: Tensor
+    own_mask: Tensor
 
     def __init__(self, weights: dict[str, Tensor], masks: dict[str, Tensor]):
         """weights: around (M, M, 3, 3), own (M, 6), value (M, M), own_value (M, 4), bias (M,);
@@ -53,7 +62,7 @@ class _Forms(nn.Module):
 
     @classmethod
     def of_rate(cls, rate: ContextRate) -> _Forms:
-        """As training left them: every channel looks at all before it."""
+        """Return the forms of a trained model, in which every channel depends on all before it."""
         fold = torch.exp(0.5 * rate.a.detach())[:, None]
         weights = {
             "around": rate.around.detach().abs() * fold[..., None, None],
@@ -70,7 +79,7 @@ class _Forms(nn.Module):
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, np.ndarray]) -> _Forms:
-        """From the integer weights of a ContextModel, whose zeros stay zero."""
+        """Return the forms of the integer weights of a ContextModel; zeros stay zero."""
 
         def dense(name: str) -> Tensor:
             row = np.repeat(np.arange(len(arrays["bias"])), np.diff(arrays[f"{name}_start"]))
@@ -101,7 +110,8 @@ class _Forms(nn.Module):
         )
 
     def forward(self, q: Tensor, g: Tensor) -> Tensor:
-        """Bits of integer latents q (n, M, h, w), g (n, 1, h, w) step scales: (n, M, h, w)."""
+        """Return the bits (n, M, h, w) of integer latents q (n, M, h, w) with step scales g (n, 1,
+        h, w)."""
         v = q / g
         mu = (
             torch.einsum("cd,ndhw->nchw", self.value * self.value_mask, v)
@@ -121,7 +131,7 @@ class _Forms(nn.Module):
 
     @torch.no_grad()
     def thin(self) -> None:
-        """Keep the heaviest weights of every channel, and those of the channel itself where they
+        """Keep the largest weights of every channel, and those of the channel itself where they
         matter."""
         own, around = (self.own**2).sum(1), (self.around**2 * self.around_mask).sum((1, 2, 3))
         self.own_mask *= (own >= OWN_SHARE * (own + around))[:, None]
@@ -133,7 +143,7 @@ class _Forms(nn.Module):
 
     @torch.no_grad()
     def arrays(self) -> dict[str, np.ndarray]:
-        """The integer weights, in the layout of ContextModel (without tables)."""
+        """Return the integer weights in the layout of ContextModel, without tables."""
 
         def sparse(name: str, w: Tensor, one: int) -> dict[str, np.ndarray]:
             integers = np.rint((w * getattr(self, f"{name}_mask")).numpy() * one).astype(np.int32)
@@ -159,33 +169,46 @@ class _Forms(nn.Module):
 
 
 def fit_forms(
-    rate: ContextRate, network: Network, latents: Tensor, steps: int
+    rate: ContextRate, network: Network, latents: Tensor, steps: int, limit: TimeLimit = NO_LIMIT
 ) -> dict[str, np.ndarray]:
-    """Refit a trained model on deadzone-quantized latents (n, M, h, w, gains not applied) at
-    log-uniform quality; thin out; refit what is left. Returns the integer weights."""
+    """Refit a trained model on quantized latents, drop its small weights, and refit it again.
+
+    latents: (n, M, h, w) without gains; they are quantized with a dead zone at log-uniform quality.
+    steps: steps of each fit; fewer if `limit` is over. Returns the integer weights."""
     forms = _Forms.of_rate(rate)
     rng = np.random.default_rng(0)
-    _fit(forms, network, latents, steps, rng)
+    _fit(forms, network, latents, steps, rng, limit.part(0.5))
     forms.thin()
-    _fit(forms, network, latents, steps, rng)
+    _fit(forms, network, latents, steps, rng, limit.part(0.5))
     return forms.arrays()
 
 
 def tune_forms(
-    start: ContextModel, network: Network, latents: Tensor, steps: int
+    start: ContextModel, network: Network, latents: Tensor, steps: int, limit: TimeLimit = NO_LIMIT
 ) -> dict[str, np.ndarray]:
-    """The integer weights of a finished model, fitted to other latents (see `fit_forms`)."""
+    """Return the integer weights of a finished model, fitted to other latents (see `fit_forms`)."""
     forms = _Forms.of_arrays(start.arrays)
-    _fit(forms, network, latents, steps, np.random.default_rng(0))
+    _fit(forms, network, latents, steps, np.random.default_rng(0), limit)
     return forms.arrays()
 
 
 def _fit(
-    forms: _Forms, network: Network, latents: Tensor, steps: int, rng: np.random.Generator
+    forms: _Forms,
+    network: Network,
+    latents: Tensor,
+    steps: int,
+    rng: np.random.Generator,
+    limit: TimeLimit,
 ) -> None:
+    """Fit the forms until the steps are taken or the time is over, with a learning rate that falls
+    to zero as a cosine."""
     optimizer = torch.optim.Adam(forms.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(steps):
+    for step in range(steps):
+        share = max(step / steps, limit.used)
+        if step and share >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * 0.5 * (1 + math.cos(math.pi * min(share, 1)))
         y = latents[torch.from_numpy(rng.choice(len(latents), _FIT_BATCH))]
         octave = rng.uniform(3, 19, (len(y), 1, 1)) + np.zeros((1, *y.shape[2:]))
         mixed = rng.random(len(y)) < 0.2
@@ -203,12 +226,13 @@ def _fit(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        schedule.step()
 
 
 def table_groups(latents: int, bands: int) -> np.ndarray:
-    """(latents,) uint8: channels share tables with those of the same sub-band, those beyond the
-    wavelet have theirs; where there is no wavelet, sixteen runs of channels do."""
+    """Return the group of tables of each channel, (latents,) uint8.
+
+    Channels of the same sub-band share tables, and so do the channels beyond the wavelet. Without a
+    wavelet, sixteen runs of channels do."""
     if latents >= 256 * bands:
         kinds = [(leaf.level, leaf.kind) for leaf in wavelet_leaves(bands)]
         kinds += [(STAGES + 1, 0)] * (latents - len(kinds))
@@ -217,8 +241,8 @@ def table_groups(latents: int, bands: int) -> np.ndarray:
 
 
 def _first_tables(groups: int) -> np.ndarray:
-    """(groups * QUANTIZERS * LEVELS * BUCKETS, SYMBOLS) probabilities of a Laplace with the
-    parameter that the level stands for."""
+    """Return probabilities of Laplace distributions, (groups * QUANTIZERS * LEVELS * BUCKETS,
+    SYMBOLS), whose parameter follows from the level."""
     level = np.arange(LEVELS)
     e = 2.0 ** (level // 8 - 7) * (1 + (level % 8 + 0.5) / 8)
     shift = np.maximum(np.floor(np.log2(e)) - 1, 0)
@@ -243,8 +267,8 @@ def _first_tables(groups: int) -> np.ndarray:
 
 
 def quantize_tables(p: np.ndarray) -> np.ndarray:
-    """Probabilities (tables, symbols) -> cumulative frequencies (tables, symbols + 1) uint16 of
-    total 2^PRECISION, none of them zero."""
+    """Turn probabilities (tables, symbols) into cumulative frequencies (tables, symbols + 1),
+    uint16 with the total 2^PRECISION; no frequency is zero."""
     total = 1 << PRECISION
     p = np.maximum(p, 0) / p.sum(1, keepdims=True)
     freq = 1 + np.floor(p * (total - p.shape[1])).astype(np.int64)
@@ -258,12 +282,13 @@ def count_tables(
     network: Network,
     planes: list[np.ndarray],
     rounds: int = 2,
+    limit: TimeLimit = NO_LIMIT,
 ) -> ContextModel:
-    """Count the tables and reconstruction offsets on latents (M, h, w; gains not applied), each
-    coded at 11 qualities over the whole range.
+    """Count the tables and reconstruction offsets on latents (M, h, w) without gains.
 
-    The encoder's choices depend on the tables: the first round starts from Laplace tables, the next
-    ones from what was counted."""
+    Each is coded at 11 qualities over the whole range. The choices of the encoder depend on the
+    tables: the first round starts from Laplace tables, later rounds from counted ones. Latents that
+    are not coded within `limit` are left out."""
     groups = int(group.max()) + 1
     prior = _first_tables(groups)
     rows = len(prior)
@@ -277,8 +302,9 @@ def count_tables(
     )
     rng = np.random.default_rng(0)
     for _ in range(rounds):
-        count, shift = _counted(model, network, planes, rng)
-        # Rare cells lean on the same level of all groups together, and that one on the Laplace.
+        within = limit.part(1 / rounds)
+        count, shift = _counted(model, network, within.take(planes), rng)
+        # Rare cells follow the same level of all groups together, and that follows the Laplace.
         together = count.reshape(groups, -1, SYMBOLS).sum(0)
         pooled = together + 30 * prior[: len(together)]
         pooled = np.tile(pooled / pooled.sum(1, keepdims=True), (groups, 1))
@@ -290,13 +316,19 @@ def count_tables(
 
 
 def tune_tables(
-    start: ContextModel, forms: dict[str, np.ndarray], network: Network, planes: list[np.ndarray]
+    start: ContextModel,
+    forms: dict[str, np.ndarray],
+    network: Network,
+    planes: list[np.ndarray],
+    limit: TimeLimit = NO_LIMIT,
 ) -> ContextModel:
-    """The tables and offsets of `start` on tuned forms, moved towards what is counted on latents
-    (see `count_tables`): every table stands for as many counts as _TRUST, so that rare contexts
-    stay as they were."""
+    """Return the tables and offsets of `start` on tuned forms, moved towards counts on latents.
+
+    Every table of `start` weighs as much as _TRUST counts, so that rare contexts hardly change. See
+    `count_tables`."""
     arrays = start.arrays | forms
-    count, shift = _counted(ContextModel(arrays), network, planes, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    count, shift = _counted(ContextModel(arrays), network, limit.take(planes), rng)
     known = _TRUST * np.diff(arrays["cdf"].astype(np.int64), axis=1) / (1 << PRECISION)
     offset = np.clip(
         np.rint((128 * shift + known * arrays["offset"]) / (count + known + 1e-9)), -64, 64
@@ -305,10 +337,10 @@ def tune_tables(
 
 
 def _counted(
-    model: ContextModel, network: Network, planes: list[np.ndarray], rng: np.random.Generator
+    model: ContextModel, network: Network, planes: Iterable[np.ndarray], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How often each symbol of each table is coded, and the sum of what reconstruction misses then;
-    both (tables, SYMBOLS)."""
+    """Return how often each symbol of each table is coded, and the sum of its reconstruction
+    errors, both (tables, SYMBOLS)."""
     cells = len(model.arrays["cdf"]) * SYMBOLS
     count, shift = np.zeros(cells), np.zeros(cells)
     for y in planes:

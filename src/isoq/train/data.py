@@ -6,15 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
 
+from ..codec.writer import read_pixels
+from ..errors import InputError
+from ..format.tiling import Box
+from ..raster.source import open_source
+from ..tile.masks import VALID, classify
 from ..tile.normalize import Affine, robust
 
 
 @dataclass(frozen=True)
 class Plane:
-    """A group of `bands` bands of one file: samples (bands, rows, cols) in their own type, validity
-    (rows, cols), a normalization per band; stratum: name of the file's folder."""
+    """Bands of one file that a network takes at once.
+
+    samples: (bands, rows, cols) in their own type.
+    valid: (rows, cols), True for valid pixels.
+    affine: normalization of each band.
+    stratum: name of the folder of the file."""
 
     name: str
     samples: np.ndarray
@@ -23,40 +31,42 @@ class Plane:
     stratum: str = ""
 
     def patch(self, row: int, col: int, size: int) -> np.ndarray:
-        """(bands, size, size) float32, normalized."""
+        """Return a square patch, (bands, size, size) float32, normalized."""
         cut = self.samples[:, row : row + size, col : col + size]
         return np.stack([a.forward(c) for a, c in zip(self.affine, cut, strict=True)])
 
 
 def read_planes(paths: list[Path], bands: int, least_side: int) -> list[Plane]:
-    """Every group of `bands` consecutive bands of every file; files that are too small or have too
-    few bands are left out."""
+    """Read every group of `bands` consecutive bands of every file that isoq can compress.
+
+    Left out are files that are smaller than `least_side` or have too few bands, and groups with
+    more than half of their pixels invalid. Raises InputError if a file cannot be read."""
     planes = []
     for path in paths:
-        with rasterio.open(path) as src:
-            if min(src.shape) < least_side or src.count < bands:
+        with open_source(path) as source:
+            d = source.description
+            if min(d.rows, d.cols) < least_side:
                 continue
-            for first in range(1, src.count - bands + 2, bands):
-                index = list(range(first, first + bands))
-                samples = src.read(index)
-                valid = (src.read_masks(index) > 0).all(0) & np.isfinite(samples).all(0)
+            for first in range(0, d.bands - bands + 1, bands):
+                pixels = read_pixels(source, Box(0, 0, d.rows, d.cols, first, bands))
+                classes = classify(pixels.samples, pixels.nodata, pixels.mask)
+                valid = (classes == VALID).all(0)
                 if valid.mean() < 0.5:
                     continue
-                affine = tuple(robust(s[valid]) for s in samples)
+                affine = tuple(robust(band[valid]) for band in pixels.samples)
+                name = f"{path.name}#{first + 1}"
                 planes.append(
-                    Plane(
-                        f"{path.name}#{first}", samples, valid, affine, path.resolve().parent.name
-                    )
+                    Plane(name, pixels.samples, valid, affine, path.resolve().parent.name)
                 )
     return planes
 
 
 class Patches:
-    """Random square patches, turned and mirrored; reproducible from the seed.
+    """Random square patches, rotated and mirrored, reproducible from the seed.
 
     A plane is drawn in proportion to the square root of its size, so that a few large scenes do not
-    stand for everything. Heavy tails (clouds, saturated pixels) are clipped at `CLIP` normalized
-    units, else single patches would dominate the gradients."""
+    dominate. Extreme values (clouds, saturated pixels) are clipped at `CLIP` normalized units,
+    because single patches would otherwise dominate the gradients."""
 
     CLIP = 10.0
 
@@ -67,7 +77,10 @@ class Patches:
         self.weight = weight / weight.sum()
 
     def draw(self) -> np.ndarray:
-        """(bands, size, size) float32; a patch without invalid pixels and not constant."""
+        """Draw a patch, (bands, size, size) float32, that is not constant and has no invalid
+        pixels.
+
+        Raises InputError if there are hardly any."""
         for _ in range(1000):
             plane = self.planes[self.rng.choice(len(self.planes), p=self.weight)]
             rows, cols = plane.valid.shape
@@ -77,10 +90,13 @@ class Patches:
             x = plane.patch(i, j, self.size)
             if x.std() < 1e-3:
                 continue
-            x = np.rot90(x, self.rng.integers(4), (1, 2))
+            x = np.rot90(x, int(self.rng.integers(4)), (1, 2))
             return np.clip(x[:, ::-1] if self.rng.random() < 0.5 else x, -self.CLIP, self.CLIP)
-        raise ValueError("no valid patch found: the training images are constant or full of nodata")
+        raise InputError(
+            "the images have no usable patch: they are constant or full of nodata; give other "
+            "images or a smaller `patch`"
+        )
 
     def batch(self, count: int) -> np.ndarray:
-        """(count, bands, size, size) float32."""
+        """Draw several patches, (count, bands, size, size) float32."""
         return np.stack([self.draw() for _ in range(count)])

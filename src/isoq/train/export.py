@@ -1,5 +1,4 @@
-"""Trained transforms to ONNX graphs, written node by node: plain operators, no custom ones, no
-external data."""
+"""Export transforms to ONNX graphs, node by node, with standard operators and no external data."""
 
 from __future__ import annotations
 
@@ -19,8 +18,14 @@ OPSET = 17
 _END = np.iinfo(np.int64).max
 
 
+def _weights(layer: nn.Conv2d | nn.ConvTranspose2d) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights and bias of a convolution."""
+    assert layer.bias is not None
+    return layer.weight.detach().numpy(), layer.bias.detach().numpy()
+
+
 class _Graph:
-    """Nodes in order; the last one's output is that of the graph."""
+    """A graph under construction; the output of its last node is that of the graph."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -48,7 +53,8 @@ class _Graph:
         )
 
     def mirrored(self, x: str, axis: int, weights: np.ndarray) -> str:
-        """`Up._pad`: two samples on either side; weights (2, channels) for start and end."""
+        """Add two samples on either side as `Up._pad` does; weights (2, channels) for start and
+        end."""
         start, end = (self.constant(w.reshape(1, -1, 1, 1)) for w in weights)
         at = {k: self.sliced(x, axis, k, k + 1 if k != -1 else _END) for k in (0, 1, 2, -1, -2, -3)}
 
@@ -62,9 +68,11 @@ class _Graph:
         )
 
     def filtered(self, x: str, bands: int, filters: tuple[np.ndarray, np.ndarray]) -> str:
-        """Even and odd samples of `bands` channels, along both axes, filtered by a filter each, as
-        4 * bands channels (row phase, column phase, band). One axis after the other, each phase of
-        the other axis for itself: far fewer products than with kernels for both."""
+        """Filter even and odd samples of `bands` channels along both axes, with a filter each.
+
+        The result has 4 * bands channels (row phase, column phase, band). The axes are filtered one
+        after the other, and each phase of the other axis separately, which takes far fewer products
+        than kernels for both axes."""
         kernels, before = phase_kernels(*filters)
         weight = np.tile(kernels, (2 * bands, 1, 1))
         phases = self.add("SpaceToDepth", [self.padded(x, before, before, "reflect")], blocksize=2)
@@ -75,7 +83,7 @@ class _Graph:
         return self.turned(down, (2, bands, 2), (2, 0, 1))
 
     def turned(self, x: str, shape: tuple[int, int, int], axes: tuple[int, int, int]) -> str:
-        """Channels that stand for an array of `shape`, its axes in another order."""
+        """Transpose channels that form an array of `shape`."""
         order = np.arange(np.prod(shape)).reshape(shape).transpose(axes).ravel()
         return (
             x
@@ -84,11 +92,11 @@ class _Graph:
         )
 
     def down(self, x: str, module: Down) -> str:
-        short, bias = (p.detach().numpy() for p in (module.short.weight, module.short.bias))
+        short, bias = _weights(module.short)
         if module.wide is None:
             return self.convolve(self.padded(x, 2, 1, "reflect"), short, bias)
         wide = module.wide.weight.detach().numpy()
-        if short.shape[1] == module.long:  # one kernel does both
+        if short.shape[1] == module.long:  # one kernel is enough
             wide = wide.copy()
             wide[:, :, 2:7, 2:7] += short
             return self.convolve(self.padded(x, 4, 3, "reflect"), wide, bias)
@@ -102,9 +110,9 @@ class _Graph:
     def up(self, x: str, module: Up) -> str:
         mirror = module.mirror.numpy()
         x = self.mirrored(self.mirrored(x, 3, mirror[2:]), 2, mirror[:2])
-        short, bias = (p.detach().numpy() for p in (module.short.weight, module.short.bias))
+        short, bias = _weights(module.short)
         wide = None if module.wide is None else module.wide.weight.detach().numpy()
-        if wide is not None and short.shape[1] == module.long:  # one kernel does both
+        if wide is not None and short.shape[1] == module.long:  # one kernel is enough
             wide = wide.copy()
             wide[:, :, 1:6, 1:6] += short
             return self.interleave(x, wide, 3, bias)
@@ -117,9 +125,11 @@ class _Graph:
     def interleave(
         self, x: str, kernel: np.ndarray, first: int, bias: np.ndarray | None = None
     ) -> str:
-        """A transposed convolution of stride 2, its taps at offsets -first ... from each even
-        sample, as one convolution for each of the four output phases: 1.4 times the arithmetic, but
-        on this runtime's fast path. x is padded by as much as the kernel reaches."""
+        """Add a transposed convolution of stride 2, with taps from offset -first at each even
+        sample.
+
+        It is written as one convolution for each of the four output phases. This is 1.4 times the
+        arithmetic, but the runtime is faster at it. x is padded by the reach of the kernel."""
         inputs, outputs, taps = kernel.shape[:3]
         reach = (taps - 1) // 4
         side = 2 * reach + 1
@@ -141,9 +151,9 @@ class _Graph:
         group: int = 1,
     ) -> str:
         inputs = [x, self.constant(weight)] + ([] if bias is None else [self.constant(bias)])
-        apart = {"group": group} if group > 1 else {}
+        grouped = {"group": group} if group > 1 else {}
         return self.add(
-            "Conv", inputs, kernel_shape=list(weight.shape[2:]), strides=[stride, stride], **apart
+            "Conv", inputs, kernel_shape=list(weight.shape[2:]), strides=[stride, stride], **grouped
         )
 
     def layer(self, x: str, module: nn.Module) -> str:
@@ -159,8 +169,8 @@ class _Graph:
         raise TypeError(f"no ONNX form of {type(module).__name__}")
 
     def serialized(self, inputs: int, outputs: int) -> bytes:
-        """The graph with input x and output y, (n, channels, h, w) float32 each; n, h and w are
-        free."""
+        """Return the serialized graph with input x and output y, both (n, channels, h, w) float32,
+        for any n, h and w."""
         self.nodes[-1].output[0] = "y"
         shapes = (("x", inputs), ("y", outputs))
         ends = [
@@ -175,23 +185,24 @@ class _Graph:
         return proto.SerializeToString()
 
 
-def to_onnx(transform: nn.Sequential, inputs: int, outputs: int) -> bytes:
-    """A serialized graph of input and output (n, channels, h, w) float32; n, h and w are free."""
+def to_onnx(transform: nn.Module, inputs: int, outputs: int) -> bytes:
+    """Return the serialized graph of a transform, for inputs (n, channels, h, w) of any n, h and
+    w."""
     graph, x = _Graph(), "x"
-    for module in transform:
+    for module in transform.children():
         x = graph.layer(x, module)
     return graph.serialized(inputs, outputs)
 
 
 def wavelet_analysis(name: str, bands: int) -> bytes:
-    """The graph of `networks.WaveletAnalysis`: levels of `_Graph.filtered`, then sub-bands cut into
-    phases."""
+    """Return the graph of `networks.WaveletAnalysis`: levels of `_Graph.filtered`, whose sub-bands
+    are then cut into phases."""
     return _decomposition([filters.analysis for filters in WAVELETS[name]], bands)
 
 
 def wavelet_adjoint(name: str, bands: int) -> bytes:
-    """The transposed `wavelet_synthesis`: the scalar product of an image with the basis function of
-    each latent. Near the border it is that of the reflected image."""
+    """Return the transpose of `wavelet_synthesis`: the scalar product of an image with the basis
+    function of each latent. Near the border the image is reflected."""
     return _decomposition([filters.adjoint for filters in WAVELETS[name]], bands)
 
 
@@ -217,7 +228,7 @@ def _decomposition(filters: list[tuple[np.ndarray, np.ndarray]], bands: int) -> 
 
 
 def wavelet_synthesis(name: str, bands: int) -> bytes:
-    """The inverse of `wavelet_analysis`, up to rounding."""
+    """Return the inverse of `wavelet_analysis`, up to rounding."""
     graph, leaves, low = _Graph(), wavelet_leaves(bands), None
     for level in range(STAGES, 0, -1):
         side = 1 << (STAGES - level)
@@ -233,8 +244,9 @@ def wavelet_synthesis(name: str, bands: int) -> bytes:
 
 
 def _phases(level: int, bands: int) -> list[Leaf]:
-    """Latents of a level as SpaceToDepth leaves them: phase by phase, in it detail by detail; the
-    last level has its low-pass band too."""
+    """Return the latents of a level in the order of SpaceToDepth: by phase, then by sub-band.
+
+    The last level includes its low-pass band."""
     side = 1 << (STAGES - level)
     kinds = range(0 if level == STAGES else 1, 4)
     return [
@@ -247,7 +259,8 @@ def _phases(level: int, bands: int) -> list[Leaf]:
 
 
 def multiplications(graph: bytes, shape: tuple[int, ...]) -> int:
-    """Multiplications of all convolutions of a graph for an input of `shape`."""
+    """Return the number of multiplications of all convolutions of a graph, for an input of
+    `shape`."""
     proto = onnx.load_from_string(graph)
     for dim, size in zip(proto.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
         dim.dim_value = size
@@ -265,20 +278,22 @@ def multiplications(graph: bytes, shape: tuple[int, ...]) -> int:
 
 
 def write_model(folder: Path, network: Network, entropy: dict[str, np.ndarray], info: dict) -> None:
-    """The model folder that `isoq.network.model.Model` reads. `entropy`: arrays named as the
-    entropy model's `from_arrays` expects them."""
+    """Write the model folder that `isoq.network.model.Model` reads.
+
+    entropy: arrays, named as the `from_arrays` of the entropy model expects them."""
     config = network.config
     folder.mkdir(parents=True, exist_ok=True)
     if config.learned:
         analysis = to_onnx(network.analysis, config.bands, config.latents)
         synthesis = to_onnx(network.synthesis, config.latents, config.bands)
     else:
+        assert config.wavelet is not None
         kind = config.wavelet, config.bands
         analysis, synthesis = wavelet_analysis(*kind), wavelet_synthesis(*kind)
         (folder / "adjoint.onnx").write_bytes(wavelet_adjoint(*kind))
     (folder / "analysis.onnx").write_bytes(analysis)
     (folder / "synthesis.onnx").write_bytes(synthesis)
-    first, last = network.modulation[0], network.modulation[-1]
+    first, last = network.modulation_layers
     modulation = {
         "modulation_in": first.weight,
         "modulation_in_bias": first.bias,
@@ -286,7 +301,7 @@ def write_model(folder: Path, network: Network, entropy: dict[str, np.ndarray], 
         "modulation_out_bias": last.bias,
     }
     arrays = {name: p.detach().numpy() for name, p in modulation.items()}
-    np.savez_compressed(folder / "decoder.npz", **arrays, **entropy)
+    np.savez_compressed(folder / "decoder.npz", **(arrays | entropy))  # type: ignore[arg-type]
     (folder / "model.json").write_text(
         json.dumps({"format": FORMAT, **config.to_dict(), **info}, indent=1) + "\n"
     )

@@ -1,5 +1,5 @@
-"""The end of a training: entropy tables, the model folder, its calibration, and a table against
-JPEG 2000."""
+"""Finish a training: make the entropy tables, the model folder, its calibration, and a table of
+rates relative to JPEG 2000."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from ..tile.masks import VALID, classify
 from ..tile.tile import encode_tile
 from . import hyperprior
 from .card import write_card
-from .contexts import count_tables, fit_forms, table_groups, tune_forms, tune_tables
+from .contexts import NO_LIMIT, count_tables, fit_forms, table_groups, tune_forms, tune_tables
 from .data import Plane
 from .export import write_model
+from .hyperprior import HyperpriorRate
 from .loop import Schedule, Trainee
+from .rate import ContextRate
+from .time_limit import TimeLimit
 
-_STEPS_A_MINUTE, _CROPS_A_MINUTE = (
-    60,
-    6,
-)  # of tuning: what one core does in about a minute, for one band
+# Steps and crops of tuning per minute: what one core does for one band in about that time.
+_STEPS_A_MINUTE, _CROPS_A_MINUTE = 60, 6
 _FIT_SIDE, _COUNT_SIDE, _CALIBRATION_PLANES = 320, 512, 16
-# minutes of training from which on the tables get their full effort: 500 steps of fitting, 200
-# crops to count
+# Minutes of training from which the tables get the full effort: 500 steps of fitting and 200 crops
+# to count.
 _LONG = 30.0
 _UNCALIBRATED = {
     "floor": 1e-6,
@@ -43,8 +44,9 @@ _UNCALIBRATED = {
 def latents_of(
     model: Trainee, planes: list[Plane], side: int, count: int, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Latents (M, h, w), gains not applied, of `count` crops without invalid pixels of at most side
-    x side pixels."""
+    """Return the latents (M, h, w) without gains of `count` random crops.
+
+    A crop has at most side x side pixels and no invalid ones."""
     result: list[np.ndarray] = []
     for _ in range(20 * count):
         if len(result) == count:
@@ -71,49 +73,56 @@ def latents_of(
 
 
 def _context_arrays(
-    model: Trainee, planes: list[Plane], minutes: float, rng: np.random.Generator
+    model: Trainee, planes: list[Plane], minutes: float, rng: np.random.Generator, limit: TimeLimit
 ) -> dict[str, np.ndarray]:
+    """Make the integer context model of a trained one."""
+    assert isinstance(model.rate, ContextRate)
     config, effort = model.network.config, min(1.0, minutes / _LONG)
     fitting = _alike(latents_of(model, planes, _FIT_SIDE, round(16 + 144 * effort), rng))
     # The weights grow with the square of the bands; the time of fitting them should not grow as
     # fast.
-    forms = fit_forms(
-        model.rate, model.network, fitting, steps=round((20 + 480 * effort) / config.bands)
-    )
+    steps = round((20 + 480 * effort) / config.bands)
+    forms = fit_forms(model.rate, model.network, fitting, steps, limit.part(0.6))
     counting = latents_of(model, planes, _COUNT_SIDE, round(10 + 190 * effort), rng)
-    counted = count_tables(
-        forms, table_groups(config.latents, config.bands), model.network, counting
-    )
+    groups = table_groups(config.latents, config.bands)
+    counted = count_tables(forms, groups, model.network, counting, limit=limit.part(0.3))
     return _prefixed(counted)
 
 
 def _tuned_arrays(
-    start: Model, model: Trainee, planes: list[Plane], minutes: float, rng: np.random.Generator
+    start: Model,
+    model: Trainee,
+    planes: list[Plane],
+    minutes: float,
+    rng: np.random.Generator,
+    limit: TimeLimit,
 ) -> dict[str, np.ndarray]:
+    """Tune the context model of `start` to planes."""
     fitting = _alike(latents_of(model, planes, _FIT_SIDE, 160, rng))
     forms = tune_forms(
         start.entropy,
         model.network,
         fitting,
         max(1, round(_STEPS_A_MINUTE * minutes / model.network.config.bands**2)),
+        limit.part(0.6),
     )
     counting = latents_of(model, planes, _COUNT_SIDE, max(4, round(_CROPS_A_MINUTE * minutes)), rng)
-    return _prefixed(tune_tables(start.entropy, forms, model.network, counting))
+    return _prefixed(tune_tables(start.entropy, forms, model.network, counting, limit.part(0.3)))
 
 
 def _alike(crops: list[np.ndarray]) -> torch.Tensor:
-    """Those of the largest shape, as one batch."""
+    """Return the crops of the largest shape as one batch."""
     largest = max((c.shape for c in crops), key=lambda s: s[1] * s[2])
     return torch.from_numpy(np.stack([c for c in crops if c.shape == largest]))
 
 
 def _prefixed(model: ContextModel) -> dict[str, np.ndarray]:
-    """The arrays as a model folder keeps them."""
+    """Return the arrays under their names in a model folder."""
     return {f"context_{name}": array for name, array in model.arrays.items()}
 
 
 def _samples(plane: Plane) -> tuple[np.ndarray, tuple[None, ...]]:
-    """A plane as `calibrate` takes it; its pixels are all valid."""
+    """Return a plane as `calibrate` takes it; all its pixels must be valid."""
     return plane.samples, (None,) * len(plane.samples)
 
 
@@ -126,19 +135,22 @@ def finish(
     schedule: Schedule,
     provenance: dict,
     start: Model | None = None,
+    limit: TimeLimit = NO_LIMIT,
 ) -> list[dict]:
-    """Write the model folder, with its card, and return its table against JPEG 2000 on `check`,
-    which model.json keeps as well.
+    """Write the model folder and its card, and return the table of rates on `check`.
 
-    start: a model of the same transforms, whose entropy model is tuned to `planes` instead of
-    making one."""
-    model.to(memory_format=torch.contiguous_format).eval()
+    model.json has the table, too.
+
+    start: a model with the same transforms; its entropy model is tuned to `planes`.
+    limit: wall-clock time; less effort is made if it is short."""
+    model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     config, rng = model.network.config, np.random.default_rng(schedule.seed)
     if start is not None:
-        entropy = _tuned_arrays(start, model, planes, schedule.minutes, rng)
+        entropy = _tuned_arrays(start, model, planes, schedule.minutes, rng, limit.part(0.6))
     elif config.entropy == "context":
-        entropy = _context_arrays(model, planes, schedule.minutes, rng)
+        entropy = _context_arrays(model, planes, schedule.minutes, rng, limit.part(0.5))
     else:
+        assert isinstance(model.rate, HyperpriorRate)
         entropy = hyperprior.export(model.rate)
     info = {
         "name": name,
@@ -152,21 +164,24 @@ def finish(
         },
     }
     write_model(folder, model.network, entropy, info)
-    whole = [p for p in planes if p.valid.all()] or planes
-    picked = [whole[i] for i in rng.permutation(len(whole))[:_CALIBRATION_PLANES]]
-    update_info(folder, calibration=calibrate(Model(folder), map(_samples, picked)))
-    rows = validation_table(Model(folder), check)
+    complete = [p for p in planes if p.valid.all()] or planes
+    chosen = [complete[i] for i in rng.permutation(len(complete))[:_CALIBRATION_PLANES]]
+    samples = map(_samples, limit.part(0.1).take(chosen))
+    update_info(folder, calibration=calibrate(Model(folder), samples))
+    rows = validation_table(Model(folder), check, limit=limit.part(0.15))
     update_info(folder, validation=rows)
     write_card(folder)
     return rows
 
 
-def validation_table(model: Model, planes: list[Plane], most: int = 24) -> list[dict]:
-    """Rows stratum, plane, snr, bits_per_sample, jpeg2000 (at equal error), ratio: up to `most`
-    planes, the middle 768 pixels, in one pass at SNR 15 ... 45 dB.
+def validation_table(
+    model: Model, planes: list[Plane], most: int = 24, limit: TimeLimit = NO_LIMIT
+) -> list[dict]:
+    """Return the rates of a model and of JPEG 2000 at equal error, in one pass at SNR 15 ... 45 dB.
 
-    Only integer types of up to 16 bit, which JPEG 2000 takes, and planes without invalid pixels.
-    """
+    The rows have stratum, plane, snr, bits_per_sample, jpeg2000 and ratio. At most `most` planes
+    are used, and of each the middle 768 pixels; fewer if `limit` is over. Planes with invalid
+    pixels and types that JPEG 2000 does not take (floats, more than 16 bits) are left out."""
     fit = [
         p
         for p in planes
@@ -174,7 +189,10 @@ def validation_table(model: Model, planes: list[Plane], most: int = 24) -> list[
     ]
     rows = []
     number = min(most, len(fit))
-    for plane in (fit[k * len(fit) // number] for k in range(number)):
+    # In random order, so that those within the limit represent all.
+    order = np.random.default_rng(0).permutation(number)
+    for k in limit.take(order):
+        plane = fit[k * len(fit) // number]
         i, j = (max(0, (n - 768) // 2) for n in plane.valid.shape)
         samples = np.ascontiguousarray(plane.samples[:, i : i + 768, j : j + 768])
         variance = BandStatistics.of(
@@ -202,7 +220,7 @@ def validation_table(model: Model, planes: list[Plane], most: int = 24) -> list[
 
 
 def mean_ratio(rows: list[dict]) -> tuple[float, int]:
-    """Geometric mean of the ratio over the rows where JPEG 2000 stands at 0.3 to 3 bits per sample,
-    and their number."""
+    """Return the geometric mean of the ratio over the rows in which JPEG 2000 takes 0.3 to 3 bits
+    per sample, and the number of these rows."""
     used = [r["ratio"] for r in rows if 0.3 <= r["jpeg2000"] <= 3]
     return (float(np.exp(np.mean(np.log(used)))) if used else float("nan")), len(used)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -50,8 +51,10 @@ class _Bound(torch.autograd.Function):
 
 
 def gaussian_bits(y: Tensor, scale: Tensor) -> Tensor:
-    """-log2 of the mass of [y - 1/2, y + 1/2] under a zero-mean Gaussian with a share OUTLIERS of a
-    Cauchy; both of any one shape."""
+    """Return -log2 of the probability of [y - 1/2, y + 1/2].
+
+    The distribution is a zero-mean Gaussian, mixed with a Cauchy of the share OUTLIERS. y and scale
+    have the same shape."""
     m = y.abs()
     mass = torch.special.ndtr((0.5 - m) / scale) - torch.special.ndtr((-0.5 - m) / scale)
     return -torch.log2(mass * (1 - OUTLIERS) + OUTLIERS / math.pi * scale / (scale**2 + m**2))
@@ -73,7 +76,7 @@ class LogisticMixture(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor([-0.5, 1.0, 2.5]).repeat(channels, 1))
 
     def forward(self, z: Tensor) -> Tensor:
-        """z (n, channels, h, w) -> bits of [z - 1/2, z + 1/2], same shape."""
+        """Return the bits of [z - 1/2, z + 1/2] in the shape of z (n, channels, h, w)."""
         v = lambda p: p.view(1, -1, 1, 1, 3)  # noqa: E731
         narrow = torch.exp(-v(_Bound.apply(self.log_scale, *LOG_WIDTHS)))
         d = z[..., None] - v(self.mean)
@@ -85,7 +88,7 @@ class LogisticMixture(nn.Module):
         return -torch.logsumexp(log_mass + v(self.weight.log_softmax(1)), -1) / math.log(2)
 
     def cumulative(self, x: Tensor) -> Tensor:
-        """x float64 (channels, k) -> distribution function there."""
+        """Return the distribution function at x, float64 (channels, k)."""
         weight, mean, scale = (
             p.double()[:, None]
             for p in (self.weight.softmax(1), self.mean, self.log_scale.clamp(*LOG_WIDTHS).exp())
@@ -94,8 +97,9 @@ class LogisticMixture(nn.Module):
 
 
 class HyperpriorRate(nn.Module):
-    """Bits of each latent, those of the side information included. `hidden` is N: channels of z and
-    of the layers between."""
+    """Bits of each latent, including those of the side information.
+
+    hidden: N, the number of channels of z and of the inner layers."""
 
     def __init__(self, latents: int, hidden: int):
         super().__init__()
@@ -111,11 +115,10 @@ class HyperpriorRate(nn.Module):
         self.prior = LogisticMixture(n)
 
     def forward(self, y: Tensor, q: Tensor, g: Tensor) -> Tensor:
-        """y (n, M, h, w) latents with uniform noise -> bits (n, M, h, w); q and g are there for the
-        sake of `ContextRate` and ignored.
+        """Return the bits (n, M, h, w) of latents y (n, M, h, w) with uniform noise.
 
-        The bits of z are spread evenly, so that the sum over (M, h, w) is the whole of a sample.
-        """
+        q and g are ignored; `ContextRate` needs them. The bits of z are spread evenly, so that the
+        sum over (M, h, w) is the total of a sample."""
         z = self.analysis(y.abs())
         hard = z + (z.round() - z).detach()
         log_scale = self.synthesis(hard)[..., : y.shape[2], : y.shape[3]]
@@ -129,11 +132,11 @@ class HyperpriorRate(nn.Module):
 def _tables(
     cumulative: Callable[[Tensor], Tensor], count: int, center: Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distribution functions (count, k) -> (count, k) of integers less `center` (count,) -> cdf
-    uint16, low bits uint8, as _coder has them.
+    """Turn distribution functions of integers minus `center` (count,) into tables of the coder.
 
-    The number of low bits, coded plainly, is the cheapest: with fewer of them escapes are frequent,
-    with more the middle is flattened."""
+    Returns cumulative frequencies, uint16, and numbers of low bits, uint8. The low bits are coded
+    without a model, and their number is the cheapest: with fewer of them escapes are frequent, with
+    more of them the centre of the distribution is flattened."""
     reach, total = CONSTANTS["reach"], 1 << CONSTANTS["precision"]
     best, cdf, low_bits = (
         np.full(count, np.inf),
@@ -162,7 +165,7 @@ def _tables(
 
 
 def _medians(prior: LogisticMixture) -> Tensor:
-    """(channels,) float64: the medians of the rounded z, by bisection."""
+    """Return the medians of the rounded z, (channels,) float64, found by bisection."""
     low = torch.full((len(prior.mean), 1), -float(LIMIT), dtype=torch.float64)
     high = -low
     for _ in range(LIMIT.bit_length()):
@@ -173,11 +176,13 @@ def _medians(prior: LogisticMixture) -> Tensor:
 
 
 def _as_convolution(layer: nn.Conv2d | nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
-    """Weights (outputs, inputs, 3, 3) and bias, float64; a transposed one has channel 4 c + 2 i + j
-    for output c at (i, j) of a cell.
+    """Return a layer as a convolution: weights (outputs, inputs, 3, 3) and bias, float64.
+
+    For a transposed convolution, channel 4 c + 2 i + j is output c at (i, j) of a cell.
 
     Row 2 r + i of the output is reached from row r + u - 1 of the input through tap 4 + i - 2 u, u
     = 0, 1, 2 (padding 2, output padding 1)."""
+    assert layer.bias is not None
     weight, bias = layer.weight.double(), layer.bias.double()
     if isinstance(layer, nn.Conv2d):
         return weight, bias
@@ -190,10 +195,11 @@ def _as_convolution(layer: nn.Conv2d | nn.ConvTranspose2d) -> tuple[Tensor, Tens
 
 @torch.no_grad()
 def export(rate: HyperpriorRate, z: Tensor | None = None) -> dict[str, np.ndarray]:
-    """The arrays of a HyperpriorModel; ValueError if the weights do not fit exact arithmetic.
+    """Return the arrays of a HyperpriorModel.
 
-    z (n, N, h, w): typical side information, from which the ranges of the activations follow; by
-    default noise as broad as the prior."""
+    z: typical side information (n, N, h, w), which determines the ranges of the activations; the
+        default is noise as broad as the prior.
+    Raises ValueError if the weights do not fit exact arithmetic."""
     median = _medians(rate.prior)
     if z is None:
         spread = 2 * (rate.prior.weight.softmax(1) * rate.prior.log_scale.exp()).sum(1)
@@ -201,7 +207,9 @@ def export(rate: HyperpriorRate, z: Tensor | None = None) -> dict[str, np.ndarra
             8, len(median), 8, 8, generator=torch.Generator().manual_seed(0)
         )
     arrays, shifts, x, fraction = {}, [], z.double(), 0
-    layers = [layer for layer in rate.synthesis if not isinstance(layer, nn.ReLU)]
+    layers = [
+        layer for layer in rate.synthesis if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+    ]
     for k, layer in enumerate(layers):
         weight, bias = _as_convolution(layer)
         last = k == len(layers) - 1
@@ -233,6 +241,7 @@ def export(rate: HyperpriorRate, z: Tensor | None = None) -> dict[str, np.ndarra
     )
     arrays["hyper_z_center"] = median.numpy().astype(np.int32)
     for k in range(3):
-        arrays[f"hyper_analysis_weight_{k}"] = rate.analysis[2 * k].weight.numpy().copy()
-        arrays[f"hyper_analysis_bias_{k}"] = rate.analysis[2 * k].bias.numpy().copy()
+        convolution = cast(nn.Conv2d, rate.analysis[2 * k])
+        arrays[f"hyper_analysis_weight_{k}"] = convolution.weight.numpy().copy()
+        arrays[f"hyper_analysis_bias_{k}"] = cast(Tensor, convolution.bias).numpy().copy()
     return HyperpriorModel.from_arrays(arrays).arrays()

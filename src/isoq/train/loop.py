@@ -1,5 +1,5 @@
-"""The training loop: rate + lambda * MSE over a wide range of lambda, resumable from a
-checkpoint."""
+"""The training loop: it minimizes rate + lambda * MSE over a wide range of lambda, and continues
+from a checkpoint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,15 @@ from .rate import ContextRate
 
 @dataclass(frozen=True)
 class Schedule:
-    """minutes of training; patch side in pixels (a multiple of 64); learning rates of the parts."""
+    """How long and how fast a model is trained.
+
+    minutes: time of the whole training in minutes, from the start to the finished model.
+    patch: side of a patch in pixels (a multiple of 64).
+    batch: patches per step.
+    rate_transforms, rate_modulation, rate_entropy: learning rates of the parts.
+    lambda_low, lambda_high: range of quality.
+    seed: seed of all random numbers.
+    save_every, check_every: seconds between two checkpoints or checks."""
 
     minutes: float = 60.0
     patch: int = 192
@@ -41,9 +49,20 @@ class Schedule:
     save_every: float = 60.0
     check_every: float = 180.0
 
+    @property
+    def finishing(self) -> float:
+        """Return the seconds at the end for entropy tables, calibration and validation."""
+        return max(9.0 * self.minutes, min(40.0, 30.0 * self.minutes))
+
+    @property
+    def training(self) -> float:
+        """Return the seconds from the start until the last training step, checks included."""
+        return 60 * self.minutes - self.finishing
+
     def factor(self, step: int, done: float) -> float:
-        """Learning-rate factor: warm-up of 300 steps, flat for 40 % of the time, then a cosine down
-        to 2 %."""
+        """Return the factor of the learning rates.
+
+        It rises over 300 steps, is constant for 40 % of the time, and falls to 2 % as a cosine."""
         late = max(0.0, (done - 0.4) / 0.6)
         return min(1.0, (step + 1) / 300) * (
             0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, late)))
@@ -56,16 +75,18 @@ class Trainee(nn.Module):
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.network = Network(config)
+        self.rate: HyperpriorRate | ContextRate
         if config.entropy == "hyperprior":
             self.rate = HyperpriorRate(config.latents, config.widths[-1])
         else:
             self.rate = ContextRate(config.latents, config.bands)
-        self.steps = 0  # of training, once that is over
+        self.steps = 0  # number of training steps, set at the end
 
     @classmethod
     def of_model(cls, model: Model) -> Trainee:
-        """Transforms and gains of a finished model that keeps a wavelet, with an entropy model as
-        training starts. Raises ValueError for other models."""
+        """Return a trainee with the transforms and gains of a finished model that keeps a wavelet.
+
+        Its entropy model is untrained. Raises ValueError for other models."""
         info = model.info
         if info.get("learned", True) or info["entropy"] != "context":
             raise ValueError("its transforms are learned, or it has no contexts")
@@ -89,11 +110,11 @@ class Trainee(nn.Module):
         return trainee
 
     def forward(self, x: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
-        """x (n, bands, h, w), lam (n, h / 16, w / 16) -> bits per sample and lambda * MSE, both
-        (n,).
+        """Return bits per sample and lambda * MSE, both (n,), of x (n, bands, h, w) at lam
+        (n, h / 16, w / 16).
 
-        The outermost ring of latents counts a third: in a patch it is 30 % of all, in a tile 6 %.
-        """
+        The outermost ring of latents counts one third, because it is 30 % of a patch and only 6 %
+        of a tile."""
         net = self.network
         gains = net.gains(lam).permute(0, 3, 1, 2)
         g = lam.sqrt()[:, None]
@@ -110,8 +131,10 @@ class Trainee(nn.Module):
 
 
 def draw_lambda(rng: np.random.Generator, schedule: Schedule, count: int, side: int) -> Tensor:
-    """(count, side, side): log-uniform; in a quarter of the patches, unless the range is a single
-    value, the quality differs from block (4 x 4 latents) to block."""
+    """Draw lambda (count, side, side), log-uniform over the range of the schedule.
+
+    In a quarter of the patches the quality differs between blocks of 4 x 4 latents, unless the
+    range is a single value."""
     low, high = math.log2(schedule.lambda_low), math.log2(schedule.lambda_high)
     base = rng.uniform(low, high, (count, 1, 1))
     blocks = rng.normal(0, 1.0, (count, -(-side // 4), -(-side // 4))) * (
@@ -122,7 +145,7 @@ def draw_lambda(rng: np.random.Generator, schedule: Schedule, count: int, side: 
 
 
 def evaluate(model: Trainee, patches: np.ndarray) -> dict[str, float]:
-    """Mean loss and bits on fixed patches (n, bands, h, w) at five qualities."""
+    """Return mean loss and bits on fixed patches (n, bands, h, w) at five qualities."""
     result = {}
     x = torch.from_numpy(patches)
     side = x.shape[-1] // 16
@@ -145,141 +168,157 @@ def train(
     out: Path,
     quiet: bool = False,
     progress: Callable[[Trainee], dict[str, float]] | None = None,
+    spent: float = 0.0,
 ) -> Trainee:
-    """Train for `schedule.minutes` of running time, checks not counted, and return the model with
-    averaged weights.
+    """Train until `schedule.training` seconds are over, and return the model with averaged weights.
 
-    check: fixed validation patches (n, bands, h, w). out: folder for `checkpoint.pt`, the
-    TensorBoard log and `progress.csv`; a checkpoint found there is continued, with its time
-    counted. progress: ratios by name, see `progress.Progress`, for every check. Raises InputError
-    if the checkpoint is of another network."""
-    torch.manual_seed(schedule.seed)
-    model, average = Trainee(config), Trainee(config)
-    average.load_state_dict(model.state_dict())
-    model.to(memory_format=torch.channels_last)
-    net = model.network
-    groups = [
-        dict(
-            params=[*net.analysis.parameters(), *net.synthesis.parameters()],
-            base=schedule.rate_transforms,
-        ),
-        dict(params=list(net.modulation.parameters()), base=schedule.rate_modulation),
-        dict(params=list(model.rate.parameters()), base=schedule.rate_entropy),
-    ]
-    optimizer = torch.optim.Adam([dict(g, lr=g["base"]) for g in groups], betas=(0.9, 0.99))
-    step, spent, checkpoint = 0, 0.0, out / "checkpoint.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        if state.get("config") != config.to_dict():
+    check: fixed validation patches (n, bands, h, w).
+    out: folder for `checkpoint.pt`, the TensorBoard log and `progress.csv`. A checkpoint found
+        there is continued, and its time counts.
+    progress: returns ratios by name, see `progress.Progress`; called at every check.
+    spent: seconds that were spent before this call, on reading images for example. Raises
+    InputError if the checkpoint is of another network."""
+    run = _Run(config, schedule, out)
+    run.restore(patches)
+    begun = time.monotonic() - run.spent - spent
+    saved = checked = run.spent
+    first = run.step
+    bar = tqdm(
+        total=round(schedule.training), initial=round(run.spent), unit="s", disable=quiet or None
+    )
+    while (now := time.monotonic() - begun) < schedule.training or run.step == first:
+        run.spent = now
+        run.train_step(patches)
+        if run.step % 50 == 0:
+            bar.set_description(run.log_step())
+            bar.update(round(now) - bar.n)
+        if now - saved > schedule.save_every:
+            saved = now
+            run.save()
+        if now - checked > schedule.check_every or run.step == 1:
+            checked = now
+            bar.write(run.log_check(evaluate(run.average, check)))
+            if progress is not None:
+                bar.write(run.log_progress(progress(run.average)))
+    bar.close()
+    run.save()
+    run.log.close()
+    run.average.steps = run.step
+    return run.average
+
+
+class _Run:
+    """A training in progress: the model, its averaged copy, the optimizer, and the logs in
+    `out`."""
+
+    def __init__(self, config: NetworkConfig, schedule: Schedule, out: Path):
+        torch.manual_seed(schedule.seed)
+        self.schedule, self.out = schedule, out
+        self.model, self.average = Trainee(config), Trainee(config)
+        self.average.load_state_dict(self.model.state_dict())
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = self.model.network
+        self._groups: list[tuple[list[nn.Parameter], float]] = [
+            ([*net.analysis.parameters(), *net.synthesis.parameters()], schedule.rate_transforms),
+            (list(net.modulation.parameters()), schedule.rate_modulation),
+            (list(self.model.rate.parameters()), schedule.rate_entropy),
+        ]
+        self.optimizer = torch.optim.Adam(
+            [dict(params=params, base=base, lr=base) for params, base in self._groups],
+            betas=(0.9, 0.99),
+        )
+        self.step, self.spent, self._recent = 0, 0.0, list[tuple[float, ...]]()
+        self.log = SummaryWriter(str(out / "log"))
+
+    def restore(self, patches: Patches) -> None:
+        """Continue from the checkpoint in `out`, if there is one. Raises InputError."""
+        path = self.out / "checkpoint.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True)
+        if state.get("config") != self.model.network.config.to_dict():
             raise InputError(
-                f"{checkpoint}: of another kind of network; give the options it was begun with, "
-                "or another `out`"
+                f"{path}: belongs to another kind of network; give the options that it was begun "
+                "with, or another `out`"
             )
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent"]
-        torch.manual_seed(schedule.seed + step)
-        patches.rng = np.random.default_rng(schedule.seed + step)
-    log = SummaryWriter(str(out / "log"))
-    budget, begun, recent = 60 * schedule.minutes, time.monotonic() - spent, []
-    saved = checked = spent
-    bar = tqdm(total=round(budget), initial=round(spent), unit="s", disable=quiet or None)
-    while (spent := time.monotonic() - begun) < budget:
-        factor = schedule.factor(step, spent / budget)
-        for group in optimizer.param_groups:
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.spent = state["step"], state["spent"]
+        torch.manual_seed(self.schedule.seed + self.step)
+        patches.rng = np.random.default_rng(self.schedule.seed + self.step)
+
+    def train_step(self, patches: Patches) -> None:
+        """Take one step of the optimizer on a batch of patches."""
+        factor = self.schedule.factor(self.step, self.spent / self.schedule.training)
+        for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * factor
-        x = torch.from_numpy(patches.batch(schedule.batch)).contiguous(
+        x = torch.from_numpy(patches.batch(self.schedule.batch)).contiguous(
             memory_format=torch.channels_last
         )
-        bits, distortion = model(x, draw_lambda(patches.rng, schedule, len(x), x.shape[-1] // 16))
+        lam = draw_lambda(patches.rng, self.schedule, len(x), x.shape[-1] // 16)
+        bits, distortion = self.model(x, lam)
         loss = bits + distortion
         # In part relative: a per cent saved on a simple or coarse patch counts nearly like one on a
         # costly patch.
         objective = (loss * (loss.detach() + 0.3) ** -0.7).mean()
-        optimizer.zero_grad()
+        self.optimizer.zero_grad()
         objective.backward()
-        norms = [nn.utils.clip_grad_norm_(g["params"], 5.0) for g in groups]
+        norms = [nn.utils.clip_grad_norm_(params, 5.0) for params, _ in self._groups]
         if all(torch.isfinite(n) for n in norms):
-            optimizer.step()
+            self.optimizer.step()
         with torch.no_grad():
-            decay = min(0.999, (1 + step) / (10 + step))
-            for a, p in zip(average.parameters(), model.parameters(), strict=True):
+            decay = min(0.999, (1 + self.step) / (10 + self.step))
+            for a, p in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 a.lerp_(p, 1 - decay)
-        step += 1
-        recent.append(
-            (float(loss.detach().mean()), float(bits.detach().mean()), *map(float, norms))
-        )
-        if step % 50 == 0:
-            values = np.mean(recent[-50:], 0)
-            recent = recent[-50:]
-            for name, value in zip(
-                ("loss", "bits", "gradient/transforms", "gradient/modulation", "gradient/entropy"),
-                values,
-                strict=True,
-            ):
-                log.add_scalar(f"train/{name}", value, step)
-            bar.set_description(f"step {step}  loss {values[0]:.3f}  bit/sample {values[1]:.3f}")
-            bar.update(round(spent) - bar.n)
-        if spent - saved > schedule.save_every:
-            saved = spent
-            _save(checkpoint, model, average, optimizer, step, spent)
-        if spent - checked > schedule.check_every or step == 1:
-            checked = spent
-            result = evaluate(average, check)
-            for name, value in result.items():
-                log.add_scalar(f"check/{name}", value, step)
-            bar.write(
-                f"{spent / 60:6.1f} min  step {step}  "
-                + "  ".join(f"{k} {v:.4f}" for k, v in result.items())
+        self.step += 1
+        means = float(loss.detach().mean()), float(bits.detach().mean())
+        self._recent = [*self._recent[-49:], (*means, *map(float, norms))]
+
+    def log_step(self) -> str:
+        """Log means over the last steps, and return a line about them."""
+        values = np.mean(self._recent, 0)
+        names = ("loss", "bits", "gradient/transforms", "gradient/modulation", "gradient/entropy")
+        for name, value in zip(names, values, strict=True):
+            self.log.add_scalar(f"train/{name}", value, self.step)
+        return f"step {self.step}  loss {values[0]:.3f}  bit/sample {values[1]:.3f}"
+
+    def log_check(self, result: dict[str, float]) -> str:
+        """Log the result of `evaluate`, and return a line about it."""
+        for name, value in result.items():
+            self.log.add_scalar(f"check/{name}", value, self.step)
+        values = "  ".join(f"{k} {v:.4f}" for k, v in result.items())
+        return f"{self.spent / 60:6.1f} min  step {self.step}  {values}"
+
+    def log_progress(self, ratios: dict[str, float]) -> str:
+        """Log the ratios that `Progress` measured, and return a line about them."""
+        with (self.out / "progress.csv").open("a", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            if not stream.tell():
+                writer.writerow(("minutes", "step", "plane", "ratio"))
+            writer.writerows(
+                (f"{self.spent / 60:.3f}", self.step, name, f"{ratio:.4f}")
+                for name, ratio in ratios.items()
             )
-            if progress is not None:
-                bar.write(
-                    f"{'':10s}  bit/sample over JPEG 2000  "
-                    f"{_told(progress(average), log, out, spent, step)}"
-                )
-            begun = time.monotonic() - spent
-    bar.close()
-    _save(checkpoint, model, average, optimizer, step, spent)
-    log.close()
-    average.steps = step
-    return average
+        title = f"{'':10s}  bit/sample over JPEG 2000  "
+        if not ratios:
+            return f"{title}unknown: no crop is at 0.3 to 3 bit/sample yet"
+        mean = float(np.exp(np.mean(np.log(list(ratios.values())))))
+        self.log.add_scalar("check/ratio", mean, self.step)
+        each = ", ".join(f"{name} {ratio:.3f}" for name, ratio in ratios.items())
+        return f"{title}{mean:.3f} ({each})"
 
-
-def _told(ratios: dict[str, float], log: SummaryWriter, out: Path, spent: float, step: int) -> str:
-    """Logs what `Progress` found; returns a line about it."""
-    with (out / "progress.csv").open("a", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        if not stream.tell():
-            writer.writerow(("minutes", "step", "plane", "ratio"))
-        writer.writerows(
-            (f"{spent / 60:.3f}", step, name, f"{ratio:.4f}") for name, ratio in ratios.items()
+    def save(self) -> None:
+        """Write the checkpoint."""
+        state = dict(
+            config=self.model.network.config.to_dict(),
+            model=self.model.state_dict(),
+            average=self.average.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            step=self.step,
+            spent=self.spent,
         )
-    if not ratios:
-        return "unknown: nothing at 0.3 to 3 bit/sample yet"
-    mean = float(np.exp(np.mean(np.log(list(ratios.values())))))
-    log.add_scalar("check/ratio", mean, step)
-    return (
-        f"{mean:.3f} (" + ", ".join(f"{name} {ratio:.3f}" for name, ratio in ratios.items()) + ")"
-    )
-
-
-def _save(
-    path: Path,
-    model: Trainee,
-    average: Trainee,
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    spent: float,
-) -> None:
-    config = model.network.config.to_dict()
-    state = dict(
-        config=config,
-        model=model.state_dict(),
-        average=average.state_dict(),
-        optimizer=optimizer.state_dict(),
-    )
-    state |= dict(step=step, spent=spent)
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    part.replace(path)
+        path = self.out / "checkpoint.pt"
+        part = path.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from .wavelet import (
     STAGES,
     UP,
     WAVELETS,
+    Filters,
     children,
     mirror_weights,
     phase_kernels,
@@ -90,7 +92,14 @@ class NetworkConfig:
             raise ValueError(f"unknown preset '{preset}': use 'paper' or 'default'")
         return cls(preset=preset, bands=bands, **{**base, **overrides})
 
+    @property
+    def filters(self) -> tuple[Filters, ...]:
+        """Return the filters of the wavelet, finest level first. It must have one."""
+        assert self.wavelet is not None
+        return WAVELETS[self.wavelet]
+
     def to_dict(self) -> dict:
+        """Return the fields as JSON values."""
         return asdict(self)
 
 
@@ -135,6 +144,8 @@ class Up(nn.Module):
     """The mirror of `Down`: transposed convolutions, 5x5 over all channels, 9x9 into the first
     `long` outputs; borders mirrored."""
 
+    mirror: Tensor
+
     def __init__(self, inputs: int, outputs: int, long: int):
         super().__init__()
         self.long = long
@@ -170,6 +181,9 @@ class _Level(nn.Module):
     """x (n, 1, h, w) -> its even and odd samples along both axes filtered by a filter each; borders
     reflected."""
 
+    down: Tensor
+    across: Tensor
+
     def __init__(self, filters: tuple[np.ndarray, np.ndarray]):
         super().__init__()
         kernels, self.before = phase_kernels(*filters)
@@ -193,9 +207,7 @@ class WaveletAnalysis(nn.Module):
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.bands, self.order = config.bands, _order(config.bands)
-        self.levels = nn.ModuleList(
-            _Level(filters.analysis) for filters in WAVELETS[config.wavelet]
-        )
+        self.levels = nn.ModuleList(_Level(filters.analysis) for filters in config.filters)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -213,9 +225,7 @@ class WaveletSynthesis(nn.Module):
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.bands, self.order = config.bands, _order(config.bands)
-        self.levels = nn.ModuleList(
-            _Level(filters.synthesis) for filters in WAVELETS[config.wavelet]
-        )
+        self.levels = nn.ModuleList(_Level(filters.synthesis) for filters in config.filters)
 
     @torch.no_grad()
     def forward(self, y: Tensor) -> Tensor:
@@ -226,12 +236,13 @@ class WaveletSynthesis(nn.Module):
             .flatten(0, 1)
             .split([4**k for k in range(STAGES, 0, -1)], 1)
         )
-        low = None
+        low: Tensor | None = None
         for level in range(STAGES, 0, -1):
             plane = F.pixel_shuffle(parts[level - 1], 2 ** (STAGES - level + 1))
             if low is not None:
                 plane[:, :, ::2, ::2] = low
             low = self.levels[level - 1](plane)
+        assert low is not None
         return low.unflatten(0, (-1, self.bands))[:, :, 0]
 
 
@@ -259,28 +270,38 @@ class Network(nn.Module):
     def __init__(self, config: NetworkConfig):
         super().__init__()
         self.config = config
+        self.analysis: nn.Module
+        self.synthesis: nn.Module
         if config.learned:
             self.analysis, self.synthesis = self._layers()
         else:
             self.analysis, self.synthesis = WaveletAnalysis(config), WaveletSynthesis(config)
         self.modulation = nn.Sequential(nn.Linear(1, 64), nn.ReLU(), nn.Linear(64, config.latents))
+        first, last = self.modulation_layers
         with torch.no_grad():
             if config.wavelet:
-                self.modulation[-1].weight.zero_()
-                self.modulation[-1].bias.zero_()
+                last.weight.zero_()
+                last.bias.zero_()
             if not config.learned:
-                for part in self.modulation[0].parameters():
-                    part.zero_()
-                self.modulation[-1].bias.copy_(self._norms().log())
+                first.weight.zero_()
+                first.bias.zero_()
+                last.bias.copy_(self._norms().log())
         if not config.learned:
             self.modulation.requires_grad_(False)
         elif config.wavelet:
             self._start_from_wavelet()
 
+    @property
+    def modulation_layers(self) -> tuple[nn.Linear, nn.Linear]:
+        """Return the first and the last layer of the modulation."""
+        return cast(nn.Linear, self.modulation[0]), cast(nn.Linear, self.modulation[-1])
+
     def _layers(self) -> tuple[nn.Sequential, nn.Sequential]:
+        """Return analysis and synthesis as layers that can be trained."""
         config = self.config
         sizes = (config.bands, *config.widths, config.latents)
-        down, up = [], []
+        down: list[nn.Module] = []
+        up: list[nn.Module] = []
         for stage in range(STAGES):
             long = config.bands if config.wavelet else 0
             down.append(Down(sizes[stage], sizes[stage + 1], long))
@@ -304,14 +325,21 @@ class Network(nn.Module):
         """Low-pass channels are split by the 9/7 wavelet, detail channels only rearranged (four
         phases each): perfect reconstruction."""
         bands = self.config.bands
+        analysis, synthesis = (
+            cast(nn.Sequential, self.analysis),
+            cast(nn.Sequential, self.synthesis),
+        )
         for stage in range(STAGES):
-            down, up = self.analysis[2 * stage], self.synthesis[2 * (STAGES - 1 - stage)]
+            down = cast(Down, analysis[2 * stage])
+            up = cast(Up, synthesis[2 * (STAGES - 1 - stage)])
+            assert down.wide is not None
+            assert up.wide is not None
             place = np.arange(4 ** (stage + 1) * bands)
             if stage == STAGES - 1:
                 place = wavelet_order(bands).argsort()
             for conv in (down.short, up.short):
                 conv.weight.normal_(0, 1e-3)
-                conv.bias.zero_()
+                cast(Tensor, conv.bias).zero_()
             down.wide.weight.zero_()
             up.wide.weight.zero_()
             for parent in range(4**stage * bands):

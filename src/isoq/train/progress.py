@@ -1,5 +1,5 @@
-"""Where a training stands: what the coder proper spends on fixed crops, against JPEG 2000 at equal
-error."""
+"""Measure a model during its training: the rate of the real coder on fixed crops, relative to JPEG
+2000 at equal error."""
 
 from __future__ import annotations
 
@@ -16,46 +16,42 @@ from ..levels import lambda_to_level, level_to_lambda
 from . import hyperprior
 from .contexts import count_tables, fit_forms, table_groups
 from .data import Plane
+from .hyperprior import HyperpriorRate
 from .loop import Trainee
+from .rate import ContextRate
 
 LOWEST, HIGHEST = 0.3, 3.0  # bit/sample of JPEG 2000
 _SIDE, _CROPS, _COUNTED = 256, 6, 8
-_FITTING, _ROUNDS = 10, 1  # steps and rounds: seconds, where the end of a training takes minutes
+_FITTING, _ROUNDS = 10, 1  # steps and rounds: this takes seconds, the end of a training minutes
 _SNR = np.arange(5, 55, 2.5)  # dB, of JPEG 2000
 
 
 class Progress:
-    """Measures a model under training. All crops are fixed: one in the middle of up to six planes
-    to code, eight to count tables on."""
+    """Measures a model during its training.
+
+    All crops are fixed: the centres of up to six planes are coded, and those of eight planes are
+    used to count tables."""
 
     def __init__(self, check: list[Plane], planes: list[Plane], low: float, high: float):
-        """check: planes to measure on, of an integer type of up to 16 bits (others are left out);
-        planes: those of the training, for the tables; low, high: range of lambda. JPEG 2000 codes
-        its crops here, once. Needs imagecodecs."""
-        fit = [p for p in check if p.samples.dtype.kind in "iu" and p.samples.dtype.itemsize <= 2]
-        fit = [cut for p in fit if (cut := _middle(p, _SIDE)) is not None]
-        self.crops = (
-            [fit[k] for k in np.unique(np.linspace(0, len(fit) - 1, _CROPS).astype(int))]
-            if fit
-            else []
-        )
-        self._peers = [_jpeg2000(crop) for crop in self.crops]
-        cut = [c for p in planes if (c := _middle(p, _SIDE)) is not None]
-        self._counted = (
-            [cut[k] for k in np.unique(np.linspace(0, len(cut) - 1, _COUNTED).astype(int))]
-            if cut
-            else []
-        )
+        """Choose the crops, and encode those of `check` with JPEG 2000. Needs imagecodecs.
+
+        check: planes to measure on. Types other than integers of up to 16 bits are left out.
+        planes: planes of the training, for the tables.
+        low, high: range of lambda."""
+        taken = [p for p in check if p.samples.dtype.kind in "iu" and p.samples.dtype.itemsize <= 2]
+        self.crops = _spread(_middles(taken), _CROPS)
+        self._jpeg2000 = [_jpeg2000(crop) for crop in self.crops]
+        self._counted = _spread(_middles(planes), _COUNTED)
         self._levels = np.unique(lambda_to_level(np.geomspace(low, high, 7)))
 
     def __call__(self, model: Trainee) -> dict[str, float]:
-        """Name of each crop's plane -> bit/sample over JPEG 2000's at equal mean squared error (of
-        normalized units), the geometric mean over the qualities where JPEG 2000 stands at 0.3 to 3
-        bit/sample; without planes where there are none.
+        """Return the bit/sample relative to JPEG 2000 at equal error, by the name of the plane.
 
-        isoq: the latents' stream at one quality, without the few bytes of a file around it; tables
-        counted in a hurry. Empty if there is nothing to measure on, or the entropy model does not
-        yet fit exact arithmetic."""
+        A value is the geometric mean over the qualities at which JPEG 2000 takes 0.3 to 3
+        bit/sample; planes without such a quality are left out. The rate of isoq is that of the
+        latents, without the few bytes of a file around them, and with tables that were counted
+        quickly. The result is empty if there are no crops, or if the entropy model does not yet fit
+        exact arithmetic."""
         if not self.crops or not self._counted:
             return {}
         with torch.no_grad():
@@ -69,22 +65,34 @@ class Progress:
             entropy = _entropy(model, counted)
         except ValueError:
             return {}
-        found = {}
-        for crop, peer in zip(self.crops, self._peers, strict=True):
+        result = {}
+        for crop, reference in zip(self.crops, self._jpeg2000, strict=True):
             ratios = []
             for level in self._levels:
                 bits, snr = _coded(model, entropy, crop, int(level))
-                there = np.exp(np.interp(snr, _SNR, peer, np.nan, np.nan))
-                if LOWEST <= there <= HIGHEST:
-                    ratios.append(bits / there)
+                jpeg2000 = np.exp(np.interp(snr, _SNR, reference, np.nan, np.nan))
+                if LOWEST <= jpeg2000 <= HIGHEST:
+                    ratios.append(bits / jpeg2000)
             if ratios:
-                found[crop.name] = float(np.exp(np.mean(np.log(ratios))))
-        return found
+                result[crop.name] = float(np.exp(np.mean(np.log(ratios))))
+        return result
+
+
+def _spread(crops: list[Plane], most: int) -> list[Plane]:
+    """Return at most `most` of the crops, evenly spaced."""
+    if not crops:
+        return []
+    return [crops[k] for k in np.unique(np.linspace(0, len(crops) - 1, most).astype(int))]
+
+
+def _middles(planes: list[Plane]) -> list[Plane]:
+    """Return the centres of the planes that `_middle` finds usable."""
+    return [crop for plane in planes if (crop := _middle(plane, _SIDE)) is not None]
 
 
 def _middle(plane: Plane, side: int) -> Plane | None:
-    """The middle of a plane, None if that has invalid pixels, no contrast, or less than 64 pixels a
-    side."""
+    """Return the centre of a plane, or None if it has invalid pixels, no contrast, or less than 64
+    pixels a side."""
     rows, cols = (min(side, n // 64 * 64) for n in plane.valid.shape)
     if not rows or not cols:
         return None
@@ -99,17 +107,19 @@ def _middle(plane: Plane, side: int) -> Plane | None:
 
 
 def _normalized(crop: Plane) -> np.ndarray:
+    """Return the normalized samples of a crop."""
     return crop.patch(0, 0, max(crop.valid.shape))
 
 
 def _snr(crop: Plane, error: float) -> float:
-    """dB, of a mean squared error of normalized units."""
+    """Return the SNR in dB of a mean squared error in normalized units."""
     return float(10 * np.log10(_normalized(crop).var((1, 2)).mean() / error))
 
 
 def _jpeg2000(crop: Plane) -> np.ndarray:
-    """(len(_SNR),): logarithm of JPEG 2000's bit/sample, all bands at the same error of normalized
-    units."""
+    """Return the logarithm of the bit/sample of JPEG 2000 at each of _SNR.
+
+    All bands have the same error in normalized units."""
     errors = _normalized(crop).var((1, 2)).mean() * 10 ** (-_SNR / 10)
     bands = list(zip(crop.affine, crop.samples, strict=True))
     return np.log(
@@ -121,11 +131,11 @@ def _jpeg2000(crop: Plane) -> np.ndarray:
 
 
 def _entropy(model: Trainee, latents: list[np.ndarray]) -> ContextModel | HyperpriorModel:
-    """The entropy model in integers, made of a trained one as at the end of a training, in less
-    time."""
+    """Make the integer entropy model of a trained one, as at the end of a training but faster."""
     config = model.network.config
-    if config.entropy == "hyperprior":
+    if isinstance(model.rate, HyperpriorRate):
         return HyperpriorModel.from_arrays(hyperprior.export(model.rate))
+    assert isinstance(model.rate, ContextRate)
     largest = max(y.shape for y in latents)
     fitting = torch.from_numpy(np.stack([y for y in latents if y.shape == largest]))
     forms = fit_forms(model.rate, model.network, fitting, _FITTING)
@@ -138,7 +148,7 @@ def _entropy(model: Trainee, latents: list[np.ndarray]) -> ContextModel | Hyperp
 def _coded(
     model: Trainee, entropy: ContextModel | HyperpriorModel, crop: Plane, level: int
 ) -> tuple[float, float]:
-    """Bit/sample and SNR of a crop at one level."""
+    """Return bit/sample and SNR of a crop at one level."""
     x = torch.from_numpy(_normalized(crop))[None]
     y = model.network.analysis(x)
     gains = model.network.gains(torch.tensor(float(level_to_lambda(level)), dtype=torch.float32))[

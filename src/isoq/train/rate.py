@@ -90,6 +90,8 @@ class ContextRate(nn.Module):
     count in the right unit.
     """
 
+    earlier: Tensor
+
     def __init__(self, latents: int, bands: int = 1):
         super().__init__()
         m = latents

@@ -157,7 +157,7 @@ def _leaf(digits: tuple[int, ...]) -> Leaf:
 
 def _leaves(bands: int) -> list[Leaf]:
     """The leaves in the order in which the stages leave them."""
-    paths = [(band,) for band in range(bands)]
+    paths: list[tuple[int, ...]] = [(band,) for band in range(bands)]
     for _ in range(STAGES):
         split: list[tuple[int, ...]] = [()] * (4 * len(paths))
         for channel, path in enumerate(paths):
