@@ -1,32 +1,42 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Thin wrapper of coder.h: checks sizes, owns buffers, releases the GIL. The Python side of it is context.py, quantize.py and stream.py."""
+"""Thin wrapper of latents.h, adaptive_integers.h and deadzone.h: checks sizes, owns buffers, releases
+the GIL. context.py, hyperprior.py, quantize.py and format/bytestream.py are its Python side."""
 
-from libc.stddef cimport size_t
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t
 from libc.string cimport memset
+
+from isoq.entropy.rans cimport (
+    ISOQ_NO_MEMORY, ISOQ_OK, ISOQ_PRECISION, isoq_empty_list, isoq_finish_reader, isoq_reader,
+    isoq_slot_list, isoq_start_reader, isoq_status, start_of, stream_of,
+)
 
 import numpy as np
 
-cdef extern from "coder.h" nogil:
-    enum: PRECISION, REACH, SYMBOLS, STEPS_PER_OCTAVE, LEVELS, BUCKETS, QUANTIZERS, REST, OWN, OWN_VALUE, MAX_LATENT
-    ctypedef struct Slot:
-        uint16_t start
-    ctypedef struct SlotList:
-        Slot *slots
-        size_t count, capacity
-        int failed
-    ctypedef struct Reader:
-        int failed
-    ctypedef struct Integers:
+
+cdef extern from "adaptive_integers.h" nogil:
+    ctypedef struct isoq_integer_model:
         pass
-    ctypedef struct Sparse:
+    void isoq_put_integer(isoq_slot_list *, isoq_integer_model *, int32_t)
+    int32_t isoq_take_integer(isoq_reader *, isoq_integer_model *)
+
+cdef extern from "table_integers.h" nogil:
+    enum: ISOQ_REACH, ISOQ_SYMBOLS
+    void isoq_put_table_integer(isoq_slot_list *, const uint16_t *, int, int32_t)
+    int64_t isoq_take_table_integer(isoq_reader *, const uint16_t *, int)
+
+cdef extern from "deadzone.h" nogil:
+    void isoq_deadzone_squares(const float *, const float *, float, float *, size_t)
+
+cdef extern from "latents.h" nogil:
+    enum: ISOQ_STEPS_PER_OCTAVE, ISOQ_LEVELS, ISOQ_BUCKETS, ISOQ_QUANTIZERS, ISOQ_REST
+    enum: ISOQ_OWN, ISOQ_OWN_VALUE, ISOQ_MAX_LATENT
+    ctypedef struct isoq_sparse_weights:
         const int32_t *start
         const int32_t *channel
         const int32_t *place
         const int32_t *weight
-    ctypedef struct Model:
-        Sparse around, value
+    ctypedef struct isoq_context_model:
+        isoq_sparse_weights around, value
         const int32_t *own
         const int32_t *own_value
         const int32_t *bias
@@ -34,211 +44,237 @@ cdef extern from "coder.h" nogil:
         const uint16_t *cdf
         const float *offset
         const float *bits
-    ctypedef struct Grid:
+    ctypedef struct isoq_grid:
         int channels, rows, cols
         const int32_t *up
         const int32_t *down
-    ctypedef struct Trace:
+    ctypedef struct isoq_trace:
         int32_t *table
         int16_t *symbol
         int8_t *flip
-    size_t flush(const SlotList *, uint32_t *, size_t)
-    void start_reader(Reader *, const uint8_t *, size_t)
-    int finished(const Reader *)
-    void put_value(SlotList *, const uint16_t *, int, int32_t)
-    int64_t take_value(Reader *, const uint16_t *, int)
-    void put_integer(SlotList *, Integers *, int32_t)
-    int32_t take_integer(Reader *, Integers *)
-    int encode_latents(const Model *, const Grid *, const float *, float, int32_t *, float *, SlotList *, const Trace *)
-    void deadzone_squares(const float *, const float *, float, float *, size_t)
-    int decode_latents(const Model *, const Grid *, const uint8_t *, size_t, int32_t *, float *)
+    isoq_status isoq_encode_latents(
+        const isoq_context_model *, const isoq_grid *, const float *, float, int32_t *, float *,
+        isoq_slot_list *, const isoq_trace *)
+    isoq_status isoq_decode_latents(
+        const isoq_context_model *, const isoq_grid *, const uint8_t *, size_t, int32_t *, float *)
 
 CONSTANTS = dict(
-    precision=PRECISION, reach=REACH, symbols=SYMBOLS, steps_per_octave=STEPS_PER_OCTAVE, levels=LEVELS, buckets=BUCKETS,
-    quantizers=QUANTIZERS, rest=REST, own=OWN, own_value=OWN_VALUE, max_latent=MAX_LATENT,
+    precision=ISOQ_PRECISION,
+    reach=ISOQ_REACH,
+    symbols=ISOQ_SYMBOLS,
+    steps_per_octave=ISOQ_STEPS_PER_OCTAVE,
+    levels=ISOQ_LEVELS,
+    buckets=ISOQ_BUCKETS,
+    quantizers=ISOQ_QUANTIZERS,
+    rest=ISOQ_REST,
+    own=ISOQ_OWN,
+    own_value=ISOQ_OWN_VALUE,
+    max_latent=ISOQ_MAX_LATENT,
 )
 
 
-cdef bytes _stream(SlotList *slots):
-    """The words of a list of slots, little-endian; frees the list."""
-    cdef size_t room = slots.count // 2 + 4, used
-    out = np.empty(room, np.uint32)
-    cdef uint32_t[::1] view = out
-    with nogil:
-        used = flush(slots, &view[0], room)
-        free(slots.slots)
-    return out[room - used:].astype("<u4", copy=False).tobytes()
-
-
-def encode_symbols(const int32_t[::1] values, const uint16_t[::1] tables, const uint16_t[:, ::1] cdf, const uint8_t[::1] shifts):
-    """values (n,), the table of each (n,), cumulative frequencies (tables, SYMBOLS + 1), low bits per table -> bytes."""
-    cdef Py_ssize_t n = values.shape[0], k
-    cdef SlotList slots
-    slots.slots, slots.count, slots.capacity, slots.failed = NULL, 0, 0, 0
-    if tables.shape[0] != n or cdf.shape[1] != SYMBOLS + 1 or shifts.shape[0] != cdf.shape[0]:
+cdef void _check_tables(
+    const uint16_t[::1] tables, const uint16_t[:, ::1] cdf, const uint8_t[::1] shifts
+) except *:
+    if cdf.shape[1] != ISOQ_SYMBOLS + 1 or shifts.shape[0] != cdf.shape[0]:
         raise ValueError("sizes differ")
-    if n and np.max(tables) >= cdf.shape[0]:
+    if tables.shape[0] and np.max(tables) >= cdf.shape[0]:
         raise ValueError("table out of range")
+
+
+def encode_symbols(
+    const int32_t[::1] values, const uint16_t[::1] tables, const uint16_t[:, ::1] cdf,
+    const uint8_t[::1] shifts,
+):
+    """Return the stream of integers, each coded through a table.
+
+    values: (n,); tables: (n,), the row of `cdf` for each; cdf: (tables, symbols + 1), cumulative
+    frequencies; shifts: (tables,), low bits that are coded as they are. Raises ValueError if the
+    sizes do not fit."""
+    cdef Py_ssize_t n = values.shape[0], k
+    cdef isoq_slot_list slots = isoq_empty_list()
+    if tables.shape[0] != n:
+        raise ValueError("sizes differ")
+    _check_tables(tables, cdf, shifts)
     with nogil:
         for k in range(n):
-            put_value(&slots, &cdf[tables[k], 0], shifts[tables[k]], values[k])
-    if slots.failed:
-        free(slots.slots)
-        raise MemoryError
-    return _stream(&slots)
+            isoq_put_table_integer(&slots, &cdf[tables[k], 0], shifts[tables[k]], values[k])
+    return stream_of(&slots, ISOQ_OK)
 
 
-def decode_symbols(const uint8_t[::1] data, const uint16_t[::1] tables, const uint16_t[:, ::1] cdf, const uint8_t[::1] shifts):
-    """The inverse of encode_symbols; None if the stream is damaged."""
+def decode_symbols(
+    const uint8_t[::1] data, const uint16_t[::1] tables, const uint16_t[:, ::1] cdf,
+    const uint8_t[::1] shifts,
+):
+    """Return the integers (n,) int32 that encode_symbols coded, or None if the stream is damaged."""
     cdef Py_ssize_t n = tables.shape[0], k
-    cdef Reader reader
-    cdef int64_t v
-    cdef int bad = 0
-    if cdf.shape[1] != SYMBOLS + 1 or shifts.shape[0] != cdf.shape[0]:
-        raise ValueError("sizes differ")
-    if n and np.max(tables) >= cdf.shape[0]:
-        raise ValueError("table out of range")
+    cdef isoq_reader reader
+    cdef int64_t value
+    cdef bint in_range = True
+    _check_tables(tables, cdf, shifts)
     out = np.empty(n, np.int32)
     cdef int32_t[::1] values = out
+    isoq_start_reader(&reader, start_of(data), data.shape[0])
     with nogil:
-        start_reader(&reader, &data[0] if data.shape[0] else NULL, data.shape[0])
         for k in range(n):
-            v = take_value(&reader, &cdf[tables[k], 0], shifts[tables[k]])
-            if reader.failed or v > MAX_LATENT * 2 or v < -MAX_LATENT * 2:
-                bad = 1
+            value = isoq_take_table_integer(&reader, &cdf[tables[k], 0], shifts[tables[k]])
+            in_range = -2 * ISOQ_MAX_LATENT <= value <= 2 * ISOQ_MAX_LATENT
+            if reader.status or not in_range:
                 break
-            values[k] = <int32_t>v
-        if not bad and not finished(&reader):
-            bad = 1
-    return None if bad else out
+            values[k] = <int32_t>value
+    return out if in_range and isoq_finish_reader(&reader) == ISOQ_OK else None
 
 
 def encode_integers(list sequences):
-    """Sequences (int32 arrays (n,), magnitudes below 2^26), each with probabilities of its own -> bytes."""
-    cdef SlotList slots
-    cdef Integers model
+    """Return the stream of sequences of integers (int32 arrays (n,), below 2^26 in magnitude). Each
+    sequence has adaptive probabilities of its own."""
+    cdef isoq_slot_list slots = isoq_empty_list()
+    cdef isoq_integer_model model
     cdef Py_ssize_t k
     cdef const int32_t[::1] values
-    slots.slots, slots.count, slots.capacity, slots.failed = NULL, 0, 0, 0
     for values in sequences:
         memset(&model, 0, sizeof(model))
         for k in range(values.shape[0]):
-            put_integer(&slots, &model, values[k])
-    if slots.failed:
-        free(slots.slots)
-        raise MemoryError
-    return _stream(&slots)
+            isoq_put_integer(&slots, &model, values[k])
+    return stream_of(&slots, ISOQ_OK)
 
 
 def decode_integers(const uint8_t[::1] data, list sizes):
-    """The inverse of encode_integers, given the length of each sequence; None if the stream is damaged."""
-    cdef Reader reader
-    cdef Integers model
+    """Return the sequences that encode_integers coded, given the length of each, or None if the
+    stream is damaged."""
+    cdef isoq_reader reader
+    cdef isoq_integer_model model
     cdef Py_ssize_t k
     cdef int32_t[::1] values
-    start_reader(&reader, &data[0] if data.shape[0] else NULL, data.shape[0])
+    isoq_start_reader(&reader, start_of(data), data.shape[0])
     sequences = [np.empty(size, np.int32) for size in sizes]
     for values in sequences:
         memset(&model, 0, sizeof(model))
         for k in range(values.shape[0]):
-            values[k] = take_integer(&reader, &model)
-            if reader.failed:
+            values[k] = isoq_take_integer(&reader, &model)
+            if reader.status:
                 return None
-    return sequences if finished(&reader) else None
+    return sequences if isoq_finish_reader(&reader) == ISOQ_OK else None
 
 
 def quantization_squares(const float[:, :, ::1] y, const float[:, :, ::1] gains, float threshold):
-    """Squared error of dead-zone quantization of y with `gains`, (channels, rows, cols) all three, per latent, gains taken back."""
-    if y.shape[0] != gains.shape[0] or y.shape[1] != gains.shape[1] or y.shape[2] != gains.shape[2]:
+    """Return the squared error of dead-zone quantization of each latent, in the units of y.
+
+    y, gains: (channels, rows, cols); |y| gain is rounded up from 1 - threshold on. Raises ValueError
+    if the shapes differ."""
+    shape = np.shape(y)
+    if np.shape(gains) != shape:
         raise ValueError("sizes differ")
-    out = np.empty((y.shape[0], y.shape[1], y.shape[2]), np.float32)
-    cdef float[:, :, ::1] view = out
-    if out.size:
+    out = np.empty(shape, np.float32)
+    cdef float[:, :, ::1] squares = out
+    cdef size_t n = out.size
+    if n:
         with nogil:
-            deadzone_squares(&y[0, 0, 0], &gains[0, 0, 0], threshold, &view[0, 0, 0], y.shape[0] * y.shape[1] * y.shape[2])
+            isoq_deadzone_squares(&y[0, 0, 0], &gains[0, 0, 0], threshold, &squares[0, 0, 0], n)
     return out
 
 
 cdef class ContextCoder:
-    """Tables and weights of a context model, checked once (see context.py for shapes and units)."""
+    """Encoder and decoder with the arrays of a context model (context.py has shapes and units, and
+    checks them)."""
 
-    cdef Model model
+    cdef isoq_context_model model
     cdef readonly int channels
-    cdef object _keep
+    cdef object _arrays  # keeps what `model` points into
 
-    def __init__(self, dict a):
-        """a: arrays by name; the caller guarantees contiguity and types, the ranges are checked here."""
-        self._keep = a
-        self._sparse(&self.model.around, "around")
-        self._sparse(&self.model.value, "value")
-        cdef const int32_t[:, ::1] own = a["own"], own_value = a["own_value"]
-        cdef const int32_t[::1] bias = a["bias"]
-        cdef const uint8_t[::1] group = a["group"]
-        cdef const uint16_t[:, ::1] cdf = a["cdf"]
-        cdef const float[:, ::1] offset = a["offset"], bits = a["bits"]
+    def __init__(self, dict arrays):
+        self._arrays = arrays
+        self._point_to(&self.model.around, "around")
+        self._point_to(&self.model.value, "value")
+        cdef const int32_t[:, ::1] own = arrays["own"], own_value = arrays["own_value"]
+        cdef const int32_t[::1] bias = arrays["bias"]
+        cdef const uint8_t[::1] group = arrays["group"]
+        cdef const uint16_t[:, ::1] cdf = arrays["cdf"]
+        cdef const float[:, ::1] offset = arrays["offset"], bits = arrays["bits"]
         self.channels = group.shape[0]
-        self.model.own, self.model.own_value, self.model.bias, self.model.group = &own[0, 0], &own_value[0, 0], &bias[0], &group[0]
-        self.model.cdf, self.model.offset, self.model.bits = &cdf[0, 0], &offset[0, 0], &bits[0, 0]
+        self.model.own = &own[0, 0]
+        self.model.own_value = &own_value[0, 0]
+        self.model.bias = &bias[0]
+        self.model.group = &group[0]
+        self.model.cdf = &cdf[0, 0]
+        self.model.offset = &offset[0, 0]
+        self.model.bits = &bits[0, 0]
 
-    cdef void _sparse(self, Sparse *term, str name):
-        cdef const int32_t[::1] start = self._keep[f"{name}_start"]
-        term.start = &start[0]
-        term.channel = _first(self._keep[f"{name}_channel"])
-        term.place = _first(self._keep[f"{name}_place"])
-        term.weight = _first(self._keep[f"{name}_weight"])
+    cdef void _point_to(self, isoq_sparse_weights *weights, str name) except *:
+        weights.start = _first(self._arrays[f"{name}_start"])
+        weights.channel = _first(self._arrays[f"{name}_channel"])
+        weights.place = _first(self._arrays[f"{name}_place"])
+        weights.weight = _first(self._arrays[f"{name}_weight"])
 
-    def encode(self, const float[:, :, ::1] y, const int32_t[:, ::1] up, const int32_t[:, ::1] down, float trade, bint trace=False, bint stream=True):
-        """y (channels, rows, cols) -> bytes (None without stream), q int32, reconstruction float32, and with trace: tables, symbols, flips."""
-        cdef Grid grid
-        cdef SlotList slots
-        cdef Trace log
-        cdef int ok
+    def encode(
+        self, const float[:, :, ::1] y, const int32_t[:, ::1] up, const int32_t[:, ::1] down,
+        float trade, bint trace=False, bint stream=True,
+    ):
+        """Return the stream (None without `stream`), the latents (int32, half steps) and their
+        reconstruction (float32, steps), and with `trace` also tables, symbols and flips, all
+        (channels, rows, cols).
+
+        y: (channels, rows, cols), steps; up, down: (rows, cols), see isoq_grid."""
+        cdef isoq_grid grid
+        cdef isoq_slot_list slots = isoq_empty_list()
+        cdef isoq_trace log
+        cdef isoq_status status
         shape = self._grid(&grid, y.shape[0], y.shape[1], y.shape[2], up, down)
-        slots.slots, slots.count, slots.capacity, slots.failed = NULL, 0, 0, 0
-        q, near = np.empty(shape, np.int32), np.empty(shape, np.float32)
-        table = np.empty(shape if trace else (1, 1, 1), np.int32)
-        symbol = np.empty(shape if trace else (1, 1, 1), np.int16)
-        flip = np.empty(shape if trace else (1, 1, 1), np.int8)
-        cdef int32_t[:, :, ::1] qv = q, tv = table
-        cdef float[:, :, ::1] nv = near
-        cdef int16_t[:, :, ::1] sv = symbol
-        cdef int8_t[:, :, ::1] fv = flip
-        log.table = &tv[0, 0, 0] if trace else NULL
-        log.symbol = &sv[0, 0, 0] if trace else NULL
-        log.flip = &fv[0, 0, 0] if trace else NULL
+        latents, reconstruction = np.empty(shape, np.int32), np.empty(shape, np.float32)
+        traced = shape if trace else (1, 1, 1)
+        tables, symbols = np.empty(traced, np.int32), np.empty(traced, np.int16)
+        flips = np.empty(traced, np.int8)
+        cdef int32_t[:, :, ::1] latent = latents, table = tables
+        cdef float[:, :, ::1] near = reconstruction
+        cdef int16_t[:, :, ::1] symbol = symbols
+        cdef int8_t[:, :, ::1] flip = flips
+        log.table = &table[0, 0, 0] if trace else NULL
+        log.symbol = &symbol[0, 0, 0] if trace else NULL
+        log.flip = &flip[0, 0, 0] if trace else NULL
         with nogil:
-            ok = encode_latents(&self.model, &grid, &y[0, 0, 0], trade, &qv[0, 0, 0], &nv[0, 0, 0], &slots if stream else NULL, &log)
-        if not ok:
-            free(slots.slots)
-            raise MemoryError
-        data = _stream(&slots) if stream else None
-        return (data, q, near, table, symbol, flip) if trace else (data, q, near)
+            status = isoq_encode_latents(
+                &self.model, &grid, &y[0, 0, 0], trade, &latent[0, 0, 0], &near[0, 0, 0],
+                &slots if stream else NULL, &log)
+        data = stream_of(&slots, status)
+        found = (data if stream else None, latents, reconstruction)
+        return (*found, tables, symbols, flips) if trace else found
 
-    def decode(self, const uint8_t[::1] data, const int32_t[:, ::1] up, const int32_t[:, ::1] down):
-        """bytes -> q int32, reconstruction float32, both (channels, rows, cols); None if the stream is damaged."""
-        cdef Grid grid
-        cdef int result
+    def decode(
+        self, const uint8_t[::1] data, const int32_t[:, ::1] up, const int32_t[:, ::1] down
+    ):
+        """Return the latents (int32, half steps) and their reconstruction (float32, steps), both
+        (channels, rows, cols), or None if the stream is damaged."""
+        cdef isoq_grid grid
+        cdef isoq_status status
         shape = self._grid(&grid, self.channels, up.shape[0], up.shape[1], up, down)
-        q, near = np.empty(shape, np.int32), np.empty(shape, np.float32)
-        cdef int32_t[:, :, ::1] qv = q
-        cdef float[:, :, ::1] nv = near
-        cdef const uint8_t *start = &data[0] if data.shape[0] else NULL
+        latents, reconstruction = np.empty(shape, np.int32), np.empty(shape, np.float32)
+        cdef int32_t[:, :, ::1] latent = latents
+        cdef float[:, :, ::1] near = reconstruction
+        cdef const uint8_t *start = start_of(data)
         cdef size_t size = data.shape[0]
         with nogil:
-            result = decode_latents(&self.model, &grid, start, size, &qv[0, 0, 0], &nv[0, 0, 0])
-        if result < 0:
+            status = isoq_decode_latents(
+                &self.model, &grid, start, size, &latent[0, 0, 0], &near[0, 0, 0])
+        if status == ISOQ_NO_MEMORY:
             raise MemoryError
-        return (q, near) if result else None
+        return (latents, reconstruction) if status == ISOQ_OK else None
 
-    cdef tuple _grid(self, Grid *grid, Py_ssize_t channels, Py_ssize_t rows, Py_ssize_t cols, const int32_t[:, ::1] up, const int32_t[:, ::1] down):
+    cdef tuple _grid(
+        self, isoq_grid *grid, Py_ssize_t channels, Py_ssize_t rows, Py_ssize_t cols,
+        const int32_t[:, ::1] up, const int32_t[:, ::1] down,
+    ):
+        """Fill in a grid, and return its shape."""
         if channels != self.channels or rows < 1 or cols < 1:
             raise ValueError("latents of the wrong shape")
-        if up.shape[0] != rows or up.shape[1] != cols or down.shape[0] != rows or down.shape[1] != cols:
+        if not np.shape(up) == np.shape(down) == (rows, cols):
             raise ValueError("step scales of the wrong shape")
-        grid.channels, grid.rows, grid.cols = <int>channels, <int>rows, <int>cols
-        grid.up, grid.down = &up[0, 0], &down[0, 0]
+        grid.channels = <int>channels
+        grid.rows = <int>rows
+        grid.cols = <int>cols
+        grid.up = &up[0, 0]
+        grid.down = &down[0, 0]
         return channels, rows, cols
 
 
-cdef const int32_t *_first(const int32_t[::1] a):
-    return &a[0] if a.shape[0] else NULL
+cdef const int32_t *_first(const int32_t[::1] array) except? NULL:
+    return &array[0] if array.shape[0] else NULL

@@ -1,26 +1,26 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Thin wrapper of kernel.h and fit.h: checks sizes, owns buffers, releases the GIL. What the arrays of a plan mean stands there at `Plan`."""
+"""Thin wrapper of predictive.h and fit.h: checks sizes and ranges, owns buffers, releases the GIL.
+plan.h says what the arrays of a plan mean."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport free
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
+
+from isoq.entropy.rans cimport (
+    ISOQ_NO_MEMORY, ISOQ_OK, isoq_empty_list, isoq_slot_list, isoq_status, start_of, stream_of,
+)
 
 import numpy as np
 
-cdef extern from "kernel.h" nogil:
-    enum: REFERENCES, TAPS, OWN_TAPS, ACTIVITIES, WEIGHT_BITS, ACTIVITY_BITS, MAX_WEIGHT, MAX_ACTIVITY, STEP_PARTS
-    ctypedef signed char int8_t
-    const int8_t OWN_PLACES[10][2]
-    const int8_t REFERENCE_PLACES[9][2]
-    const int8_t OWN_ACTIVITIES[6][2]
-    const int8_t REFERENCE_ACTIVITIES[5][2]
-    ctypedef struct Slot:
-        uint16_t start
-    ctypedef struct SlotList:
-        Slot *slots
-        size_t count, capacity
-        int failed
-    ctypedef struct Plan:
+
+cdef extern from "predictive.h" nogil:
+    enum: ISOQ_REFERENCES, ISOQ_TAPS, ISOQ_OWN_TAPS, ISOQ_FIRST_TAPS, ISOQ_ACTIVITIES
+    enum: ISOQ_OWN_ACTIVITIES, ISOQ_FIRST_ACTIVITIES, ISOQ_WEIGHT_BITS, ISOQ_ACTIVITY_BITS
+    enum: ISOQ_MAX_WEIGHT, ISOQ_MAX_ACTIVITY, ISOQ_STEP_PARTS
+    const int8_t ISOQ_OWN_PLACES[10][2]
+    const int8_t ISOQ_REFERENCE_PLACES[9][2]
+    const int8_t ISOQ_OWN_ACTIVITY_PLACES[6][2]
+    const int8_t ISOQ_REFERENCE_ACTIVITY_PLACES[5][2]
+    ctypedef struct isoq_plan:
         const int32_t *reference
         const int32_t *weight
         const int32_t *activity
@@ -28,71 +28,115 @@ cdef extern from "kernel.h" nogil:
         const int64_t *avoided
         const uint8_t *repeats
         const int32_t *step
-    ctypedef struct Extent:
+    ctypedef struct isoq_extent:
         int planes, rows, cols, block, grid_cols
         const uint8_t *valid
-    size_t flush(const SlotList *, uint32_t *, size_t)
-    int encode_planes(const Extent *, const Plan *, int32_t *, int32_t *, SlotList *)
-    int decode_planes(const Extent *, const Plan *, const uint8_t *, size_t, int32_t *)
+    isoq_status isoq_encode_planes(
+        const isoq_extent *, const isoq_plan *, int32_t *, int32_t *, isoq_slot_list *)
+    isoq_status isoq_decode_planes(
+        const isoq_extent *, const isoq_plan *, const uint8_t *, size_t, int32_t *)
 
 cdef extern from "fit.h" nogil:
-    ctypedef struct Field:
+    ctypedef struct isoq_field:
         const int32_t *planes
         const int64_t *places
         const int64_t *first
         const int64_t *count
         int number, rows, cols
-    int fit_planes(const Field *, const double *, int32_t *, int32_t *, int32_t *, uint8_t *)
+    isoq_status isoq_fit_planes(
+        const isoq_field *, const double *, int32_t *, int32_t *, int32_t *, uint8_t *)
+
+
+cdef list _places(const int8_t (*places)[2], int n):
+    return [(places[k][0], places[k][1]) for k in range(n)]
+
 
 LIMITS = dict(
-    references=REFERENCES, taps=TAPS, own_taps=OWN_TAPS, activities=ACTIVITIES, weight_bits=WEIGHT_BITS, activity_bits=ACTIVITY_BITS,
-    max_weight=MAX_WEIGHT, max_activity=MAX_ACTIVITY, step_parts=STEP_PARTS,
+    references=ISOQ_REFERENCES,
+    taps=ISOQ_TAPS,
+    own_taps=ISOQ_OWN_TAPS,
+    activities=ISOQ_ACTIVITIES,
+    weight_bits=ISOQ_WEIGHT_BITS,
+    activity_bits=ISOQ_ACTIVITY_BITS,
+    max_weight=ISOQ_MAX_WEIGHT,
+    max_activity=ISOQ_MAX_ACTIVITY,
+    step_parts=ISOQ_STEP_PARTS,
 )
 PLACES = dict(
-    own=[(OWN_PLACES[k][0], OWN_PLACES[k][1]) for k in range(10)],
-    reference=[(REFERENCE_PLACES[k][0], REFERENCE_PLACES[k][1]) for k in range(9)],
-    own_activity=[(OWN_ACTIVITIES[k][0], OWN_ACTIVITIES[k][1]) for k in range(6)],
-    reference_activity=[(REFERENCE_ACTIVITIES[k][0], REFERENCE_ACTIVITIES[k][1]) for k in range(5)],
+    own=_places(ISOQ_OWN_PLACES, ISOQ_OWN_TAPS),
+    reference=_places(ISOQ_REFERENCE_PLACES, ISOQ_FIRST_TAPS),
+    own_activity=_places(ISOQ_OWN_ACTIVITY_PLACES, ISOQ_OWN_ACTIVITIES),
+    reference_activity=_places(ISOQ_REFERENCE_ACTIVITY_PLACES, ISOQ_FIRST_ACTIVITIES),
 )
 
 
 cdef class _Job:
-    """The arguments in the form of kernel.h, and the arrays that they point into."""
+    """The shape and plan of a stream in the form of plan.h, and the arrays that they point into.
+    Raises ValueError if sizes differ or a value is impossible."""
 
-    cdef Extent extent
-    cdef Plan plan
+    cdef isoq_extent extent
+    cdef isoq_plan plan
     cdef object arrays
 
-    def __init__(self, const uint8_t[:, :, ::1] valid, int block, const int32_t[:, ::1] reference, const int32_t[:, ::1] weight,
-                 const int32_t[:, ::1] activity, const int32_t[:, ::1] limits, const int64_t[::1] avoided, const uint8_t[::1] repeats,
-                 const int32_t[:, :, ::1] step):
+    def __init__(
+        self, const uint8_t[:, :, ::1] valid, int block, const int32_t[:, ::1] reference,
+        const int32_t[:, ::1] weight, const int32_t[:, ::1] activity, const int32_t[:, ::1] limits,
+        const int64_t[::1] avoided, const uint8_t[::1] repeats, const int32_t[:, :, ::1] step,
+    ):
         cdef Py_ssize_t n = valid.shape[0], rows = valid.shape[1], cols = valid.shape[2]
         if not n or not rows or not cols or block < 1:
             raise ValueError("nothing to code")
         grid = (n, -(-rows // block), -(-cols // block))
-        shapes = list(map(np.shape, (reference, weight, activity, limits, avoided, repeats, step)))
-        if shapes != [(n, REFERENCES), (n, TAPS), (n, ACTIVITIES), (n, 2), (n,), (n,), grid]:
+        cdef tuple plan = tuple(
+            map(np.asarray, (reference, weight, activity, limits, avoided, repeats, step)))
+        shapes = [array.shape for array in plan]
+        if shapes != [
+            (n, ISOQ_REFERENCES), (n, ISOQ_TAPS), (n, ISOQ_ACTIVITIES), (n, 2), (n,), (n,), grid
+        ]:
             raise ValueError("sizes differ")
-        r, w, a = np.asarray(reference), np.asarray(weight), np.asarray(activity)
-        if np.any(r < -1) or np.any(r >= np.arange(n)[:, None]) or np.any((r[:, :-1] < 0) & (r[:, 1:] >= 0)):
-            raise ValueError("impossible references")
-        if np.any(np.abs(w) >= MAX_WEIGHT) or np.any(a < 0) or np.any(a > MAX_ACTIVITY) or np.any(np.asarray(step) < STEP_PARTS):
-            raise ValueError("impossible weights or steps")
-        if np.any(np.asarray(limits)[:, 0] > np.asarray(limits)[:, 1]):
-            raise ValueError("impossible range")
-        self.arrays = (valid, reference, weight, activity, limits, avoided, repeats, step)
-        self.extent.planes, self.extent.rows, self.extent.cols = <int>n, <int>rows, <int>cols
-        self.extent.block, self.extent.grid_cols, self.extent.valid = block, <int>grid[2], &valid[0, 0, 0]
-        self.plan.reference, self.plan.weight, self.plan.activity = &reference[0, 0], &weight[0, 0], &activity[0, 0]
-        self.plan.range, self.plan.avoided, self.plan.repeats, self.plan.step = &limits[0, 0], &avoided[0], &repeats[0], &step[0, 0, 0]
+        _check_values(*plan[:4], plan[6])
+        self.arrays = (valid, *plan)
+        self.extent.planes = <int>n
+        self.extent.rows = <int>rows
+        self.extent.cols = <int>cols
+        self.extent.block = block
+        self.extent.grid_cols = <int>grid[2]
+        self.extent.valid = &valid[0, 0, 0]
+        self.plan.reference = &reference[0, 0]
+        self.plan.weight = &weight[0, 0]
+        self.plan.activity = &activity[0, 0]
+        self.plan.range = &limits[0, 0]
+        self.plan.avoided = &avoided[0]
+        self.plan.repeats = &repeats[0]
+        self.plan.step = &step[0, 0, 0]
+
+
+def _check_values(reference, weight, activity, limits, step):
+    later = reference >= np.arange(len(reference))[:, None]
+    behind_none = (reference[:, :-1] < 0) & (reference[:, 1:] >= 0)
+    if np.any(reference < -1) or np.any(later) or np.any(behind_none):
+        raise ValueError("impossible references")
+    if np.any(np.abs(weight) >= ISOQ_MAX_WEIGHT):
+        raise ValueError("impossible weights or steps")
+    if np.any(activity < 0) or np.any(activity > ISOQ_MAX_ACTIVITY):
+        raise ValueError("impossible weights or steps")
+    if np.any(step < ISOQ_STEP_PARTS):
+        raise ValueError("impossible weights or steps")
+    if np.any(limits[:, 0] > limits[:, 1]):
+        raise ValueError("impossible range")
 
 
 def spread(const int32_t[::1] found, const uint8_t[:, ::1] valid, int32_t[:, ::1] plane):
-    """Puts what was found at the valid samples (rows, cols), in their order, into a plane; the others get the value to the left, so that
-    weights can be fitted around them, and the first one before any in their row."""
+    """Put the samples `found` (n,) at the n valid places of a plane, in raster order.
+
+    Each other place gets the sample to its left, or the first of `found` if there is none in its
+    row, so that weights can be fitted around it. valid, plane: (rows, cols). Raises ValueError if
+    sizes differ."""
     cdef Py_ssize_t row, col, at = 0
     cdef int32_t last
-    if np.shape(plane) != np.shape(valid) or not found.shape[0] or np.count_nonzero(valid) != found.shape[0]:
+    if np.shape(plane) != np.shape(valid):
+        raise ValueError("sizes differ")
+    if not found.shape[0] or np.count_nonzero(valid) != found.shape[0]:
         raise ValueError("sizes differ")
     with nogil:
         for row in range(plane.shape[0]):
@@ -104,66 +148,74 @@ def spread(const int32_t[::1] found, const uint8_t[:, ::1] valid, int32_t[:, ::1
                 plane[row, col] = last
 
 
-def fit(const int32_t[:, :, ::1] planes, const int64_t[::1] places, const int64_t[::1] first, const int64_t[::1] count,
-        const double[::1] step, int32_t[:, ::1] reference, int32_t[:, ::1] weight, int32_t[:, ::1] activity, uint8_t[::1] repeats):
-    """Fills in the last four, arrays of a plan, for each of the planes (planes, rows, cols) whose count (planes,) is not 0. Its samples
-    at places[first[k]:first[k] + count[k]] are tried; see fit.h. step (planes,): usual one of quantization."""
-    cdef Field field
+def fit(
+    const int32_t[:, :, ::1] planes, const int64_t[::1] places, const int64_t[::1] first,
+    const int64_t[::1] count, const double[::1] step, int32_t[:, ::1] reference,
+    int32_t[:, ::1] weight, int32_t[:, ::1] activity, uint8_t[::1] repeats,
+):
+    """Fill in reference, weight, activity and repeats, arrays of a plan, for each of the planes
+    (planes, rows, cols) whose count (planes,) is not 0.
+
+    Samples at places[first[k]:first[k] + count[k]] of plane k are tried, see isoq_field. step:
+    (planes,), the usual one of quantization. Raises ValueError if sizes differ or places are too
+    near the border."""
+    cdef isoq_field field
+    cdef isoq_status status
     cdef Py_ssize_t n = planes.shape[0], rows = planes.shape[1], cols = planes.shape[2]
-    shapes = list(map(np.shape, (first, count, step, reference, weight, activity, repeats)))
-    if shapes != [(n,), (n,), (n,), (n, REFERENCES), (n, TAPS), (n, ACTIVITIES), (n,)] or not n or not places.shape[0]:
+    shapes = list(
+        map(np.shape, (first, count, step, reference, weight, activity, repeats)))
+    if not n or not places.shape[0] or shapes != [
+        (n,), (n,), (n,), (n, ISOQ_REFERENCES), (n, ISOQ_TAPS), (n, ISOQ_ACTIVITIES), (n,)
+    ]:
         raise ValueError("sizes differ")
     if min(first) < 0 or min(count) < 0 or np.max(np.add(first, count)) > places.shape[0]:
         raise ValueError("there are no such places")
     row, col = np.divmod(places, cols)
     if row.min() < 2 or row.max() > rows - 2 or col.min() < 2 or col.max() > cols - 3:
         raise ValueError("places too near the border")
-    field.planes, field.places, field.first, field.count = &planes[0, 0, 0], &places[0], &first[0], &count[0]
-    field.number, field.rows, field.cols = <int>n, <int>rows, <int>cols
-    cdef int done
+    field.planes = &planes[0, 0, 0]
+    field.places = &places[0]
+    field.first = &first[0]
+    field.count = &count[0]
+    field.number = <int>n
+    field.rows = <int>rows
+    field.cols = <int>cols
     with nogil:
-        done = fit_planes(&field, &step[0], &reference[0, 0], &weight[0, 0], &activity[0, 0], &repeats[0])
-    if not done:
+        status = isoq_fit_planes(
+            &field, &step[0], &reference[0, 0], &weight[0, 0], &activity[0, 0], &repeats[0])
+    if status == ISOQ_NO_MEMORY:
         raise MemoryError
 
 
 def encode(int32_t[:, :, ::1] samples, int32_t[:, :, ::1] decoded, *job):
-    """samples (planes, rows, cols), the same for what is decoded of them or None, valid (the same, uint8), block, and the arrays of a plan
-    -> bytes."""
+    """Return the stream of samples (planes, rows, cols).
+
+    decoded: None, or an array of the same shape that is set to what a decoder makes of the stream;
+    job: valid (same shape, uint8), block, and the arrays of a plan. Raises ValueError if they do
+    not fit."""
     cdef _Job j = _Job(*job)
-    cdef SlotList list
-    cdef size_t room, used
-    list.slots, list.count, list.capacity, list.failed = NULL, 0, 0, 0
+    cdef isoq_slot_list slots = isoq_empty_list()
+    cdef isoq_status status
     shape = (j.extent.planes, j.extent.rows, j.extent.cols)
     if np.shape(samples) != shape or (decoded is not None and np.shape(decoded) != shape):
         raise ValueError("sizes differ")
     cdef int32_t *to = &decoded[0, 0, 0] if decoded is not None else NULL
-    cdef int done
     with nogil:
-        done = encode_planes(&j.extent, &j.plan, &samples[0, 0, 0], to, &list)
-    if not done:
-        free(list.slots)
-        raise MemoryError
-    room = list.count // 2 + 4
-    out = np.empty(room, np.uint32)
-    cdef uint32_t[::1] words = out
-    with nogil:
-        used = flush(&list, &words[0], room)
-        free(list.slots)
-    return out[room - used:].astype("<u4", copy=False).tobytes()
+        status = isoq_encode_planes(&j.extent, &j.plan, &samples[0, 0, 0], to, &slots)
+    return stream_of(&slots, status)
 
 
 def decode(const uint8_t[::1] data, *job):
-    """The samples (planes, rows, cols) int32, or None if the data are damaged."""
+    """Return the samples (planes, rows, cols) int32 of a stream, or None if it is damaged. job: as
+    for `encode`."""
     cdef _Job j = _Job(*job)
+    cdef isoq_status status
     samples = np.empty((j.extent.planes, j.extent.rows, j.extent.cols), np.int32)
     cdef int32_t[:, :, ::1] view = samples
+    cdef const uint8_t *start = start_of(data)
     cdef size_t size = data.shape[0]
-    cdef int done
-    if size == 0:
-        return None
     with nogil:
-        done = decode_planes(&j.extent, &j.plan, &data[0], size, &view[0, 0, 0])
-    if done < 0:
+        status = isoq_decode_planes(&j.extent, &j.plan, start, size, &view[0, 0, 0])
+    if status == ISOQ_NO_MEMORY:
         raise MemoryError
-    return samples if done else None
+    return samples if status == ISOQ_OK else None

@@ -1,0 +1,105 @@
+/* The work of coding one channel of latents, and the memory that it needs.
+
+   Members of latents are kept in arrays of their own, so that loops over latents become vectors. */
+#ifndef ISOQ_CHANNEL_JOB_H
+#define ISOQ_CHANNEL_JOB_H
+
+#include "neighbours.h"
+#include "trellis.h"
+
+/* By state: the index that leads there, and the state before. */
+typedef struct {
+    int32_t index[ISOQ_STATES], from[ISOQ_STATES];
+} isoq_trellis_step;
+
+/* What is known of the latents (rows * cols) of a channel while they are coded. */
+typedef struct {
+    int32_t *table, *shift, *flip, *rounded,
+        *mu;                  /* contexts: of quantizer 0, in the end those used */
+    int32_t *choice;          /* candidate that the cheapest way takes, 0 ... 3 */
+    int32_t *index;           /* its index: the number that is coded */
+    int32_t *candidate;       /* (latents, 4): cheapest index of quantizer k / 2 and parity k % 2 */
+    int32_t *second;          /* (latents, ISOQ_STATES): see isoq_advance_ways */
+    float *cost;              /* (latents, 4): of the candidates */
+    isoq_trellis_step *steps; /* (cols,) */
+    int32_t *memory;          /* of all of them but the steps */
+} isoq_scratch;
+
+typedef struct {
+    const isoq_context_model *model;
+    const isoq_grid *grid;
+    const isoq_planes *planes;
+    const isoq_scratch *scratch;
+    int channel;
+    float trade;           /* squared steps that one bit is worth */
+    const float *y;        /* (rows, cols): latents before quantization, in steps */
+    int32_t *latent;       /* (rows, cols): quantized, in half steps */
+    float *reconstruction; /* (rows, cols): in steps */
+} isoq_channel_job;
+
+/* Release what isoq_allocate_scratch allocated. */
+ISOQ_API void isoq_release_scratch(isoq_scratch *scratch) {
+    free(scratch->memory);
+    free(scratch->steps);
+}
+
+ISOQ_API int32_t *isoq_take_words(int32_t **memory, size_t n) {
+    int32_t *taken = *memory;
+    *memory += n;
+    return taken;
+}
+
+/* Allocate scratch memory for a grid. Release it in any case. */
+ISOQ_API isoq_status isoq_allocate_scratch(isoq_scratch *scratch, const isoq_grid *grid) {
+    enum { WORDS = 7 + 4 + ISOQ_STATES + 4 };
+    size_t n = (size_t)grid->rows * (size_t)grid->cols;
+    int32_t *memory = (int32_t *)malloc(n * WORDS * sizeof(int32_t));
+    memset(scratch, 0, sizeof *scratch);
+    scratch->memory = memory;
+    scratch->steps = (isoq_trellis_step *)malloc((size_t)grid->cols * sizeof(isoq_trellis_step));
+    if (!scratch->memory || !scratch->steps) return ISOQ_NO_MEMORY;
+    scratch->table = isoq_take_words(&memory, n);
+    scratch->shift = isoq_take_words(&memory, n);
+    scratch->flip = isoq_take_words(&memory, n);
+    scratch->rounded = isoq_take_words(&memory, n);
+    scratch->mu = isoq_take_words(&memory, n);
+    scratch->choice = isoq_take_words(&memory, n);
+    scratch->index = isoq_take_words(&memory, n);
+    scratch->cost = (float *)isoq_take_words(&memory, 4 * n);
+    scratch->candidate = isoq_take_words(&memory, 4 * n);
+    scratch->second = isoq_take_words(&memory, ISOQ_STATES * n);
+    return ISOQ_OK;
+}
+
+/* Return the context that is kept of latent `j` of a channel. */
+ISOQ_INLINE isoq_context isoq_kept_context(const isoq_scratch *scratch, size_t j) {
+    return (isoq_context){scratch->table[j], scratch->shift[j], scratch->flip[j],
+                          scratch->rounded[j], scratch->mu[j]};
+}
+
+/* Find the contexts of row `row`, from sums that are complete, for quantizer 0. */
+ISOQ_MULTIVERSION void isoq_find_contexts(const isoq_channel_job *job, int row) {
+    size_t first = (size_t)row * (size_t)job->grid->cols;
+    const isoq_context_model *model = job->model;
+    const int32_t *up = job->grid->up + first;
+    const isoq_sum *magnitude = isoq_magnitude_sums(job->planes, row);
+    const isoq_sum *value = isoq_value_sums(job->planes, row);
+    int32_t *table = job->scratch->table + first;
+    int32_t *shift = job->scratch->shift + first;
+    int32_t *flip = job->scratch->flip + first;
+    int32_t *rounded = job->scratch->rounded + first;
+    int32_t *mu = job->scratch->mu + first;
+    int channel = job->channel;
+    ISOQ_INDEPENDENT
+    for (int j = 0, n = job->grid->cols; j < n; j++) {
+        isoq_context context = isoq_context_at(model, channel, isoq_integer_of(magnitude[j]),
+                                               isoq_integer_of(value[j]), up[j]);
+        table[j] = context.table;
+        shift[j] = context.shift;
+        flip[j] = context.flip;
+        rounded[j] = context.rounded;
+        mu[j] = context.mu;
+    }
+}
+
+#endif

@@ -1,0 +1,246 @@
+/* What every header of isoq's C code relies on: conventions, and the only constructs that differ
+   between compilers.
+
+   Conventions
+     names         Types and functions begin with `isoq_`, constants and macros with `ISOQ_`.
+     linkage       Everything is static and lives in headers: an extension module is one translation
+                   unit, and the compiler inlines across the whole of it.
+     errors        A function that can fail returns an `isoq_status`. Readers and slot lists are
+   used once per symbol, so they keep a `status` of their own instead: the first failure sets it,
+   nothing clears it, and the caller looks at it once at the end. preconditions `assert` states
+   them. The Cython wrappers check them for every argument that comes from Python, and release
+   builds (NDEBUG) compile the asserts out. memory        A function that allocates is paired with
+   one that releases. Releasing twice, or after a failed allocation, does no harm. arithmetic
+   Integers are in two's complement, `>>` of a negative integer keeps its sign, and `float` and
+   `double` are those of IEEE 754. No fast-math options.
+
+   floats        Extensions are compiled without fused products (-ffp-contract=off): what the
+                   encoder chooses does not depend on the processor.
+
+   ISOQ_PORTABLE, defined at build time, selects the fallbacks, which are standard C11. All builds
+   write the same streams and decode the same samples. */
+#ifndef ISOQ_COMPILER_H
+#define ISOQ_COMPILER_H
+
+#include <assert.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum {
+    ISOQ_OK = 0,
+    ISOQ_DAMAGED = 1, /* the stream is not one that the encoder writes */
+    ISOQ_NO_MEMORY = 2
+} isoq_status;
+
+#if defined(__GNUC__) && !defined(ISOQ_PORTABLE)
+#define ISOQ_GNU 1 /* gcc or clang */
+#else
+#define ISOQ_GNU 0
+#endif
+
+/* A function of a header, which a program may leave unused. */
+#if ISOQ_GNU
+#define ISOQ_API __attribute__((unused)) static
+#else
+#define ISOQ_API static inline
+#endif
+
+/* A function that is worth inlining wherever it is called, whatever its size. */
+#if ISOQ_GNU
+#define ISOQ_INLINE static inline __attribute__((always_inline))
+#elif defined(_MSC_VER)
+#define ISOQ_INLINE static __forceinline
+#else
+#define ISOQ_INLINE static inline
+#endif
+
+/* A function with loops that compilers vectorize, compiled for three generations of x86-64; the
+   program takes the best at start-up. Levels and features are asked of any vendor's processor,
+   where "arch=haswell" would be of one vendor's. Sanitizers do not survive this start-up, and clang
+   has no clones of static functions. */
+#if ISOQ_GNU && !defined(__clang__) && __GNUC__ >= 12 && defined(__x86_64__) && \
+    defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+#define ISOQ_MULTIVERSION \
+    ISOQ_API __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#else
+#define ISOQ_MULTIVERSION ISOQ_API
+#endif
+
+/* Before a loop: no iteration depends on another. */
+#if ISOQ_GNU && !defined(__clang__)
+#define ISOQ_INDEPENDENT _Pragma("GCC ivdep")
+#define ISOQ_UNROLL_4 _Pragma("GCC unroll 4")
+#else
+#define ISOQ_INDEPENDENT
+#define ISOQ_UNROLL_4
+#endif
+
+/* A pointer through which alone the function reaches what it points to. */
+#if defined(_MSC_VER)
+#define ISOQ_RESTRICT __restrict
+#else
+#define ISOQ_RESTRICT restrict
+#endif
+
+/* Integers of 128 bits, which turn a division into a multiplication (rans.h). */
+#if ISOQ_GNU && defined(__SIZEOF_INT128__)
+#define ISOQ_INT128 1
+__extension__ typedef unsigned __int128 isoq_uint128;
+#else
+#define ISOQ_INT128 0
+#endif
+
+/* Return the number of bits of `value` without leading zeros: 0 for 0, 64 at most. */
+ISOQ_INLINE int isoq_bit_length(uint64_t value) {
+#if ISOQ_GNU
+    return value ? 64 - __builtin_clzll(value) : 0;
+#else
+    int bits = 0;
+    for (; value; value >>= 1) bits++;
+    return bits;
+#endif
+}
+
+/* Return the first address at or after `memory` that is a multiple of `alignment`, a power of two.
+   Allocate `alignment` bytes more than needed, and free the original pointer. */
+ISOQ_API float *isoq_aligned(float *memory, size_t alignment) {
+    assert(alignment && !(alignment & (alignment - 1)));
+    size_t beyond = (uintptr_t)memory & (alignment - 1);
+    return beyond ? memory + (alignment - beyond) / sizeof(float) : memory;
+}
+
+/* ---- Four floats: what a trellis of eight states needs twice. Every x86-64 and ARM64 has them. */
+
+#if ISOQ_GNU
+typedef float isoq_float4 __attribute__((vector_size(16)));
+typedef int32_t isoq_int4 __attribute__((vector_size(16)));
+#else
+typedef struct {
+    float lane[4];
+} isoq_float4;
+#endif
+
+ISOQ_INLINE isoq_float4 isoq_float4_of(float a, float b, float c, float d) {
+#if ISOQ_GNU
+    return (isoq_float4){a, b, c, d};
+#else
+    return (isoq_float4){{a, b, c, d}};
+#endif
+}
+
+ISOQ_INLINE isoq_float4 isoq_float4_load(const float *from) {
+    isoq_float4 vector;
+    memcpy(&vector, from, sizeof vector);
+    return vector;
+}
+
+ISOQ_INLINE void isoq_float4_store(float *to, isoq_float4 vector) {
+    memcpy(to, &vector, sizeof vector);
+}
+
+/* Return vector[i], vector[j], vector[k], vector[l]; the places are constants. */
+#if ISOQ_GNU
+#define ISOQ_FLOAT4_PICK(vector, i, j, k, l) \
+    isoq_float4_of((vector)[i], (vector)[j], (vector)[k], (vector)[l])
+#else
+#define ISOQ_FLOAT4_PICK(vector, i, j, k, l) \
+    isoq_float4_of((vector).lane[i], (vector).lane[j], (vector).lane[k], (vector).lane[l])
+#endif
+
+ISOQ_INLINE isoq_float4 isoq_float4_add(isoq_float4 a, isoq_float4 b) {
+#if ISOQ_GNU
+    return a + b;
+#else
+    for (int k = 0; k < 4; k++) a.lane[k] += b.lane[k];
+    return a;
+#endif
+}
+
+/* Return the smaller of each pair, the first of equal ones. Set `is_second` (4) to 0 where it is
+   the first, to a number with its lowest bit set where it is the second. */
+ISOQ_INLINE isoq_float4 isoq_float4_least(isoq_float4 first, isoq_float4 second,
+                                          int32_t *is_second) {
+#if ISOQ_GNU
+    isoq_int4 better = second < first;
+    memcpy(is_second, &better, sizeof better);
+    return (isoq_float4)(((isoq_int4)second & better) | ((isoq_int4)first & ~better));
+#else
+    for (int k = 0; k < 4; k++) {
+        is_second[k] = second.lane[k] < first.lane[k];
+        if (is_second[k]) first.lane[k] = second.lane[k];
+    }
+    return first;
+#endif
+}
+
+/* ---- Sixteen floats, added up lane by lane: no compiler may reorder a sum of floats by itself.
+   By pointer, since the way in which vectors of this size are passed depends on the processor. */
+
+enum { ISOQ_LANES = 16 };
+
+#if ISOQ_GNU
+typedef float isoq_lanes __attribute__((vector_size(4 * ISOQ_LANES)));
+#define ISOQ_LANE(vector, k) ((vector)[k])
+#else
+typedef struct {
+    float lane[ISOQ_LANES];
+} isoq_lanes;
+#define ISOQ_LANE(vector, k) ((vector).lane[k])
+#endif
+
+ISOQ_INLINE void isoq_lanes_load(isoq_lanes *to, const float *from) {
+    memcpy(to, from, sizeof *to);
+}
+
+ISOQ_INLINE void isoq_lanes_store(float *to, const isoq_lanes *from) {
+    memcpy(to, from, sizeof *from);
+}
+
+/* sum += a */
+ISOQ_INLINE void isoq_lanes_add(isoq_lanes *sum, const isoq_lanes *a) {
+#if ISOQ_GNU
+    *sum += *a;
+#else
+    for (int k = 0; k < ISOQ_LANES; k++) sum->lane[k] += a->lane[k];
+#endif
+}
+
+/* product = a * b */
+ISOQ_INLINE void isoq_lanes_multiply(isoq_lanes *product, const isoq_lanes *a,
+                                     const isoq_lanes *b) {
+#if ISOQ_GNU
+    *product = *a * *b;
+#else
+    for (int k = 0; k < ISOQ_LANES; k++) product->lane[k] = a->lane[k] * b->lane[k];
+#endif
+}
+
+/* sum += a * b */
+ISOQ_INLINE void isoq_lanes_add_product(isoq_lanes *sum, const isoq_lanes *a, const isoq_lanes *b) {
+#if ISOQ_GNU
+    *sum += *a * *b;
+#else
+    for (int k = 0; k < ISOQ_LANES; k++) sum->lane[k] += a->lane[k] * b->lane[k];
+#endif
+}
+
+/* sum -= factor * a */
+ISOQ_INLINE void isoq_lanes_subtract_scaled(isoq_lanes *sum, float factor, const isoq_lanes *a) {
+#if ISOQ_GNU
+    *sum -= factor * *a;
+#else
+    for (int k = 0; k < ISOQ_LANES; k++) sum->lane[k] -= factor * a->lane[k];
+#endif
+}
+
+/* Return the sum of all lanes, from the first to the last. */
+ISOQ_INLINE double isoq_lanes_total(const isoq_lanes *a) {
+    double total = 0;
+    for (int k = 0; k < ISOQ_LANES; k++) total += ISOQ_LANE(*a, k);
+    return total;
+}
+
+#endif

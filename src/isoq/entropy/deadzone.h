@@ -1,0 +1,22 @@
+/* The error of scalar quantization with a dead zone, which the encoder assumes while it looks for a
+   quality. Independent of the coder. */
+#ifndef ISOQ_DEADZONE_H
+#define ISOQ_DEADZONE_H
+
+#include "context.h"
+
+/* Set out[k] to the squared error that quantization to floor(|y| gain + threshold) leaves in y[k],
+   for n latents. Values beyond ISOQ_MAX_LATENT steps count as exact. y, gain and out do not
+   overlap; gains are positive. */
+ISOQ_MULTIVERSION void isoq_deadzone_squares(const float *ISOQ_RESTRICT y,
+                                             const float *ISOQ_RESTRICT gain, float threshold,
+                                             float *ISOQ_RESTRICT out, size_t n) {
+    for (size_t k = 0; k < n; k++) {
+        float scaled = fabsf(y[k]) * gain[k];
+        scaled = scaled < (float)ISOQ_MAX_LATENT ? scaled : 0;
+        float off = (scaled - (float)(int32_t)(scaled + threshold)) / gain[k];
+        out[k] = off * off;
+    }
+}
+
+#endif
