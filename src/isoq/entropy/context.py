@@ -5,7 +5,7 @@ forms are evaluated: the expected magnitude of its prediction error, from the ma
 and its predicted value. Magnitude (logarithmic, 8 steps an octave), the fractional part of the
 prediction (3 buckets), the quantizer (of two that a trellis alternates between) and the channel's
 group choose one counted table. No side information, no floating point. The arithmetic is in
-coder.h; this module owns the arrays."""
+context.h; this module owns the arrays."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         )
     if min(a[name].min(initial=0) for name in ("own", "bias", "around_weight")) < 0:
         raise ValueError("context model: negative weight of a magnitude")
-    # The sums of coder.h stay below 2^51 up to here.
+    # The sums of neighbours.h stay below 2^51 up to here.
     if load["magnitude"].max(initial=0) > 1 << 20 or load["value"].max(initial=0) > 1 << 17:
         raise ValueError("context model: weights are too large")
     steps = np.diff(a["cdf"].astype(np.int64), axis=1)

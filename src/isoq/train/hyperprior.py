@@ -156,7 +156,7 @@ def _tables(
         mass = np.concatenate([np.diff(below(symbols, bits)), tail[:, :1]], 1)
         frequency = np.maximum(np.rint(mass * total), 1).astype(np.int64)
         frequency[np.arange(count), frequency.argmax(1)] += total - frequency.sum(1)
-        # An escape is followed by 6 bits and one more for each doubling (coder.h).
+        # An escape is followed by 6 bits and one more for each doubling (table_integers.h).
         cost = -(mass * np.log2(frequency / total)).sum(1) + bits + 5 * tail[:, 0] + tail.sum(1)
         better = cost < best
         best[better], low_bits[better] = cost[better], bits

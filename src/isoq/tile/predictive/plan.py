@@ -23,7 +23,7 @@ _LEAST_TRIED, _MOST_TRIED = 4096, 16384  # samples that weights are fitted to
 
 @dataclass(frozen=True)
 class Plan:
-    """The arrays of `Plan` in kernel.h but the steps: reference (planes, REFERENCES), weight
+    """The arrays of `isoq_plan` in plan.h but the steps: reference (planes, REFERENCES), weight
     (planes, TAPS), activity (planes, ACTIVITIES), limits (planes, 2), all int32; avoided (planes,)
     int64; repeats (planes,) uint8."""
 
