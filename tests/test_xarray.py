@@ -246,7 +246,7 @@ def test_what_cannot_be_written(scene, tmp_path):
     for keywords, words in (
         ({}, "B02: give exactly one target"),
         ({"mse": {"B05": 1}}, "mse: no variable of two or more dimensions is called B05"),
-        ({"mse": {"B02": -1}}, "B02: --mse -1"),
+        ({"mse": {"B02": -1}}, "B02: `mse=-1`"),
         ({"mse": 1, "zarr_format": 2}, "Zarr version 3"),
         ({"mse": 1, "compute": False}, "leave zarr_format and compute out"),
     ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from ..codec.lossless_bands import exact_bands
 from ..codec.reader import File, LostPart
 from ..codec.target import Target
 from ..codec.target_maps import TargetRegions, open_target_maps
-from ..codec.writer import compress_to
+from ..codec.writer import Options, compress_to
 from ..errors import InputError
+from ..network.model import Model
 from ..raster.sink import create_sink, default_suffix
 from ..raster.source import GDAL_CACHE, open_source
 from ..raster.split import stem_of
@@ -143,30 +144,55 @@ threads
         threads=threads,
         embed_model=embed_model,
     )
-    network = model_of(model, device)
     source = path_of("src", src)
+    given = None if dst is None else Path(path_of("dst", dst))
+    path = given or folder_for(out, Path(source)) / f"{stem_of(Path(source))}.isoq"
+    coding = _Coding(target, regions, options, lossless_bands, model_of(model, device))
+    return _compress(source, geometry, path, overwrite, coding, progress)
+
+
+@dataclass(frozen=True)
+class _Coding:
+    """How an image is to be coded."""
+
+    target: Target
+    regions: TargetRegions
+    options: Options
+    lossless_bands: str | int | Sequence[int]
+    model: Model
+
+
+def _compress(
+    source: str,
+    geometry: str | None,
+    path: Path,
+    overwrite: bool,
+    coding: _Coding,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Compress an image file to `path` and return what `compress_file` returns."""
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), open_source(source, geometry) as image:
-        path = Path(path_of("dst", dst)) if dst is not None else None
-        path = path or folder_for(out, Path(source)) / f"{stem_of(Path(source))}.isoq"
         d = image.description
         samples = d.bands * d.rows * d.cols
         with about(source):
-            exact = exact_bands(lossless_bands, d, Path(source).name)
-            options = replace(options, exact=exact).meeting(target, d.bands)
+            exact = exact_bands(coding.lossless_bands, d, Path(source).name)
+            options = replace(coding.options, exact=exact).meeting(coding.target, d.bands)
         with (
             atomic(path, overwrite) as stream,
             about(source),
-            open_target_maps(regions, target, d, options.block) as field,
+            open_target_maps(coding.regions, coding.target, d, options.block) as field,
         ):
             counted = _counter(progress, samples)
-            summary = compress_to(stream, image, target, network, options, counted, field)
+            summary = compress_to(
+                stream, image, coding.target, coding.model, options, counted, field
+            )
             size = stream.tell()
     return {
         "source": source,
         "file": str(path),
         "bytes": size,
         "bits_per_sample": round(8 * size / samples, 4),
-        "model": network.name,
+        "model": coding.model.name,
         **summary,
         **({"lossless": [band + 1 for band in options.exact]} if options.exact else {}),
     }

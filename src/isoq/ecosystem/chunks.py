@@ -18,6 +18,7 @@ from ..codec.target import KINDS
 from ..errors import InputError, UnsupportedImageError
 from ..samples import DTYPES
 
+_KEYWORDS = set(inspect.signature(compress).parameters)
 _NOT_FOR_CHUNKS = {"array", "nodata", "mask", "band_axis", "threads"}
 Settings = dict[str, Any]  # keywords of `compress` but nodata and threads, fit for JSON
 
@@ -35,7 +36,7 @@ def settings_of(keywords: dict[str, Any]) -> Settings:
             f"{', '.join(sorted(wrong))}: not for this codec, whose nodata is the array's fill "
             "value; leave it out"
         )
-    if wrong := set(keywords) - set(inspect.signature(compress).parameters):
+    if wrong := set(keywords) - _KEYWORDS:
         raise InputError(f"{', '.join(sorted(wrong))}: no keyword of isoq.compress; check the name")
     settings = {key: _plain(value) for key, value in keywords.items()}
     bands = max(
