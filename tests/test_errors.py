@@ -31,6 +31,13 @@ def test_errors_are_isoq_errors_and_survive_pickling(kind):
     assert str(error) == "a.tif: is bad; mend it"
 
 
+def test_an_error_can_be_made_as_libraries_of_remote_tasks_make_it():
+    for kind in KINDS:
+        error = kind.__new__(kind)
+        error.args = ("a.tif: is bad; mend it",)
+        assert str(error) == "a.tif: is bad; mend it"
+
+
 def test_errors_can_be_caught_as_builtin_ones():
     assert issubclass(InputError, ValueError)
     assert issubclass(OutputExistsError, FileExistsError)

@@ -33,7 +33,7 @@ class UnsupportedImageError(InputError):
     """The image has a sample type or a size that isoq does not handle."""
 
 
-class OutputExistsError(InputError, FileExistsError):
+class OutputExistsError(FileExistsError, InputError):
     """The output exists and may not be replaced. Also a ``FileExistsError``."""
 
 
