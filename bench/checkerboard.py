@@ -19,8 +19,10 @@ from common import DATA, HERE, print_table
 
 import isoq
 from isoq import Target
+from isoq.codec.options import Options
 from isoq.codec.reader import File
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.sources import ArraySource
+from isoq.codec.writer import compress_to
 from isoq.raster.source import open_source
 from isoq.tile import prediction
 
@@ -66,9 +68,14 @@ def coded(samples: np.ndarray, mse: float, model: isoq.model.Model) -> tuple[np.
         )
         return asked[:, None, None] * np.where(worse[rows, cols], FACTOR, 1)
 
-    with patch.object(prediction, "promising", lambda bits, bands: False):
+    with patch.object(prediction, "worth_trying", lambda bits, bands: False):
         summary = compress_to(
-            out, ArraySource(samples), Target("mse", mse), model, Options(block=BLOCK), field=field
+            out,
+            ArraySource(samples),
+            Target("mse", mse),
+            model,
+            Options(block=BLOCK),
+            block_targets=field,
         )
     decoded = np.empty_like(samples)
     for box, tile in File(io.BytesIO(out.getvalue())).tiles(model):

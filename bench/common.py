@@ -24,12 +24,14 @@ import numpy as np
 from tqdm import tqdm
 
 from isoq import Target, load_model
+from isoq.codec.options import Options
 from isoq.codec.reader import File
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.sources import ArraySource
+from isoq.codec.writer import compress_to
 from isoq.network.model import Model
 from isoq.raster.source import open_source
 from isoq.tile.masks import VALID, classify
-from isoq.tile.tile import measure
+from isoq.tile.report import measure
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

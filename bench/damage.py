@@ -17,8 +17,10 @@ import numpy as np
 from common import Image, Row, arguments, bands_of, column, grouped, over, print_table, save
 
 from isoq import Target, load_model
+from isoq.codec.options import Options
 from isoq.codec.reader import File, LostPart
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.sources import ArraySource
+from isoq.codec.writer import compress_to
 from isoq.errors import IsoqError
 from isoq.format.tiling import Box
 from isoq.network.model import Model

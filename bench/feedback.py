@@ -32,7 +32,9 @@ from common import (
 )
 
 from isoq import Target, load_model
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.options import Options
+from isoq.codec.sources import ArraySource
+from isoq.codec.writer import compress_to
 from isoq.network.model import Model
 
 LOOPS = {"one pass": ONE_PASS, "closed loop": Options(threads=1)}

@@ -26,10 +26,10 @@ from common import DATA, HERE, Row, column, geometric_mean, grouped, print_table
 from isoq import load_model
 from isoq.evaluate.bd import Curve, bd_rate
 from isoq.evaluate.jpeg2000 import jpeg2000_bits
-from isoq.levels import TRADED
+from isoq.levels import LAMBDA_MSE_AT_HIGH_RATE
 from isoq.network.model import Model
-from isoq.tile.control import Goal
-from isoq.tile.tile import encode_tile
+from isoq.tile.encode import encode_tile
+from isoq.tile.targets import LambdaTarget
 from isoq.train import finish as end
 from isoq.train import loop
 from isoq.train.data import Patches, Plane, read_planes
@@ -147,7 +147,7 @@ def peer(crop: Plane) -> Curve:
 
 def coded(crop: Plane, model: Model, lam: float) -> tuple[float, float]:
     """Bit/sample of the tile and SNR in dB, at lambda per squared digital number."""
-    data, report = encode_tile(crop.samples, (None,), Goal(lam=lam), model)
+    data, report = encode_tile(crop.samples, (None,), LambdaTarget(lam), model)
     return 8 * len(data) / crop.samples.size, _snr(
         crop, float(report.squared[0] / report.pixels[0])
     )
@@ -163,7 +163,11 @@ def delta(crop: Plane, model: Model) -> tuple[float, float]:
     points = []
     for snr in SNR:
         points.append(
-            coded(crop, model, TRADED / (crop.samples.var(dtype=np.float64) * 10 ** (-snr / 10)))
+            coded(
+                crop,
+                model,
+                LAMBDA_MSE_AT_HIGH_RATE / (crop.samples.var(dtype=np.float64) * 10 ** (-snr / 10)),
+            )
         )
         if points[-1][0] > 1.5 * HIGHEST:
             break

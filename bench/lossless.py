@@ -33,7 +33,9 @@ from common import (
 
 import isoq
 from isoq import Target, load_model
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.options import Options
+from isoq.codec.sources import ArraySource
+from isoq.codec.writer import compress_to
 from isoq.tile.predictive import coding
 
 STRATA = ["landsat", "sentinel2", "vhr", "hyperspectral", "drone", "rgb", "misc"]

@@ -15,7 +15,9 @@ from common import Image, Row, arguments, bands_of, column, grouped, over, print
 
 import isoq
 from isoq import Target
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.options import Options
+from isoq.codec.sources import ArraySource
+from isoq.codec.writer import compress_to
 
 SHARE, GOAL = 0.3, 0.73
 NODATA = 0

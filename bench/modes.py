@@ -29,8 +29,10 @@ from common import (
 
 import isoq
 from isoq import Target, load_model
+from isoq.codec.options import Options
 from isoq.codec.reader import File
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.sources import ArraySource
+from isoq.codec.writer import compress_to
 from isoq.evaluate.jpeg2000 import jpeg2000_bits
 
 STRATA = ["landsat", "sentinel2", "vhr", "hyperspectral", "drone", "rgb", "misc"]

@@ -17,7 +17,9 @@ import imagecodecs
 import numpy as np
 
 from isoq import load_model
-from isoq.codec.writer import Options, sample_tiles, tiling
+from isoq.codec.options import Options
+from isoq.codec.plan import tiling
+from isoq.codec.sources import sample_tiles
 from isoq.format.tiling import Box
 from isoq.parallel import ordered
 from isoq.raster.description import Description

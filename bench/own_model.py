@@ -33,7 +33,8 @@ from common import (
 from tqdm import tqdm
 
 from isoq import Target, load_model
-from isoq.codec.writer import ArraySource, compress_to
+from isoq.codec.sources import ArraySource
+from isoq.codec.writer import compress_to
 from isoq.evaluate.bd import Curve, bd_rate
 from isoq.network.model import Model
 from isoq.tile import spectral

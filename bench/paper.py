@@ -19,7 +19,9 @@ from common import DATA, Cells, Row, column, grouped, over, print_table, save
 
 import isoq
 from isoq import Target
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.options import Options
+from isoq.codec.sources import ArraySource
+from isoq.codec.writer import compress_to
 from isoq.evaluate.images import Group, groups_of
 from isoq.evaluate.metrics import block_errors, mean_squared_error
 from isoq.network.model import Model

@@ -27,8 +27,10 @@ from tqdm import tqdm
 
 from isoq import Target, load_model
 from isoq.blocks import difference, mean_square
+from isoq.codec.options import Options
 from isoq.codec.reader import File
-from isoq.codec.writer import ArraySource, Options, Readable, compress_to
+from isoq.codec.sources import ArraySource, Readable
+from isoq.codec.writer import compress_to
 from isoq.network.model import Model
 from isoq.raster.raw import Geometry
 from isoq.raster.source import open_source

@@ -23,18 +23,24 @@ from common import Cells, Image, Row, arguments, column, images_of, over, print_
 
 import isoq
 from isoq import Target
-from isoq.blocks import count, mean_square, sums
+from isoq.blocks import mean_square, sums
+from isoq.codec.options import Options
 from isoq.codec.reader import File
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.sources import ArraySource
+from isoq.codec.writer import compress_to
 from isoq.format.bytestream import Reader
 from isoq.format.container import ContainerReader
 from isoq.format.tiling import Box
 from isoq.network.model import Model
 from isoq.samples import DTYPES
 from isoq.tile.band_group import BandGroup
-from isoq.tile.control import Goal, code, joint
+from isoq.tile.control import encode_group
+from isoq.tile.groups import MODES, Mode, band_groups
+from isoq.tile.header import TileInput
+from isoq.tile.masks import MASKED, VALID
+from isoq.tile.report import joint_ratio
 from isoq.tile.spectral import Rotation
-from isoq.tile.tile import CONSTANT, MODES, NEURAL, PREDICTIVE, SPECTRAL, entries
+from isoq.tile.targets import LambdaTarget
 
 BLOCK = 64
 LEAST = {"uint8": 0.3, "uint16": 2.0, "int16": 2.0}  # target MSE, squared digital numbers
@@ -96,7 +102,7 @@ class Original:
         samples, valid, target = samples[kept], valid[kept], target[kept]
         mean = sums(np.where(valid, samples, 0), BLOCK) / np.maximum(sums(valid, BLOCK), 1)
         calm = (
-            joint(
+            joint_ratio(
                 (mean_square(samples, valid, BLOCK) - mean**2) / target[:, None, None],
                 per_band=False,
             )
@@ -219,7 +225,7 @@ def jpeg2000_decoded(data: list[bytes], original: Original) -> np.ndarray:
 def judged(original: Original, decoded: np.ndarray, base: Row) -> Result:
     """`base`, completed by what comparison of the decoded samples with the original shows."""
     error = decoded.astype(np.float64) - original.samples
-    per_block = joint(
+    per_block = joint_ratio(
         mean_square(error, original.valid, BLOCK) / original.target[:, None, None], per_band=False
     )
     squared = np.square(np.where(original.valid, error, 0)).sum((1, 2)) / original.target
@@ -270,13 +276,15 @@ def anatomy(data: bytes) -> Counter[str]:
         while seen < bands:
             together, mode = divmod(tile.varint(), MODES)
             seen += together
-            if mode == CONSTANT:
+            if mode == Mode.CONSTANT:
                 tile.take(together * dtype.itemsize)
-            elif mode in (NEURAL, SPECTRAL):
+            elif mode in (Mode.NEURAL, Mode.SPECTRAL):
                 for _ in range(2 * together):
                     tile.signed()
-                streams += Rotation.unpack(tile, together).components if mode == SPECTRAL else 1
-            elif mode == PREDICTIVE:
+                streams += (
+                    Rotation.unpack(tile, together).components if mode == Mode.SPECTRAL else 1
+                )
+            elif mode == Mode.PREDICTIVE:
                 size["streams"] += len(tile.part())
         size["side"] += len(tile.part())
         size["streams"] += sum(len(tile.part()) for _ in range(streams))
@@ -299,33 +307,30 @@ def uniform_bytes(original: Original, relative: float, places: list[Box], model:
         samples, valid = (
             np.ascontiguousarray(a[:, *at]) for a in (original.samples, original.valid)
         )
-        target = np.broadcast_to(
-            original.target[:, None, None],
-            (len(samples), count(box.rows, BLOCK), count(box.cols, BLOCK)),
-        )
-        for bunch, mode in entries(samples, valid, model.bands, ()):
-            if mode in (NEURAL, SPECTRAL):
-                group = BandGroup(
-                    samples[bunch],
-                    valid[bunch],
-                    model,
-                    BLOCK,
-                    target[bunch] if mode == SPECTRAL else None,
+        classes = np.where(valid, VALID, MASKED).astype(np.uint8)
+        nodata = (None,) * len(samples)
+        tile = TileInput(samples.dtype, samples.shape, BLOCK, classes, nodata, samples, ())
+        target = np.broadcast_to(original.target[:, None, None], tile.grid)
+        for bands, mode in band_groups(tile, model.bands):
+            if mode == Mode.NEURAL:
+                group = BandGroup.direct(samples[bands], valid[bands], model, BLOCK)
+            elif mode == Mode.SPECTRAL:
+                group = BandGroup.spectral(
+                    samples[bands], valid[bands], model, BLOCK, target[bands]
                 )
-                group.refine()
-                groups.append((group, original.target[bunch]))
+            else:
+                continue
+            groups.append((group.refined(), original.target[bands]))
 
     def trial(lam: float) -> tuple[float, int]:
         """log of the mean squared error over target, bytes."""
         squared, size = 0.0, 0
         for group, target in groups:
-            units = group.units()
-            coded = code(group, Goal(lam=lam * float((units / target).mean() / units.mean())), None)
+            weight = float((group.units / target).mean() / group.units.mean())
+            coded = encode_group(group, LambdaTarget(lam * weight))
             error = np.where(group.valid, coded.decoded.astype(np.float64) - group.samples, 0)
-            squared, size = (
-                squared + float(((error**2).sum((1, 2)) / target).sum()),
-                size + sum(map(len, coded.streams)),
-            )
+            squared += float(((error**2).sum((1, 2)) / target).sum())
+            size += sum(map(len, coded.streams))
         return math.log(max(squared, 1e-9) / original.valid.sum()), size
 
     wanted, lam = math.log(relative), 0.7 / relative

@@ -29,7 +29,7 @@ from common import (
 )
 
 from isoq import load_model
-from isoq.codec.writer import Options
+from isoq.codec.options import Options
 from isoq.evaluate.jpeg2000 import jpeg2000_bits
 
 LOWEST, HIGHEST = 0.3, 3.0  # bit/sample of JPEG 2000

@@ -29,7 +29,7 @@ from moto.server import ThreadedMotoServer
 import isoq
 from isoq import Target
 from isoq.archive import cluster, jobs
-from isoq.codec.writer import Options
+from isoq.codec.options import Options
 
 WHOLE = 1 << 40  # samples of a part: no file is that large
 PETABYTE, SAMPLE = 1e15, 2  # bytes, uncompressed; bytes of a uint16

@@ -26,8 +26,8 @@ from roofline import ROUNDS, loads, network_products, peak
 from stages import REST, stages_of
 
 import isoq
+from isoq.codec.options import Options
 from isoq.codec.reader import File
-from isoq.codec.writer import Options
 from isoq.geometry import STRIDE
 from isoq.network.model import Model
 from isoq.raster.source import open_source

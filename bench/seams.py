@@ -35,8 +35,10 @@ from common import (
 
 import isoq
 from isoq import Target
+from isoq.codec.options import Options
 from isoq.codec.reader import File
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.sources import ArraySource
+from isoq.codec.writer import compress_to
 from isoq.format.limits import LARGEST_SIDE
 from isoq.format.tiling import Box
 from isoq.raster.source import open_source
@@ -54,7 +56,7 @@ def coded(
 ) -> tuple[np.ndarray, list[Box], int]:
     """The decoded band (1, rows, cols), the tiles, and the bytes of the file."""
     out = io.BytesIO()
-    with patch.object(prediction, "promising", lambda bits, bands: False):
+    with patch.object(prediction, "worth_trying", lambda bits, bands: False):
         compress_to(out, ArraySource(samples), target, model, how)
     file, decoded = File(io.BytesIO(out.getvalue())), np.empty_like(samples)
     for box, tile in file.tiles(model):

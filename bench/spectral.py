@@ -30,7 +30,9 @@ from common import (
 from tqdm import tqdm
 
 from isoq import Target, load_model
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.options import Options
+from isoq.codec.sources import ArraySource
+from isoq.codec.writer import compress_to
 from isoq.network.model import Model
 from isoq.tile import spectral
 

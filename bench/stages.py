@@ -11,17 +11,17 @@ from unittest.mock import patch
 
 from isoq import Target
 from isoq.codec import reader, writer
+from isoq.codec.options import Options
 from isoq.codec.reader import File
 from isoq.codec.target import BandStatistics
-from isoq.codec.writer import Options, compress_to
+from isoq.codec.writer import compress_to
 from isoq.format.container import ContainerWriter
 from isoq.network.model import Model
 from isoq.raster.sink import Sink, create_sink
 from isoq.raster.source import Source, open_source
 from isoq.raster.window import window_of
-from isoq.tile import band_group, control, quality_model, residual, tile
+from isoq.tile import band_group, codings, control, encode, quality_model, residual
 from isoq.tile.band_group import BandGroup
-from isoq.tile.feedback import Feedback
 
 REST = "the rest"
 
@@ -57,25 +57,25 @@ def _places(model: Model) -> dict[str, list[tuple[object, str]]]:
     """The functions that make up a stage."""
     return {
         "reading": [(Source, "read")],
-        "normalization, filling, padding": [(BandGroup, "__init__")],
+        "normalization, filling, padding": [(BandGroup, "direct"), (BandGroup, "spectral")],
         "analysis": [(model, "analysis")],
         "prediction": [
-            (BandGroup, "plain_error"),
-            (BandGroup, "coded_error"),
+            (BandGroup, "predicted_error"),
+            (BandGroup, "expected_error"),
             *((quality_model, n) for n in ("predicted_levels", "after_quantizing")),
         ],
         "quantization, tried for the prediction": [(model.entropy, "quantize")],
         "quantization and entropy coding": [(model.entropy, "encode")],
         "entropy decoding": [(model.entropy, "decode")],
         "synthesis": [(model, "synthesis")],
-        "feedback": [(Feedback, "aim"), (model, "adjoint")],
+        "feedback": [(band_group, "adjusted_latents"), (model, "adjoint")],
         "gains, denormalization, rounding": [
             (BandGroup, "encode"),
             (band_group, "reconstruct"),
-            (tile, "reconstruct"),
+            (codings, "reconstruct"),
             (type(model), "gains"),
         ],
-        "measuring": [(control, "ratio"), (tile, "measure")],
+        "measuring": [(control, "error_ratio"), (encode, "measure")],
         "residual layer": [(residual, "correct"), (residual, "pack"), (residual, "unpack_onto")],
         "statistics": [(BandStatistics, "of")],
         "writing": [(ContainerWriter, "tile"), (Sink, "write"), (Sink, "__exit__")],

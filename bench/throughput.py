@@ -21,9 +21,12 @@ from common import DATA, Row, print_table, save, seconds
 
 import isoq
 from isoq import Target
+from isoq.codec.options import Options
 from isoq.codec.reader import File
-from isoq.codec.writer import ArraySource, Options, compress_to, ordered
+from isoq.codec.sources import ArraySource
+from isoq.codec.writer import compress_to
 from isoq.network.model import Model
+from isoq.parallel import ordered
 from isoq.raster.source import open_source
 from isoq.tile.normalize import robust
 

@@ -11,8 +11,10 @@ import numpy as np
 import rasterio
 from tiny import Tiny
 
+from isoq.codec.options import Options
+from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.writer import compress_to
 from isoq.raster.description import Description
 from isoq.raster.source import open_source
 from isoq.tile import prediction
@@ -78,12 +80,12 @@ def images() -> dict[str, tuple]:
         "lossless": (
             ArraySource(codes),
             Target("mse", 1.0),
-            Options(block=16, tile=64, threads=1, exact=(0, 1)),
+            Options(block=16, tile=64, threads=1, lossless_bands=(0, 1)),
         ),
         "planes": (
             ArraySource(wide),
             Target("mse", 1.0),
-            Options(block=16, tile=64, threads=1, exact=(0,)),
+            Options(block=16, tile=64, threads=1, lossless_bands=(0,)),
         ),
         "predicted": (ArraySource(landsat), Target("lossless", True), plain),
         "bound": (ArraySource(landsat, float(landsat[0, 9, 9])), Target("max_error", 3), plain),
@@ -128,7 +130,7 @@ def main() -> None:
         out = io.BytesIO()
         model = Tiny({"hyper": "hyperprior", "single": "single"}.get(name.split("_")[0], "context"))
         with patch.object(
-            prediction, "promising", lambda bits, bands, name=name: name == "near"
+            prediction, "worth_trying", lambda bits, bands, name=name: name == "near"
         ):  # all would be predicted otherwise
             compress_to(out, source, target, model, options, lambda n: None, *field)
         (_HERE / "corpus" / f"{name}.isoq").write_bytes(out.getvalue())

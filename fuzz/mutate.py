@@ -19,9 +19,9 @@ from isoq.format.bytestream import Reader, Writer, pack_integers, unpack_integer
 from isoq.format.tiling import padded_samples
 from isoq.geometry import padded_side
 from isoq.samples import DTYPES
+from isoq.tile.groups import Mode
 from isoq.tile.lossless import _FILTERS
 from isoq.tile.quality_map import latent_levels, map_from_residuals
-from isoq.tile.tile import LOSSLESS, PREDICTIVE, SPECTRAL
 
 _MOST_COEFFICIENTS = 1 << 20  # of a rotation whose numbers were changed before
 _INTEGERS = (
@@ -149,13 +149,13 @@ def _groups(tile: Tile, model: Tiny, rng: random.Random) -> None:
         tile.groups.insert(at, replace(group, numbers=group.numbers[:]))
     elif kind == 3 and len(tile.groups) > 1:
         del tile.groups[at]
-    elif group.mode == SPECTRAL and kind == 4:
+    elif group.mode == Mode.SPECTRAL and kind == 4:
         group.components, group.precision = (
             min(_number(rng, group.components), 1000),
             _number(rng, group.precision),
         )
     elif (
-        group.mode == SPECTRAL
+        group.mode == Mode.SPECTRAL
         and group.components * group.together < _MOST_COEFFICIENTS
         and rng.random() < 0.5
     ):
@@ -163,9 +163,9 @@ def _groups(tile: Tile, model: Tiny, rng: random.Random) -> None:
     elif group.lossy:
         place = rng.randrange(len(group.numbers))
         group.numbers[place] = rng.choice((-1, 1)) * _number(rng, abs(group.numbers[place]))
-    elif group.mode == LOSSLESS:
+    elif group.mode == Mode.LOSSLESS:
         group.data = _lossless(group.data, np.dtype(DTYPES[tile.code]).itemsize, rng)
-    elif group.mode == PREDICTIVE:  # mostly what stands in front of the stream
+    elif group.mode == Mode.PREDICTIVE:  # mostly what stands in front of the stream
         at = min(len(group.data), rng.choice((8, 30, 30, 300, 1 << 30)))
         group.data = mutate_bytes(group.data[:at], rng) + group.data[at:]
     else:

@@ -15,8 +15,8 @@ from isoq.format.bytestream import Reader, Writer
 from isoq.format.container import DICTIONARY, SIGNATURE
 from isoq.samples import DTYPES
 from isoq.tile import masks
+from isoq.tile.groups import MODES, Mode
 from isoq.tile.predictive.coding import is_lossy
-from isoq.tile.tile import CONSTANT, LOSSLESS, MODES, NEURAL, PREDICTIVE, SPECTRAL
 
 _FRAME = struct.Struct("<4sI")
 
@@ -36,7 +36,7 @@ class Group:
 
     @property
     def lossy(self) -> bool:
-        return self.mode in (NEURAL, SPECTRAL)
+        return self.mode in (Mode.NEURAL, Mode.SPECTRAL)
 
 
 @dataclass
@@ -65,13 +65,13 @@ class Tile:
         mask, targets, groups = reader.part(), reader.part(), []
         while sum(group.together for group in groups) < sizes[0]:
             group = Group(*divmod(reader.varint(), MODES))
-            if group.mode == CONSTANT:
+            if group.mode == Mode.CONSTANT:
                 group.data = reader.take(group.together * np.dtype(DTYPES[code]).itemsize)
-            elif group.mode in (LOSSLESS, PREDICTIVE):
+            elif group.mode in (Mode.LOSSLESS, Mode.PREDICTIVE):
                 group.data = reader.part()
-            elif group.mode == NEURAL:
+            elif group.mode == Mode.NEURAL:
                 group.numbers = [reader.signed() for _ in range(2 * model_bands)]
-            elif group.mode == SPECTRAL:
+            elif group.mode == Mode.SPECTRAL:
                 group.numbers = [reader.signed() for _ in range(2 * group.together)]
                 group.components, group.precision, group.data = (
                     reader.varint(),
@@ -107,10 +107,10 @@ class Tile:
             out.varint(group.together * MODES + group.mode)
             for n in group.numbers:
                 out.signed(n)
-            if group.mode == SPECTRAL:
+            if group.mode == Mode.SPECTRAL:
                 out.varint(group.components)
                 out.varint(group.precision)
-            if group.mode in (LOSSLESS, SPECTRAL, PREDICTIVE):
+            if group.mode in (Mode.LOSSLESS, Mode.SPECTRAL, Mode.PREDICTIVE):
                 out.part(group.data)
             else:
                 out.data += group.data
@@ -136,7 +136,7 @@ class Tile:
         lossy = np.zeros(len(valid), bool)
         for group in self.groups:
             lossy[at : at + group.together] = group.lossy or (
-                group.mode == PREDICTIVE and is_lossy(group.data)
+                group.mode == Mode.PREDICTIVE and is_lossy(group.data)
             )
             at += group.together
         neural = sum(group.lossy for group in self.groups)

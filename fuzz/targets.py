@@ -24,7 +24,7 @@ from isoq.format.tiling import padded_samples
 from isoq.raster.description import colours_of
 from isoq.raster.gtiff import in_namespaces, side_file
 from isoq.raster.window import cut
-from isoq.tile.tile import decode_tile
+from isoq.tile.decode import decode_tile
 
 reader.ordered = lambda function, items, threads: map(
     function, items

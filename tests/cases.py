@@ -15,6 +15,8 @@ from images import DTYPES
 
 from isoq.entropy.context import BUCKETS, LEVELS, OWN, OWN_VALUE, PRECISION, QUANTIZERS, SYMBOLS
 from isoq.network.model import Model, load_model
+from isoq.tile import masks
+from isoq.tile.header import TileInput
 
 DATA = Path(__file__).parent / "data"
 CROPS = ("landsat.tif", "sentinel2.tif", "sentinel1.tif")
@@ -63,6 +65,16 @@ def terrain(bands: int, rows: int, cols: int, dtype: str, seed: int = 0) -> np.n
     return (500 + 150 * np.array(hills) if dtype != "uint8" else 128 + 25 * np.array(hills)).astype(
         dtype
     )
+
+
+def tile_input(
+    samples: np.ndarray, valid: np.ndarray, nodata: tuple[float | None, ...], block: int = 64
+) -> TileInput:
+    """Return a tile without lossless bands, its invalid pixels masked."""
+    classes = np.where(valid, masks.VALID, masks.MASKED).astype(np.uint8)
+    bands, rows, cols = samples.shape
+    shape = (bands, rows, cols)
+    return TileInput(samples.dtype, shape, block, classes, nodata, samples, ())
 
 
 def context_arrays(channels: int = 6, groups: int = 2, seed: int = 0) -> dict[str, np.ndarray]:

@@ -17,4 +17,4 @@ def one_thread():
 @pytest.fixture
 def transformed(monkeypatch):
     """No band is predicted that need not be: for tests of what the network does."""
-    monkeypatch.setattr("isoq.tile.prediction.promising", lambda bits, bands: False)
+    monkeypatch.setattr("isoq.tile.prediction.worth_trying", lambda bits, bands: False)

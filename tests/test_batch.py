@@ -22,8 +22,9 @@ from cases import DATA, crop
 from images import make, one_line
 
 from isoq.cli import main
+from isoq.codec.options import Options
 from isoq.codec.target import Target
-from isoq.codec.writer import Options, compress_to
+from isoq.codec.writer import compress_to
 from isoq.errors import InputError, ModelMismatchError, OutputExistsError
 from isoq.network.model import _load, load_model
 from isoq.raster.source import open_source

@@ -10,15 +10,16 @@ import pytest
 from cases import crop, model, terrain
 
 from isoq.cli import main
+from isoq.codec.options import Options
 from isoq.codec.reader import File
+from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
 from isoq.codec.verify import verify_against
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.writer import compress_to
 from isoq.errors import InputError
 from isoq.format.container import ContainerReader, ContainerWriter
 from isoq.samples import to_type
-from isoq.tile.control import joint
-from isoq.tile.tile import TileReport
+from isoq.tile.report import TileReport, joint_ratio
 
 pytestmark = pytest.mark.usefixtures("transformed")
 
@@ -86,26 +87,26 @@ def test_masked_blocks_are_not_called_better_than_asked():
     image[0, :, :128] = 0
     summary, _ = coded(image, Target("mse", 400.0), 0)
     assert summary["blocks"] == 8
-    assert summary["calm"] == 0
+    assert summary["floor_limited"] == 0
 
 
 def test_flat_blocks_are():
     image = terrain(1, 128, 128, "uint16")
     image[0, :, :64] = 500 + np.arange(128)[:, None] % 2
     summary, _ = coded(image, Target("mse", 400.0))
-    assert summary["calm"] == 2
+    assert summary["floor_limited"] == 2
 
 
 def test_bands_coded_jointly_are_held_to_their_mean():
     relative = np.array([[[1.2]], [[0.6]]])
-    assert joint(relative, per_band=False).tolist() == [[pytest.approx(0.9)]]
-    assert joint(relative, per_band=True).tolist() == [[1.2]]
+    assert joint_ratio(relative, per_band=False).tolist() == [[pytest.approx(0.9)]]
+    assert joint_ratio(relative, per_band=True).tolist() == [[1.2]]
+    from isoq.codec.summary import Summary
     from isoq.codec.target import BandStatistics
-    from isoq.codec.writer import Summary
 
     summary = Summary(2, np.ones(2))
     report = TileReport(
-        np.ones(2), np.ones(2), relative, relative=joint(relative, per_band=False)[None]
+        np.ones(2), np.ones(2), relative, relative=joint_ratio(relative, per_band=False)[None]
     )
     summary.add(report, BandStatistics.empty(2), slice(0, 2))
     assert summary.to_dict()["above"] == 0

@@ -170,7 +170,7 @@ def test_no_part_of_an_output_survives_a_failure(capsys, files, monkeypatch):
             raise RuntimeError("first line\nsecond line")
         return encode_tile(*arguments)
 
-    from isoq.tile.tile import encode_tile
+    from isoq.tile.encode import encode_tile
 
     monkeypatch.setattr("isoq.codec.writer.encode_tile", encode)
     before = sorted(p.name for p in files.rglob("*"))

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from images import one_line
 
 import isoq
+from isoq.codec.options import Options
 from isoq.codec.reader import File
+from isoq.codec.sources import ArraySource
 from isoq.codec.target import BandStatistics, Target
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.writer import compress_to
 from isoq.errors import InputError, ModelMismatchError, UnsupportedImageError
 from isoq.network.model import load_model
 from isoq.parallel import ordered
@@ -222,7 +224,7 @@ def test_tiles_and_threads_change_nothing_but_the_size():
 
 
 def test_many_bands_make_several_tiles(monkeypatch):
-    monkeypatch.setattr("isoq.codec.writer.MOST_BANDS", 3)
+    monkeypatch.setattr("isoq.codec.plan.MOST_BANDS", 3)
     pixels = terrain(7, 64, 64, "uint16")
     data, summary = stream(pixels, Target("mse", 50.0))
     file = File(io.BytesIO(data))

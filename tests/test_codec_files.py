@@ -11,10 +11,12 @@ from cases import CROPS, DATA, crop, model, terrain
 from images import make, whole
 
 import isoq
+from isoq.codec.options import Options
 from isoq.codec.reader import File
+from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
 from isoq.codec.verify import verify_against
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.writer import compress_to
 from isoq.errors import CorruptFileError, InputError
 from isoq.format.container import ContainerReader
 from isoq.network.model import Model

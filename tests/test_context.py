@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isoq.entropy.context import ContextModel
-from isoq.entropy.quantize import TRADE
+from isoq.entropy.quantize import RD_LAMBDA
 from isoq.errors import CorruptFileError
 from isoq.levels import COUNT
 from isoq.tile.normalize import robust
@@ -46,7 +46,7 @@ def test_round_trip(coder, data):
     )
     outliers, trade, flat = (
         data.draw(st.sampled_from(kinds))
-        for kinds in ([0.0, 0.02, 0.5], [0.0, TRADE, 3.0], [False, True])
+        for kinds in ([0.0, 0.02, 0.5], [0.0, RD_LAMBDA, 3.0], [False, True])
     )
     y = latents(6, rows, cols, seed, outliers)
     levels = np.full((rows, cols), 300) if flat else qualities(rows, cols, seed)
@@ -64,14 +64,14 @@ def test_round_trip(coder, data):
 def test_extreme_latents(coder, value):
     y = np.full((6, 3, 4), value, np.float32)
     levels = qualities(3, 4)
-    data, q, _ = coder.encode(y, levels, TRADE)
+    data, q, _ = coder.encode(y, levels, RD_LAMBDA)
     assert np.array_equal(coder.decode(data, levels)[0], q)
     assert np.abs(q).max() <= 2 * LARGEST
 
 
 def test_trade_saves_bits(coder):
     y, levels = latents(6, 16, 16), np.full((16, 16), 500)
-    plain, traded = coder.encode(y, levels)[0], coder.encode(y, levels, 5 * TRADE)[0]
+    plain, traded = coder.encode(y, levels)[0], coder.encode(y, levels, 5 * RD_LAMBDA)[0]
     assert len(traded) < len(plain)
 
 
@@ -88,14 +88,14 @@ def test_less_error_than_rounding():
 def test_same_stream_every_time_and_in_threads(coder):
     y, levels = latents(6, 40, 40, outliers=0.01), qualities(40, 40)
     with ThreadPoolExecutor(2) as pool:
-        streams = list(pool.map(lambda _: coder.encode(y, levels, TRADE)[0], range(8)))
+        streams = list(pool.map(lambda _: coder.encode(y, levels, RD_LAMBDA)[0], range(8)))
         decoded = list(pool.map(lambda data: coder.decode(data, levels)[0].tobytes(), streams))
     assert (
         len(
             {
                 *streams,
-                coder.encode(y, levels, TRADE)[0],
-                ContextModel(context_arrays()).encode(y, levels, TRADE)[0],
+                coder.encode(y, levels, RD_LAMBDA)[0],
+                ContextModel(context_arrays()).encode(y, levels, RD_LAMBDA)[0],
             }
         )
         == 1
@@ -205,7 +205,7 @@ def test_against_plain_python(seed):
     y = latents(6, rows, cols, seed, outliers=0.05 * (seed % 3))
     levels = qualities(rows, cols, seed) if seed % 2 else 600 + rng.integers(-30, 30, (rows, cols))
     data, q, near, tables, _, flips = ContextModel(arrays).encode(
-        y, levels, TRADE * (seed % 2), trace=True
+        y, levels, RD_LAMBDA * (seed % 2), trace=True
     )
     slow_q, slow_near, slow_tables = spec_decoder.context_latents(arrays, data, levels)
     assert np.array_equal(slow_tables, tables)
@@ -219,7 +219,7 @@ def test_shipped_model_against_plain_python():
     m, pixels = model(), crop("landsat.tif")[:1, :64, :80]
     y = m.analysis(robust(pixels.ravel()).forward(pixels)[None])[0]
     levels = np.repeat([[500], [520], [520], [610]], 5, 1)
-    data, q, near, tables, *_ = m.entropy.encode(y * m.gains(levels), levels, TRADE, trace=True)
+    data, q, near, tables, *_ = m.entropy.encode(y * m.gains(levels), levels, RD_LAMBDA, trace=True)
     slow_q, slow_near, slow_tables = spec_decoder.context_latents(m.entropy.arrays, data, levels)
     assert np.array_equal(slow_tables, tables)
     assert np.array_equal(slow_q, q)

@@ -13,10 +13,12 @@ from images import make, one_line
 import isoq
 from isoq.cli import main
 from isoq.codec.estimate import estimate
+from isoq.codec.options import Options
 from isoq.codec.rate import RateSearch, nearest_step
 from isoq.codec.reader import File
+from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.writer import compress_to
 from isoq.errors import InputError
 
 LANDSAT = DATA / "landsat.tif"
@@ -69,7 +71,7 @@ def test_table_and_json(capsys, tmp_path):
     assert second["target"] == {"kind": "mse", "value": [4, 9]}
     assert second["mse"][0] < first["mse"][0]
     assert second["bytes"] > first["bytes"]
-    assert first["beyond"] == 0
+    assert first["ceiling_limited"] == 0
     assert main(["estimate", str(LANDSAT), "--mse", "0.01"]) == 0
     assert "100 % of the blocks out of reach" in capsys.readouterr().out
     assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]

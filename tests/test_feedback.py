@@ -4,17 +4,20 @@ gain."""
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from cases import crop, model, terrain
 
-from isoq.entropy.quantize import TRADE
+from isoq.entropy.quantize import RD_LAMBDA
 from isoq.network.model import Model
 from isoq.tile.band_group import BandGroup
-from isoq.tile.control import Goal, code
-from isoq.tile.feedback import Feedback
-from isoq.tile.tile import encode_tile
+from isoq.tile.control import encode_group
+from isoq.tile.encode import encode_tile
+from isoq.tile.feedback import adjusted_latents
+from isoq.tile.quality_map import latent_levels
+from isoq.tile.targets import LambdaTarget
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +29,8 @@ def deaf(tmp_path_factory) -> Model:
 
 
 def group_of(image: np.ndarray, network: Model, valid: np.ndarray | None = None) -> BandGroup:
-    return BandGroup(
-        image[:1], np.ones(image[:1].shape, bool) if valid is None else valid, network, 64
-    )
+    everywhere = np.ones(image[:1].shape, bool)
+    return BandGroup.direct(image[:1], everywhere if valid is None else valid, network, 64)
 
 
 def test_the_adjoint_transposes_the_synthesis():
@@ -58,8 +60,9 @@ def test_fewer_bytes_at_the_same_error(level, gain, deaf):
 
     def coded(network: Model, grid: np.ndarray) -> tuple[float, float]:
         group = group_of(image, network)
-        streams, _, near = group.quantize(grid)
-        return float(np.log(group.normalized_error(near).mean())), float(np.log(len(streams[0])))
+        coded, quantized = group.encode(grid, group.first_pass(grid))
+        error = group.synthesis_error(quantized.dequantized).mean()
+        return float(np.log(error)), float(np.log(len(coded.streams[0])))
 
     error, size = coded(model(), grid)
     errors, sizes = zip(coded(deaf, grid + 24), coded(deaf, grid), strict=True)
@@ -67,47 +70,56 @@ def test_fewer_bytes_at_the_same_error(level, gain, deaf):
     assert size < np.interp(error, errors, sizes) - gain
 
 
-def test_a_coding_at_another_level_or_none_is_no_harm():
-    """Far away in level, only small latents of the old coding are used; with none, the latents are
-    those of the analysis."""
+def test_feedback_from_another_level_does_no_harm():
+    """Far away in level, only the small latents of the earlier quantization are used."""
     group = group_of(crop("landsat.tif"), model())
-    y = group.y[0]
-    feedback = Feedback(model(), group.x, y, group.valid[0])
-    levels = np.full(y.shape[1:], 500)
+    part = group.components[0]
+    levels = np.full(part.y.shape[1:], 500)
     gains = model().gains(levels)
-    assert feedback.aim(levels, gains) is y
-    step = 1 / gains.mean()
     for before in (100, 495, 500, 900):
-        old = np.full(levels.shape, before)
-        feedback.tell(y, model().entropy.quantize(y * model().gains(old), old), old)
-        moved = feedback.aim(levels, gains) - y
-        assert 0 < np.sqrt(np.square(moved).mean()) < 0.3 * step
+        previous = group.first_pass(np.full(group.any_pixels.shape, before))
+        moved = adjusted_latents(model(), part, 0, previous, levels, gains) - part.y
+        assert 0 < np.sqrt(np.square(moved).mean()) < 0.3 / gains.mean()
+
+
+def test_a_quantization_depends_on_nothing_but_its_arguments():
+    """What was computed before, and how often, changes nothing."""
+    group = group_of(crop("landsat.tif"), model())
+    levels = np.full(group.any_pixels.shape, 400)
+    first = group.first_pass(levels)
+    coded, second = group.encode(levels, first)
+    group.first_pass(levels + 50)
+    group.expected_error(second)
+    group.encode(levels + 20, second)
+    assert group.encode(levels, first)[0].streams == coded.streams
+    assert group.encode(levels, second)[0].streams != coded.streams
 
 
 def test_pixels_that_do_not_count_leave_less_error_in_the_others():
     valid = np.ones((1, 192, 192), bool)
     valid[:, 64:128, 64:128] = False
+    levels = np.full((3, 3), 400)
     errors = np.zeros((2, 6))  # single ones are scattered by the trellis
     for seed in range(6):
+        group = group_of(terrain(1, 192, 192, "uint16", seed), model(), valid)
         for k, counted in enumerate((valid[0], np.ones((192, 192), bool))):
-            group = group_of(terrain(1, 192, 192, "uint16", seed), model(), valid)
-            group._feedback = [Feedback(model(), group.x, group.y[0], counted)]
-            near = group.quantize(np.full((3, 3), 400))[2]
-            errors[k, seed] = np.square((model().synthesis(near) - group.x)[0, valid]).mean()
+            part = replace(group.components[0], counted=counted)
+            group = replace(group, components=[part])
+            latents = group.quantize(levels, group.first_pass(levels)).dequantized
+            errors[k, seed] = np.square((model().synthesis(latents) - part.x)[0, valid]).mean()
     less, more = np.log(errors).mean(1)
     assert less < more
 
 
 def test_a_model_without_an_adjoint_codes_as_before(deaf):
     image = crop("sentinel2.tif")[:1]
-    goal = Goal(lam=0.01)
+    target = LambdaTarget(0.01)
     group = group_of(image, deaf)
-    coded = code(group, goal, None)
-    levels = group._spread(coded.levels)
-    assert (
-        coded.streams[0] == deaf.entropy.encode(group.y[0] * deaf.gains(levels), levels, TRADE)[0]
-    )
+    coded = encode_group(group, target)
+    y = group.components[0].y
+    levels = latent_levels(coded.levels, 64, *y.shape[1:])
+    stream = deaf.entropy.encode(y * deaf.gains(levels), levels, RD_LAMBDA)[0]
+    assert coded.streams == [stream]
     assert deaf.identity == model().identity
-    assert (
-        encode_tile(image, (None,), goal, deaf)[0] != encode_tile(image, (None,), goal, model())[0]
-    )
+    data = [encode_tile(image, (None,), target, network)[0] for network in (deaf, model())]
+    assert data[0] != data[1]

@@ -14,16 +14,18 @@ from rasterio.warp import transform, transform_bounds
 import isoq
 from isoq import blocks
 from isoq.cli import main
+from isoq.codec.options import Options
 from isoq.codec.reader import File
 from isoq.codec.target import Target
 from isoq.codec.target_maps import TargetRegions, open_target_maps
-from isoq.codec.writer import Options, compress_to
+from isoq.codec.writer import compress_to
 from isoq.errors import InputError
 from isoq.format.tiling import Box
 from isoq.raster.description import Description
 from isoq.raster.source import open_source
-from isoq.tile.control import Goal, joint
-from isoq.tile.tile import encode_tile
+from isoq.tile.encode import encode_tile
+from isoq.tile.report import joint_ratio
+from isoq.tile.targets import ErrorTarget
 
 LANDSAT = DATA / "landsat.tif"  # 201 x 233, EPSG:32616, 30 m
 MAIN = Target("mse", 4000.0)
@@ -54,7 +56,7 @@ def kept(path: Path, packed: Path, wanted: np.ndarray, block: int = 64) -> np.nd
     """Error over target of every block, mean over the bands, all of them at most 1; wanted: (bands,
     block rows, block cols)."""
     original, decoded = whole(path)[1].astype(np.float64), isoq.decompress(packed.read_bytes())
-    relative = joint(
+    relative = joint_ratio(
         blocks.mean_square(decoded - original, np.ones(original.shape, bool), block) / wanted,
         per_band=False,
     )
@@ -352,14 +354,14 @@ def test_physical_units(tmp_path, capsys):
 
 def test_each_band_or_their_mean():
     relative = np.array([[[0.5, 2.0, np.nan]], [[1.0, np.nan, np.nan]]])
-    assert np.array_equal(joint(relative, False), [[0.75, 2, np.nan]], equal_nan=True)
-    assert np.array_equal(joint(relative, True), [[1, 2, np.nan]], equal_nan=True)
+    assert np.array_equal(joint_ratio(relative, False), [[0.75, 2, np.nan]], equal_nan=True)
+    assert np.array_equal(joint_ratio(relative, True), [[1, 2, np.nan]], equal_nan=True)
     pixels = terrain(2, 64, 64, "uint16")
     mse = np.full((2, 1, 1), 40.0)
     for per_band in (False, True):
-        report = encode_tile(pixels, (None, None), Goal(mse, per_band=per_band), model())[1]
+        report = encode_tile(pixels, (None, None), ErrorTarget(mse, per_band=per_band), model())[1]
         assert (report.per_block.max() if per_band else report.per_block.mean()) <= 40
-        assert report.relative == pytest.approx(joint(report.per_block / 40, per_band)[None])
+        assert report.relative == pytest.approx(joint_ratio(report.per_block / 40, per_band)[None])
 
 
 def test_a_tile_of_one_block_keeps_its_own_target(tmp_path):
@@ -367,7 +369,7 @@ def test_a_tile_of_one_block_keeps_its_own_target(tmp_path):
     map_ = make(tmp_path / "map.tif", np.full((1, 1, 1), 9, "uint8"))
     with open_source(path) as source, (tmp_path / "a.isoq").open("w+b") as out:
         with open_target_maps(TargetRegions(map_), MAIN, source.description, 64) as field:
-            compress_to(out, source, MAIN, model(), Options(), field=field)
+            compress_to(out, source, MAIN, model(), Options(), block_targets=field)
         out.seek(0)
         ((_, tile),) = File(out).tiles(model())
     assert 8.8 < tile.report.target[0, 0, 0] <= 9

@@ -15,9 +15,11 @@ from test_container import chunk, chunks, unpack_json
 
 import isoq
 from isoq.cli import main
+from isoq.codec.options import Options
 from isoq.codec.reader import File
+from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.writer import compress_to
 from isoq.errors import CorruptFileError, InputError, IsoqError, ModelMismatchError
 from isoq.format.container import ContainerReader, ContainerWriter
 from isoq.format.limits import LARGEST_SIDE, LARGEST_TEXT

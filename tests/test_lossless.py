@@ -15,10 +15,12 @@ from images import DTYPES, make, one_line, samples
 
 from isoq.cli import main
 from isoq.codec.lossless_bands import categorical, exact_bands
+from isoq.codec.options import Options
 from isoq.codec.reader import File
+from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
 from isoq.codec.verify import verify_against
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.writer import compress_to
 from isoq.errors import CorruptFileError, InputError
 from isoq.raster.description import Description
 from isoq.tile.lossless import pack, unpack
@@ -79,7 +81,7 @@ def test_among_lossy_bands():
     both = np.stack([image, codes(*image.shape), image[::-1]])
     out = io.BytesIO()
     summary = compress_to(
-        out, ArraySource(both, 0), Target("snr", 30), model(), Options(exact=(1,))
+        out, ArraySource(both, 0), Target("snr", 30), model(), Options(lossless_bands=(1,))
     )
     file = File(io.BytesIO(out.getvalue()))
     ((_, tile),) = file.tiles(model())

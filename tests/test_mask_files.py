@@ -83,7 +83,7 @@ def test_what_is_masked_costs_next_to_nothing(tmp_path):
 @pytest.mark.slow
 def test_a_target_from_the_image_does_not_look_under_the_mask(tmp_path, target, monkeypatch):
     monkeypatch.setattr(
-        "isoq.codec.writer.provenance", lambda path: {"name": "one"}
+        "isoq.codec.plan.provenance", lambda path: {"name": "one"}
     )  # its digest differs, and so the bytes that --bitrate leaves to the tiles
     pixels, mask = terrain(1, 130, 150, "uint16"), blob(130, 150)
     found = []

@@ -18,15 +18,19 @@ from images import DTYPES, make, one_line, samples
 import isoq
 from isoq import blocks
 from isoq.cli import main
+from isoq.codec.options import Options
 from isoq.codec.reader import File
+from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
 from isoq.codec.verify import verify_against
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.writer import compress_to
 from isoq.errors import CorruptFileError, InputError
 from isoq.tile import masks, prediction
-from isoq.tile.control import Goal
+from isoq.tile.decode import decode_tile
+from isoq.tile.encode import encode_tile
+from isoq.tile.groups import Mode
 from isoq.tile.predictive import _kernel, coding, plan
-from isoq.tile.tile import PREDICTIVE, decode_tile, encode_tile
+from isoq.tile.targets import BoundTarget, ErrorTarget
 
 PATTERNS = ("noise", "terrain", "constant", "few", "apart", "doubled", "edges", "alike")
 
@@ -74,7 +78,7 @@ def test_no_valid_pixel_is_off_by_more(kind, bands, rows, cols, dtype, bound, sp
     }[special]
     per_band = (nodata,) * bands
     data, report = encode_tile(
-        image, per_band, Goal(bound=np.full(bands, float(bound))), model(), 16
+        image, per_band, BoundTarget(np.full(bands, float(bound))), model(), 16
     )
     tile = decode_tile(data, per_band, model(), image.shape, dtype)
     valid = masks.classify(image, per_band) == masks.VALID
@@ -154,28 +158,33 @@ def test_what_is_missing_costs_next_to_nothing(kind):
 @pytest.mark.slow
 def test_the_smaller_mode_keeps_the_promise(mse, monkeypatch):
     image = crop("sentinel2.tif")
-    goal, nodata = Goal(np.full((len(image), 1, 1), mse)), (None,) * len(image)
+    goal, nodata = ErrorTarget(np.full((len(image), 1, 1), mse)), (None,) * len(image)
     data, report = encode_tile(image, nodata, goal, model())
     assert (report.relative <= 1).all()
-    assert report.modes[PREDICTIVE] == len(image)
+    assert report.modes[Mode.PREDICTIVE] == len(image)
     tile = decode_tile(data, nodata, model(), image.shape, image.dtype.name)
     assert np.mean((tile.samples.astype(float) - image) ** 2) <= mse
-    monkeypatch.setattr(prediction, "promising", lambda bits, bands: False)
+    monkeypatch.setattr(prediction, "worth_trying", lambda bits, bands: False)
     assert len(data) < len(encode_tile(image, nodata, goal, model())[0])
 
 
 def test_the_network_codes_what_is_coarse():
     image = crop("landsat.tif")
-    _, report = encode_tile(image, (None,), Goal(np.full((1, 1, 1), image.var() / 100)), model())
-    assert not report.modes[PREDICTIVE]
+    _, report = encode_tile(
+        image, (None,), ErrorTarget(np.full((1, 1, 1), image.var() / 100)), model()
+    )
+    assert not report.modes[Mode.PREDICTIVE]
 
 
 def test_floats_keep_a_mean_error_too():
     image = crop("sentinel1.tif")
-    goal, nodata = Goal(np.full((len(image), 1, 1), image.var() * 1e-5)), (None,) * len(image)
+    goal, nodata = (
+        ErrorTarget(np.full((len(image), 1, 1), image.var() * 1e-5)),
+        (None,) * len(image),
+    )
     data, report = encode_tile(image, nodata, goal, model())
     assert (report.relative <= 1).all()
-    assert report.modes[PREDICTIVE] == len(image)
+    assert report.modes[Mode.PREDICTIVE] == len(image)
     tile = decode_tile(data, nodata, model(), image.shape, "float32")
     assert np.mean((tile.samples - image) ** 2) <= image.var() * 1e-5
 
@@ -193,7 +202,7 @@ def test_damage_is_noticed(bound):
         )
         try:
             decoded = coding.decode(bytes(altered), image.shape, image.dtype, valid, nodata, 16)
-            unnoticed += decoded.samples.shape == image.shape
+            unnoticed += decoded.shape == image.shape
         except CorruptFileError:
             pass
     assert unnoticed < 60  # the checksums of the file's chunks are for the rest
@@ -217,7 +226,7 @@ def test_the_page_says_it_all(target, nodata, dtype):
         out, ArraySource(image, nodata), Target(*target), model(), Options(block=16, threads=1)
     )
     found = spec_decoder.decode(out.getvalue(), model().folder)
-    assert found.tiles[0].groups[0].mode == PREDICTIVE
+    assert found.tiles[0].groups[0].mode == Mode.PREDICTIVE
     assert found.samples.tobytes() == isoq.decompress(out.getvalue()).tobytes()
 
 
@@ -274,7 +283,11 @@ def test_lossless_bands_among_lossy_ones():
     image = crop("sentinel2.tif")[:, :64, :64]
     out = io.BytesIO()
     compress_to(
-        out, ArraySource(image), Target("snr", 15), model(), Options(exact=(0, 1), threads=1)
+        out,
+        ArraySource(image),
+        Target("snr", 15),
+        model(),
+        Options(lossless_bands=(0, 1), threads=1),
     )
     back = isoq.decompress(out.getvalue())
     assert np.array_equal(back[:2], image[:2])

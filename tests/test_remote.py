@@ -13,8 +13,10 @@ from images import one_line
 
 import isoq
 from isoq.cli import main
+from isoq.codec.options import Options
+from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.writer import compress_to
 from isoq.errors import CorruptFileError, InputError
 from isoq.network.model import load_model
 

@@ -3,7 +3,7 @@ same."""
 
 import numpy as np
 import pytest
-from cases import DTYPES, modest, terrain
+from cases import DTYPES, modest, terrain, tile_input
 from hypothesis import given
 from hypothesis import strategies as st
 from test_tile import code, goal
@@ -33,12 +33,12 @@ def test_patched_blocks_are_under_their_target(dtype, rows, cols, seed, log_mse,
     places = [
         (b, i, j) for b in range(2) for i in range(-(-rows // 16)) for j in range(-(-cols // 16))
     ]
-    patches = []
+    patches, tile = [], tile_input(original, valid, nodata, 16)
     for band, i, j in places[::2]:
         at = (band, slice(16 * i, 16 * i + 16), slice(16 * j, 16 * j + 16))
         if not valid[at].any():
             continue
-        patches.append(correct(original, decoded, valid, nodata, mse, (band, i, j), 16))
+        patches.append(correct(tile, decoded, mse, (band, i, j)))
         error = (decoded[at][valid[at]].astype(np.float64) - original[at][valid[at]]) ** 2
         assert error.mean() <= mse
         assert np.array_equal(decoded[at][~valid[at]], before[at][~valid[at]])
@@ -55,9 +55,8 @@ def test_a_narrow_miss_moves_only_the_worst_pixels():
     original = terrain(1, 32, 32, "uint16")
     decoded = original.copy()
     decoded[0, 3, 4] += 100
-    patch = correct(
-        original, decoded.copy(), np.ones(original.shape, bool), (None,), 9.0, (0, 0, 0), 32
-    )
+    tile = tile_input(original, np.ones(original.shape, bool), (None,), 32)
+    patch = correct(tile, decoded.copy(), 9.0, (0, 0, 0))
     assert np.flatnonzero(patch.values).size == 1
     assert patch.step % 2 == 1
 
@@ -67,7 +66,8 @@ def test_a_pixel_that_would_land_on_nodata(dtype):
     """It moves on to a neighbour of nodata, which may be worse."""
     original, decoded = np.full((1, 16, 16), 99, dtype), np.full((1, 16, 16), 97, dtype)
     nodata = (100.0,)  # a step of 3
-    correct(original, decoded, np.ones(original.shape, bool), nodata, 1.0, (0, 0, 0), 16)
+    tile = tile_input(original, np.ones(original.shape, bool), nodata, 16)
+    correct(tile, decoded, 1.0, (0, 0, 0))
     restore(decoded, np.full(original.shape, VALID), nodata)
     assert ((decoded.astype(np.float64) - original) ** 2).mean() <= 1
 
@@ -76,10 +76,8 @@ def test_damaged_layers():
     original, decoded = terrain(1, 32, 32, "uint16"), terrain(1, 32, 32, "uint16", 1)
     valid = np.ones(original.shape, bool)
     start = decoded.copy()
-    data = pack(
-        [correct(original, decoded, valid, (None,), 4.0, (0, i, 0), 16) for i in range(2)],
-        decoded.dtype,
-    )
+    tile = tile_input(original, valid, (None,), 16)
+    data = pack([correct(tile, decoded, 4.0, (0, i, 0)) for i in range(2)], decoded.dtype)
     for cut in range(1, len(data)):
         with pytest.raises(CorruptFileError):
             unpack_onto(data[:cut], start.copy(), valid, 16)
@@ -101,7 +99,7 @@ def test_corrections_as_wide_as_the_type(mse):
     )
     original[0, ::2] = 5
     again, valid = decoded.copy(), np.ones(original.shape, bool)
-    patch = correct(original, decoded, valid, (None,), mse, (0, 0, 0), 16)
+    patch = correct(tile_input(original, valid, (None,), 16), decoded, mse, (0, 0, 0))
     unpack_onto(pack([patch], decoded.dtype), again, valid, 16)
     assert (again == decoded).all()
     assert ((again.astype(np.float64) - original) ** 2).mean() <= mse
@@ -136,7 +134,7 @@ def test_a_step_beyond_int32(found):
     decoded = original.copy()
     original[0, 3, 3], decoded[0, 3, 3] = 2**31 - 1, found
     again, valid = decoded.copy(), np.ones(original.shape, bool)
-    patch = correct(original, decoded, valid, (None,), 100.0, (0, 0, 0), 16)
+    patch = correct(tile_input(original, valid, (None,), 16), decoded, 100.0, (0, 0, 0))
     assert patch.step > 2**31
     unpack_onto(pack([patch], decoded.dtype), again, valid, 16)
     assert np.array_equal(again, decoded)

@@ -46,7 +46,7 @@ def test_the_site_builds_offline(tmp_path, monkeypatch):
     shutil.copy(ROOT / "mkdocs.yml", tmp_path)
     (tmp_path / "src").symlink_to(ROOT / "src")
     (tmp_path / "docs/added.md").write_text(
-        "# A page of tomorrow\n\nSee [the source](../src/isoq/tile/tile.py) and [the "
+        "# A page of tomorrow\n\nSee [the source](../src/isoq/tile/encode.py) and [the "
         "format](format.md).\n"
     )
     build.build(
@@ -65,7 +65,7 @@ def test_the_site_builds_offline(tmp_path, monkeypatch):
     }
     assert {path.as_posix() for path in expected} | {"added/index.html"} <= set(html)
     assert "A page of tomorrow" in html["index.html"]  # in the navigation
-    assert "the source (<code>src/isoq/tile/tile.py</code>)" in html["added/index.html"]
+    assert "the source (<code>src/isoq/tile/encode.py</code>)" in html["added/index.html"]
     for name, text in html.items():
         assert not re.findall(
             r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"?(?:https?:)?//[^\s>]*", text

@@ -10,9 +10,11 @@ from cases import crop, model, modest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isoq.codec.options import Options
 from isoq.codec.reader import File
+from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.writer import compress_to
 from isoq.errors import CorruptFileError
 from isoq.format.bytestream import Reader, Writer
 from isoq.tile import spectral

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from isoq.network.model import Model
-from isoq.tile.control import joint
+from isoq.tile.decode import Tile, decode_tile
+from isoq.tile.encode import encode_tile
 from isoq.tile.masks import VALID, classify
-from isoq.tile.tile import ERROR_STEPS, Goal, Tile, TileReport, decode_tile, encode_tile, measure
+from isoq.tile.report import ERROR_STEPS, TileReport, joint_ratio, measure
+from isoq.tile.targets import ErrorTarget, LambdaTarget, TileTarget
 
 pytestmark = pytest.mark.usefixtures("transformed")
 
@@ -20,13 +22,13 @@ FLOAT_MAX = float(np.finfo(np.float32).max)
 SIZES = [(1, 1, 1), (3, 1, 17), (2, 67, 5), (1, 64, 64), (2, 70, 131)]
 
 
-def goal(bands: int, mse: float | np.ndarray, **options) -> Goal:
+def goal(bands: int, mse: float | np.ndarray, **options) -> ErrorTarget:
     """The same error in every block, per band or for all."""
-    return Goal(mse=np.full((bands, 1, 1), np.reshape(mse, (-1, 1, 1))), **options)
+    return ErrorTarget(np.full((bands, 1, 1), np.reshape(mse, (-1, 1, 1))), **options)
 
 
 def code(
-    pixels: np.ndarray, aim: Goal, nodata: float | None = None, block: int = 64
+    pixels: np.ndarray, aim: TileTarget, nodata: float | None = None, block: int = 64
 ) -> tuple[bytes, TileReport, Tile]:
     """Encode, decode, and check all that holds for any tile."""
     per_band = (nodata,) * len(pixels)
@@ -62,7 +64,7 @@ def test_round_trip(dtype, shape):
     pixels = terrain(*shape, dtype)
     _, report, tile = code(pixels, goal(shape[0], 30.0))
     assert (report.relative <= 1).all()
-    assert (joint(report.per_block / 30, per_band=False) <= 1).all()
+    assert (joint_ratio(report.per_block / 30, per_band=False) <= 1).all()
     if shape[1:] == (1, 1):
         assert not tile.latents
     elif model().bands == 1:
@@ -177,7 +179,7 @@ def test_block_errors_are_near_the_target(name, closed):
     mse = pixels.var((1, 2), dtype=np.float64) / 10**3.5
     aim = goal(len(pixels), mse, closed=closed)
     _, report, _ = code(pixels, aim, 65535.0 if name == "sentinel2.tif" else None, block=32)
-    relative = joint(report.per_block / mse[:, None, None], per_band=False)
+    relative = joint_ratio(report.per_block / mse[:, None, None], per_band=False)
     assert 1 / 1.6 < np.median(relative) < 1.6
     assert relative.max() < 4
     if closed and model().bands == 1:
@@ -198,7 +200,7 @@ def test_better_targets_cost_more_and_err_less():
 
 
 @pytest.mark.parametrize(
-    "aim", [Goal(lam=0.01), goal(1, 500.0, predictor="paper"), goal(1, 500.0, closed=False)]
+    "aim", [LambdaTarget(0.01), goal(1, 500.0, predictor="paper"), goal(1, 500.0, closed=False)]
 )
 def test_other_goals(aim):
     _, report, _ = code(crop("landsat.tif"), aim)
@@ -207,7 +209,7 @@ def test_other_goals(aim):
 
 def test_a_target_out_of_reach_is_reported():
     _, report, _ = code(terrain(1, 70, 70, "float32"), goal(1, 1e-9, closed=False))
-    assert report.beyond == 4
+    assert report.ceiling_limited == 4
     assert report.patched == 0
 
 

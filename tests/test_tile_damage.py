@@ -9,7 +9,8 @@ from test_tile import goal
 
 from isoq.errors import CorruptFileError
 from isoq.format.bytestream import Writer
-from isoq.tile.tile import decode_tile, encode_tile
+from isoq.tile.decode import decode_tile
+from isoq.tile.encode import encode_tile
 
 
 def plain():

@@ -14,8 +14,10 @@ pytest.importorskip("onnx")
 from isoq.entropy.context import ContextModel  # noqa: E402
 from isoq.levels import level_to_lambda  # noqa: E402
 from isoq.network.model import Model  # noqa: E402
+from isoq.tile.decode import decode_tile  # noqa: E402
+from isoq.tile.encode import encode_tile  # noqa: E402
 from isoq.tile.normalize import robust  # noqa: E402
-from isoq.tile.tile import Goal, decode_tile, encode_tile  # noqa: E402
+from isoq.tile.targets import LambdaTarget  # noqa: E402
 from isoq.train.contexts import _first_tables, quantize_tables, table_groups  # noqa: E402
 from isoq.train.export import write_model  # noqa: E402
 from isoq.train.networks import Network, NetworkConfig  # noqa: E402
@@ -131,7 +133,7 @@ def test_a_file_decodes_to_the_same_integers_and_image(pair):
     them."""
     network, model = pair
     pixels = crop("sentinel2.tif")[: model.bands, :64, :64]
-    data, _ = encode_tile(pixels, (None,) * model.bands, Goal(lam=0.01), model)
+    data, _ = encode_tile(pixels, (None,) * model.bands, LambdaTarget(0.01), model)
     tiles = [
         decode_tile(data, (None,) * model.bands, m, pixels.shape, "uint16")
         for m in (model, Model(model.folder, optimize=False))

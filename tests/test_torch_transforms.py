@@ -19,7 +19,9 @@ from isoq.network import torch_transform  # noqa: E402
 from isoq.network.graph_check import OPERATORS  # noqa: E402
 from isoq.network.model import Model, _load, load_model  # noqa: E402
 from isoq.network.torch_transform import TorchTransform  # noqa: E402
-from isoq.tile.tile import Goal, decode_tile, encode_tile  # noqa: E402
+from isoq.tile.decode import decode_tile  # noqa: E402
+from isoq.tile.encode import encode_tile  # noqa: E402
+from isoq.tile.targets import ErrorTarget  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
@@ -61,7 +63,7 @@ def test_transforms_agree(gpu, network, tmp_path):
 def test_a_tile_decodes_to_the_same_latents_on_either_device(gpu, writer):
     pixels = crop("landsat.tif")
     cpu, cuda = model(), model().on("cuda")
-    data, _ = encode_tile(pixels, (None,), Goal(np.full((1, 1, 1), 400.0)), cpu.on(writer))
+    data, _ = encode_tile(pixels, (None,), ErrorTarget(np.full((1, 1, 1), 400.0)), cpu.on(writer))
     one, two = (decode_tile(data, (None,), m, pixels.shape, "uint16") for m in (cpu, cuda))
     assert np.array_equal(one.latents[0], two.latents[0])
     assert np.abs(one.samples.astype(int) - two.samples).max() <= 1

@@ -18,9 +18,11 @@ from rasterio.windows import Window
 
 import isoq
 from isoq.cli import main
+from isoq.codec.options import Options
 from isoq.codec.reader import File
+from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
-from isoq.codec.writer import ArraySource, Options, compress_to
+from isoq.codec.writer import compress_to
 from isoq.errors import InputError
 from isoq.raster.sink import Sink
 
@@ -47,7 +49,7 @@ def cube() -> tuple[bytes, np.ndarray]:
     )
     out = io.BytesIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("isoq.codec.writer.MOST_BANDS", 2)
+        patch.setattr("isoq.codec.plan.MOST_BANDS", 2)
         compress_to(
             out, ArraySource(pixels), Target("snr", 30), model(), Options(tile=64, single_pass=True)
         )

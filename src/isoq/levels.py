@@ -17,7 +17,7 @@ LAMBDA_MAX = LAMBDA_MIN * 2.0**OCTAVES
 # quantizer (Marcellin and Fischer 1990); the best trade at high rate is lambda = 1 / (2 ln2 MSE): m
 # = 0.30 sqrt(lambda).
 GAIN = (2 * np.log(2) * 0.796 / 12) ** 0.5
-TRADED = 1 / (2 * np.log(2))  # lambda * MSE there
+LAMBDA_MSE_AT_HIGH_RATE = 1 / (2 * np.log(2))  # lambda * MSE there
 
 
 def level_to_lambda(level: np.ndarray | int) -> np.ndarray:

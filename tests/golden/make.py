@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cases import DATA, crop, terrain
 
-from isoq.codec import writer
+from isoq.codec import plan, writer
+from isoq.codec.options import Options
 from isoq.codec.reader import File
 from isoq.codec.target import Target
 from isoq.entropy.context import (
@@ -154,7 +155,7 @@ def alpha() -> Case:
     return Case(
         np.concatenate([colours, opacity[None]]),
         Target("rmse", 1.5),
-        {"exact": (3,)},
+        {"lossless_bands": (3,)},
         None,
         outside,
         metadata,
@@ -178,7 +179,7 @@ def lossless() -> Case:
     return Case(
         np.stack([codes, landsat(45, 60)[0], many]),
         Target("rmse", 150.0),
-        {"exact": (0, 2)},
+        {"lossless_bands": (0, 2)},
         (None, None, 3.0),
     )
 
@@ -186,7 +187,7 @@ def lossless() -> Case:
 def lossless_floats() -> Case:
     pixels = crop("sentinel1.tif")[:1, :24, :32]
     pixels[0, 3, 4:9] = np.nan
-    return Case(pixels, Target("mse", 1.0), {"exact": (0,)})
+    return Case(pixels, Target("mse", 1.0), {"lossless_bands": (0,)})
 
 
 def predicted_floats() -> Case:
@@ -196,7 +197,10 @@ def predicted_floats() -> Case:
     pixels[0, 3:6, 4:9], pixels[0, 20] = np.nan, -9999
     pixels.view(np.uint32)[1, 7, 3:9] = 0x7FC01234
     return Case(
-        pixels, Target("max_error", 0.01), {"block": 16, "exact": (1,)}, nodata=(-9999.0, None)
+        pixels,
+        Target("max_error", 0.01),
+        {"block": 16, "lossless_bands": (1,)},
+        nodata=(-9999.0, None),
     )
 
 
@@ -372,16 +376,16 @@ def code(name: str, case: Case, coder: Model) -> tuple[bytes, np.ndarray, bytes]
     """The stream, what isoq decodes it to, and all its latents in their order."""
     stream, samples, latents = io.BytesIO(), np.empty_like(case.pixels), b""
     choice = patch.object(
-        prediction, "promising", lambda bits, bands: name.startswith("predicted")
+        prediction, "worth_trying", lambda bits, bands: name.startswith("predicted")
     )  # else nearly all would be predicted
-    with patch.object(writer, "MOST_BANDS", case.most), choice:
+    with patch.object(plan, "MOST_BANDS", case.most), choice:
         writer.compress_to(
             stream,
             case,
             case.target,
             coder,
-            writer.Options(threads=1, **case.options),
-            field=case.varied,
+            Options(threads=1, **case.options),
+            block_targets=case.varied,
         )
     stream.seek(0)
     for box, tile in File(stream, name).tiles(coder):

@@ -149,7 +149,7 @@ def compress(
         single_pass=single_pass,
         per_band=per_band,
         threads=threads,
-        exact=exact_bands(lossless_bands, source.description, ""),
+        lossless_bands=exact_bands(lossless_bands, source.description, ""),
         embed_model=embed_model,
     )
     out = io.BytesIO()

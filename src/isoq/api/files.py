@@ -176,7 +176,7 @@ def _compress(
         samples = d.bands * d.rows * d.cols
         with about(source):
             exact = exact_bands(coding.lossless_bands, d, Path(source).name)
-            options = replace(coding.options, exact=exact).meeting(coding.target, d.bands)
+            options = replace(coding.options, lossless_bands=exact).meeting(coding.target, d.bands)
         with (
             atomic(path, overwrite) as stream,
             about(source),
@@ -187,6 +187,7 @@ def _compress(
                 stream, image, coding.target, coding.model, options, counted, field
             )
             size = stream.tell()
+    lossless = [band + 1 for band in options.lossless_bands]
     return {
         "source": source,
         "file": str(path),
@@ -194,7 +195,7 @@ def _compress(
         "bits_per_sample": round(8 * size / samples, 4),
         "model": coding.model.name,
         **summary,
-        **({"lossless": [band + 1 for band in options.exact]} if options.exact else {}),
+        **({"lossless": lossless} if lossless else {}),
     }
 
 

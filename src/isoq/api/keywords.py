@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..codec.options import Options
 from ..codec.target import KINDS, Target
-from ..codec.writer import Options
 from ..errors import InputError, argument
 from ..network.model import Model, load_model
 

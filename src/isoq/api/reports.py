@@ -253,5 +253,5 @@ def estimate(
     with opening as source, about(name) if by_path else nullcontext():
         exact = exact_bands(lossless_bands, source.description, Path(name).name)
         return estimate_source(
-            source, wanted, model_of(model, device), replace(options, exact=exact)
+            source, wanted, model_of(model, device), replace(options, lossless_bands=exact)
         )

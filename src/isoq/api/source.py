@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rasterio.crs import CRS
 
-from ..codec.writer import ArraySource
+from ..codec.sources import ArraySource
 from ..errors import InputError, UnsupportedImageError, argument
 from ..samples import DTYPES, holds
 

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from rasterio.drivers import raster_driver_extensions
 
+from ..codec.options import Options
 from ..codec.target import Target
-from ..codec.writer import Options
 from ..errors import InputError
 from ..raster.split import stem_of
 from ..storage import objects

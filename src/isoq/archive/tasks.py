@@ -19,10 +19,11 @@ from tempfile import TemporaryDirectory
 import rasterio
 
 from ..codec.lossless_bands import exact_bands
-from ..codec.writer import Coded, Options, Plan, assemble, code, compress_to, plan
+from ..codec.options import Options
+from ..codec.plan import FilePlan, make_plan
+from ..codec.writer import CodedTile, assemble, compress_to, encode_tiles
 from ..errors import InputError, IsoqError, ModelMismatchError
 from ..format.tiling import Box
-from ..network.embedded import pack
 from ..network.model import Model, load_model
 from ..raster.raw import Geometry
 from ..raster.source import GDAL_CACHE, Source, open_source
@@ -41,7 +42,7 @@ class SplitPlan:
     parts: the tiles of each part.
     seconds: time spent on the file so far."""
 
-    plan: Plan
+    plan: FilePlan
     parts: list[list[Box]]
     seconds: float
 
@@ -50,7 +51,7 @@ class SplitPlan:
 class TileBatchResult:
     """The coded tiles of one part of a large file, and the seconds that they took."""
 
-    tiles: list[Coded]
+    tiles: list[CodedTile]
     seconds: float
 
 
@@ -72,9 +73,9 @@ def compress_or_split(job: FileJob, scratch: Path | None = None) -> dict | Split
             image_path = objects.fetch(job.source, Path(folder))
             with _image(job, image_path) as (image, options):
                 if _in_parts(job, image):
-                    planned = plan(image, job.options.target, _model(job.options), options)
+                    plan = make_plan(image, job.options.target, _model(job.options), options)
                     return SplitPlan(
-                        planned, _runs(planned.parts, job.options.task), time.monotonic() - began
+                        plan, _runs(plan.boxes, job.options.task), time.monotonic() - began
                     )
                 path = Path(folder, "file.isoq")
                 with path.open("w+b") as stream:
@@ -91,12 +92,12 @@ def compress_part(job: FileJob, split: SplitPlan, number: int) -> TileBatchResul
     began = time.monotonic()
     local = objects.is_local(job.source)
     system, path = objects.resolve_filesystem(job.source)
-    with _image(job, Path(path), None if local else system) as (image, options):
+    with _image(job, Path(path), None if local else system) as (image, _):
         if image.description != split.plan.description:
             raise InputError(
                 f"{job.source}: the image changed during the run; start again when it is complete"
             )
-        tiles = list(code(image, split.plan, split.parts[number], _model(job.options), options))
+        tiles = list(encode_tiles(image, split.plan, split.parts[number], _model(job.options)))
     return TileBatchResult(tiles, time.monotonic() - began)
 
 
@@ -110,11 +111,11 @@ def join(
     if row:
         return row
     began = time.monotonic() - split.seconds - sum(one.seconds for one in parts)
-    embedded = pack(_model(job.options)) if job.options.coding.embed_model else b""
     with TemporaryDirectory(dir=scratch) as folder:
         path = Path(folder, "file.isoq")
         with path.open("w+b") as stream:
-            assemble(stream, split.plan, (tile for one in parts for tile in one.tiles), embedded)
+            tiles = (tile for one in parts for tile in one.tiles)
+            assemble(stream, split.plan, tiles, _model(job.options))
         return publish(job, path, time.monotonic() - began)
 
 
@@ -134,7 +135,7 @@ def _image(job: FileJob, path: Path, system: object = None) -> Iterator[tuple[So
                 image,
                 replace(
                     batch.coding,
-                    exact=exact_bands(batch.lossless_bands, image.description, path.name),
+                    lossless_bands=exact_bands(batch.lossless_bands, image.description, path.name),
                 ),
             )
     except IsoqError as error:

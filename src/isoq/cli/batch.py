@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from ..codec.writer import Options
+from ..codec.options import Options
 from ..errors import InputError
 from ..network.model import load_model
 from .common import add_coding, add_how, add_output, add_targets, chosen_target, print_json

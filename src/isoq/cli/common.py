@@ -177,7 +177,7 @@ def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> N
 
 def add_machine(parser: argparse.ArgumentParser, threads: int | None = None) -> None:
     """The options that say what to run on. threads: their default, else all cores."""
-    from ..codec.writer import Options
+    from ..codec.options import Options
 
     parser.add_argument(
         "--device",

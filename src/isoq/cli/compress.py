@@ -132,10 +132,10 @@ def _one(source: Path, path: Path, options: argparse.Namespace) -> dict:
             f"{options.bitrate:g}: {result['rate_missed']}",
             file=sys.stderr,
         )
-    if result.get("beyond") and options.single_pass:
+    if result.get("ceiling_limited") and options.single_pass:
         print(
-            f"isoq: {path}: out of reach: {result['beyond']} of {result['blocks']} blocks need "
-            "a better quality than the best of model "
+            f"isoq: {path}: out of reach: {result['ceiling_limited']} of "
+            f"{result['blocks']} blocks need a better quality than the best of model "
             f"{result['model']}; the file records the error they have (isoq info), and without "
             "--single-pass they are patched",
             file=sys.stderr,

@@ -54,8 +54,8 @@ def run(options: argparse.Namespace) -> None:
             "-" if result.median is None else f"{result.median:.3f}",
         )
         note = (
-            f"  {100 * result.beyond:.0f} % of the blocks out of reach of the model"
-            if result.beyond
+            f"  {100 * result.ceiling_limited:.0f} % of the blocks out of reach of the model"
+            if result.ceiling_limited
             else ""
         )
         print(

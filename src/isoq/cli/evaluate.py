@@ -6,7 +6,7 @@ import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..codec.writer import Options
+from ..codec.options import Options
 from ..errors import GuaranteeError, InputError
 from ..network.model import load_model
 from ..storage.local import expand

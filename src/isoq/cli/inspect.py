@@ -189,10 +189,12 @@ def _write_blocks(file: File, options: argparse.Namespace) -> None:
                     if shared
                     else np.nan
                 )
-                calm = level == model.lowest and mse < LEAST * target
+                floor_limited = level == model.lowest and mse < LEAST * target
                 place = int(box.band + band + 1), int(box.row + i * block), int(box.col + j * block)
                 asked = "" if np.isnan(target) else f"{target:.6g}"
-                table.writerow((*place, f"{mse:.6g}", asked, "" if level < 0 else level, int(calm)))
+                table.writerow(
+                    (*place, f"{mse:.6g}", asked, "" if level < 0 else level, int(floor_limited))
+                )
         text.detach()  # the stream stays open
 
 
@@ -200,7 +202,7 @@ def _promise(header: dict, statistics: dict) -> str:
     if header.get("loop") != "closed":
         return (
             f"single pass, not certified: {statistics['above']} blocks above their target, "
-            f"{statistics['beyond']} out of reach of the model"
+            f"{statistics['ceiling_limited']} out of reach of the model"
         )
     kept = (
         "every block was measured and is under its target"
@@ -210,7 +212,7 @@ def _promise(header: dict, statistics: dict) -> str:
     return (
         f"closed loop: {kept}; {statistics['patched']} patched by a residual layer of "
         f"{statistics['patch_bytes']} bytes, "
-        f"{statistics['calm']} better than asked at the lowest quality"
+        f"{statistics['floor_limited']} better than asked at the lowest quality"
     )
 
 

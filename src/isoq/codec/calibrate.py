@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from .. import blocks
-from ..levels import TRADED, level_to_lambda
+from ..levels import LAMBDA_MSE_AT_HIGH_RATE, level_to_lambda
 from ..network.model import Model
 from ..tile import masks
 from ..tile.band_group import BandGroup
@@ -43,13 +43,14 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
         refined = False
         rows, cols = group.samples.shape[1:]
         for k, level in enumerate(levels):
-            if TRADED / lam[k] < REFINE * np.median(floor) and not refined:
+            if LAMBDA_MSE_AT_HIGH_RATE / lam[k] < REFINE * np.median(floor) and not refined:
                 refined = True
-                group.refine()
+                group = group.refined()
             grid = np.full((blocks.count(rows, _BLOCK), blocks.count(cols, _BLOCK)), level)
-            expected = group.landed(group.left(grid))
-            group.left((grid + _moves(grid.shape)).clip(model.lowest, model.highest))
-            reached = group.normalized_error(group.quantize(grid)[2])
+            expected = group.latent_error(group.first_pass(grid))
+            nearby = (grid + _moves(grid.shape)).clip(model.lowest, model.highest)
+            quantized = group.quantize(grid, group.first_pass(nearby))
+            reached = group.synthesis_error(quantized.dequantized)
             used = (expected > 0) & (reached > 0)
             factors[k].append(np.log2(reached[used] / expected[used]))
             if not refined:
@@ -86,4 +87,4 @@ def _groups(
             cut = np.ascontiguousarray(samples[index, i : i + _SIDE, j : j + _SIDE])
             valid = masks.classify(cut, tuple(nodata[k] for k in index)) == masks.VALID
             if valid.all() and np.ptp(cut) > 0:
-                yield BandGroup(cut, valid, model, _BLOCK)
+                yield BandGroup.direct(cut, valid, model, _BLOCK)

@@ -1,4 +1,4 @@
-"""The quality at which tiles cost a wanted number of bytes."""
+"""The quality at which a file has a given size."""
 
 from __future__ import annotations
 
@@ -10,117 +10,124 @@ from ..errors import InputError
 from ..levels import LAMBDA_MAX, LAMBDA_MIN, PER_OCTAVE
 from ..network.model import Model
 from ..parallel import ordered
-from ..tile.control import Goal
+from ..tile.encode import encode_tile
 from ..tile.masks import Pixels
 from ..tile.normalize import robust
-from ..tile.tile import encode_tile
+from ..tile.targets import LambdaTarget
 
-_ROUNDS, _NEAR = 16, 0.002
+_ROUNDS, _CLOSE = 16, 0.002
 _TOLERANCE, _HOPELESS = 0.01, 0.05
-Piece = tuple[Pixels, Container[int]]
+SampleTile = tuple[Pixels, Container[int]]
 
 
 class RateSearch:
-    """What some tiles of an image cost, by quality. A step is 1/PER_OCTAVE octave of lambda per
-    squared digital number, as fine as the levels.
+    """The search for the lambda at which a file has `rate` bits per sample, by coding some of its
+    tiles.
 
-    pieces: what each tile holds, and its lossless bands; block: pixels."""
+    A step is 1/PER_OCTAVE octave of lambda per squared digital number, as fine as the levels."""
 
-    def __init__(self, pieces: list[Piece], model: Model, block: int, threads: int):
-        self._pieces, self._model, self._block, self._threads = pieces, model, block, threads
+    def __init__(
+        self,
+        tiles: list[SampleTile],
+        model: Model,
+        block: int,
+        threads: int,
+        rate: float,
+        samples: int,
+    ):
+        """tiles: what each tile holds, and its lossless bands; block: pixels per side; samples: of
+        the whole image."""
+        self._tiles, self._model, self._block, self._threads = tiles, model, block, threads
         self._costs: dict[int, int] = {}
-        self.samples = sum(pixels.samples.size for pixels, _ in pieces)
-        scales = np.log2([scale for piece in pieces for scale in _scales(*piece)] or [1.0])
+        self._rate, self._image_samples = rate, samples
+        self._wanted = rate * samples / 8
+        self.samples = sum(pixels.samples.size for pixels, _ in tiles)
+        self._share = self.samples / samples
+        scales = np.log2([scale for tile in tiles for scale in _scales(*tile)] or [1.0])
         self._low = int(PER_OCTAVE * (np.log2(LAMBDA_MIN) - 2 * scales.max() - 1))
         self._high = int(PER_OCTAVE * (np.log2(LAMBDA_MAX) - 2 * scales.min() + 1))
 
+    def first_step(self, other_bytes: int) -> int:
+        """Return the step to code the file at. other_bytes: expected size of the file without its
+        tiles. Raises InputError if no quality has about the rate."""
+        step = self.find((self._wanted - other_bytes) * self._share)
+        nearest = other_bytes + self.cost(step) / self._share
+        if abs(nearest / self._wanted - 1) > _HOPELESS:
+            raise InputError(
+                f"`bitrate={self._rate:g}`: not reachable, the nearest is "
+                f"{8 * nearest / self._image_samples:.3g} bit/sample; choose a rate nearer to it"
+            )
+        return step
+
+    def next_step(self, step: int, tile_bytes: int, other_bytes: int) -> int:
+        """Return a better step after the file was coded at `step`; the same if its size is right.
+        tile_bytes, other_bytes: of the file."""
+        if not self._misses(tile_bytes + other_bytes):
+            return step
+        return self.find((self._wanted - other_bytes) * self.cost(step) / tile_bytes)
+
+    def rate_missed(self, size: int) -> dict:
+        """Return the entry of the summary that says why a file of `size` bytes is off by more than
+        1 %; empty if it is not."""
+        if not self._misses(size):
+            return {}
+        if self._share == 1:
+            return {"rate_missed": "no quality of the model comes nearer"}
+        return {"rate_missed": "the tiles that the search coded are not like the rest"}
+
     def cost(self, step: int) -> int:
-        """Bytes of the tiles at a step; each step is coded once."""
+        """Return the bytes of the tiles at a step. Each step is coded once."""
         if step not in self._costs:
-            goal = Goal(lam=lambda_of(step))
+            target = LambdaTarget(lambda_of(step))
 
-            def size(piece: Piece) -> int:
-                pixels, exact = piece
-                return len(
-                    encode_tile(
-                        pixels.samples,
-                        pixels.nodata,
-                        goal,
-                        self._model,
-                        self._block,
-                        exact,
-                        pixels.mask,
-                    )[0]
+            def size(tile: SampleTile) -> int:
+                pixels, lossless = tile
+                data, _ = encode_tile(
+                    pixels.samples,
+                    pixels.nodata,
+                    target,
+                    self._model,
+                    self._block,
+                    lossless,
+                    pixels.mask,
                 )
+                return len(data)
 
-            self._costs[step] = sum(ordered(size, self._pieces, self._threads))
+            self._costs[step] = sum(ordered(size, self._tiles, self._threads))
         return self._costs[step]
 
     def find(self, wanted: float) -> int:
-        """The step whose cost is nearest to `wanted` bytes."""
+        """Return the step whose cost is nearest to `wanted` bytes."""
         start = self._low + int(PER_OCTAVE * 16 * wanted / self.samples)  # 2 octaves a bit
-        return nearest_step(
-            self.cost, wanted, min(max(start, self._low + 1), self._high - 1), self._low, self._high
-        )
+        start = min(max(start, self._low + 1), self._high - 1)
+        return nearest_step(self.cost, wanted, start, self._low, self._high)
 
-
-def code_at_rate(
-    rate: float,
-    samples: int,
-    beside: int,
-    search: RateSearch,
-    write: Callable[[float], tuple[dict, int, int]],
-) -> dict:
-    """Write a file of `rate` bits per sample and return its summary, with the reason `rate_missed`
-    if it is off by more than 1 %.
-
-    samples: of the whole image; beside: expected bytes of the file beside its tiles; write: codes
-    everything at a lambda and returns the summary, the bytes of the tiles and those beside them. It
-    is called once, and once more if the tiles of the search were not like the rest. Raises
-    InputError if no quality has about that rate."""
-    wanted, share = rate * samples / 8, search.samples / samples
-    step = search.find((wanted - beside) * share)
-    nearest = beside + search.cost(step) / share
-    if abs(nearest / wanted - 1) > _HOPELESS:
-        raise InputError(
-            f"`bitrate={rate:g}`: not reachable, the nearest is {8 * nearest / samples:.3g} "
-            "bit/sample; choose a rate nearer to it"
-        )
-    result, size, beside = write(lambda_of(step))
-    if abs((size + beside) / wanted - 1) > _TOLERANCE:
-        better = search.find((wanted - beside) * search.cost(step) / size)
-        if better != step:
-            result, size, beside = write(lambda_of(better))
-    if abs((size + beside) / wanted - 1) > _TOLERANCE:
-        result["rate_missed"] = (
-            "no quality of the model comes nearer"
-            if share == 1
-            else "the tiles that the search coded are not like the rest"
-        )
-    return result
+    def _misses(self, size: int) -> bool:
+        return abs(size / self._wanted - 1) > _TOLERANCE
 
 
 def lambda_of(step: int) -> float:
-    """Step -> lambda per squared digital number."""
+    """Return lambda per squared digital number at a step."""
     return float(np.exp2(step / PER_OCTAVE))
 
 
-def _scales(pixels: Pixels, exact: Container[int]) -> list[float]:
-    """Digital numbers per normalized unit of each lossy band that has valid pixels."""
+def _scales(pixels: Pixels, lossless_bands: Container[int]) -> list[float]:
+    """Return the digital numbers per normalized unit of each lossy band with valid pixels."""
     bands = enumerate(zip(pixels.samples, pixels.valid, strict=True))
-    return [robust(s[v]).scale for k, (s, v) in bands if v.any() and k not in exact]
+    return [robust(s[v]).scale for k, (s, v) in bands if v.any() and k not in lossless_bands]
 
 
 def nearest_step(
     cost: Callable[[int], float], wanted: float, start: int, low: int, high: int
 ) -> int:
-    """Where a cost that grows from `low` to `high` is nearest to `wanted`, to 0.2 % if it comes
-    that near: false position on its logarithm, from `start`, with wider and wider strides until
-    `wanted` lies between two known costs."""
-    step, stride, known = start, PER_OCTAVE, {}
+    """Return the step between `low` and `high` at which a growing cost is nearest to `wanted`.
+
+    The search ends within 0.2 %, if it comes that near. It takes wider and wider strides from
+    `start` until `wanted` lies between two known costs, then interpolates their logarithms."""
+    step, stride, known = start, PER_OCTAVE, dict[int, float]()
     for _ in range(_ROUNDS):
         known[step] = cost(step)
-        if abs(known[step] - wanted) <= _NEAR * wanted:
+        if abs(known[step] - wanted) <= _CLOSE * wanted:
             break
         if known[step] < wanted:
             low = step

@@ -21,7 +21,7 @@ from ..network.model import Model, model_for_file
 from ..parallel import ordered
 from ..raster.description import Description
 from ..tile import masks
-from ..tile.tile import Tile, decode_tile
+from ..tile.decode import Tile, decode_tile
 
 
 @dataclass(frozen=True)

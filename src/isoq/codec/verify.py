@@ -11,11 +11,11 @@ from .. import blocks
 from ..errors import InputError
 from ..network.model import Model
 from ..tile import masks
-from ..tile.control import joint
-from ..tile.tile import ERROR_STEPS, measure
+from ..tile.report import ERROR_STEPS, joint_ratio, measure
 from .reader import File
+from .sources import Readable, read_pixels
 from .target import BandStatistics, Target
-from .writer import Progress, Readable, read_pixels
+from .writer import Progress
 
 # how far decoded pixels differ between two devices, in standard deviations of the band; ten times
 # what was seen
@@ -137,8 +137,8 @@ def verify_against(
             broken = (
                 np.array(
                     [
-                        joint(relative[bunch], file.header.get("per_band", False))
-                        for bunch in tile.groups
+                        joint_ratio(relative[bands_of_group], file.header.get("per_band", False))
+                        for bands_of_group in tile.groups
                     ]
                 )
                 > 1

@@ -10,7 +10,7 @@ from ._coder import quantization_squares
 # Rate-distortion optimized quantization: squared steps of error that one bit is worth. At quality
 # lambda one squared step is worth lambda / m^2 = 1 / GAIN^2 bits where m = GAIN sqrt(lambda); the
 # factor was chosen on val/ (docs/decisions/008-trellis.md).
-TRADE = 0.9 * GAIN**2
+RD_LAMBDA = 0.9 * GAIN**2
 DEADZONE = 0.15
 # Trellis-coded quantization leaves about the error of a dead zone of 0.2 with so much finer steps,
 # within some 10 % from 0.3 to 2.5 bit/sample (on train/).

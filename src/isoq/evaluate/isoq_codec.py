@@ -8,9 +8,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..codec.options import Options
 from ..codec.reader import File
+from ..codec.sources import ArraySource
 from ..codec.target import Target
-from ..codec.writer import ArraySource, Options, compress_to
+from ..codec.writer import compress_to
 from ..network.model import Model, load_model
 
 CLOSED, SINGLE = "closed loop", "single pass"

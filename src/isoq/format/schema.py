@@ -103,7 +103,9 @@ HEADER = record(
 def statistics(bands: int) -> Shape:
     """The summary of an image."""
     per_band = each(number, bands)
-    counts = dict.fromkeys(("above", "beyond", "calm", "patched", "patch_bytes"), whole)
+    counts = dict.fromkeys(
+        ("above", "ceiling_limited", "floor_limited", "patched", "patch_bytes"), whole
+    )
     needed = {"mse": per_band, "variance": per_band, "pixels": each(whole, bands), "blocks": whole}
     fits = record(
         needed,

@@ -1,238 +1,272 @@
-"""The bands that the network takes at once: from samples to latents and back."""
+"""A group of bands that the network codes together, as the encoder sees it: samples, latents, and
+the errors that a coding will leave.
+
+A `BandGroup` never changes. What one quantization found out is a value of its own, a
+`QuantizedLatents`, which the next quantization takes:
+
+    state = group.first_pass(levels)
+    error = group.expected_error(state)
+    coded, state = group.encode(levels, state)"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from .. import blocks
-from ..entropy.quantize import TRADE, expected_squares
-from ..errors import CorruptFileError, ModelMismatchError
-from ..geometry import STRIDE, padded_side
+from ..entropy.quantize import RD_LAMBDA, expected_squares
+from ..geometry import padded_side
 from ..network.footprint import PixelError
 from ..network.model import Model
-from ..samples import to_type
-from . import masks, quality_model, spectral
-from .feedback import Feedback
-from .normalize import Affine, robust
+from . import masks, normalize, quality_model, spectral
+from .feedback import Component, QuantizedLatents, adjusted_latents
+from .normalize import Affine, NormalizationCode
 from .quality_map import latent_levels
-
-_SCALE_STEPS, _OFFSET_STEPS = 8, 8
-_LARGEST_ERROR = 0.02  # squared normalized units that leave all blocks room for coarser quality
+from .reconstruct import reconstruct
 
 
-def normalization_code(values: np.ndarray) -> tuple[int, int]:
-    """Valid samples (1-D) -> scale exponent and offset, as the tile header keeps them."""
-    exact = robust(values)
-    exponent = round(_SCALE_STEPS * float(np.log2(exact.scale)))
-    return exponent, round(exact.offset * _OFFSET_STEPS / float(np.exp2(exponent / _SCALE_STEPS)))
+@dataclass(frozen=True)
+class CodedGroup:
+    """A group as the network has coded it.
+
+    levels: per block (block rows, block cols); streams: one for each component; latents: quantized
+    (components, M, h, w) int32; decoded: samples (bands, rows, cols)."""
+
+    levels: np.ndarray
+    streams: list[bytes]
+    latents: np.ndarray
+    decoded: np.ndarray
 
 
-def affine_of(exponent: int, offset: int) -> Affine:
-    """The normalization that a tile header's numbers stand for. Raises CorruptFileError if they are
-    impossible."""
-    if not -160 * _SCALE_STEPS <= exponent <= 160 * _SCALE_STEPS or abs(offset) > 1 << 60:
-        raise CorruptFileError("impossible normalization: the file is damaged")
-    scale = float(np.exp2(exponent / _SCALE_STEPS))
-    return Affine(offset * scale / _OFFSET_STEPS, scale)
-
-
+@dataclass(frozen=True, eq=False)
 class BandGroup:
-    """The bands that are coded together, in the encoder: as many as the network takes at once, or
-    any number that a spectral transform turns into components for a network of one band.
+    """The bands that are coded together: as many as the network takes at once, or any number that a
+    spectral transform turns into components for a network of one band.
 
-    samples and valid: (bands, rows, cols); rotation: the spectral transform, if there is one; x:
-    (n, bands of the network, h, w) normalized and padded, n > 1 for components; y: latents (n, M, h
-    / 16, w / 16), gains not applied; block: pixels per side; pixels: valid ones per band and block.
-    All errors are mean squares per valid pixel, in squared normalized units, means over the bands.
-    """
+    samples and valid: (bands, rows, cols); block: pixels per side; normalization: of each band;
+    rotation: the spectral transform, if there is one; dropped: the error per block of the
+    components that it leaves out; components: normalized and padded pixels, and their latents. All
+    errors are mean squares per valid pixel, in squared normalized units, means over the bands."""
 
-    def __init__(
-        self,
+    model: Model
+    samples: np.ndarray
+    valid: np.ndarray
+    block: int
+    normalization: list[NormalizationCode]
+    rotation: spectral.Rotation | None
+    dropped: np.ndarray | float
+    components: list[Component]
+    footprint: PixelError
+
+    @classmethod
+    def direct(cls, samples: np.ndarray, valid: np.ndarray, model: Model, block: int) -> BandGroup:
+        """Return a group of as many bands as the network takes."""
+        codes = normalize.band_normalization(samples, valid)
+        planes = _normalized(samples, valid, codes)
+        return cls._analysed(model, samples, valid, block, codes, None, 0.0, planes[None])
+
+    @classmethod
+    def spectral(
+        cls,
         samples: np.ndarray,
         valid: np.ndarray,
         model: Model,
         block: int,
-        allowed: np.ndarray | None = None,
-    ):
-        """allowed: (bands, block rows, block cols) mean squared error in squared digital numbers,
-        to weigh the bands of a spectral transform; None for as many bands as the network takes."""
-        self.model, self.samples, self.valid, self.block, self.rotation = (
-            model,
-            samples,
-            valid,
-            block,
-            None,
-        )
-        own = [
-            normalization_code(s[v]) if v.any() else (0, 0)
-            for s, v in zip(samples, valid, strict=True)
-        ]
-        self.codes = own if allowed is None else _weighted(own, allowed)
-        self.affine = [affine_of(*code) for code in self.codes]
-        there = valid.any(0)
-        self.pixels, self._any_pixels = blocks.sums(valid, block), blocks.sums(there, block)
-        planes = np.stack(
-            [
-                masks.fill(a.forward(np.where(v, s, 0)), v)
-                for a, s, v in zip(self.affine, samples, valid, strict=True)
-            ]
-        )
-        if allowed is None:
-            x, self._share, self._dropped = planes[None], 1.0, 0.0
-        else:
-            error = (allowed / self.units()[:, None, None]).mean(0)
-            self.rotation, self._dropped = spectral.fit(
-                planes, there, np.where(self._any_pixels > 0, error, np.nan), block
-            )
-            x, self._share = self.rotation.forward(planes)[:, None], 1 / len(samples)
+        allowed: np.ndarray,
+    ) -> BandGroup:
+        """Return a group of any number of bands for a network of one band.
+
+        allowed: mean squared error in squared digital numbers (bands, block rows, block cols),
+        which weighs the bands of the spectral transform."""
+        codes = normalize.weighted(normalize.band_normalization(samples, valid), allowed)
+        planes = _normalized(samples, valid, codes)
+        error = (allowed / _units(codes)[:, None, None]).mean(0)
+        any_valid = valid.any(0)
+        error = np.where(blocks.sums(any_valid, block) > 0, error, np.nan)
+        rotation, dropped = spectral.fit(planes, any_valid, error, block)
+        x = rotation.forward(planes)[:, None]
+        return cls._analysed(model, samples, valid, block, codes, rotation, dropped, x)
+
+    @classmethod
+    def _analysed(
+        cls,
+        model: Model,
+        samples: np.ndarray,
+        valid: np.ndarray,
+        block: int,
+        normalization: list[NormalizationCode],
+        rotation: spectral.Rotation | None,
+        dropped: np.ndarray | float,
+        x: np.ndarray,
+    ) -> BandGroup:
+        """Return the group with the latents of x (components, bands, rows, cols)."""
         rows, cols = samples.shape[1:]
         pad = ((0, padded_side(rows) - rows), (0, padded_side(cols) - cols))
-        self.x = np.pad(x, ((0, 0), (0, 0), *pad), mode="edge")
-        self.y = np.concatenate([model.analysis(one[None]) for one in self.x])
-        self._pixel_error = PixelError(model.footprints, there, *self.y.shape[2:])
-        self._listen()
+        padded = np.pad(x, ((0, 0), (0, 0), *pad), mode="edge")
+        any_valid = valid.any(0)
+        counted = np.pad(any_valid, pad)
+        components = [Component(one[None], model.analysis(one[None])[0], counted) for one in padded]
+        footprint = PixelError(model.footprints, any_valid, *components[0].y.shape[1:])
+        return cls(
+            model, samples, valid, block, normalization, rotation, dropped, components, footprint
+        )
 
+    @cached_property
+    def affine(self) -> list[Affine]:
+        """The normalization of each band."""
+        return [code.affine for code in self.normalization]
+
+    @cached_property
     def units(self) -> np.ndarray:
-        """Squared digital numbers per squared normalized unit, per band."""
-        return np.array([a.scale**2 for a in self.affine])
+        """Squared digital numbers per squared normalized unit, (bands,)."""
+        return _units(self.normalization)
 
-    def refine(self) -> None:
-        """One step of iterative inversion: analysis of what the synthesis of the unquantized
-        latents misses (near the highest quality)."""
-        for x, y in zip(self.x, self.y, strict=True):
-            y += self.model.analysis((x - self.model.synthesis(y[None])[0])[None])[0]
-        self._listen()
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """Valid pixels per band and block, (bands, block rows, block cols)."""
+        return blocks.sums(self.valid, self.block)
 
-    def _listen(self) -> None:
-        there = self.valid.any(0)
-        self._feedback = [
-            Feedback(self.model, x[None], y, there) for x, y in zip(self.x, self.y, strict=True)
-        ]
+    @cached_property
+    def any_pixels(self) -> np.ndarray:
+        """Pixels per block that are valid in any band, (block rows, block cols)."""
+        return blocks.sums(self.valid.any(0), self.block)
+
+    @property
+    def latents(self) -> np.ndarray:
+        """Latents that are not quantized, (components, M, h, w), gains not applied."""
+        return np.stack([part.y for part in self.components])
+
+    @property
+    def _share(self) -> float:
+        """What an error summed over the components is as a mean over the bands."""
+        return 1.0 if self.rotation is None else 1 / len(self.samples)
+
+    def refined(self) -> BandGroup:
+        """Return the group after one step of iterative inversion: the analysis of what the
+        synthesis of the latents misses is added to them. It helps near the highest quality."""
+        return replace(
+            self,
+            components=[
+                replace(
+                    part,
+                    y=part.y + self.model.analysis(part.x - self.model.synthesis(part.y[None]))[0],
+                )
+                for part in self.components
+            ],
+        )
 
     def floor(self) -> np.ndarray:
-        """Error of the unquantized autoencoder per block."""
-        return self.normalized_error(self.y)
+        """Return the error of the autoencoder without quantization, per block."""
+        return self.synthesis_error(self.latents)
 
-    def normalized_error(self, y: np.ndarray) -> np.ndarray:
-        """Error that synthesis of `y` (n, M, h, w) leaves, per block; before rounding, all pixels
-        counted."""
+    def synthesis_error(self, latents: np.ndarray) -> np.ndarray:
+        """Return the error that the synthesis of `latents` (components, M, h, w) leaves, per block,
+        before rounding and with all pixels counted."""
         rows, cols = self.samples.shape[1:]
+        total = np.zeros(self.any_pixels.shape)
+        for part, y in zip(self.components, latents, strict=True):
+            error = (self.model.synthesis(y[None]) - part.x)[0, :, :rows, :cols]
+            counted = np.ones(error.shape, bool)
+            total = total + blocks.mean_square(error, counted, self.block).mean(0)
+        return total * self._share + self.dropped
+
+    def predicted_error(self, levels: np.ndarray) -> np.ndarray:
+        """Return the error that coding at `levels` would leave, estimated without the entropy
+        model; both per block."""
+        gains = self.model.gains(self._latent_levels(levels))
+        squares = sum(expected_squares(part.y, gains) for part in self.components)
+        return self._calibrated(squares, levels)
+
+    def expected_error(self, quantized: QuantizedLatents) -> np.ndarray:
+        """Return the error that a quantization is expected to leave, per block."""
+        return self._calibrated(self._squares(quantized), quantized.levels)
+
+    def latent_error(self, quantized: QuantizedLatents) -> np.ndarray:
+        """Return the error that the errors of quantized latents add up to, per block, before
+        calibration and without dropped components."""
+        return self._pixel_error(self._squares(quantized))
+
+    def first_pass(self, levels: np.ndarray) -> QuantizedLatents:
+        """Quantize the latents of the analysis at `levels` per block."""
+        spread = self._latent_levels(levels)
+        gains = self.model.gains(spread)
+        inputs = tuple(part.y for part in self.components)
+        steps = tuple(self.model.entropy.quantize(y * gains, spread, RD_LAMBDA) for y in inputs)
+        return QuantizedLatents(levels, spread, gains, inputs, steps)
+
+    def encode(
+        self, levels: np.ndarray, previous: QuantizedLatents
+    ) -> tuple[CodedGroup, QuantizedLatents]:
+        """Code the group at `levels` per block. previous: a quantization at similar levels, whose
+        errors the new one corrects (see `feedback`)."""
+        coded, quantized = self._entropy_coded(levels, previous)
+        streams, latents = zip(*coded, strict=True)
+        decoded = reconstruct(
+            quantized.dequantized,
+            self.affine,
+            self.rotation,
+            self.samples.shape[1:],
+            self.samples.dtype,
+            self.model,
+        )
+        return CodedGroup(levels, list(streams), np.stack(latents), decoded), quantized
+
+    def quantize(self, levels: np.ndarray, previous: QuantizedLatents) -> QuantizedLatents:
+        """Quantize as `encode` does, without decoding."""
+        return self._entropy_coded(levels, previous)[1]
+
+    def _entropy_coded(
+        self, levels: np.ndarray, previous: QuantizedLatents
+    ) -> tuple[list[tuple[bytes, np.ndarray]], QuantizedLatents]:
+        """Return a stream and quantized latents (M, h, w) for each component."""
+        spread = self._latent_levels(levels)
+        gains = self.model.gains(spread)
+        coded, inputs, steps = [], [], []
+        for number, part in enumerate(self.components):
+            y = adjusted_latents(self.model, part, number, previous, spread, gains)
+            stream, latents, dequantized = self.model.entropy.encode(y * gains, spread, RD_LAMBDA)
+            coded.append((stream, latents))
+            inputs.append(y)
+            steps.append(dequantized)
+        return coded, QuantizedLatents(levels, spread, gains, tuple(inputs), tuple(steps))
+
+    def _squares(self, quantized: QuantizedLatents) -> np.ndarray:
+        """Return the squared errors of quantized latents (M, h, w), summed over components."""
         total = 0
-        for x, one in zip(self.x, y, strict=True):
-            error = (self.model.synthesis(one[None])[0] - x)[:, :rows, :cols]
-            total = total + blocks.mean_square(error, np.ones(error.shape, bool), self.block).mean(
-                0
-            )
-        return total * self._share + self._dropped
-
-    def plain_error(self, levels: np.ndarray) -> np.ndarray:
-        """Expected error of the pixels if the latents were coded at `levels`, estimated; both per
-        block."""
-        gains = self.model.gains(self._spread(levels))
-        return self._expected(sum(expected_squares(y, gains) for y in self.y), levels)
-
-    def coded_error(self, levels: np.ndarray) -> np.ndarray:
-        """Expected error of the pixels after coding at `levels`; both per block."""
-        return self._expected(self.left(levels), levels)
-
-    def left(self, levels: np.ndarray) -> np.ndarray:
-        """Squared errors (M, h, w) that a first coding at `levels` per block leaves in the latents,
-        summed over components."""
-        spread = self._spread(levels)
-        gains, total = self.model.gains(spread), 0
-        for y, feedback in zip(self.y, self._feedback, strict=True):
-            near = self.model.entropy.quantize(y * gains, spread, TRADE)
-            feedback.tell(y, near, spread)
-            error = near / gains
-            error -= y
+        for part, steps in zip(self.components, quantized.steps, strict=True):
+            error = steps / quantized.gains
+            error -= part.y
             total = total + np.square(error, out=error)
         return total
 
-    def landed(self, squares: np.ndarray) -> np.ndarray:
-        """Squared errors of the latents (M, h, w), summed over components -> error of the pixels
-        per block that the footprints make of them."""
+    def _pixel_error(self, squares: np.ndarray) -> np.ndarray:
+        """Return the error per block that squared errors of latents (M, h, w) leave in the
+        pixels."""
         return self._share * PixelError.per_block(
-            self._pixel_error(squares), self._any_pixels, self.block
+            self.footprint(squares), self.any_pixels, self.block
         )
 
-    def quantize(self, levels: np.ndarray) -> tuple[list[bytes], np.ndarray, np.ndarray]:
-        """Levels per block -> n streams, quantized latents and dequantized latents (both (n, M, h,
-        w), the latter without gains). Each coding learns from the one before (see `feedback`)."""
-        if not all(feedback.heard for feedback in self._feedback):
-            self.left(levels)
-        spread = self._spread(levels)
-        gains = self.model.gains(spread)
-        coded = []
-        for feedback in self._feedback:
-            aim = feedback.aim(spread, gains)
-            coded.append(self.model.entropy.encode(aim * gains, spread, TRADE))
-            feedback.tell(aim, coded[-1][2], spread)
-        streams, q, near = zip(*coded, strict=True)
-        return list(streams), np.stack(q), np.stack([r / gains for r in near])
+    def _calibrated(self, squares: np.ndarray, levels: np.ndarray) -> np.ndarray:
+        error = quality_model.calibrated(self._pixel_error(squares), levels, self.model)
+        return error + self.dropped
 
-    def encode(self, levels: np.ndarray) -> tuple[list[bytes], np.ndarray, np.ndarray]:
-        """Levels per block -> n streams, quantized latents (n, M, h, w), decoded samples (bands,
-        rows, cols)."""
-        data, q, y = self.quantize(levels)
-        return (
-            data,
-            q,
-            reconstruct(
-                y,
-                self.affine,
-                self.rotation,
-                self.samples.shape[1:],
-                self.samples.dtype,
-                self.model,
-            ),
-        )
-
-    def _expected(self, squares: np.ndarray, levels: np.ndarray) -> np.ndarray:
-        return quality_model.calibrated(self.landed(squares), levels, self.model) + self._dropped
-
-    def _spread(self, levels: np.ndarray) -> np.ndarray:
-        return latent_levels(levels, self.block, *self.y.shape[2:])
+    def _latent_levels(self, levels: np.ndarray) -> np.ndarray:
+        return latent_levels(levels, self.block, *self.components[0].y.shape[1:])
 
 
-def _weighted(codes: list[tuple[int, int]], allowed: np.ndarray) -> list[tuple[int, int]]:
-    """Normalizations (codes) of single bands -> such with scales in proportion to the root of the
-    allowed error, so that an error weighs the same in all of them, and of about the same size on
-    average, unless the allowed error is then too large for the range of levels."""
-    own = [affine_of(*code) for code in codes]
-    weight = np.exp2(np.log2(allowed).mean((1, 2)) / 2)
-    common = np.sqrt(
-        max(
-            np.mean([(a.scale / w) ** 2 for a, w in zip(own, weight, strict=True)]),
-            1 / _LARGEST_ERROR,
-        )
-    )
-    exponents = np.rint(_SCALE_STEPS * np.log2(common * weight)).astype(int)
-    return [
-        (int(e), round(a.offset * _OFFSET_STEPS / float(np.exp2(e / _SCALE_STEPS))))
-        for e, a in zip(exponents, own, strict=True)
-    ]
+def _units(codes: list[NormalizationCode]) -> np.ndarray:
+    return np.array([code.affine.scale**2 for code in codes])
 
 
-def reconstruct(
-    y: Iterable[np.ndarray],
-    affine: list[Affine],
-    rotation: spectral.Rotation | None,
-    side: tuple[int, int],
-    dtype: np.dtype,
-    model: Model,
+def _normalized(
+    samples: np.ndarray, valid: np.ndarray, codes: list[NormalizationCode]
 ) -> np.ndarray:
-    """Dequantized latents, n times (M, h, w) -> samples (bands, *side) of `dtype`: the decoder's
-    last steps, which the encoder shares."""
-    planes = []
-    for one in y:
-        x = model.synthesis(one[None].astype(np.float32, copy=False))
-        if x.shape != (1, model.bands, STRIDE * one.shape[1], STRIDE * one.shape[2]):
-            raise ModelMismatchError(
-                f"the synthesis of model {model.name} makes {x.shape} of {one.shape}; get another "
-                "copy of its folder"
-            )
-        planes.append(x[0, :, : side[0], : side[1]])
-    x = np.concatenate(planes) if rotation is None else rotation.inverse(np.concatenate(planes))
-    return np.stack([to_type(a.inverse(band), dtype) for a, band in zip(affine, x, strict=True)])
+    """Return normalized samples (bands, rows, cols) float32, invalid ones filled smoothly."""
+    return np.stack(
+        [
+            masks.fill(code.affine.forward(np.where(v, s, 0)), v)
+            for code, s, v in zip(codes, samples, valid, strict=True)
+        ]
+    )

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Normalized values beyond are limited, so that a stray value cannot overflow the transforms (the
-# residual layer restores it).
+from ..errors import CorruptFileError
+from ..format.bytestream import Reader, Writer
+
+# Normalized values are limited to this size, so that a stray value cannot overflow the transforms.
+# The residual layer restores it.
 LIMIT = 2.0**20
+_SCALE_STEPS = 8  # steps per octave of a stored scale
+_OFFSET_STEPS = 8  # steps per normalized unit of a stored offset
+_LARGEST_ERROR = 0.02  # squared normalized units that leave all blocks room for coarser quality
 
 
 @dataclass(frozen=True)
@@ -20,24 +26,61 @@ class Affine:
     scale: float
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """Digital numbers (any type and shape) -> float32 of the same shape, outliers limited."""
+        """Return digital numbers (any type and shape) as normalized float32, outliers limited."""
         normalized = np.subtract(x, self.offset, dtype=np.float64)
         normalized /= self.scale
         return normalized.clip(-LIMIT, LIMIT, out=normalized).astype(np.float32)
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
-        """Normalized values (any shape) -> digital numbers, float64, not rounded."""
+        """Return normalized values (any shape) as digital numbers, float64, not rounded."""
         numbers = np.multiply(x, self.scale, dtype=np.float64)
         numbers += self.offset
         return numbers
 
 
-def robust(values: np.ndarray) -> Affine:
-    """The affine map that sends the central 98 % of `values` (1-D, valid and finite, not empty) to
-    -2 ... 2.
+@dataclass(frozen=True)
+class NormalizationCode:
+    """The normalization of a band in the integers that the tile stores: log2 of the scale in
+    1/8, and the offset in 1/8 of the scale."""
 
-    Percentiles and not minimum and maximum, so that a few saturated or dead pixels do not flatten
-    everything else."""
+    exponent: int
+    offset: int
+
+    @classmethod
+    def of(cls, affine: Affine) -> NormalizationCode:
+        """Return the code nearest to a normalization."""
+        return cls._with(round(_SCALE_STEPS * float(np.log2(affine.scale))), affine.offset)
+
+    @classmethod
+    def _with(cls, exponent: int, offset: float) -> NormalizationCode:
+        scale = float(np.exp2(exponent / _SCALE_STEPS))
+        return cls(exponent, round(offset * _OFFSET_STEPS / scale))
+
+    @property
+    def affine(self) -> Affine:
+        """The normalization that the integers stand for."""
+        scale = float(np.exp2(self.exponent / _SCALE_STEPS))
+        return Affine(self.offset * scale / _OFFSET_STEPS, scale)
+
+    def write(self, out: Writer) -> None:
+        """Append both integers."""
+        out.signed(self.exponent)
+        out.signed(self.offset)
+
+    @classmethod
+    def read(cls, reader: Reader) -> NormalizationCode:
+        """Read what `write` wrote. Raises CorruptFileError."""
+        code = cls(reader.signed(), reader.signed())
+        if abs(code.exponent) > 160 * _SCALE_STEPS or abs(code.offset) > 1 << 60:
+            raise CorruptFileError("impossible normalization: the file is damaged")
+        return code
+
+
+def robust(values: np.ndarray) -> Affine:
+    """Return the affine map that sends the central 98 % of `values` to -2 ... 2.
+
+    values: 1-D, valid and finite, not empty. Percentiles are used instead of minimum and maximum,
+    so that a few saturated or dead pixels do not flatten everything else."""
     low, high = (float(v) for v in np.percentile(values.astype(np.float64), (1, 99)))
     width = high - low
     if width <= 0:
@@ -45,3 +88,28 @@ def robust(values: np.ndarray) -> Affine:
     if not width > 0:
         width = 1.0
     return Affine((low + high) / 2, width / 4)
+
+
+def band_normalization(samples: np.ndarray, valid: np.ndarray) -> list[NormalizationCode]:
+    """Return the normalization of each band by its own valid samples; both (bands, rows, cols)."""
+    return [
+        NormalizationCode.of(robust(s[v])) if v.any() else NormalizationCode(0, 0)
+        for s, v in zip(samples, valid, strict=True)
+    ]
+
+
+def weighted(codes: list[NormalizationCode], allowed: np.ndarray) -> list[NormalizationCode]:
+    """Return the normalizations of bands that a spectral transform mixes.
+
+    codes: of the single bands; allowed: mean squared error (bands, block rows, block cols). The
+    scales are proportional to the root of the allowed error, so that an error weighs the same in
+    all bands. On average they stay as large as those of the single bands, unless the allowed error
+    would then be too large for the range of levels."""
+    single = [code.affine for code in codes]
+    weight = np.exp2(np.log2(allowed).mean((1, 2)) / 2)
+    size = np.mean([(a.scale / w) ** 2 for a, w in zip(single, weight, strict=True)])
+    common = np.sqrt(max(size, 1 / _LARGEST_ERROR))
+    exponents = np.rint(_SCALE_STEPS * np.log2(common * weight)).astype(int)
+    return [
+        NormalizationCode._with(int(e), a.offset) for e, a in zip(exponents, single, strict=True)
+    ]

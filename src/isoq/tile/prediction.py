@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
-from . import lossless, masks
-from .predictive import coding
+from . import masks
+from .codings import EncodedGroup, Lossless, Predictive
+from .groups import Mode, merged
+from .header import TileInput
+from .targets import BoundTarget, ErrorTarget, TileTarget
 
-# share of samples that equal their left neighbour, above which a band may be a map of classes
+# A band may be a map of classes if more than this share of its samples equal their left neighbour.
 _FLAT = 0.5
 
 # Bits per sample of one band, or of several, below which the network was smaller in all trials on
@@ -19,132 +23,131 @@ _LEAST_BITS, _LEAST_BITS_TOGETHER = 1.5, 0.8
 
 
 @dataclass(frozen=True)
-class Run:
-    """Neighbouring bands that are predicted together: their bytes and decoded samples (bands, rows,
-    cols). whole: all samples are as they were, whatever the masks say."""
+class _Promise:
+    """What a band is promised beyond a mean error. bound: the largest error of a valid pixel, in
+    digital numbers; lossless: the band was asked to be lossless; bit_exact: what is under the masks
+    has to be kept, too, because the masks do not tell it."""
 
-    bands: slice
-    data: bytes
-    decoded: np.ndarray
-    whole: bool = False
+    band: int
+    bound: float
+    lossless: bool
+    bit_exact: bool
 
 
-def kept(
-    samples: np.ndarray,
-    classes: np.ndarray,
-    nodata: tuple[float | None, ...],
-    bound: np.ndarray | None,
-    exact: Container[int],
-    block: int,
-) -> tuple[list[Run], dict[int, bytes]]:
-    """The bands of a tile that are promised more than a mean error: those of `exact`, and with
-    `bound` (bands,) all. Bands of a single value are left out.
-
-    Returns runs of predicted bands, and the data of bands that are smaller without prediction (see
-    `lossless`)."""
-    valid = classes == masks.VALID
-    listed: dict[int, bytes] = {}
-    wanted: list[tuple[int, float, bool]] = []  # band, bound, whole
-    for band in range(len(samples)):
-        if band not in exact and bound is None:
-            continue
-        whole = band in exact and not _restored(samples, classes, nodata, band)
-        if not whole and _single(samples[band], valid[band]):
-            continue
-        if band in exact and _flat(samples[band]):
-            listed[band] = lossless.pack(samples[band])
-            run = _run([(band, 0.0, True)], samples, valid, nodata, block)
-            if len(listed[band]) <= len(run.data):
-                continue
-            del listed[band]
-        wanted.append((band, 0.0 if band in exact else float(bound[band]), whole))
-    runs: list[list[tuple[int, float, bool]]] = []
-    for item in wanted:
-        if (
-            runs
-            and runs[-1][-1][0] == item[0] - 1
-            and runs[-1][-1][2] == item[2]
-            and (item[0] in exact) == (item[0] - 1 in exact)
-        ):
-            runs[-1].append(item)
+def code_exact_bands(tile: TileInput, target: TileTarget) -> list[EncodedGroup]:
+    """Code the bands that are promised more than a mean error: lossless ones, and with a bound all
+    of them. Bands of a single value are left out."""
+    groups: list[EncodedGroup] = []
+    predicted: list[_Promise] = []
+    for promise in _promises(tile, target):
+        listed = _lossless_if_smaller(tile, promise)
+        if listed:
+            groups.append(listed)
         else:
-            runs.append([item])
-    made = []
-    for items in runs:
-        run = _run(items, samples, valid, nodata, block)
-        if (
-            items[0][0] in exact and len(run.data) > samples[run.bands].nbytes
-        ):  # noise: prediction makes it larger
-            listed |= {band: lossless.pack(samples[band]) for band, _, _ in items}
-        else:
-            made.append(run)
-    return made, listed
+            predicted.append(promise)
+    for run in _runs(predicted):
+        groups += _predicted_run(tile, run)
+    return groups
 
 
-def promising(bits: float, bands: int) -> bool:
-    """Whether prediction may be smaller than the network's `bits` per sample of `bands` bands."""
+def predict_if_smaller(
+    tile: TileInput, target: ErrorTarget, groups: list[EncodedGroup], size: int
+) -> list[EncodedGroup] | None:
+    """Return the groups of a tile with prediction in place of the network; None if the predicted
+    bands alone take more than the tile.
+
+    target: with an error for every block; groups: of the tile; size: its bytes."""
+    network = [group.bands for group in groups if group.network]
+    others = [group for group in groups if not group.network]
+    bands = sum(group.stop - group.start for group in network)
+    if not bands or not worth_trying(8 * size / (tile.samples[0].size * bands), bands):
+        return None
+    predicted: list[EncodedGroup] = []
+    left = size - sum(_size(group) for group in others if group.coding.mode == Mode.PREDICTIVE)
+    for run in merged(network):
+        group = Predictive.encode_for(tile, run, target.mse[run], left)
+        if group is None:
+            return None
+        predicted.append(group)
+        left -= _size(group)
+    return sorted([*others, *predicted], key=lambda group: group.bands.start)
+
+
+def worth_trying(bits: float, bands: int) -> bool:
+    """Return True if prediction may be smaller than the network's `bits` per sample of `bands`
+    bands."""
     return bits > (_LEAST_BITS if bands == 1 else _LEAST_BITS_TOGETHER)
 
 
-def smaller(
-    samples: np.ndarray,
-    valid: np.ndarray,
-    nodata: tuple[float | None, ...],
-    mse: np.ndarray,
-    bands: list[slice],
-    block: int,
-    most: int,
-) -> list[Run] | None:
-    """Runs of the bands in `bands` for targets mse (bands of the tile, block rows, block cols), if
-    they take less than `most` bytes."""
-    runs, left = [], most
-    for bunch in bands:
-        found = coding.encode_for(
-            samples[bunch], valid[bunch], nodata[bunch], mse[bunch], block, left
-        )
-        if found is None:
-            return None
-        left -= len(found[0])
-        runs.append(Run(bunch, *found))
-    return runs
+def _size(group: EncodedGroup) -> int:
+    """Return the bytes of a lossless or predicted group."""
+    assert isinstance(group.coding, Lossless | Predictive)
+    return len(group.coding.data)
 
 
-def _run(
-    items: list[tuple[int, float, bool]],
-    samples: np.ndarray,
-    valid: np.ndarray,
-    nodata: tuple[float | None, ...],
-    block: int,
-) -> Run:
-    bands, whole = slice(items[0][0], items[-1][0] + 1), items[0][2]
-    inside = np.ones(samples[bands].shape, bool) if whole else valid[bands]
-    bound = np.array([item[1] for item in items])
-    return Run(
-        bands,
-        *coding.encode_bounded(samples[bands], inside, nodata[bands], bound, block, whole),
-        whole,
-    )
+def _promises(tile: TileInput, target: TileTarget) -> Iterator[_Promise]:
+    """Yield what each band is promised; nothing for bands that have a mean error or one value."""
+    for band in range(len(tile.samples)):
+        is_lossless = band in tile.lossless_bands
+        if is_lossless:
+            bound = 0.0
+        elif isinstance(target, BoundTarget):
+            bound = float(target.bound[band])
+        else:
+            continue
+        bit_exact = is_lossless and not _masks_tell_all(tile, band)
+        if bit_exact or not _is_single_valued(tile.samples[band], tile.valid[band]):
+            yield _Promise(band, bound, is_lossless, bit_exact)
 
 
-def _restored(
-    samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...], band: int
-) -> bool:
-    """Whether the valid samples of a band and the classes of its pixels are all there is."""
-    if not classes[band].any():
+def _lossless_if_smaller(tile: TileInput, promise: _Promise) -> EncodedGroup | None:
+    """Code a lossless band that may be a map of classes without prediction; None if prediction is
+    smaller, or the band is of another kind."""
+    if not promise.lossless or not _is_flat(tile.samples[promise.band]):
+        return None
+    listed = Lossless.encode(tile, promise.band)
+    bands = slice(promise.band, promise.band + 1)
+    predicted = Predictive.encode_bounded(tile, bands, np.zeros(1), True)
+    return listed if _size(listed) <= _size(predicted) else None
+
+
+def _runs(promises: list[_Promise]) -> Iterator[list[_Promise]]:
+    """Yield neighbouring bands that are promised the same but for their bounds."""
+
+    def key(item: tuple[int, _Promise]) -> tuple[int, bool, bool]:
+        number, promise = item
+        return promise.band - number, promise.lossless, promise.bit_exact
+
+    for _, items in groupby(enumerate(promises), key):
+        yield [promise for _, promise in items]
+
+
+def _predicted_run(tile: TileInput, run: list[_Promise]) -> list[EncodedGroup]:
+    """Code neighbouring bands by prediction. Lossless ones of noise, which that makes larger, are
+    coded without."""
+    bands = slice(run[0].band, run[-1].band + 1)
+    bound = np.array([promise.bound for promise in run])
+    group = Predictive.encode_bounded(tile, bands, bound, run[0].bit_exact)
+    if run[0].lossless and _size(group) > tile.samples[bands].nbytes:
+        return [Lossless.encode(tile, promise.band) for promise in run]
+    return [group]
+
+
+def _masks_tell_all(tile: TileInput, band: int) -> bool:
+    """Return True if the valid samples of a band and the classes of its pixels give it back."""
+    if not tile.classes[band].any():
         return True
     one = slice(band, band + 1)
-    plain = samples[one].copy()
-    masks.restore(plain, classes[one], nodata[one])
-    return plain.tobytes() == samples[one].tobytes()
+    plain = tile.samples[one].copy()
+    masks.restore(plain, tile.classes[one], tile.nodata[one])
+    return plain.tobytes() == tile.samples[one].tobytes()
 
 
-def _single(samples: np.ndarray, valid: np.ndarray) -> bool:
-    found = samples.ravel() if valid.all() else samples[valid]
-    return not found.size or bool((found == found[0]).all())
+def _is_single_valued(samples: np.ndarray, valid: np.ndarray) -> bool:
+    values = samples.ravel() if valid.all() else samples[valid]
+    return not values.size or bool((values == values[0]).all())
 
 
-def _flat(samples: np.ndarray) -> bool:
-    return (
-        samples.shape[1] > 1
-        and np.count_nonzero(samples[:, 1:] == samples[:, :-1]) > _FLAT * samples[:, 1:].size
-    )
+def _is_flat(samples: np.ndarray) -> bool:
+    repeated = np.count_nonzero(samples[:, 1:] == samples[:, :-1])
+    return samples.shape[1] > 1 and repeated > _FLAT * samples[:, 1:].size

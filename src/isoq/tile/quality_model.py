@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from ..levels import PER_OCTAVE, TRADED, lambda_to_level
+from ..levels import LAMBDA_MSE_AT_HIGH_RATE, PER_OCTAVE, lambda_to_level
 from ..network.model import Model
 
 _ROUNDS = 3
@@ -71,7 +71,9 @@ def predicted_levels(
     `target` (per block), and the slope there (log2 of the error per level): a secant search in the
     log domain. Blocks that stay below their target at the lowest quality get that."""
     wanted = np.log2(np.where(np.isnan(target), 1.0, np.maximum(target, 1e-12)))
-    levels = lambda_to_level(TRADED / np.exp2(wanted)).clip(model.lowest, model.highest)
+    levels = lambda_to_level(LAMBDA_MSE_AT_HIGH_RATE / np.exp2(wanted)).clip(
+        model.lowest, model.highest
+    )
     slope = np.full(target.shape, -1.0 / PER_OCTAVE)
     before = None
     for _ in range(_ROUNDS):

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import CorruptFileError
 from ..format.bytestream import Reader, Writer, pack_integers, unpack_integers
+from .header import TileInput
 from .masks import leave_nodata
 
 _MOST_STEPS, _NARROWER, _WIDEST = 1 << 22, 0.85, 1e37
@@ -36,41 +37,40 @@ def area(row: int, col: int, block: int) -> tuple[slice, slice]:
     return slice(row * block, (row + 1) * block), slice(col * block, (col + 1) * block)
 
 
-def correct(
-    original: np.ndarray,
-    decoded: np.ndarray,
-    valid: np.ndarray,
-    nodata: tuple[float | None, ...],
-    mse: float,
-    place: tuple[int, int, int],
-    block: int,
-) -> Patch:
-    """The patch that brings block `place` = (band, row, col) of `decoded` under `mse`; `decoded`
-    (bands, rows, cols) is changed in place.
+def correct(tile: TileInput, decoded: np.ndarray, mse: float, place: tuple[int, int, int]) -> Patch:
+    """Return the patch that brings block `place` = (band, row, col) of `decoded` under `mse`, and
+    apply it to `decoded` (bands, rows, cols) in place.
 
     A block that misses by little needs only its worst pixels moved: the step starts at the largest
-    error and shrinks until the target holds, once those that land on nodata have left it again, as
-    the decoder does behind the patches."""
+    error and shrinks until the target holds. Pixels that land on nodata leave it again before the
+    error is measured, as they will in the decoder."""
     band, row, col = place
-    at = (band, *area(row, col, block))
-    inside, start, wanted = valid[at], decoded[at].copy(), original[at][valid[at]]
-    off = wanted.astype(np.float64) - start[inside]
-    whole = decoded.dtype.kind != "f"
-    worst = float(np.abs(off).max())
-    step = 2 * int(worst) + 1 if whole else float(np.float32(min(2 * worst, _WIDEST)))
+    at = (band, *area(row, col, tile.block))
+    valid, start = tile.valid[at], decoded[at].copy()
+    wanted = tile.samples[at][valid]
+    off = wanted.astype(np.float64) - start[valid]
+    is_integer = decoded.dtype.kind != "f"
+    step = _first_step(float(np.abs(off).max()), is_integer)
     while step > 0 and np.abs(off).max() < _MOST_STEPS * step:
         values = np.rint(off / step).astype(np.int64)
-        decoded[at] = apply(start, inside, values, step)
-        leave_nodata(decoded[at], inside, nodata[band])
-        if np.mean((decoded[at][inside].astype(np.float64) - wanted) ** 2) <= mse:
+        decoded[at] = apply(start, valid, values, step)
+        leave_nodata(decoded[at], valid, tile.nodata[band])
+        if np.mean((decoded[at][valid].astype(np.float64) - wanted) ** 2) <= mse:
             return Patch(band, row, col, step, values)
-        step = (
-            (int(step * _NARROWER) - 1) // 2 * 2 + 1
-            if whole
-            else float(np.float32(step * _NARROWER))
-        )
-    decoded[at] = apply(start, inside, wanted, 0)
+        step = _narrower(step, is_integer)
+    decoded[at] = apply(start, valid, wanted, 0)
     return Patch(band, row, col, 0, wanted)
+
+
+def _first_step(worst: float, is_integer: bool) -> float:
+    """Return the step that reaches an error of `worst`."""
+    return 2 * int(worst) + 1 if is_integer else float(np.float32(min(2 * worst, _WIDEST)))
+
+
+def _narrower(step: float, is_integer: bool) -> float:
+    """Return the next step to try, odd for integers."""
+    narrower = step * _NARROWER
+    return (int(narrower) - 1) // 2 * 2 + 1 if is_integer else float(np.float32(narrower))
 
 
 def apply(block: np.ndarray, valid: np.ndarray, values: np.ndarray, step: float) -> np.ndarray:

@@ -22,7 +22,7 @@ from ..entropy.context import (
     VALUE_ONE,
     ContextModel,
 )
-from ..entropy.quantize import TRADE, deadzone
+from ..entropy.quantize import RD_LAMBDA, deadzone
 from ..levels import COUNT, level_to_lambda
 from .networks import Network
 from .rate import REST, VALUE_NEIGHBOURS, ContextRate, _causal
@@ -350,7 +350,7 @@ def _counted(
                 gains = network.gains(torch.tensor(float(level_to_lambda(level)))).numpy()
             scaled = y * gains[:, None, None]
             _, q, _, table, symbol, flip = model.encode(
-                scaled, np.full(y.shape[1:], level), TRADE, trace=True
+                scaled, np.full(y.shape[1:], level), RD_LAMBDA, trace=True
             )
             cell = (table.astype(np.int64) * SYMBOLS + symbol + REACH).ravel()
             count += np.bincount(cell, minlength=cells)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..codec.writer import read_pixels
+from ..codec.sources import read_pixels
 from ..errors import InputError
 from ..format.tiling import Box
 from ..raster.source import open_source

@@ -15,9 +15,9 @@ from ..codec.target import BandStatistics
 from ..entropy.context import ContextModel
 from ..evaluate.jpeg2000 import jpeg2000_bits
 from ..network.model import Model, update_info
-from ..tile.control import Goal
+from ..tile.encode import encode_tile
 from ..tile.masks import VALID, classify
-from ..tile.tile import encode_tile
+from ..tile.targets import ErrorTarget
 from . import hyperprior
 from .card import write_card
 from .contexts import NO_LIMIT, count_tables, fit_forms, table_groups, tune_forms, tune_tables
@@ -199,8 +199,8 @@ def validation_table(
             samples, classify(samples, (None,) * len(samples)) == VALID
         ).variance
         for snr in range(15, 50, 5):
-            goal = Goal(variance[:, None, None] * 10 ** (-snr / 10), closed=False)
-            data, report = encode_tile(samples, (None,) * len(samples), goal, model)
+            target = ErrorTarget(variance[:, None, None] * 10 ** (-snr / 10), closed=False)
+            data, report = encode_tile(samples, (None,) * len(samples), target, model)
             mse = report.squared / report.pixels
             peer = float(
                 np.mean([jpeg2000_bits(band, m)[0] for band, m in zip(samples, mse, strict=True)])

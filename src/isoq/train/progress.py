@@ -10,7 +10,7 @@ import torch
 
 from ..entropy.context import ContextModel
 from ..entropy.hyperprior import HyperpriorModel
-from ..entropy.quantize import TRADE
+from ..entropy.quantize import RD_LAMBDA
 from ..evaluate.jpeg2000 import jpeg2000_bits
 from ..levels import lambda_to_level, level_to_lambda
 from . import hyperprior
@@ -155,7 +155,7 @@ def _coded(
         :, None, None
     ]
     stream, _, hat = entropy.encode(
-        (y[0] * gains).contiguous().numpy(), np.full(y.shape[2:], level), TRADE
+        (y[0] * gains).contiguous().numpy(), np.full(y.shape[2:], level), RD_LAMBDA
     )
     back = model.network.synthesis((torch.from_numpy(hat) / gains)[None])
     error = float(((back - x) ** 2).mean())

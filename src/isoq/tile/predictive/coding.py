@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ... import blocks
@@ -14,7 +12,7 @@ from .. import masks
 from . import _kernel, plan, values
 from .values import Values
 
-_WHOLE, _LOSSY, _STEPS = 1, 2, 4  # flags
+_BIT_EXACT, _LOSSY, _STEPS = 1, 2, 4  # flags
 _NOWHERE = 1 << 40  # no integer: nothing is avoided
 _LARGEST_STEP = (1 << 31) - plan.PARTS
 _ROUNDS = 5
@@ -25,16 +23,6 @@ _AIM, _ENOUGH = (
 )  # of the target: where blocks are to be, and below which they may do with a wider step
 _HOPELESS = 1.1  # times the bytes that are to be undercut, beyond which corrections do not help
 _INT32 = np.iinfo(np.int32)
-
-
-@dataclass
-class Decoded:
-    """samples (bands, rows, cols); whole: samples count as they are, whatever the masks say; lossy:
-    their errors are recorded."""
-
-    samples: np.ndarray
-    whole: bool
-    lossy: bool
 
 
 class Planes:
@@ -89,7 +77,7 @@ class Planes:
         stream = _kernel.encode(self._planes, decoded, *_job(self._valid, self._block, p, steps))
         varied = bool((steps != base[:, None, None]).any())
         out = Writer()
-        out.pack("B", _WHOLE * whole + _LOSSY * lossy + _STEPS * varied)
+        out.pack("B", _BIT_EXACT * whole + _LOSSY * lossy + _STEPS * varied)
         weights, activities = [], []
         for k, mapping in enumerate(self._chosen):
             mapping.write(out, tuple(self._limits[k].tolist()))
@@ -204,8 +192,13 @@ def _bounded(samples: np.ndarray, bound: float) -> Values:
 
 
 def is_lossy(data: bytes) -> bool:
-    """Whether the errors of the bands coded in `data` are recorded."""
+    """Return True if the tile records the errors of the bands coded in `data`."""
     return bool(data[:1]) and bool(data[0] & _LOSSY)
+
+
+def is_bit_exact(data: bytes) -> bool:
+    """Return True if the bands coded in `data` count as they are, whatever the masks say."""
+    return bool(data[:1]) and bool(data[0] & _BIT_EXACT)
 
 
 def decode(
@@ -215,18 +208,18 @@ def decode(
     valid: np.ndarray,
     nodata: tuple[float | None, ...],
     block: int,
-) -> Decoded:
+) -> np.ndarray:
     """The inverse. shape: (bands, rows, cols); valid: of this shape, by the masks of the tile.
     Raises CorruptFileError."""
     reader = Reader(data)
     flags = reader.unpack("B")[0]
-    if flags > (_WHOLE | _LOSSY | _STEPS):
+    if flags > (_BIT_EXACT | _LOSSY | _STEPS):
         raise CorruptFileError(
             "predicted bands are of an unknown kind: the file is damaged or made by a newer isoq"
         )
     bands, rows, cols = shape
     grid = (bands, blocks.count(rows, block), blocks.count(cols, block))
-    if flags & _WHOLE:
+    if flags & _BIT_EXACT:
         valid = np.ones(shape, bool)
     described, repeats, base = [], np.zeros(bands, np.uint8), np.zeros(bands, np.int64)
     reference = np.full((bands, plan.REFERENCES), -1, np.int32)
@@ -285,7 +278,7 @@ def decode(
     for k, (mapping, special) in enumerate(zip(chosen, nodata, strict=True)):
         place = (
             mapping.integer_of(special, dtype)
-            if masks.holds(dtype, special) and not flags & _WHOLE
+            if masks.holds(dtype, special) and not flags & _BIT_EXACT
             else None
         )
         if place is not None and limits[k, 0] < place < limits[k, 1]:
@@ -296,7 +289,7 @@ def decode(
     )
     if found is None:
         raise CorruptFileError("predicted bands do not decode: the file is damaged")
-    return Decoded(_inverse(chosen, found, dtype), bool(flags & _WHOLE), bool(flags & _LOSSY))
+    return _inverse(chosen, found, dtype)
 
 
 def _inverse(chosen: list[Values], planes: np.ndarray, dtype: np.dtype) -> np.ndarray:

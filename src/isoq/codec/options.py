@@ -1,0 +1,69 @@
+"""How a file is coded, besides its target."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields, replace
+from numbers import Integral
+
+from ..errors import InputError
+from ..format.tiling import Box
+from ..geometry import STRIDE
+from .target import Target
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a file is coded.
+
+    block: pixels per side of a block
+    tile: pixels per side of a tile; None for 1024, or fewer with many bands
+    predictor: method that finds the quality, 'isoq' or 'paper'
+    single_pass: code once instead of correcting until every block is below its target
+    per_band: promise the target to each band, not to the mean of those that are coded jointly
+    threads: number of threads
+    lossless_bands: bands (from 0) that are kept losslessly
+    embed_model: put what the decoder needs of the model into the file"""
+
+    block: int = 64
+    tile: int | None = None
+    predictor: str = "isoq"
+    single_pass: bool = False
+    per_band: bool = False
+    threads: int = os.cpu_count() or 1
+    lossless_bands: tuple[int, ...] = ()
+    embed_model: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("block", "tile", "threads"):
+            value = getattr(self, name)
+            if value is None and name == "tile":
+                continue
+            if isinstance(value, bool) or not isinstance(value, Integral):
+                raise InputError(f"`{name}={value!r}`: must be a whole number")
+            object.__setattr__(self, name, int(value))
+        if self.block < STRIDE or self.block % STRIDE:
+            raise InputError(f"`block={self.block}`: must be a multiple of {STRIDE}")
+        if self.tile is not None and (self.tile < self.block or self.tile % self.block):
+            raise InputError(f"`tile={self.tile}`: must be a multiple of the block ({self.block})")
+        if self.predictor not in ("isoq", "paper"):
+            raise InputError(f"`predictor={self.predictor}`: must be isoq or paper")
+        if self.threads < 1:
+            raise InputError(f"`threads={self.threads}`: must be at least 1")
+
+    @classmethod
+    def of(cls, options: object) -> Options:
+        """Return the options of a command line, which have the same names. `lossless_bands` is left
+        out, because it depends on the image."""
+        names = [field.name for field in fields(cls) if field.name != "lossless_bands"]
+        return cls(**{name: getattr(options, name) for name in names})
+
+    def lossless_in(self, box: Box) -> set[int]:
+        """Return the lossless bands of a tile, counted from its first."""
+        return {band - box.band for band in self.lossless_bands}
+
+    def meeting(self, target: Target, bands: int) -> Options:
+        """Return these options with all `bands` lossless if that is the target."""
+        if target.kind != "lossless":
+            return self
+        return replace(self, lossless_bands=tuple(range(bands)))

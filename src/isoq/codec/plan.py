@@ -1,0 +1,193 @@
+"""What is settled before the first tile of a file is coded: tiles, header, target of each tile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from .._version import __version__
+from ..errors import InputError
+from ..format.container import overhead
+from ..format.limits import LARGEST_TILE
+from ..format.tiling import Box, boxes, padded_samples
+from ..network.embedded import pack
+from ..network.model import Model
+from ..raster.description import Description
+from ..storage.local import provenance
+from ..tile.spectral import MOST_BANDS
+from ..tile.targets import BoundTarget, ErrorTarget, LambdaTarget, TileTarget
+from .options import Options
+from .sources import Readable, read_pixels
+from .target import BandStatistics, Target
+
+# Samples of a tile whose side isoq chooses: the encoder takes about 50 bytes for each.
+_SAMPLES_PER_TILE = 1 << 24
+_SIDES = 256, 1024  # least and largest side that isoq chooses
+# Targets of the blocks of a tile, see `compress_to`.
+BlockTargets = Callable[[Box, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class FilePlan:
+    """All that coding the tiles of a file needs besides the pixels and the model.
+
+    boxes: the tiles in file order; tile_target: the target of all bands, which every tile takes its
+    own from."""
+
+    description: Description
+    target: Target
+    options: Options
+    header: dict
+    boxes: list[Box]
+    tile_target: TileTarget
+
+    @property
+    def samples(self) -> int:
+        """Samples of the image."""
+        return self.description.bands * self.description.rows * self.description.cols
+
+    @property
+    def shared_mse(self) -> np.ndarray | None:
+        """The target per band (bands,) in squared digital numbers, if all blocks share it."""
+        if isinstance(self.tile_target, ErrorTarget) and "varied" not in self.header["target"]:
+            return self.tile_target.mse[:, 0, 0]
+        return None
+
+    def embedded(self, model: Model) -> bytes:
+        """Return what the file holds of the model, nothing if it does not embed it."""
+        return pack(model) if self.options.embed_model else b""
+
+    def overhead(self, model: Model, summary: dict | None = None) -> int:
+        """Return the size of the file without its tiles. summary: its summary, if that is known."""
+        d = self.description
+        embedded = self.embedded(model)
+        return overhead(self.header, d.metadata, len(self.boxes), summary or {}, embedded)
+
+    def target_for(self, box: Box, block_targets: BlockTargets | None = None) -> TileTarget:
+        """Return the target of a tile. block_targets: see `compress_to`."""
+        target = self.tile_target.for_bands(slice(box.band, box.band + box.bands))
+        return target if block_targets is None else target.vary(partial(block_targets, box))
+
+    def at_lambda(self, lam: float) -> FilePlan:
+        """Return the plan with another target for the tiles: lambda per squared digital number."""
+        return replace(self, tile_target=LambdaTarget(lam))
+
+    def in_one_pass(self) -> FilePlan:
+        """Return the plan without corrections of the blocks."""
+        if not isinstance(self.tile_target, ErrorTarget):
+            return self
+        return replace(self, tile_target=replace(self.tile_target, closed=False))
+
+
+def make_plan(
+    source: Readable,
+    target: Target,
+    model: Model,
+    options: Options,
+    varied: bool = False,
+    origin: dict | None = None,
+) -> FilePlan:
+    """Plan a file. Reads the whole image if the target depends on it, and its file for the digest.
+
+    varied: the targets differ between blocks; origin: as `origin_of` returns it, computed if it is
+    not given. Raises InputError."""
+    d = source.description
+    options = options.meeting(target, d.bands)
+    depth, parts = tiling(d, options, model)
+    tile_target = _tile_target(source, parts, target, options)
+    origin = origin_of(source) if origin is None else origin
+    header = file_header(d, origin, target, model, options, depth, varied)
+    return FilePlan(d, target, options, header, parts, tile_target)
+
+
+def origin_of(source: Readable) -> dict:
+    """Return where the image came from, for the header. Reads a source's whole file for its digest.
+    Raises InputError."""
+    return {"source": provenance(source.path)} if source.path else {}
+
+
+def tiling(d: Description, options: Options, model: Model) -> tuple[int, list[Box]]:
+    """Return the bands per tile, and the tiles in file order. Raises InputError."""
+    side = _side(d.bands, options)
+    depth = _depth(d, side, model)
+    try:
+        return depth, boxes(d.bands, d.rows, d.cols, side, options.block, depth)
+    except ValueError as error:
+        raise InputError(f"`tile={side}`: {error}; give a smaller one") from error
+
+
+def _side(bands: int, options: Options) -> int:
+    """Return the side of the largest tile in pixels: the one asked for, or one that limits the
+    memory."""
+    if options.tile is not None:
+        return options.tile
+    least, most = _SIDES
+    side = min(most, max(least, math.isqrt(_SAMPLES_PER_TILE // min(bands, MOST_BANDS))))
+    return max(options.block, side // options.block * options.block)
+
+
+def _depth(d: Description, side: int, model: Model) -> int:
+    """Return the bands per tile: all that are coded together, as far as a tile may hold them."""
+    most = LARGEST_TILE // padded_samples(model.bands, min(d.rows, side), min(d.cols, side))
+    if model.bands > 1:
+        return max(1, min(most, -(-d.bands // model.bands))) * model.bands
+    parts = -(-d.bands // max(1, min(most, MOST_BANDS)))
+    return -(-d.bands // parts)
+
+
+def _tile_target(
+    source: Readable, parts: list[Box], target: Target, options: Options
+) -> TileTarget:
+    """Return the target of all bands as the tiles take it: the only place where a `Target` becomes
+    one. A bitrate, and a quality that only a map tells, have a lambda of NaN."""
+    d = source.description
+    if target.is_error:
+        mse = target_mse(source, parts, target)[:, None, None]
+        return ErrorTarget(mse, options.predictor, not options.single_pass, options.per_band)
+    if target.is_bound:
+        return BoundTarget(target.bound_per_band(d.bands, d.metadata.get("scales")))
+    known = target.kind == "quality" and target.value is not None
+    return LambdaTarget(float(np.array(target.value)) if known else np.nan)
+
+
+def target_mse(source: Readable, parts: list[Box], target: Target) -> np.ndarray:
+    """Return the target per band (bands,) in squared digital numbers. Reads the whole image if the
+    target depends on it. Raises InputError."""
+    d = source.description
+    statistics = BandStatistics.empty(d.bands)
+    for box in parts if target.needs_statistics else ():
+        pixels = read_pixels(source, box)
+        tile = BandStatistics.of(pixels.samples, pixels.valid)
+        statistics.merge(tile, slice(box.band, box.band + box.bands))
+    return target.mse_per_band(statistics, np.dtype(d.dtype), d.metadata.get("scales"))
+
+
+def file_header(
+    d: Description,
+    origin: dict,
+    target: Target,
+    model: Model,
+    options: Options,
+    depth: int,
+    varied: bool,
+) -> dict:
+    """Return the header of the file, JSON. varied: the targets differ between blocks."""
+    closed = target.is_bound or (target.is_error and not options.single_pass)
+    lossless = [band + 1 for band in options.lossless_bands]
+    return {
+        "image": {k: v for k, v in d.to_dict().items() if k != "metadata"},
+        **origin,
+        "tile": _side(d.bands, options),
+        "depth": depth,
+        "block": options.block,
+        "model": [model.name, model.identity],
+        "target": target.to_dict() | ({"varied": True} if varied else {}),
+        "loop": "closed" if closed else "single",
+        **({"per_band": True} if options.per_band else {}),
+        **({"lossless": lossless} if lossless else {}),
+        "software": f"isoq {__version__}",
+    }

@@ -1,0 +1,69 @@
+"""The summary of a file: errors per band, and how its blocks compare with their targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ..tile.groups import MODE_NAMES
+from ..tile.report import TileReport
+from .target import BandStatistics
+
+_PERCENTILES = {"p5": 5, "median": 50, "p95": 95, "max": 100}
+_COUNTS = ("ceiling_limited", "floor_limited", "patched", "patch_bytes")
+
+
+class Summary:
+    """Collects the reports on the tiles. `isoq info` shows the result without decoding a tile."""
+
+    def __init__(self, bands: int, mse: np.ndarray | None):
+        """mse: the target per band (bands,), if all blocks share it."""
+        self._mse, self._statistics = mse, BandStatistics.empty(bands)
+        self._squared, self._pixels = np.zeros(bands), np.zeros(bands)
+        self._counts = dict.fromkeys(_COUNTS, 0)
+        self._blocks: list[np.ndarray] = []
+        self._has_target = False
+        self._largest: np.ndarray | None = None
+        self._modes = np.zeros(len(MODE_NAMES))
+
+    def add(self, report: TileReport, statistics: BandStatistics, bands: slice) -> None:
+        """Add the report on a tile, and the statistics of its pixels, on `bands`."""
+        self._squared[bands] += report.squared
+        self._pixels[bands] += report.pixels
+        self._statistics.merge(statistics, bands)
+        for name in self._counts:
+            self._counts[name] += getattr(report, name)
+        if report.largest is not None:
+            self._largest = np.zeros(len(self._squared)) if self._largest is None else self._largest
+            self._largest[bands] = np.maximum(self._largest[bands], report.largest)
+        self._modes += np.multiply(report.modes, report.pixels.sum() / max(sum(report.modes), 1))
+        errors = report.per_block if report.relative is None else report.relative
+        self._has_target |= report.relative is not None
+        self._blocks.append(errors[~np.isnan(errors)].astype(np.float32))
+
+    def to_dict(self) -> dict:
+        """Return the summary, JSON; docs/format.md describes its keys."""
+        errors = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
+        share = _significant(self._modes / max(self._modes.sum(), 1))
+        result: dict = {
+            "modes": {name: part for name, part in zip(MODE_NAMES, share, strict=True) if part},
+            "mse": _significant(self._squared / np.maximum(self._pixels, 1)),
+            "variance": _significant(self._statistics.variance),
+            "pixels": [int(n) for n in self._pixels],
+            "blocks": len(errors),
+        }
+        if len(errors):
+            values = _significant(np.percentile(errors, list(_PERCENTILES.values())))
+            result["block_error"] = dict(zip(_PERCENTILES, values, strict=True))
+        if self._mse is not None:
+            result["target_mse"] = _significant(self._mse)
+        if self._largest is not None:
+            result["max_error"] = _significant(self._largest)
+        if self._has_target:
+            result |= {"above": int((errors > 1).sum()), **self._counts}
+        return result
+
+
+def _significant(values: Iterable[float]) -> list[float]:
+    return [float(f"{v:.6g}") for v in values]

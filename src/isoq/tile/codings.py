@@ -1,0 +1,410 @@
+"""The ways to code a group of bands. Each is one class with both directions.
+
+A `GroupCoding` is a group as it is in the file. The encoder makes one with a class method and keeps
+it in an `EncodedGroup`, beside the samples that it decodes to; `write` appends it to the tile. The
+decoder gets it with `read` and turns it into samples with `decode`. The groups of a tile all come
+first, then the latents of those that the network codes, in the same order."""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from ..errors import CorruptFileError
+from ..format.bytestream import Reader, Writer
+from ..geometry import STRIDE, padded_side
+from ..network.model import Model
+from . import lossless, spectral
+from .band_group import BandGroup, CodedGroup
+from .control import LEAST, encode_group, error_ratio
+from .groups import MODES, Mode, first_valid
+from .header import TileHeader, TileInput
+from .normalize import NormalizationCode
+from .predictive import coding as predictive
+from .quality_map import latent_levels, map_from_residuals
+from .reconstruct import reconstruct
+from .targets import ErrorTarget, LambdaTarget
+
+
+@dataclass(frozen=True)
+class EncodedGroup:
+    """A group that the encoder has coded.
+
+    decoded: the samples (bands, rows, cols) that the decoder will have, before special values are
+    restored; network: levels and streams, if the network codes it; floor_limited, ceiling_limited:
+    see `TileReport`."""
+
+    coding: GroupCoding
+    decoded: np.ndarray
+    network: CodedGroup | None = None
+    floor_limited: int = 0
+    ceiling_limited: int = 0
+
+    @property
+    def bands(self) -> slice:
+        """The bands of the group."""
+        return self.coding.bands
+
+
+@dataclass(frozen=True)
+class GroupCoding(ABC):
+    """A group of neighbouring bands as it is in the file."""
+
+    bands: slice
+    mode: ClassVar[Mode]
+
+    @property
+    def lossy(self) -> bool:
+        """True if the tile records the errors of the blocks."""
+        return False
+
+    @property
+    def bit_exact(self) -> bool:
+        """True if the samples are kept under the masks of the tile, too."""
+        return False
+
+    @classmethod
+    def most_bands(cls, header: TileHeader, model: Model) -> int:
+        """Return the number of bands that a group may have."""
+        return model.bands
+
+    @abstractmethod
+    def write(self, out: Writer) -> None:
+        """Append the group without its latents."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, reader: Reader, bands: slice, header: TileHeader, model: Model) -> Self:
+        """Read what `write` wrote. Raises CorruptFileError."""
+
+    @abstractmethod
+    def decode(self, header: TileHeader, latents: LatentReader) -> np.ndarray:
+        """Return the samples (bands, rows, cols). Raises CorruptFileError."""
+
+
+@dataclass(frozen=True)
+class Empty(GroupCoding):
+    """Bands without a valid pixel."""
+
+    mode = Mode.EMPTY
+
+    @classmethod
+    def encode(cls, tile: TileInput, bands: slice) -> EncodedGroup:
+        """Code bands without a valid pixel."""
+        return EncodedGroup(cls(bands), np.zeros_like(tile.samples[bands]))
+
+    def write(self, out: Writer) -> None:
+        """Append nothing."""
+
+    @classmethod
+    def read(cls, reader: Reader, bands: slice, header: TileHeader, model: Model) -> Self:
+        """Read nothing."""
+        return cls(bands)
+
+    def decode(self, header: TileHeader, latents: LatentReader) -> np.ndarray:
+        """Return zeros."""
+        size = self.bands.stop - self.bands.start
+        return np.zeros((size, *header.shape[1:]), header.dtype)
+
+
+@dataclass(frozen=True)
+class Constant(GroupCoding):
+    """Bands whose valid pixels have one value. values: (bands,)."""
+
+    values: np.ndarray
+    mode = Mode.CONSTANT
+
+    @classmethod
+    def encode(cls, tile: TileInput, bands: slice) -> EncodedGroup:
+        """Code bands whose valid pixels have one value in each."""
+        values = first_valid(tile.samples[bands], tile.valid[bands])
+        decoded = np.broadcast_to(values[:, None, None], tile.samples[bands].shape)
+        return EncodedGroup(cls(bands, values), decoded)
+
+    def write(self, out: Writer) -> None:
+        """Append the values."""
+        out.data += self.values.astype(self.values.dtype.newbyteorder("<")).tobytes()
+
+    @classmethod
+    def read(cls, reader: Reader, bands: slice, header: TileHeader, model: Model) -> Self:
+        """Read the values."""
+        little = header.dtype.newbyteorder("<")
+        data = reader.take((bands.stop - bands.start) * little.itemsize)
+        return cls(bands, np.frombuffer(data, little))
+
+    def decode(self, header: TileHeader, latents: LatentReader) -> np.ndarray:
+        """Return the values in all pixels."""
+        shape = (len(self.values), *header.shape[1:])
+        return np.broadcast_to(self.values[:, None, None], shape)
+
+
+@dataclass(frozen=True)
+class Lossless(GroupCoding):
+    """One band of few values or noise, bit for bit. data: see `lossless`."""
+
+    data: bytes
+    mode = Mode.LOSSLESS
+
+    @property
+    def bit_exact(self) -> bool:
+        """True: the band is kept as it is."""
+        return True
+
+    @classmethod
+    def encode(cls, tile: TileInput, band: int) -> EncodedGroup:
+        """Code one band."""
+        bands = slice(band, band + 1)
+        return EncodedGroup(cls(bands, lossless.pack(tile.samples[band])), tile.samples[bands])
+
+    @classmethod
+    def most_bands(cls, header: TileHeader, model: Model) -> int:
+        """Return 1."""
+        return 1
+
+    def write(self, out: Writer) -> None:
+        """Append the data."""
+        out.part(self.data)
+
+    @classmethod
+    def read(cls, reader: Reader, bands: slice, header: TileHeader, model: Model) -> Self:
+        """Read the data."""
+        return cls(bands, reader.part())
+
+    def decode(self, header: TileHeader, latents: LatentReader) -> np.ndarray:
+        """Return the band."""
+        return lossless.unpack(self.data, header.shape[1:], header.dtype)[None]
+
+
+@dataclass(frozen=True)
+class Predictive(GroupCoding):
+    """Bands that are predicted pixel by pixel from each other. data: see `predictive`."""
+
+    data: bytes
+    mode = Mode.PREDICTIVE
+
+    @property
+    def lossy(self) -> bool:
+        """True if any sample may be off."""
+        return predictive.is_lossy(self.data)
+
+    @property
+    def bit_exact(self) -> bool:
+        """True if the samples are kept under the masks, too."""
+        return predictive.is_bit_exact(self.data)
+
+    @classmethod
+    def encode_bounded(
+        cls, tile: TileInput, bands: slice, bound: np.ndarray, bit_exact: bool
+    ) -> EncodedGroup:
+        """Code bands with a largest error for every valid pixel, in digital numbers (bands,).
+        bit_exact: keep what is under the masks, too."""
+        samples = tile.samples[bands]
+        valid = np.ones(samples.shape, bool) if bit_exact else tile.valid[bands]
+        data, decoded = predictive.encode_bounded(
+            samples, valid, tile.nodata[bands], bound, tile.block, bit_exact
+        )
+        return EncodedGroup(cls(bands, data), decoded)
+
+    @classmethod
+    def encode_for(
+        cls, tile: TileInput, bands: slice, mse: np.ndarray, most: int
+    ) -> EncodedGroup | None:
+        """Code bands for a mean squared error of every block (bands, block rows, block cols).
+        Return None if that takes more than `most` bytes."""
+        coded = predictive.encode_for(
+            tile.samples[bands], tile.valid[bands], tile.nodata[bands], mse, tile.block, most
+        )
+        return coded and EncodedGroup(cls(bands, coded[0]), coded[1])
+
+    @classmethod
+    def most_bands(cls, header: TileHeader, model: Model) -> int:
+        """Return the number of bands of the tile."""
+        return header.shape[0]
+
+    def write(self, out: Writer) -> None:
+        """Append the data."""
+        out.part(self.data)
+
+    @classmethod
+    def read(cls, reader: Reader, bands: slice, header: TileHeader, model: Model) -> Self:
+        """Read the data."""
+        return cls(bands, reader.part())
+
+    def decode(self, header: TileHeader, latents: LatentReader) -> np.ndarray:
+        """Return the predicted samples; those of pixels that are not valid are undefined unless the
+        group is bit-exact."""
+        valid, nodata = header.valid[self.bands], header.nodata[self.bands]
+        return predictive.decode(self.data, valid.shape, header.dtype, valid, nodata, header.block)
+
+
+@dataclass(frozen=True)
+class Neural(GroupCoding):
+    """Bands that the network takes at once. normalization: of each of them, the last ones repeated
+    if the network takes more."""
+
+    normalization: list[NormalizationCode]
+    mode = Mode.NEURAL
+
+    @property
+    def lossy(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def rotation(self) -> spectral.Rotation | None:
+        """The spectral transform, if there is one."""
+        return None
+
+    @classmethod
+    def encode(
+        cls, tile: TileInput, bands: slice, target: ErrorTarget | LambdaTarget, model: Model
+    ) -> EncodedGroup:
+        """Code up to as many bands as the network takes."""
+        index = np.minimum(np.arange(bands.start, bands.start + model.bands), bands.stop - 1)
+        group = BandGroup.direct(tile.samples[index], tile.valid[index], model, tile.block)
+        return _encoded(cls(bands, group.normalization), group, target.for_bands(index))
+
+    def write(self, out: Writer) -> None:
+        """Append the normalization."""
+        for code in self.normalization:
+            code.write(out)
+
+    @classmethod
+    def read(cls, reader: Reader, bands: slice, header: TileHeader, model: Model) -> Self:
+        """Read the normalization."""
+        return cls(bands, [NormalizationCode.read(reader) for _ in range(model.bands)])
+
+    def decode(self, header: TileHeader, latents: LatentReader) -> np.ndarray:
+        """Return what the synthesis makes of the latents."""
+        decoded = reconstruct(
+            latents.next_group(self.rotation.components if self.rotation else 1),
+            [code.affine for code in self.normalization],
+            self.rotation,
+            header.shape[1:],
+            header.dtype,
+            latents.model,
+        )
+        return decoded[: self.bands.stop - self.bands.start]
+
+
+@dataclass(frozen=True)
+class Spectral(Neural):
+    """Bands that a spectral transform turns into components for a network of one band."""
+
+    transform: spectral.Rotation
+    mode = Mode.SPECTRAL
+
+    @property
+    def rotation(self) -> spectral.Rotation:
+        """The spectral transform."""
+        return self.transform
+
+    @classmethod
+    def encode(
+        cls, tile: TileInput, bands: slice, target: ErrorTarget | LambdaTarget, model: Model
+    ) -> EncodedGroup:
+        """Code any number of bands."""
+        samples, valid = tile.samples[bands], tile.valid[bands]
+        allowed = target.allowed_error(tile.grid)[bands]
+        group = BandGroup.spectral(samples, valid, model, tile.block, allowed)
+        assert group.rotation is not None
+        coding = cls(bands, group.normalization, group.rotation)
+        return _encoded(coding, group, target.for_bands(bands))
+
+    @classmethod
+    def most_bands(cls, header: TileHeader, model: Model) -> int:
+        """Return the largest number of bands of a transform, 0 for a network of several bands."""
+        return spectral.MOST_BANDS if model.bands == 1 else 0
+
+    def write(self, out: Writer) -> None:
+        """Append normalization and transform."""
+        super().write(out)
+        self.transform.pack(out)
+
+    @classmethod
+    def read(cls, reader: Reader, bands: slice, header: TileHeader, model: Model) -> Self:
+        """Read normalization and transform."""
+        size = bands.stop - bands.start
+        codes = [NormalizationCode.read(reader) for _ in range(size)]
+        return cls(bands, codes, spectral.Rotation.unpack(reader, size))
+
+
+CODINGS: dict[int, type[GroupCoding]] = {
+    coding.mode: coding for coding in (Empty, Constant, Neural, Lossless, Spectral, Predictive)
+}
+
+
+def _encoded(
+    coding: GroupCoding, group: BandGroup, target: ErrorTarget | LambdaTarget
+) -> EncodedGroup:
+    """Code a group by the network, and count the blocks at the ends of its range of levels."""
+    coded = encode_group(group, target)
+    decoded = coded.decoded[: coding.bands.stop - coding.bands.start]
+    if isinstance(target, LambdaTarget):
+        return EncodedGroup(coding, decoded, coded)
+    ratio, model = error_ratio(group, coded.decoded, target), group.model
+    floor_limited = int(((coded.levels == model.lowest) & (ratio < LEAST)).sum())
+    ceiling_limited = int(((coded.levels == model.highest) & (ratio > 1)).sum())
+    return EncodedGroup(coding, decoded, coded, floor_limited, ceiling_limited)
+
+
+class LatentReader:
+    """Reads the latents of a tile, one group after the other. quantized: what was read so far."""
+
+    def __init__(
+        self, reader: Reader, level_residuals: np.ndarray, header: TileHeader, model: Model
+    ):
+        """level_residuals: (groups of the network, blocks)."""
+        self.model, self.quantized = model, list[np.ndarray]()
+        self._reader, self._side = reader, header.shape[1:]
+        self._block, self._checksum = header.block, 0
+        self.levels = [map_from_residuals(one, header.grid[1:]) for one in level_residuals]
+        self._next_levels = iter(self.levels)
+
+    def next_group(self, components: int) -> Iterator[np.ndarray]:
+        """Yield the dequantized latents (M, h, w) of each component of the next group, gains not
+        applied. Raises CorruptFileError."""
+        rows, cols = (padded_side(side) // STRIDE for side in self._side)
+        levels = latent_levels(next(self._next_levels), self._block, rows, cols)
+        gains = self.model.gains(levels)
+        for _ in range(components):
+            quantized, steps = self.model.entropy.decode(self._reader.part(), levels)
+            self._checksum = checksum(quantized, self._checksum)
+            self.quantized.append(quantized)
+            yield np.divide(steps, gains, out=steps)
+
+    def end(self) -> None:
+        """Compare the checksum behind the latents. Raises CorruptFileError."""
+        if self._reader.unpack("I")[0] != self._checksum:
+            raise CorruptFileError(
+                "the latents of a tile do not match their checksum: the file is damaged"
+            )
+
+
+def checksum(latents: np.ndarray, start: int = 0) -> int:
+    """Return the CRC-32 of quantized latents, continued from `start`."""
+    return zlib.crc32(latents.astype("<i4", copy=False), start)
+
+
+def write_group(coding: GroupCoding, out: Writer) -> None:
+    """Append mode and number of bands, then the group."""
+    out.varint(coding.mode + MODES * (coding.bands.stop - coding.bands.start))
+    coding.write(out)
+
+
+def read_group(reader: Reader, first: int, header: TileHeader, model: Model) -> GroupCoding:
+    """Read the group that begins with band `first`. Raises CorruptFileError."""
+    size, mode = divmod(reader.varint(), MODES)
+    coding = CODINGS.get(mode)
+    if coding is None:
+        raise CorruptFileError(
+            "a tile has an unknown mode: the file is damaged or made by a newer isoq"
+        )
+    if not 0 < size <= min(coding.most_bands(header, model), header.shape[0] - first):
+        raise CorruptFileError("a tile has an impossible number of bands: the file is damaged")
+    return coding.read(reader, slice(first, first + size), header, model)
