@@ -83,8 +83,8 @@ class Polygons:
         ]
 
     def cover(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """The pixels of a tile (rows, cols; bool) that a polygon touches, and those whose centre is
-        in one."""
+        """Return two masks of a tile, (rows, cols) bool: the pixels that a polygon touches, and the
+        pixels whose centre is inside a polygon."""
         left, top, right, bottom = self._bounds.T
         near = (
             (right >= box.col)
@@ -105,8 +105,10 @@ class Polygons:
 
 
 def _polygons(path: Path, data: Any) -> Iterator[list[np.ndarray]]:
-    """The polygons of a GeoJSON object, each as its rings (n, 2), the outer one first. Raises
-    InputError for what has no inside, and what numpy and wrong keys raise."""
+    """Yield the polygons of a GeoJSON object, each as a list of rings (n, 2), the outer ring first.
+
+    Raises InputError for points and lines; malformed objects raise KeyError, TypeError or
+    ValueError."""
     kind = data["type"]
     if kind in ("FeatureCollection", "GeometryCollection"):
         for part in data["features" if kind == "FeatureCollection" else "geometries"]:
@@ -131,7 +133,8 @@ def _crs_name(data: dict) -> str | None:
 
 
 def _projected(ring: np.ndarray, source: CRS, image: CRS, to_pixels: Affine) -> np.ndarray:
-    """A ring (n, 2) of coordinates in `source` -> pixel coordinates (m, 2), its long edges divided.
+    """Project a ring (n, 2) in `source` to pixel coordinates (m, 2), with long edges divided.
+
     Raises ValueError, and what rasterio raises."""
     corners = _pixels(ring, source, image, to_pixels)
     lengths = np.hypot(*np.diff(corners, axis=0).T)

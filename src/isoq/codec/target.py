@@ -108,7 +108,7 @@ class Target:
             )
 
     def _numbers(self) -> tuple[float, ...]:
-        """The value as numbers. Raises InputError."""
+        """Return the value as numbers. Raises InputError."""
         numbers = _real_numbers(self.value)
         if numbers is None:
             self._refuse("must be a number, or a sequence with one number per band")
@@ -147,10 +147,12 @@ class Target:
     def mse_per_band(
         self, statistics: BandStatistics, dtype: np.dtype, scales: Sequence[float] | None = None
     ) -> np.ndarray:
-        """(bands,) float64, in squared digital numbers. `statistics` is used where
-        `needs_statistics`; bands without valid pixels or without variance get 1.0. scales: units
-        per digital number of each band, for `physical`. Raises InputError: the number of values is
-        not that of the bands, there are no scales, or an error is too large for a number."""
+        """Return the target per band (bands,), float64, in squared digital numbers.
+
+        statistics: used if `needs_statistics`; bands without valid pixels or without variance get
+        1.0. scales: physical units per digital number of each band, for `physical`. Raises
+        InputError if the number of values is not that of the bands, if there are no scales, or if
+        an error is too large or too small."""
         bands = statistics.variance.shape
         value = self._values(bands[0])
         with np.errstate(over="ignore"):
@@ -181,8 +183,8 @@ class Target:
         return mse
 
     def bound_per_band(self, bands: int, scales: Sequence[float] | None = None) -> np.ndarray:
-        """(bands,) float64: the largest error of a valid pixel in digital numbers, 0 for none at
-        all. scales: as for `mse_per_band`. Raises InputError."""
+        """Return the largest error of a valid pixel per band (bands,), float64, in digital numbers;
+        0 allows none. scales: as for `mse_per_band`. Raises InputError."""
         if self.kind == "lossless":
             return np.zeros(bands)
         bound = np.broadcast_to(self._values(bands), bands)
@@ -191,7 +193,7 @@ class Target:
         return bound
 
     def _values(self, bands: int) -> np.ndarray:
-        """The value, or those of all bands. Raises InputError."""
+        """Return the value as an array, () or (bands,). Raises InputError."""
         value = np.array(self.value, np.float64)
         if value.ndim and value.shape != (bands,):
             self._refuse(f"{value.size} values for {bands} band(s); give one, or one per band")
@@ -199,7 +201,7 @@ class Target:
 
 
 def _real_numbers(value: object) -> tuple[float, ...] | None:
-    """A real number, or a flat sequence of them, as floats; None for anything else."""
+    """Return a real number, or a flat sequence of them, as floats; None for anything else."""
     try:
         array = np.asarray(value)
     except (TypeError, ValueError):  # a nested sequence of several lengths
@@ -210,8 +212,9 @@ def _real_numbers(value: object) -> tuple[float, ...] | None:
 
 
 def squared_scales(physical: bool, bands: int, scales: Sequence[float] | None) -> np.ndarray:
-    """Squared physical units per squared digital number (bands,), 1 unless `physical`. Raises
-    InputError where the image has no scales."""
+    """Return squared physical units per squared digital number (bands,), 1 unless `physical`.
+
+    Raises InputError if the image has no scales."""
     if not physical:
         return np.ones(bands)
     if scales is None:
@@ -229,7 +232,7 @@ def squared_scales(physical: bool, bands: int, scales: Sequence[float] | None) -
 
 
 def _below(signal: np.ndarray, decibel: np.ndarray) -> np.ndarray:
-    """The squared error `decibel` below a signal (bands,); 1.0 where there is none."""
+    """Return the squared error that is `decibel` below a signal (bands,); 1.0 where it is 0."""
     power = np.where(np.isfinite(signal), signal, 0.0) ** 2
     return np.where(power > 0, power * 10.0 ** (-decibel / 10), 1.0)
 
@@ -240,8 +243,10 @@ def _text(values: Sequence[float] | np.ndarray) -> str:
 
 @dataclass
 class BandStatistics:
-    """Count, mean, variance and largest value of the valid pixels of each band (bands,), gathered
-    piece by piece (Chan et al. 1983)."""
+    """Count, mean, variance and largest value of the valid pixels of each band (bands,).
+
+    Pieces are merged by the formulas of Chan, Golub and LeVeque, "Algorithms for computing the
+    sample variance" (1983)."""
 
     pixels: np.ndarray
     mean: np.ndarray
@@ -254,7 +259,7 @@ class BandStatistics:
 
     @classmethod
     def of(cls, samples: np.ndarray, valid: np.ndarray) -> BandStatistics:
-        """samples and valid (bands, rows, cols)."""
+        """Return the statistics of the valid samples; both arrays are (bands, rows, cols)."""
         number = valid.sum((1, 2)).astype(np.float64)
         whole = bool(valid.all())
         x = (samples if whole else np.where(valid, samples, 0)).astype(np.float64)
@@ -266,7 +271,7 @@ class BandStatistics:
         )
 
     def merge(self, other: BandStatistics, bands: slice) -> None:
-        """Add what was gathered elsewhere on `bands`."""
+        """Merge the statistics of other pixels of `bands`."""
         n, m = self.pixels[bands], other.pixels
         total = np.maximum(n + m, 1)
         difference = other.mean - self.mean[bands]

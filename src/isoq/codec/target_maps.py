@@ -1,5 +1,5 @@
-"""Targets that differ from place to place: rasters of targets or qualities, polygons. All are read
-a tile at a time."""
+"""Targets that vary over an image: rasters of targets or qualities, and polygons. Maps are read one
+tile at a time."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ TargetLayer = Callable[
 
 @dataclass(frozen=True)
 class TargetRegions:
-    """Where the target is another: the files that say so, as the command line takes them. Raises
-    InputError where they do not go together."""
+    """The files that say where the target of an image differs from its main target."""
 
     target_map: Path | None = None
     roi: Path | None = None
@@ -41,7 +40,7 @@ class TargetRegions:
     quality_map: Path | None = None
 
     def check(self, target: Target) -> None:
-        """Raises InputError if `target` cannot be combined with these places."""
+        """Raises InputError if these files do not go with each other or with the main `target`."""
         if (self.roi is None) != (self.roi_mse is None):
             raise InputError(
                 "`roi` and `roi_mse`: give both, the polygons and the error inside them"
@@ -61,8 +60,9 @@ class TargetRegions:
 def open_target_maps(
     places: TargetRegions, target: Target, image: Description, block: int
 ) -> Iterator[Callable[[Box, np.ndarray], np.ndarray] | None]:
-    """The `field` of `codec.compress_to` for an image, None if the target is the same everywhere.
-    block: pixels. Raises InputError."""
+    """Yield the `field` that `compress_to` takes, or None if the target is the same everywhere.
+
+    block: side of a block in pixels. Raises InputError."""
     places.check(target)
     units = squared_scales(target.physical, image.bands, image.metadata.get("scales"))
     with ExitStack() as stack:
@@ -155,8 +155,8 @@ class _Grid:
             raise
 
     def cells(self, box: Box) -> np.ndarray:
-        """(bands or 1, cell rows, cell cols) of a tile, NaN where the raster says nothing. Raises
-        InputError, also for values that are not above 0."""
+        """Return the cells of a tile, (bands or 1, cell rows, cell cols) float64; NaN where the
+        raster has no value. Raises InputError, also for values that are not above 0."""
         window = Window(
             box.col // self.step,
             box.row // self.step,
@@ -192,8 +192,9 @@ class _Grid:
 def _least_targets(
     grid: _Grid, box: Box, base: np.ndarray, units: np.ndarray, block: int
 ) -> np.ndarray:
-    """The smallest target over each block; where the map says nothing, the target is `base`. units:
-    squared units of the map, per band."""
+    """Return the smallest target in each block; the target is `base` where the map has no value.
+
+    units: squared physical units per squared digital number, by band."""
     cells = grid.cells(box) / units[box.band : box.band + box.bands, None, None]
     size, gaps = block // grid.step, np.isnan(cells)
     least = blocks.minima(np.where(gaps, np.inf, cells), size)
@@ -201,7 +202,8 @@ def _least_targets(
 
 
 def _mean_qualities(grid: _Grid, box: Box, base: np.ndarray, block: int) -> np.ndarray:
-    """The geometric mean of the lambdas over each block; `base` where the map says nothing."""
+    """Return the geometric mean of the lambdas in each block; lambda is `base` where the map has no
+    value. Raises InputError where neither has one."""
     cells, size = grid.cells(box), block // grid.step
     cells = np.where(np.isnan(cells), blocks.spread(base[0], size, *cells.shape[1:]), cells)
     if np.isnan(cells).any():
@@ -216,8 +218,8 @@ def _mean_qualities(grid: _Grid, box: Box, base: np.ndarray, block: int) -> np.n
 def _inside(
     polygons: Polygons, box: Box, base: np.ndarray, mse: np.ndarray, block: int
 ) -> np.ndarray:
-    """`mse` (bands,) in blocks that lie wholly inside the polygons, the smaller one of it and
-    `base` in those that they touch."""
+    """Return `mse` (bands,) for blocks inside the polygons, the smaller of it and `base` for blocks
+    partly inside, and `base` for all others."""
     touched, inside = polygons.cover(box)
     some, whole = blocks.sums(touched, block) > 0, blocks.sums(~inside, block) == 0
     asked = mse[box.band : box.band + box.bands, None, None]
