@@ -1,5 +1,5 @@
-"""What the documentation site gets from elsewhere: pages that the navigation does not name, the
-help of the commands."""
+"""Complete the documentation site: pages that the navigation does not name, the help of the
+commands."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ from isoq.cli import COMMANDS, main
 
 
 def on_config(config):
-    """Put pages that are in the folder and not in the navigation at its end."""
+    """Append the pages that the navigation does not name."""
     folder = Path(config.docs_dir)
     pages = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.md"))
     rest = [page for page in pages if page not in set(_named(config.nav))]
@@ -31,8 +31,8 @@ def _named(entries):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Links out of the folder become names of files: they lead to the repository, which is not part
-    of the site."""
+    """Turn links out of the folder into names of files, because the repository is not part of the
+    site."""
     up = page.file.src_uri.count("/") + 1
     markdown = re.sub(rf"\[([^\]]*)\]\((?:\.\./){{{up}}}([^)]*)\)", r"\1 (`\2`)", markdown)
     return markdown + _help() if page.file.src_uri == "reference/cli.md" else markdown

@@ -1,7 +1,6 @@
-"""What isoq does, on one Landsat 8 image: compress it to a given error, decompress it, verify it,
-and show all of it in a picture.
+"""Compress a Landsat 8 image to a given error, decompress it, verify it, and draw a picture.
 
-Everything is written to demo-output/. Run it with `make demo`."""
+All results go to demo-output/. Run it with `make demo`."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ BLOCK = 64
 
 
 def isoq(*arguments: str | Path) -> float:
-    """Run a command as a user would, and return its seconds."""
+    """Run a command as a user would, and return the seconds it took."""
     shown = [os.path.relpath(a) if isinstance(a, Path) else a for a in arguments]
     print(f"$ isoq {' '.join(shown)}", flush=True)
     began = time.perf_counter()
@@ -33,13 +32,13 @@ def isoq(*arguments: str | Path) -> float:
 
 
 def read(path: Path) -> np.ndarray:
-    """The first band (rows, cols)."""
+    """Return the first band (rows, cols)."""
     with rasterio.open(path) as image:
         return image.read(1)
 
 
 def jpeg2000(original: np.ndarray, mse: float) -> float | None:
-    """Bits per sample of JPEG 2000 at the same error, if imagecodecs is installed."""
+    """Return the bits per sample of JPEG 2000 at the same error, or None without imagecodecs."""
     try:
         from isoq.evaluate.jpeg2000 import jpeg2000_bits
 
@@ -51,8 +50,8 @@ def jpeg2000(original: np.ndarray, mse: float) -> float | None:
 def figure(
     original: np.ndarray, decoded: np.ndarray, per_block: np.ndarray, bits: float, path: Path
 ) -> None:
-    """Original, reconstruction, error, and how the blocks stand to the target. TargetRegions and
-    sizes are in pixels."""
+    """Draw the original, the reconstruction, the error, and the error of the blocks over the
+    target. Positions and sizes are in pixels."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -70,7 +69,7 @@ def figure(
     def panel(
         number: int, title: str, data: np.ndarray, size: int, ticks: tuple[float, ...] = (), **look
     ) -> tuple[float, float]:
-        """Draws, with a colour bar if there are ticks; returns where to write below it."""
+        """Draw an image, with a colour bar if there are ticks; return where to write below it."""
         left, bottom = 14 + number * (side + 20), top + size
         axes = canvas.add_axes((left / width, 1 - bottom / height, size / width, size / height))
         shown = axes.imshow(data, **look)
@@ -95,7 +94,7 @@ def figure(
     )
     error = decoded.astype(np.float64) - original
     unit = TARGET**0.5
-    where = panel(
+    below = panel(
         2,
         "error",
         error,
@@ -105,7 +104,7 @@ def figure(
         vmin=-3 * unit,
         vmax=3 * unit,
     )
-    write(*where, f"digital numbers (RMS {np.mean(error**2) ** 0.5:.0f})")
+    write(*below, f"digital numbers (RMS {np.mean(error**2) ** 0.5:.0f})")
     deviation = 100 * (per_block / TARGET - 1)
     x, y = panel(
         3,
@@ -150,11 +149,11 @@ def main() -> None:
         ("                    median", f"{median:.0f}"),
         ("                    p95", f"{p95:.0f}"),
         ("                    max", f"{per_block.max():.0f}"),
-        ("achieved, whole image", f"{mse:.0f}"),
+        ("achieved, image", f"{mse:.0f}"),
         ("bit/sample", f"{bits:.3f}"),
         ("ratio to 16 bit", f"{original.dtype.itemsize * 8 / bits:.1f} : 1"),
-        ("compress, start-up included", f"{compressing:.2f} s"),
-        ("decompress, start-up included", f"{decompressing:.2f} s"),
+        ("compress, with start-up", f"{compressing:.2f} s"),
+        ("decompress, with start-up", f"{decompressing:.2f} s"),
     ]
     peer = jpeg2000(original, mse)
     if peer is not None:

@@ -1,5 +1,4 @@
-"""The documentation: the site builds without a network, whatever page is added; what it tells to
-type works."""
+"""The documentation site builds without a network, also with a new page, and its commands work."""
 
 import re
 import shlex
@@ -26,7 +25,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The arguments of every `isoq ...` that a page tells to type."""
+    """The arguments of every `isoq ...` in a page's blocks of commands."""
     lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("isoq ")]
 
