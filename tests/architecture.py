@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src/isoq"
 # From the bottom to the top: a module imports from its own group and from lower lines only. Groups
 # on the same line know nothing of each other; `base` are the modules that everything may use.
 LAYERS = (
-    ("_version", "errors", "geometry", "levels", "blocks", "samples", "parallel"),
+    ("_version", "errors", "geometry", "levels", "blocks", "names", "samples", "parallel"),
     ("entropy",),
     ("format",),
     ("storage", "raster", "network"),

@@ -253,7 +253,7 @@ def test_nodata_that_a_geotiff_cannot_hold(tmp_path):
 
 def test_metadata_that_cannot_be_put_back_costs_a_warning(tmp_path):
     pixels = samples(1, 2, 2, "uint8")
-    with pytest.warns(UserWarning, match=r"a\.tif: written without crs"):
+    with pytest.warns(UserWarning, match=r"a\.tif: written without the reference system \("):
         save(
             tmp_path / "a.tif",
             Description(1, 2, 2, "uint8", (None,), {"crs": "EPSG:1", "units": ["m"]}),

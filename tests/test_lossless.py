@@ -8,13 +8,14 @@ import json
 import numpy as np
 import pytest
 import rasterio
-from cases import crop, model, modest
+from cases import DATA, crop, model, modest, terrain
 from hypothesis import given
 from hypothesis import strategies as st
 from images import DTYPES, make, one_line, samples
+from rasterio.enums import ColorInterp
 
 from isoq.cli import main
-from isoq.codec.lossless_bands import categorical, exact_bands
+from isoq.codec.lossless_bands import lossless_bands
 from isoq.codec.options import Options
 from isoq.codec.reader import File
 from isoq.codec.sources import ArraySource
@@ -22,7 +23,7 @@ from isoq.codec.target import Target
 from isoq.codec.verify import verify_against
 from isoq.codec.writer import compress_to
 from isoq.errors import CorruptFileError, InputError
-from isoq.raster.description import Description
+from isoq.raster.source import open_source
 from isoq.tile.lossless import pack, unpack
 
 
@@ -95,28 +96,94 @@ def test_among_lossy_bands():
     assert verify_against(file, ArraySource(other, 0), model(), 1)
 
 
-def test_names_palettes_and_alpha_are_recognized():
-    def bands(dtype="uint16", **metadata) -> tuple[int, ...]:
-        return categorical(Description(3, 9, 9, dtype, (None,) * 3, metadata), "scene.tif")
-
-    assert bands(descriptions=["B04", "QA_PIXEL", "SCL"]) == (1, 2)
-    assert bands(descriptions=["Squall", "Classy", "aqua"]) == ()
-    assert bands(colorinterp=["red", "palette", "alpha"]) == (1, 2)
-    assert bands("float32", descriptions=["B04", "QA_PIXEL", "SCL"]) == ()
-    single = Description(1, 9, 9, "uint8", (None,))
-    assert categorical(single, "T31TCJ_20240101_SCL_20m.jp2") == (0,)
-    assert categorical(single, "LC08_L2SP_197030_20200101_02_T1_QA_PIXEL.TIF") == (0,)
-    assert categorical(single, "T31TCJ_20240101_B04_10m.jp2") == ()
-    assert categorical(single, "solaris__road_mask_input.jp2") == ()
+def found(path, text="auto", mask="auto") -> tuple[int, ...]:
+    with open_source(path, mask=mask) as source:
+        return lossless_bands(text, source).bands
 
 
-def test_lists_of_bands():
-    d = Description(9, 9, 9, "uint8", (None,) * 9)
-    assert exact_bands("4,7-9", d, "x") == (3, 6, 7, 8)
-    assert exact_bands("none", d, "mask.tif") == ()
+def test_names_palettes_and_alpha_are_recognized(tmp_path):
+    def bands(names=None, colours=None, dtype="uint16") -> tuple[int, ...]:
+        pixels = terrain(3, 40, 40, dtype)
+        pixels[2] = 1  # not measurements, should it be an alpha band
+        path = make(tmp_path / "a.tif", pixels, lambda dataset: describe(dataset, names, colours))
+        return found(path)
+
+    def describe(dataset, names, colours):
+        dataset.descriptions = names or (None,) * 3
+        if colours:
+            dataset.colorinterp = [ColorInterp[colour] for colour in colours]
+
+    assert bands(["B04", "QA_PIXEL", "SCL"]) == (1, 2)
+    assert bands(["B04", "qa_pixel", "udm2"]) == (1, 2)
+    assert bands(["Squall", "Classy", "aqua"]) == ()
+    assert bands(["CLD", "snow", "b1_amask"]) == ()
+    assert bands(colours=["red", "green", "alpha"]) == (2,)
+    assert bands(["B04", "QA_PIXEL", "SCL"], dtype="float32") == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "is_code"),
+    [
+        ("T31TCJ_20240101_SCL_20m", True),
+        ("LC08_L2SP_197030_20200101_02_T1_QA_PIXEL", True),
+        ("lc08_qa_radsat", True),
+        ("qa60", True),
+        ("HLS.S30.T32UQD.2024153T101559.v2.0.Fmask", True),
+        ("MSK_CLDPRB_B00", False),
+        ("MSK_DETFOO_B01", False),
+        ("MOD11A1.QC_Day", True),
+        ("cloudmask", True),
+        ("parcel_labels", True),
+        ("T31TCJ_20240101_B04_10m", False),
+        ("solaris__road_mask_input", False),
+        ("classic", False),
+    ],
+)
+def test_names_of_files_are_recognized(tmp_path, name, is_code):
+    path = make(tmp_path / f"{name}.tif", terrain(1, 40, 40, "uint8"))
+    assert found(path) == (0,) * is_code
+
+
+def patches(values, rows=150, cols=150, seed=1) -> np.ndarray:
+    coarse = np.random.default_rng(seed).choice(values, (rows // 10, cols // 10))
+    return np.kron(coarse, np.ones((10, 10), int))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "plane", "are_codes"),
+    [
+        ("uint8", patches([0, 1]), True),
+        ("uint8", patches([10, 20, 30, 40, 50, 60, 80, 90, 95, 100]), True),
+        ("uint16", patches([1, 21824, 21888, 21952, 22280, 23888, 54596, 55052]), True),
+        ("int32", patches(range(1, 200)), True),
+        ("float32", patches([0, 1, 2, 3, 4, 5]), True),
+        ("float32", patches([0, 0.5, 2, 3]), False),
+        ("uint8", np.add.outer(np.arange(150) // 10, np.arange(150) // 10), False),
+        ("uint8", np.full((150, 150), 7), False),
+        ("int16", np.random.default_rng(1).integers(0, 6, (150, 150)), False),
+    ],
+    ids=[
+        *("flags", "classes", "bit patterns", "labels", "classes in floats", "halves"),
+        *("terraces", "constant", "noise"),
+    ],
+)
+def test_codes_are_recognized_by_their_values(tmp_path, dtype, plane, are_codes):
+    path = make(tmp_path / "a.tif", plane[None].astype(dtype))
+    assert found(path) == (0,) * are_codes
+
+
+@pytest.mark.parametrize("name", ["landsat.tif", "sentinel2.tif", "sentinel1.tif"])
+def test_real_images_have_no_codes(name):
+    assert found(DATA / name) == ()
+
+
+def test_lists_of_bands(tmp_path):
+    path = make(tmp_path / "mask.tif", terrain(9, 8, 8, "uint8"))
+    assert found(path, "4,7-9") == (3, 6, 7, 8)
+    assert found(path, "none") == ()
     for wrong in ("0", "10", "3-2", "x", "1,,2"):
         with one_line(InputError, "lossless_bands=", wrong):
-            exact_bands(wrong, d, "x")
+            found(path, wrong)
 
 
 def test_on_the_command_line(tmp_path, capsys):

@@ -141,7 +141,7 @@ def test_an_alpha_band_of_several_values_comes_back(tmp_path, dtype, bands):
         tmp_path / "source.tif", pixels, lambda dataset: setattr(dataset, "colorinterp", COLOURS)
     )
     back, packed = there_and_back(
-        source, tmp_path, "--mse", 9, "--tile", 64, "--lossless-bands", bands
+        source, tmp_path, "--mse", 9, "--tile", 64, "--lossless-bands", bands, "--mask", "alpha"
     )
     description, decoded = whole(back)
     assert description == whole(source)[0]

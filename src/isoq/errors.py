@@ -45,6 +45,10 @@ class ModelMismatchError(IsoqError):
     """The model that a file needs is missing, damaged or a different one."""
 
 
+class IsoqWarning(UserWarning):
+    """Something that the user should know although the work was done. One line."""
+
+
 class GuaranteeError(IsoqError):
     """A recorded error is not true, or a block does not keep its target."""
 

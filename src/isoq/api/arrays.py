@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..codec.lossless_bands import exact_bands
+from ..codec.lossless_bands import lossless_bands as find_lossless_bands
 from ..codec.writer import compress_to
 from ..errors import InputError, argument
 from .dataset import Dataset
@@ -95,7 +95,7 @@ def compress(
         are coded jointly keeps it.
     lossless_bands : str or int or sequence of int
         Bands of codes and flags to be kept bit for bit: band numbers from 1, ``"4,7-9"``,
-        ``"none"``, or ``"auto"`` for those whose name says so (such as QA_PIXEL or SCL).
+        ``"none"``, or ``"auto"`` for those whose name (such as QA_PIXEL or SCL) or values show it.
     single_pass : bool
         Code every block once at its predicted quality. Faster, but no error is guaranteed.
     block : int
@@ -149,7 +149,7 @@ def compress(
         single_pass=single_pass,
         per_band=per_band,
         threads=threads,
-        lossless_bands=exact_bands(lossless_bands, source.description, ""),
+        lossless_bands=find_lossless_bands(lossless_bands, source).bands,
         embed_model=embed_model,
     )
     out = io.BytesIO()

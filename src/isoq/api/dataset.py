@@ -15,7 +15,7 @@ from rasterio.windows import Window
 
 from ..codec.reader import File, LostPart
 from ..errors import InputError, argument
-from ..raster.description import alpha_band
+from ..raster.description import alpha_mask
 from ..raster.window import window_of
 from ..samples import holds
 from ..storage.urls import open_stream, parse_location
@@ -67,9 +67,8 @@ class Dataset:
         d, target = self.description, self.file.header.get("target", {})
         asked = f", {target.get('kind')} {target.get('value')}" if target else ""
         state = "closed " if self._closed else ""
-        return (
-            f"<{state}isoq.Dataset {self.name!r}: {d.bands} x {d.rows} x {d.cols} {d.dtype}{asked}>"
-        )
+        size = f"{d.bands} x {d.rows} x {d.cols}"
+        return f"<{state}isoq.Dataset {self.name!r}: {size} {d.image_dtype}{asked}>"
 
     @property
     def name(self) -> str:
@@ -109,17 +108,17 @@ class Dataset:
     @property
     def dtypes(self) -> tuple[str, ...]:
         """Sample type of each band, all the same: such as "uint16"."""
-        return (self.description.dtype,) * self.count
+        return (self.description.image_dtype,) * self.count
 
     @property
     def nodatavals(self) -> tuple[float | None, ...]:
         """Nodata value of each band, None where there is none."""
-        return self.description.nodata
+        return self.description.image_nodata
 
     @property
     def nodata(self) -> float | None:
         """Nodata value of the first band, None if there is none."""
-        return self.description.nodata[0]
+        return self.description.image_nodata[0]
 
     @property
     def crs(self) -> CRS | None:
@@ -166,7 +165,7 @@ class Dataset:
     @property
     def profile(self) -> dict[str, Any]:
         """What ``rasterio.open(path, "w", **profile)`` needs for an image like this one."""
-        values = {"driver": "GTiff", "dtype": self.description.dtype, "nodata": self.nodata}
+        values = {"driver": "GTiff", "dtype": self.description.image_dtype, "nodata": self.nodata}
         size = {"width": self.width, "height": self.height, "count": self.count}
         return {**values, **size, "crs": self.crs, "transform": self.transform}
 
@@ -228,7 +227,7 @@ class Dataset:
         numbers = self._bands(indexes)
         area = window_of(window, self.description, self.name)
         grid = _Grid(area, self._size(out_shape, area, len(numbers) if several else None))
-        out = np.empty((len(numbers), *grid.shape), self.description.dtype)
+        out = np.empty((len(numbers), *grid.shape), self.description.image_dtype)
         excluded = np.zeros(grid.shape, bool)
         places: dict[int, list[int]] = {}  # of each band that is needed, in the result
         for place, number in enumerate(numbers):
@@ -283,13 +282,14 @@ class Dataset:
     def _pieces(self, area: Window, bands: set[int]) -> Iterator[Any]:
         if self._closed:
             raise InputError(f"{self.name}: is closed; open it again")
-        return self.file.pieces(self._model, area, self._threads, bands)
+        for part, samples, valid in self.file.pieces(self._model, area, self._threads, bands):
+            yield part, self.description.to_image(samples, part.band), valid
 
     def _masked(
         self, out: np.ndarray, bands: list[int], excluded: np.ndarray, grid: _Grid, area: Window
     ) -> np.ma.MaskedArray:
         """The samples `out` of bands with their masks. excluded: by the mask of the image."""
-        alpha, dtype = alpha_band(self.description), out.dtype
+        alpha, dtype = alpha_mask(self.description), out.dtype
         if alpha is not None:
             for part, samples, _ in self._pieces(area, {alpha}):
                 if part.band <= alpha < part.band + len(samples):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,14 +10,15 @@ from typing import Any
 
 import rasterio
 
-from ..codec.lossless_bands import exact_bands
+from ..codec.lossless_bands import lossless_bands as find_lossless_bands
 from ..codec.reader import File, LostPart
 from ..codec.target import Target
 from ..codec.target_maps import TargetRegions, open_target_maps
 from ..codec.writer import Options, compress_to
-from ..errors import InputError
+from ..errors import InputError, IsoqWarning
+from ..names import ImageName, parse_image_name
 from ..network.model import Model
-from ..raster.sink import create_sink, default_suffix
+from ..raster.sink import create_sink, default_suffix, with_geometry
 from ..raster.source import GDAL_CACHE, open_source
 from ..raster.split import stem_of
 from ..raster.window import cut, window_of
@@ -60,6 +62,7 @@ def compress_file(
     block: int = 64,
     tile: int | None = None,
     predictor: str = "isoq",
+    mask: str = "auto",
     geometry: str | None = None,
     model: ModelLike = DEFAULT_MODEL,
     embed_model: bool = False,
@@ -96,7 +99,11 @@ def compress_file(
     per_band, lossless_bands, single_pass, block, tile, predictor, model, embed_model, device, \
 threads
         As for `compress`. With ``lossless_bands="auto"`` these are bands with a palette, alpha
-        bands, and those whose name says that they hold codes or flags.
+        bands, and those whose name or values show that they hold codes or flags.
+    mask : {"auto", "none", "nodata", "alpha", "dataset"}
+        What tells which pixels are measurements: nodata values alone, the alpha band, the mask of
+        the file, or nothing. "auto" does what GDAL does, but takes an alpha band that looks like
+        data for data.
     geometry : str, optional
         Layout of a raw file whose name does not tell it: "BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB".
     out : path, optional
@@ -123,6 +130,11 @@ threads
     UnsupportedImageError
         The sample type is not supported.
 
+    Warns
+    -----
+    IsoqWarning
+        Something is not kept, pixels are masked, or bands are found to hold codes or flags.
+
     Examples
     --------
     >>> import isoq
@@ -146,8 +158,9 @@ threads
     )
     source = path_of("src", src)
     given = None if dst is None else Path(path_of("dst", dst))
-    path = given or folder_for(out, Path(source)) / f"{stem_of(Path(source))}.isoq"
-    coding = _Coding(target, regions, options, lossless_bands, model_of(model, device))
+    name = parse_image_name(source)
+    path = given or folder_for(out, name) / f"{stem_of(name)}.isoq"
+    coding = _Coding(target, regions, options, lossless_bands, mask, model_of(model, device))
     return _compress(source, geometry, path, overwrite, coding, progress)
 
 
@@ -159,6 +172,7 @@ class _Coding:
     regions: TargetRegions
     options: Options
     lossless_bands: str | int | Sequence[int]
+    mask: str
     model: Model
 
 
@@ -171,12 +185,16 @@ def _compress(
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Compress an image file to `path` and return what `compress_file` returns."""
-    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), open_source(source, geometry) as image:
+    with (
+        rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
+        open_source(source, geometry, mask=coding.mask) as image,
+    ):
         d = image.description
         samples = d.bands * d.rows * d.cols
         with about(source):
-            exact = exact_bands(coding.lossless_bands, d, Path(source).name)
-            options = replace(coding.options, lossless_bands=exact).meeting(coding.target, d.bands)
+            kept = find_lossless_bands(coding.lossless_bands, image)
+            options = replace(coding.options, lossless_bands=kept.bands)
+            options = options.meeting(coding.target, d.bands)
         with (
             atomic(path, overwrite) as stream,
             about(source),
@@ -187,6 +205,9 @@ def _compress(
                 stream, image, coding.target, coding.model, options, counted, field
             )
             size = stream.tell()
+        found = [] if coding.target.kind == "lossless" else kept.notes(source)
+        for note in image.notes() + found:
+            warnings.warn(note, IsoqWarning, stacklevel=3)
     lossless = [band + 1 for band in options.lossless_bands]
     return {
         "source": source,
@@ -281,6 +302,7 @@ def decompress_file(
         area = window_of(window, file.description, file.name)
         d = cut(file.description, area)
         path = path or folder_for(out, source) / (source.stem + default_suffix(d))
+        path = with_geometry(path, d)
         network = file.model(model)
         network = network if device is None else network.on(device)
         counted = _counter(progress, d.bands * d.rows * d.cols)
@@ -293,12 +315,12 @@ def decompress_file(
                 counted(samples.size)
             if on_damage is not None:
                 file.statistics()  # the summary lies behind the tiles, and may be lost as well
-    facts = {"bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.dtype}
+    facts = {"bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.image_dtype}
     damage = {} if on_damage is None else {"lost": [part.to_dict() for part in lost]}
     return {"file": str(source), "image": str(path), **facts, **damage}
 
 
-def folder_for(out: PathLike | None, source: Path | Url) -> Path:
+def folder_for(out: PathLike | None, source: Path | Url | ImageName) -> Path:
     """Return the folder that output goes to: `out`, made if needed, else the folder of `source`.
     Raises InputError."""
     if out is None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..codec.estimate import Estimate
 from ..codec.estimate import estimate as estimate_source
-from ..codec.lossless_bands import exact_bands
+from ..codec.lossless_bands import lossless_bands as find_lossless_bands
 from ..codec.reader import File, LostPart
 from ..codec.target import Target
 from ..codec.verify import verify_against, verify_summary
@@ -163,7 +163,8 @@ def verify(
         if against is None:
             problems = verify_summary(file, network, count, counted)
         else:
-            with open_source(path_of("against", against), geometry) as image:
+            mask = d.metadata.get("mask_from", "auto")
+            with open_source(path_of("against", against), geometry, mask=mask) as image:
                 problems = verify_against(file, image, network, count, counted)
     if on_problem is not None:
         for problem in problems:
@@ -184,7 +185,7 @@ def estimate(
     targets: Target | Iterable[Target],
     *,
     nodata: NoData = None,
-    mask: np.ndarray | None = None,
+    mask: np.ndarray | str | None = None,
     band_axis: int | None = None,
     per_band: bool = False,
     lossless_bands: str | int | Sequence[int] = "auto",
@@ -207,7 +208,7 @@ def estimate(
     targets : Target or iterable of Target
         What to try, of any kind but "bitrate".
     nodata, mask, band_axis
-        Of an array, as for `compress`.
+        Of an array, as for `compress`; `mask` of a file, as for `compress_file`.
     per_band, lossless_bands, block, tile, predictor, model, device, threads
         As for `compress`.
     geometry : str, optional
@@ -246,12 +247,12 @@ def estimate(
     by_path = isinstance(image, str | Path)
     name = str(image) if by_path else ""
     opening = (
-        open_source(image, geometry)
+        open_source(image, geometry, mask=mask if isinstance(mask, str) else "auto")
         if by_path
         else nullcontext(image_source(image, nodata, mask, band_axis))
     )
     with opening as source, about(name) if by_path else nullcontext():
-        exact = exact_bands(lossless_bands, source.description, Path(name).name)
+        exact = find_lossless_bands(lossless_bands, source).bands
         return estimate_source(
             source, wanted, model_of(model, device), replace(options, lossless_bands=exact)
         )

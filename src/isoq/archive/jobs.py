@@ -27,6 +27,7 @@ class BatchOptions:
     model: name of a model, or a folder that every worker can read.
     identity: identity of that model.
     lossless_bands: as `isoq compress --lossless-bands` takes it.
+    mask: as `isoq compress --mask` takes it.
     geometry: layout of raw files, as `isoq compress --geometry` takes it.
     task: smallest number of samples in one part of a large file (the default takes about 10 s).
         A file with more than four times as many samples is compressed in parts.
@@ -38,6 +39,7 @@ class BatchOptions:
     identity: str
     device: str = "cpu"
     lossless_bands: str = "auto"
+    mask: str = "auto"
     geometry: str | None = None
     overwrite: bool = False
     task: int = 1 << 24
@@ -50,6 +52,7 @@ class BatchOptions:
         more = {
             "model": self.identity,
             "lossless_bands": self.lossless_bands,
+            "mask": self.mask,
             "geometry": self.geometry,
         }
         return {"target": self.target.to_dict(), **options, **more}

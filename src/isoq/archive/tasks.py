@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import rasterio
 
-from ..codec.lossless_bands import exact_bands
+from ..codec.lossless_bands import lossless_bands
 from ..codec.options import Options
 from ..codec.plan import FilePlan, make_plan
 from ..codec.writer import CodedTile, assemble, compress_to, encode_tiles
@@ -129,13 +129,13 @@ def _image(job: FileJob, path: Path, system: object = None) -> Iterator[tuple[So
     try:
         with (
             rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
-            open_source(path, batch.geometry, system) as image,
+            open_source(path, batch.geometry, system, batch.mask) as image,
         ):
             yield (
                 image,
                 replace(
                     batch.coding,
-                    lossless_bands=exact_bands(batch.lossless_bands, image.description, path.name),
+                    lossless_bands=lossless_bands(batch.lossless_bands, image).bands,
                 ),
             )
     except IsoqError as error:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .._version import __version__
-from ..errors import GuaranteeError, IsoqError
+from ..errors import GuaranteeError, IsoqError, IsoqWarning
 from .messages import in_options
 
 # command: (module, one line of help); modules are loaded only for the command that is run.
@@ -47,7 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
     debug = "--debug" in arguments
     try:
         options = _parse(arguments)
-        status = options.run(options) or 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", IsoqWarning)
+            warnings.showwarning = _show_warning
+            status = options.run(options) or 0
         sys.stdout.flush()  # what cannot be printed is an error like any other
         return status
     except GuaranteeError as error:
@@ -88,6 +92,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         if name == chosen:
             import_module(f".{module}", __name__).add_arguments(name, sub)
     return parser.parse_args(arguments)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    """Print a warning of isoq, and any other, as one line."""
+    print(f"isoq: {in_options(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def _report(error: BaseException, debug: bool, status: int, text: str = "") -> int:

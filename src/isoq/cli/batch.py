@@ -111,6 +111,7 @@ def _batch_options(options: argparse.Namespace) -> BatchOptions:
         load_model(options.model).identity,
         options.device,
         options.lossless_bands,
+        options.mask,
         options.geometry,
         options.overwrite,
     )

@@ -96,7 +96,16 @@ def target_keywords(options: argparse.Namespace) -> dict[str, Any]:
 
 def coding_keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options of `add_coding` but the target as keywords of the library's functions."""
-    names = ("per_band", "block", "tile", "predictor", "lossless_bands", "geometry", "model")
+    names = (
+        "per_band",
+        "block",
+        "tile",
+        "predictor",
+        "lossless_bands",
+        "mask",
+        "geometry",
+        "model",
+    )
     return {name: getattr(options, name) for name in (*names, "device", "threads")}
 
 
@@ -166,6 +175,14 @@ def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> N
         help="bands of codes and flags, kept as they are: numbers such as 4,7-9, or none, or "
         "auto: palettes, alpha, and names such as "
         "QA_PIXEL or SCL; an alpha band always is (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--mask",
+        choices=("auto", "none", "nodata", "alpha", "dataset"),
+        default="auto",
+        help="what says which pixels are measurements: nodata values alone, the alpha band, the "
+        "mask of the file, none, or auto: as GDAL has it, but no alpha band that looks like data "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--geometry",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
+from ..names import ImageName
 from ..network.model import Model, load_model, update_info
 from ..raster.source import open_source
 from ..storage.local import expand
@@ -137,7 +138,7 @@ def is_shipped(folder: Path) -> bool:
     return Path(__file__).resolve().parents[1] in folder.resolve().parents
 
 
-def _images(paths: list[Path]) -> Iterator[tuple[np.ndarray, tuple[float | None, ...]]]:
+def _images(paths: list[Path | ImageName]) -> Iterator[tuple[np.ndarray, tuple[float | None, ...]]]:
     """Yield the central samples of each image, and its nodata values."""
     for path in paths:
         with open_source(path) as source:

@@ -1,68 +1,160 @@
-"""Which bands are kept losslessly: class maps, quality flags, alpha."""
+"""Which bands are kept losslessly: class maps, quality flags, and the alpha band that is a mask."""
 
 from __future__ import annotations
 
 import operator
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, argument
-from ..raster.description import Description, alpha_band
+from ..raster.description import alpha_band
+from ..raster.validity import Masking
+from ..raster.window import sample_windows
 
-# Names that the providers of Landsat, Sentinel-2, MODIS and their like give to bands of codes and
-# flags.
+# Words that the providers of Landsat, Sentinel-2, MODIS, HLS, PlanetScope, VIIRS and their like use
+# in names of bands and files of codes and flags. Probabilities in percent, such as CLD, are not.
 _WORDS = (
-    "qa|bqa|qc|scl|msk|fmask|mask|cloud ?mask|class|classes|classification|landcover|land "
-    "cover|flag|flags"
+    "qa|qa10|qa20|qa60|bqa|qc|qf|scl|msk|udm|udm2|fmask|cfmask|mask|data ?mask|cld ?msk|cloud ?mask"
+    "|class|classi|classes|classif|classification|label|labels|lulc|lccs|land ?cover|flag|flags"
 )
-_NAMES = re.compile(rf"(?:^|[^a-z])(?:{_WORDS})(?:$|[^a-z])", re.IGNORECASE)
-# Of files only the products' own: "road_mask_input.tif" may well be the image that a mask belongs
-# to.
-_FILES = re.compile(r"(?:^|_)(?:QA_[A-Z]+|BQA|SCL|FMASK)(?:_|\.|$)")
+_SEPARATED = re.compile(rf"(?:^|[^a-z0-9])(?:{_WORDS})(?:$|[^a-z0-9])", re.IGNORECASE)
+# "QA_PIXEL", "QC_Day": the word leads the name of a product's band.
+_LEADING = re.compile(r"(?:^|[^a-z0-9])(?:qa|qc)_[a-z_]+$", re.IGNORECASE)
+# The word ends the name of a file, but for a resolution or a detector: "road_mask_input.tif" may
+# well be the image that a mask belongs to.
+_ENDING = re.compile(rf"(?:^|[^a-z0-9])(?:{_WORDS})(?:[^a-z0-9]?(?:\d+m|b\d\w))?$", re.IGNORECASE)
+
+_TOGETHER = 16  # bands that are looked at together
+_PAIRS = 1024  # neighbouring pixels at least, for a judgement by values
+_FLAT = 0.5  # share of neighbours with equal values, above which an image consists of patches
+_FEW = 4  # values in a band of patches, which make it a class map
+_MANY = {1: 32, 2: 256}  # bytes per sample: values at most in a class map; 4 bytes as 2
+_STEP = 0.5  # mean step between unequal neighbours over that between any pixels; less is a gradient
 
 
-def categorical(description: Description, name: str) -> tuple[int, ...]:
-    """Return the bands, counted from 0, whose values are codes and not quantities: those with a
-    palette, alpha bands, and those with a name such as QA_PIXEL or SCL.
+@dataclass(frozen=True)
+class LosslessBands:
+    """Bands (from 0) that are kept losslessly, and why, for those that were found."""
 
-    name: of the file. It counts if the image has a single band without a name. Floating-point bands
-    are never among them."""
-    if np.dtype(description.dtype).kind == "f":
-        return ()
-    texts = description.metadata.get("descriptions") or [None] * description.bands
-    colours = description.metadata.get("colorinterp") or [None] * description.bands
-    named = (
-        [bool(_FILES.search(name))]
-        if texts == [None]
-        else [bool(_NAMES.search(text or "")) for text in texts]
-    )
-    return tuple(
-        k for k, colour in enumerate(colours) if named[k] or colour in ("palette", "alpha")
-    )
+    bands: tuple[int, ...]
+    reasons: dict[int, str]
+
+    def notes(self, path: object) -> list[str]:
+        """Return a line for each reason, with the bands that share it."""
+        shared: dict[str, list[int]] = {}
+        for band, reason in self.reasons.items():
+            shared.setdefault(reason, []).append(band + 1)
+        return [
+            f"{path}: band{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))} kept "
+            f"losslessly: {reason}; `lossless_bands=none` changes that"
+            for reason, numbers in shared.items()
+        ]
 
 
-def exact_bands(
-    wanted: str | int | Sequence[int], description: Description, name: str
-) -> tuple[int, ...]:
-    """Return the bands to be kept losslessly, counted from 0, always with the one that is the mask.
+def lossless_bands(wanted: str | int | Sequence[int], source: Any) -> LosslessBands:
+    """Return the bands to be kept losslessly. The alpha band always is one if it is the mask.
 
-    wanted: "auto" for `categorical`, "none", numbers of bands from 1, or a list of these such as
-    "4,7-9". name: of the image file. Raises InputError."""
-    alpha = None if description.metadata.get("mask") else alpha_band(description)
+    wanted: "auto" for `codes_and_flags`, "none", numbers of bands from 1, or a list of these such
+    as "4,7-9". source: `raster.source.Source`, or an array dressed as one. Raises InputError."""
+    masking = getattr(source, "masking", Masking())
+    automatic = isinstance(wanted, str) and wanted == "auto"
+    alpha = masking.alpha
+    if masking.beside and automatic:
+        alpha = alpha_band(source.description)
     found = set() if alpha is None else {alpha}
-    if isinstance(wanted, str) and wanted in ("auto", "none"):
-        found.update(categorical(description, name) if wanted == "auto" else ())
-    else:
-        numbers = _listed(wanted)
-        if not all(1 <= number <= description.bands for number in numbers):
+    if automatic:
+        reasons = codes_and_flags(source)
+        return LosslessBands(tuple(sorted(found | reasons.keys())), reasons)
+    if not (isinstance(wanted, str) and wanted == "none"):
+        numbers, bands = _listed(wanted), source.description.bands
+        if not all(1 <= number <= bands for number in numbers):
             raise InputError(
-                f"{argument('lossless_bands', wanted)}: the image has bands 1 to "
-                f"{description.bands}; give numbers of these"
+                f"{argument('lossless_bands', wanted)}: the image has bands 1 to {bands}; give "
+                "numbers of these"
             )
         found.update(number - 1 for number in numbers)
-    return tuple(sorted(found))
+    return LosslessBands(tuple(sorted(found)), {})
+
+
+def codes_and_flags(source: Any) -> dict[int, str]:
+    """Return why the values of some bands (from 0) are codes or flags and not quantities.
+
+    A palette says so, or a name such as QA_PIXEL or SCL, or the values themselves. The name of the
+    file counts if it has a single band without a name. Names do not count for floating-point
+    bands."""
+    d = source.description
+    colours = d.metadata.get("colorinterp") or [None] * d.bands
+    reasons = {band: "it has a palette" for band, c in enumerate(colours) if c == "palette"}
+    if np.dtype(d.dtype).kind != "f":
+        for band, name in _names(source).items():
+            reasons.setdefault(band, f"it is called {name}")
+    masking = getattr(source, "masking", Masking())
+    look = getattr(source, "peek", source.read)
+    unknown = set(range(d.bands)) - reasons.keys() - {masking.alpha}
+    for first in range(0, d.bands, _TOGETHER):
+        bands = slice(first, min(first + _TOGETHER, d.bands))
+        if unknown.isdisjoint(range(first, bands.stop)):
+            continue
+        pieces = [
+            look(row, col, rows, cols, bands)
+            for col, row, cols, rows in sample_windows(d.rows, d.cols)
+        ]
+        for band in unknown.intersection(range(first, bands.stop)):
+            if _are_codes([piece[band - first] for piece in pieces], d.nodata[band]):
+                reasons[band] = "few values without gradient, as classes and flags have"
+    return dict(sorted(reasons.items()))
+
+
+def _names(source: Any) -> dict[int, str]:
+    """Return the names of bands that are called like codes or flags."""
+    d = source.description
+    texts = d.metadata.get("descriptions") or [None] * d.bands
+    if texts == [None]:
+        stem = source.path.stem if source.path else ""
+        match = _ENDING.search(stem) or _LEADING.search(stem)
+        return {0: stem} if match else {}
+    return {
+        band: text
+        for band, text in enumerate(texts)
+        if text and (_SEPARATED.search(text) or _LEADING.search(text))
+    }
+
+
+def _are_codes(planes: list[np.ndarray], nodata: float | None) -> bool:
+    """Return True if samples look like classes or bit patterns.
+
+    planes: pieces (rows, cols) of a band. Codes come in patches of equal values. There are few of
+    them, or steps between patches are as large as those between any two. Quantities have gradients
+    instead."""
+    pairs, values = [], []
+    for plane in planes:
+        valid = np.isfinite(plane)
+        if nodata is not None:
+            valid &= plane != nodata
+        if plane.dtype.kind == "f" and (plane[valid] != np.rint(plane[valid])).any():
+            return False
+        values.append(plane[valid])
+        for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+            both = valid[one] & valid[other]
+            pairs.append(np.stack([plane[one][both], plane[other][both]]))
+    before, after = np.concatenate(pairs, 1).astype(np.float64)
+    found = len(np.unique(np.concatenate(values)))
+    limit = _MANY.get(planes[0].itemsize, _MANY[2])
+    if before.size < _PAIRS or not 2 <= found <= limit:
+        return False
+    steps = np.abs(before - after)
+    edges = steps > 0
+    if edges.mean() > 1 - _FLAT:
+        return False
+    if found <= _FEW:
+        return True
+    # Any two values: those at the edges of patches, in another order.
+    others = np.abs(before[edges] - np.random.default_rng(0).permutation(before[edges]))
+    return bool(steps[edges].mean() > _STEP * others[others > 0].mean())
 
 
 def _listed(wanted: str | int | Sequence[int]) -> list[int]:

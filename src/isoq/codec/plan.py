@@ -163,7 +163,7 @@ def target_mse(source: Readable, parts: list[Box], target: Target) -> np.ndarray
         pixels = read_pixels(source, box)
         tile = BandStatistics.of(pixels.samples, pixels.valid)
         statistics.merge(tile, slice(box.band, box.band + box.bands))
-    return target.mse_per_band(statistics, np.dtype(d.dtype), d.metadata.get("scales"))
+    return target.mse_per_band(statistics, d.peaks(), d.metadata.get("scales"))
 
 
 def file_header(

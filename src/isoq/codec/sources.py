@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ..format.tiling import Box
+from ..names import ImageName
 from ..raster.description import Description
 from ..tile.masks import Pixels
 
@@ -21,7 +22,7 @@ class Readable(Protocol):
     def description(self) -> Description: ...
 
     @property
-    def path(self) -> Path | None: ...
+    def path(self) -> Path | ImageName | None: ...
 
     def read(
         self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)

@@ -145,14 +145,15 @@ class Target:
         return {"kind": self.kind, "value": self.value, **{k: v for k, v in more.items() if v}}
 
     def mse_per_band(
-        self, statistics: BandStatistics, dtype: np.dtype, scales: Sequence[float] | None = None
+        self, statistics: BandStatistics, peaks: np.ndarray, scales: Sequence[float] | None = None
     ) -> np.ndarray:
         """Return the target per band (bands,), float64, in squared digital numbers.
 
         statistics: used if `needs_statistics`; bands without valid pixels or without variance get
-        1.0. scales: physical units per digital number of each band, for `physical`. Raises
-        InputError if the number of values is not that of the bands, if there are no scales, or if
-        an error is too large or too small."""
+        1.0. peaks: largest value of each band, NaN for the largest valid one. scales: physical
+        units per digital number of each band, for `physical`. Raises InputError if the number of
+        values is not that of the bands, if there are no scales, or if an error is too large or too
+        small."""
         bands = statistics.variance.shape
         value = self._values(bands[0])
         with np.errstate(over="ignore"):
@@ -160,11 +161,7 @@ class Target:
                 mse = value if self.kind == "mse" else value**2
                 mse = np.broadcast_to(mse, bands) / squared_scales(self.physical, bands[0], scales)
             elif self.kind == "psnr":
-                default = (
-                    np.full(bands, float(np.iinfo(dtype).max))
-                    if dtype.kind != "f"
-                    else np.abs(statistics.largest)
-                )
+                default = np.where(np.isnan(peaks), np.abs(statistics.largest), peaks)
                 mse = _below(default if self.peak is None else np.full(bands, self.peak), value)
             elif self.kind == "snr":
                 mse = _below(np.sqrt(statistics.variance), value)

@@ -177,7 +177,7 @@ def _of_summary(file: File, said: dict, mse: np.ndarray, signal: BandStatistics)
     if (np.abs(np.array(said["mse"]) - mse) > slack).any():
         problems.append("the recorded error of a band is not true")
     if "target_mse" in said and target and not file.header["target"].get("varied"):
-        wanted = target.mse_per_band(signal, np.dtype(d.dtype), d.metadata.get("scales"))
+        wanted = target.mse_per_band(signal, d.peaks(), d.metadata.get("scales"))
         if not np.allclose(said["target_mse"], wanted, rtol=1e-5):
             problems.append("the recorded target is not what was asked for")
     return problems

@@ -212,7 +212,7 @@ class _Samples(BackendArray):
     def __init__(self, manager: CachingFileManager, file: Dataset, masked: bool, scaled: bool):
         d = file.description
         self._manager, self._masked, self._scaled = manager, masked, scaled
-        self.shape, self.dtype = (d.bands, d.rows, d.cols), np.dtype(d.dtype)
+        self.shape, self.dtype = (d.bands, d.rows, d.cols), np.dtype(d.image_dtype)
         if masked:  # a float that holds all values of the type
             self.dtype = np.result_type(self.dtype, np.float32)
         if scaled:
@@ -249,7 +249,7 @@ class _Samples(BackendArray):
             out = out * scales + offsets
         if self._masked:
             for plane, stored, nodata in zip(
-                out, samples, (d.nodata[band] for band in bands), strict=True
+                out, samples, (d.image_nodata[band] for band in bands), strict=True
             ):
                 if nodata is not None and holds(stored.dtype, nodata):
                     plane[stored == stored.dtype.type(nodata)] = np.nan
@@ -290,8 +290,8 @@ def _dataset(file: Dataset, manager: CachingFileManager, mask_and_scale: bool) -
 
 
 def _has_missing(d: Description) -> bool:
-    dtype = np.dtype(d.dtype)
-    return bool(d.metadata.get("mask")) or any(holds(dtype, value) for value in d.nodata)
+    dtype = np.dtype(d.image_dtype)
+    return bool(d.metadata.get("mask")) or any(holds(dtype, value) for value in d.image_nodata)
 
 
 def _scales_and_offsets(d: Description) -> tuple[np.ndarray, np.ndarray]:
@@ -309,9 +309,9 @@ def _shared_scale(d: Description) -> tuple[float, float] | None:
 def _numbers(d: Description) -> dict[str, Any]:
     """Return the CF attributes that decoding depends on, for what all bands share."""
     attributes: dict[str, Any] = {}
-    dtype = np.dtype(d.dtype)
-    if len(set(d.nodata)) == 1 and holds(dtype, d.nodata[0]):
-        attributes["_FillValue"] = dtype.type(d.nodata[0])
+    dtype = np.dtype(d.image_dtype)
+    if len(set(d.image_nodata)) == 1 and holds(dtype, d.image_nodata[0]):
+        attributes["_FillValue"] = dtype.type(d.image_nodata[0])
     scale, offset = _shared_scale(d) or (1, 0)
     if scale != 1:
         attributes["scale_factor"] = scale
@@ -329,8 +329,8 @@ def _descriptive(file: Dataset, mask_and_scale: bool) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         f"tag_{key}" if key in _CF_KEYS else key: text for key, text in tags.items()
     }
-    if len(set(d.nodata)) > 1:
-        attributes["nodatavals"] = tuple(math.nan if v is None else v for v in d.nodata)
+    if len(set(d.image_nodata)) > 1:
+        attributes["nodatavals"] = tuple(math.nan if v is None else v for v in d.image_nodata)
     scale = _shared_scale(d)
     if scale is None and not mask_and_scale:
         for name, values in zip(("scales", "offsets"), _scales_and_offsets(d), strict=True):

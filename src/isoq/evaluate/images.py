@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..names import ImageName
 from ..raster.description import Description
 from ..raster.source import open_source
 from ..tile.masks import VALID, classify
@@ -66,7 +67,7 @@ class Group:
         return samples, classify(samples, self.nodata) == VALID
 
 
-def groups_of(path: Path, single: int, side: int) -> list[Group]:
+def groups_of(path: Path | ImageName, single: int, side: int) -> list[Group]:
     """Return the groups of an image, as central crops of at most `side` pixels.
 
     `single` evenly spaced bands are groups of one band each. If the image has several bands, all of

@@ -82,6 +82,28 @@ def _point(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 7 and all(map(number, value[:4]))
 
 
+def _bits(value: Any) -> bool:
+    return whole(value) and 1 <= value <= 64
+
+
+_XML_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+_DEPTH = 4
+
+
+def _element(value: Any, depth: int = _DEPTH) -> bool:
+    """An XML element: name, attributes, text, children."""
+    return (
+        depth > 0
+        and isinstance(value, list)
+        and len(value) == 4
+        and values(text)(value[1])
+        and all(text(name) and bool(_XML_NAME.match(name)) for name in [value[0], *value[1]])
+        and text(value[2])
+        and isinstance(value[3], list)
+        and all(_element(child, depth - 1) for child in value[3])
+    )
+
+
 _BIT = record({}, endian=lambda value: value in (0, 1), rgb=lambda value: value in (0, 1))
 HEADER = record(
     {
@@ -140,6 +162,14 @@ def metadata(bands: int) -> Shape:
         colorinterp=each(text, bands),
         colormaps=values(each(each(whole))),
         mask=flag,
+        mask_from=text,
+        nbits=each(maybe(_bits), bands),
+        epoch=number,
+        categories=values(each(text)),
+        attribute_tables=values(_element),
+        not_kept=each(text),
+        source_dtype=text,
+        source_nodata=each(maybe(text), bands),
         raw=_BIT,
     )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
+
+import numpy as np
 
 from ..errors import CorruptFileError, UnsupportedImageError
 from ..format import schema
-from ..samples import DTYPES
+from ..samples import CODED_AS, DTYPES, from_coded, image_nodata
 from .guard import FAULTS, one_line
 
 RGB = ["red", "green", "blue"]
@@ -31,7 +32,13 @@ class Description:
       one document, whose key is the namespace
     - band_tags: the same per band
     - descriptions, scales, offsets, units, colorinterp: one entry per band
-    - colormaps: {band number: colours}
+    - nbits: bits in use per sample of each band, None for all
+    - colormaps, categories, attribute_tables: {band number: value}
+    - epoch: of the coordinates, a year
+    - source_dtype: type of the image's samples, if they are coded as `dtype` instead
+    - source_nodata: nodata per band in that type, if those of `dtype` do not tell
+    - mask_from: which mask is used, one of `validity.MASKS`, if not the one that GDAL tells
+    - not_kept: what the file had and a description does not hold, in words
     - mask: True if the file has a mask beside its bands
     - raw: {"endian", "rgb"} of a raw file
 
@@ -64,6 +71,35 @@ class Description:
             tuple(None if v is None else math.nan if v != v else float(v) for v in self.nodata),
         )
 
+    @property
+    def image_dtype(self) -> str:
+        """The type of the image's samples; `dtype` is the one that is coded."""
+        return self.metadata.get("source_dtype", self.dtype)
+
+    @property
+    def image_nodata(self) -> tuple[float | None, ...]:
+        """nodata per band, as values of `image_dtype`."""
+        kept = self.metadata.get("source_nodata")
+        if kept is not None:
+            return tuple(_from_text(value, self.image_dtype) for value in kept)
+        return tuple(image_nodata(self.image_dtype, value) for value in self.nodata)
+
+    def to_image(self, samples: np.ndarray, first: int = 0) -> np.ndarray:
+        """Return coded samples (bands, rows, cols), from band `first` on, as `image_dtype`."""
+        if self.image_dtype == self.dtype:
+            return samples
+        return from_coded(
+            samples, self.image_dtype, self.image_nodata[first : first + len(samples)]
+        )
+
+    def peaks(self) -> np.ndarray:
+        """Return the largest value that each band can have, (bands,) float64; NaN for floats."""
+        kind = np.dtype(self.image_dtype)
+        if kind.kind == "f":
+            return np.full(self.bands, np.nan)
+        bits = self.metadata.get("nbits") or [None] * self.bands
+        return np.array([float(np.iinfo(kind).max if n is None else 2**n - 1) for n in bits])
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON; nodata is one value if all bands share it, absent if that is None."""
         values = [json_number(value) for value in self.nodata]
@@ -90,12 +126,27 @@ class Description:
             description = cls(
                 bands, rows, cols, data["dtype"], per_band, dict(data.get("metadata", {}))
             )
+            original = description.metadata.get("source_dtype")
+            if original is not None and CODED_AS.get(original) != data["dtype"]:
+                raise ValueError(f"{description.image_dtype} is not coded as {data['dtype']}")
         except (UnsupportedImageError, OverflowError, *FAULTS) as fault:
             raise CorruptFileError(
                 f"image description: damaged ({one_line(fault)}); get another copy of the file"
             ) from fault
         schema.check(description.metadata, schema.metadata(bands), "image description")
+        try:
+            description.image_nodata  # noqa: B018
+        except (ValueError, OverflowError) as fault:
+            raise CorruptFileError(
+                f"image description: damaged ({one_line(fault)}); get another copy of the file"
+            ) from fault
         return description
+
+
+def _from_text(value: str | float | None, dtype: str) -> float | None:
+    if value is None:
+        return None
+    return float(value) if np.dtype(dtype).kind == "f" else int(value)
 
 
 def json_number(value: float | None) -> float | str | None:
@@ -103,7 +154,7 @@ def json_number(value: float | None) -> float | str | None:
     return value if value is None or math.isfinite(value) else str(value)
 
 
-def described(path: str | Path, *fields: Any) -> Description:
+def described(path: object, *fields: Any) -> Description:
     """Return Description(*fields). Its UnsupportedImageError names the file."""
     try:
         return Description(*fields)
@@ -125,6 +176,13 @@ def colours_of(description: Description) -> list[str]:
 def alpha_band(description: Description) -> int | None:
     """Return the number, from 0, of the band that GDAL calls alpha."""
     return alpha_in(description.metadata)
+
+
+def alpha_mask(description: Description) -> int | None:
+    """Return the number, from 0, of the alpha band if it is the mask of the image."""
+    metadata = description.metadata
+    used = metadata.get("mask_from", "alpha") in ("auto", "alpha") and not metadata.get("mask")
+    return alpha_in(metadata) if used else None
 
 
 def alpha_in(metadata: dict[str, Any]) -> int | None:

@@ -14,8 +14,12 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
 from ..errors import UnsupportedImageError
+from ..samples import CODED_AS, coded_nodata, image_nodata
 from .description import Description, alpha_in, described, is_default, json_number
+from .gdal_view import GdalView, view
+from .validity import Masking
 
+# Namespaces that describe the file and not the image.
 _TECHNICAL = (
     "IMAGE_STRUCTURE",
     "DERIVED_SUBDATASETS",
@@ -23,47 +27,94 @@ _TECHNICAL = (
     "RPC",
     "TILING_SCHEME",
     "xml:VRT",
-)  # of the file, not the image
+)
+_NODATA_VALUES = "NODATA_VALUES"  # the tag of pixels that are missing where all bands agree
 
 
 def open_dataset(path: str | Path, mode: str = "r", **profile: Any) -> Any:
-    """rasterio.open, without its warning that an image is not georeferenced. Raises what rasterio
-    raises."""
+    """Return rasterio.open(...), without its warning that an image is not georeferenced.
+
+    Raises what rasterio raises."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(path, mode, **profile)
 
 
-def describe(path: str, dataset: DatasetReader) -> Description:
-    """The description of an open dataset. Raises UnsupportedImageError, and what rasterio
+def describe(path: object, dataset: DatasetReader, masking: Masking) -> Description:
+    """Return the description of an open dataset.
+
+    masking: which masks and nodata values are used. Raises UnsupportedImageError, and what rasterio
     raises."""
+    _refuse_unusable(path, dataset)
+    gdal = view(dataset)
+    metadata = _read_metadata(dataset, gdal) | ({"mask": True} if masking.beside else {})
+    nodata = _nodata(dataset, gdal)
+    alpha = alpha_in(metadata)
+    if alpha is not None:  # a GeoTIFF gives it the nodata of the colours
+        nodata[alpha] = None
+    not_kept = _not_kept(dataset, gdal, masking)
+    if not masking.nodata and any(value is not None for value in nodata):
+        known = dict.fromkeys(f"{value:g}" for value in nodata if value is not None)
+        not_kept.append(f"nodata {', '.join(known)}")
+        nodata = [None] * dataset.count
+    if not_kept:
+        metadata["not_kept"] = not_kept
+    dtype = dataset.dtypes[0]
+    if dtype in CODED_AS:
+        metadata["source_dtype"] = dtype
+        coded = [coded_nodata(dtype, value) for value in nodata]
+        if [image_nodata(dtype, value) for value in coded] != nodata:
+            metadata["source_nodata"] = [None if v is None else repr(v) for v in nodata]
+        dtype, nodata = CODED_AS[dtype], coded
+    size = dataset.count, dataset.height, dataset.width
+    return described(path, *size, dtype, nodata, metadata)
+
+
+def _nodata(dataset: DatasetReader, gdal: GdalView) -> list[float | None]:
+    """Return nodata per band; rasterio has no exact integers of 64 bits."""
+    if dataset.dtypes[0] not in ("int64", "uint64"):
+        return list(dataset.nodatavals)
+    return [
+        None if text is None else int(float(text) if "." in text or "e" in text else int(text))
+        for text in gdal.nodata
+    ]
+
+
+def _refuse_unusable(path: object, dataset: DatasetReader) -> None:
+    """Raise UnsupportedImageError for a dataset that is no image of one real type."""
     if not dataset.count:
         inside = f", such as {dataset.subdatasets[0]}" if dataset.subdatasets else ""
         raise UnsupportedImageError(
             f"{path}: a collection without an image of its own; give one of its parts{inside}"
         )
-    if len(set(dataset.dtypes)) > 1:
+    types = sorted(set(dataset.dtypes))
+    if len(types) > 1:
         raise UnsupportedImageError(
-            f"{path}: bands of several types ({', '.join(sorted(set(dataset.dtypes)))}); convert "
-            "them to one"
+            f"{path}: bands of several types ({', '.join(types)}); convert them to one"
         )
-    metadata, nodata = _read_metadata(dataset), list(dataset.nodatavals)
-    alpha = alpha_in(metadata)
-    if alpha is not None:  # a GeoTIFF gives it the nodata of the colours
-        nodata[alpha] = None
-    return described(
-        path, dataset.count, dataset.height, dataset.width, dataset.dtypes[0], nodata, metadata
-    )
+    if types[0].startswith("complex"):
+        raise UnsupportedImageError(
+            f"{path}: {types[0]} samples are not supported; write real and imaginary parts, or "
+            "amplitude and phase, as bands"
+        )
 
 
-def _read_metadata(dataset: DatasetReader) -> dict[str, Any]:
-    """The `metadata` of a Description. Raises what rasterio raises."""
+def _read_metadata(dataset: DatasetReader, gdal: GdalView) -> dict[str, Any]:
+    """Return the `metadata` of a Description, less `mask`. Raises what rasterio raises."""
     points, points_crs = dataset.gcps
     colours = [colour.name for colour in dataset.colorinterp]
-    band_tags = [_tags(dataset, band) for band in dataset.indexes]
+    # rasterio fails on texts that are not UTF-8.
+    descriptions = list(dataset.descriptions) if gdal.plain else gdal.descriptions
+    units = list(dataset.units) if gdal.plain else gdal.units
+    band_tags = [
+        _tags(dataset, None if gdal.plain else gdal.band_tags[band - 1], band)
+        for band in dataset.indexes
+    ]
+    nbits = [dataset.tags(band, ns="IMAGE_STRUCTURE").get("NBITS") for band in dataset.indexes]
     entries = {
         "container": dataset.driver,
         "crs": _crs_text(dataset.crs),
+        "epoch": gdal.epoch,
         "transform": None if dataset.transform.is_identity else list(dataset.transform)[:6],
         "gcps": points
         and {
@@ -72,30 +123,74 @@ def _read_metadata(dataset: DatasetReader) -> dict[str, Any]:
         },
         "rpcs": dataset.rpcs
         and {key: value for key, value in dataset.rpcs.to_dict().items() if value is not None},
-        "tags": _tags(dataset),
+        "tags": _tags(dataset, None if gdal.plain else gdal.tags),
         "band_tags": band_tags if any(band_tags) else None,
-        "descriptions": list(dataset.descriptions) if any(dataset.descriptions) else None,
+        "descriptions": descriptions if any(descriptions) else None,
         "scales": None
         if set(dataset.scales) == {1.0}
         else [json_number(scale) for scale in dataset.scales],
         "offsets": None
         if set(dataset.offsets) == {0.0}
         else [json_number(offset) for offset in dataset.offsets],
-        "units": list(dataset.units) if any(dataset.units) else None,
+        "units": units if any(units) else None,
+        "nbits": [int(bits) if bits else None for bits in nbits] if any(nbits) else None,
         "colorinterp": None if is_default(colours) else colours,
-        "mask": all(flags == [MaskFlags.per_dataset] for flags in dataset.mask_flag_enums),
         "colormaps": {
             str(band): _colormap(dataset, band)
             for band, colour in enumerate(colours, 1)
             if colour == "palette"
         },
+        "categories": gdal.categories,
+        "attribute_tables": gdal.attribute_tables,
     }
     return {key: value for key, value in entries.items() if value}
 
 
+def _not_kept(dataset: DatasetReader, gdal: GdalView, masking: Masking) -> list[str]:
+    """Return what the file has and a description does not hold, in words."""
+    lost = list(masking.ignored)
+    if _is_nodata_mask(dataset) and masking.beside:
+        lost.append(f"the tag {_NODATA_VALUES}, whose pixels become a mask beside the bands")
+    if not gdal.plain:
+        lost.append("the encoding of texts that are not UTF-8, read as Latin-1")
+    factors = dataset.overviews(1)
+    if factors:
+        lost.append(f"overviews ({', '.join(map(str, factors))})")
+    others = _other_images(dataset)
+    if others:
+        what = "pages" if dataset.driver == "GTiff" else "images"
+        lost.append(f"{len(others)} more {what} ({_some(others)})")
+    for band in range(dataset.count + 1):
+        spaces = [
+            space
+            for space in dataset.tag_namespaces(band)
+            if not space.startswith(_TECHNICAL) and not dataset.tags(band, ns=space)
+        ]
+        of = f" of band {band}" if band else ""
+        lost += [f"tags of namespace {space}{of}" for space in spaces]
+    return lost
+
+
+def _other_images(dataset: DatasetReader) -> list[str]:
+    """Return the names of the other images in a file, such as the pages of a TIFF."""
+    names = list(dataset.subdatasets)
+    first = f"GTIFF_DIR:1:{dataset.name}"
+    return [name for name in names if name not in (first, dataset.name)]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])])
+
+
+def _is_nodata_mask(dataset: DatasetReader) -> bool:
+    return all({MaskFlags.per_dataset, MaskFlags.nodata} <= set(f) for f in dataset.mask_flag_enums)
+
+
 def _crs_text(crs: CRS | None) -> str | None:
-    """The far shorter "EPSG:n" where the system names that code and is what it means; else WKT2, or
-    WKT1 where GDAL has no WKT2."""
+    """Return a reference system as text.
+
+    This is "EPSG:n" if the system has that code and is equal to it, else WKT2, or WKT1 where GDAL
+    has no WKT2."""
     if not crs:
         return None
     try:
@@ -110,25 +205,34 @@ def _crs_text(crs: CRS | None) -> str | None:
     )
 
 
-def _tags(dataset: DatasetReader, band: int = 0) -> dict[str, dict[str, str]]:
-    """{namespace: {key: value}} of the dataset, or of a band from 1, less what is a default or
-    would be false after lossy coding."""
+def _tags(
+    dataset: DatasetReader, plain: dict[str, str] | None, band: int = 0
+) -> dict[str, dict[str, str]]:
+    """Return {namespace: {key: value}} of a dataset, or of a band from 1.
+
+    Left out are defaults, and what would be false after lossy coding. plain: the tags of the
+    default namespace, if rasterio cannot read them."""
     spaces = [
-        "",
-        *(space for space in dataset.tag_namespaces(band) if not space.startswith(_TECHNICAL)),
+        space
+        for space in dataset.tag_namespaces(band)
+        if not space.startswith(_TECHNICAL) and space
     ]
-    tags = {space: _entries(space, dataset.tags(band, ns=space or None)) for space in spaces}
+    tags = {space: _entries(space, dataset.tags(band, ns=space)) for space in spaces}
     tags[""] = {
-        k: v
-        for k, v in tags[""].items()
-        if (k, v) != ("AREA_OR_POINT", "Area") and not k.startswith("STATISTICS_")
+        key: value
+        for key, value in (dataset.tags(band) if plain is None else plain).items()
+        if (key, value) != ("AREA_OR_POINT", "Area")
+        and not key.startswith("STATISTICS_")
+        and not (key == _NODATA_VALUES and _is_nodata_mask(dataset))
     }
     return {space: entries for space, entries in tags.items() if entries}
 
 
 def _entries(space: str, entries: dict[str, str]) -> dict[str, str]:
-    """A namespace's entries. rasterio takes a JSON document for one `key:value`, cut at its first
-    colon: here it is whole again."""
+    """Return the tags of a namespace.
+
+    rasterio takes a JSON document for one `key:value`, cut at its first colon; it is joined
+    again."""
     if not space.startswith("json:"):
         return entries
     text = ":".join(next(iter(entries.items()), ()))
@@ -140,6 +244,6 @@ def _entries(space: str, entries: dict[str, str]) -> dict[str, str]:
 
 
 def _colormap(dataset: DatasetReader, band: int) -> list[list[int]]:
-    """The palette of a band: red, green, blue and alpha by sample value."""
+    """Return the palette of a band: red, green, blue and alpha for each sample value."""
     colormap = dataset.colormap(band)
     return [list(colormap[value]) for value in range(len(colormap))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from rasterio.transform import Affine
 from ..samples import holds
 from .description import RGB, Description, alpha_band, colours_of
 from .gdal_metadata import open_dataset
+from .gdal_view import ATTRIBUTE_TABLE, Element
 from .guard import FAULTS, one_line
 
 
@@ -39,7 +40,8 @@ def _put_tags(dataset: DatasetWriter, tags: dict[str, dict[str, str]], band: int
 
 def _put_gcps(dataset: DatasetWriter, gcps: dict[str, Any]) -> None:
     points = [GroundControlPoint(*point) for point in gcps["points"]]
-    dataset.gcps = points, CRS.from_user_input(gcps["crs"]) if gcps["crs"] else None
+    # rasterio drops the points if they are given None for a system.
+    dataset.gcps = points, CRS.from_user_input(gcps["crs"]) if gcps["crs"] else CRS()
 
 
 def _put_band_tags(dataset: DatasetWriter, band_tags: list[dict[str, dict[str, str]]]) -> None:
@@ -81,19 +83,22 @@ _PUT: dict[str, Callable[[DatasetWriter, Any], None]] = {
 
 
 def create_gtiff(
-    path: Path, description: Description, name: Path, step: tuple[int, int]
-) -> DatasetWriter:
-    """A GeoTIFF to write samples to, at multiples of `step` (rows, cols). What of the metadata
-    cannot be put back costs a warning about `name`. Raises what rasterio raises."""
+    path: Path, description: Description, step: tuple[int, int]
+) -> tuple[DatasetWriter, dict[str, str]]:
+    """Create a GeoTIFF to write samples to, at multiples of `step` (rows, cols).
+
+    Returns it with the metadata that cannot be restored: {key: why}. Raises what rasterio
+    raises."""
     dataset = open_dataset(path, "w", **_gtiff_profile(description, step))
     metadata = {"colorinterp": colours_of(description)} | description.metadata
+    failed = {}
     for key, put in _PUT.items():
         if key in metadata:
             try:
                 put(dataset, metadata[key])
             except FAULTS as fault:
-                warnings.warn(f"{name}: written without {key} ({one_line(fault)})", stacklevel=2)
-    return dataset
+                failed[key] = one_line(fault)
+    return dataset, failed
 
 
 def _gtiff_profile(description: Description, step: tuple[int, int]) -> dict[str, Any]:
@@ -111,10 +116,10 @@ def _gtiff_profile(description: Description, step: tuple[int, int]) -> dict[str,
         "count": description.bands,
         "height": description.rows,
         "width": description.cols,
-        "dtype": description.dtype,
+        "dtype": description.image_dtype,
         "nodata": _gtiff_nodata(description)[0] if _shares_nodata(description) else None,
         "compress": "deflate",
-        "predictor": 3 if description.dtype == "float32" else 2,
+        "predictor": 3 if description.image_dtype.startswith("float") else 2,
         "interleave": "pixel" if together else "band",
         "photometric": "RGB" if colours[:3] == RGB else "MINISBLACK",
         "BIGTIFF": "IF_SAFER",
@@ -127,19 +132,31 @@ def _gtiff_profile(description: Description, step: tuple[int, int]) -> dict[str,
 
 
 def _gtiff_nodata(description: Description) -> list[float | None]:
-    """Per band, without what the sample type cannot hold; an alpha band, which needs none, has that
-    of the first band."""
-    values = [v if holds(np.dtype(description.dtype), v) else None for v in description.nodata]
+    """Return nodata per band as the samples have it, None where they cannot.
+
+    An alpha band, which needs none, has that of the first band."""
+    kind = np.dtype(description.image_dtype)
+    values = [
+        None if value is None or not holds(kind, value) else kind.type(value).item()
+        for value in description.image_nodata
+    ]
+    # One NaN object, because sets compare by identity where NaN does not compare by value.
+    values = [math.nan if value is not None and value != value else value for value in values]
     alpha = alpha_band(description)
     return [values[0] if band == alpha else value for band, value in enumerate(values)]
 
 
 def _shares_nodata(description: Description) -> bool:
+    """Return True if a GeoTIFF holds the nodata itself, one value for all bands.
+
+    rasterio writes no exact integers of 64 bits."""
+    if description.image_dtype in ("int64", "uint64"):
+        return False
     return len(set(_gtiff_nodata(description))) == 1
 
 
 def in_namespaces(description: Description) -> bool:
-    """Whether the image or a band has tags in another namespace than the default one."""
+    """Return True if the image or a band has tags outside the default namespace."""
     metadata = description.metadata
     return any(
         space
@@ -149,35 +166,71 @@ def in_namespaces(description: Description) -> bool:
 
 
 def side_file(description: Description, band_tags: bool) -> str | None:
-    """What a GeoTIFF (or rasterio) cannot hold, as GDAL's .aux.xml beside it: JSON documents,
-    nodata that differ between bands and, if asked for, the plain tags of the bands."""
-    bands, shared = [], _shares_nodata(description)
-    for value, tags in zip(
-        _gtiff_nodata(description),
-        description.metadata.get("band_tags", [{}] * description.bands),
-        strict=True,
-    ):
-        nodata = "" if value is None or shared else f"<NoDataValue>{value!r}</NoDataValue>"
-        plain = (
-            "".join(
-                f"<MDI key={quoteattr(k)}>{escape(v)}</MDI>" for k, v in tags.get("", {}).items()
-            )
-            if band_tags
-            else ""
-        )
-        bands.append(nodata + (plain and f"<Metadata>{plain}</Metadata>") + _json_items(tags))
-    items = _json_items(description.metadata.get("tags", {}))
+    """Return GDAL's .aux.xml for what a GeoTIFF, or rasterio, cannot hold; None for nothing.
+
+    This is the coordinate epoch, JSON documents, category names, attribute tables, bits in use, and
+    nodata that differ between bands. band_tags: the tags of the bands too."""
+    metadata = description.metadata
+    items = _srs(metadata) + _json_items(metadata.get("tags", {}))
     items += "".join(
         f'<PAMRasterBand band="{band}">{item}</PAMRasterBand>'
-        for band, item in enumerate(bands, 1)
-        if item
+        for band in range(1, description.bands + 1)
+        if (item := _band_items(description, band, band_tags))
     )
     return f"<PAMDataset>{items}</PAMDataset>\n" if items else None
 
 
+def _srs(metadata: dict[str, Any]) -> str:
+    """Return the reference system again, with its epoch, for which rasterio has no place."""
+    if not (metadata.get("epoch") and metadata.get("crs")):
+        return ""
+    try:
+        wkt = CRS.from_user_input(metadata["crs"]).to_wkt()
+    except FAULTS:
+        return ""
+    return f'<SRS coordinateEpoch="{metadata["epoch"]!r}">{escape(wkt)}</SRS>'
+
+
+def _band_items(description: Description, band: int, with_tags: bool) -> str:
+    """Return what the .aux.xml says about a band, counted from 1."""
+    metadata = description.metadata
+    tags = metadata.get("band_tags", [{}] * description.bands)[band - 1]
+    items = ""
+    nodata = _gtiff_nodata(description)[band - 1]
+    if nodata is not None and not _shares_nodata(description):
+        items += f"<NoDataValue>{nodata!r}</NoDataValue>"
+    names = metadata.get("categories", {}).get(str(band), ())
+    if names:
+        listed = "".join(f"<Category>{escape(name)}</Category>" for name in names)
+        items += f"<CategoryNames>{listed}</CategoryNames>"
+    table = metadata.get("attribute_tables", {}).get(str(band))
+    if table:
+        items += _xml([ATTRIBUTE_TABLE, *table[1:]])
+    if with_tags:
+        items += _tag_items(tags.get("", {}))
+    bits = (metadata.get("nbits") or [None] * description.bands)[band - 1]
+    if bits:
+        items += _tag_items({"NBITS": str(bits)}, ' domain="IMAGE_STRUCTURE"')
+    return items + _json_items(tags)
+
+
+def _tag_items(tags: dict[str, str], domain: str = "") -> str:
+    items = "".join(f"<MDI key={quoteattr(k)}>{escape(v)}</MDI>" for k, v in tags.items())
+    return items and f"<Metadata{domain}>{items}</Metadata>"
+
+
+def _xml(element: Element) -> str:
+    """Return the text of an XML element."""
+    name, attributes, text, children = element
+    inside = escape(text) + "".join(map(_xml, children))
+    start = name + "".join(f" {key}={quoteattr(value)}" for key, value in attributes.items())
+    return f"<{start}>{inside}</{name}>"
+
+
 def _json_items(tags: dict[str, dict[str, str]]) -> str:
+    """Return the JSON documents among tags. rasterio crashes on one without a colon: left out."""
     return "".join(
         f'<Metadata domain={quoteattr(space)} format="json">{escape(entries[space])}</Metadata>'
         for space, entries in tags.items()
-        if space.startswith("json:")
+        if space.startswith("json:") and ":" in entries[space]
     )

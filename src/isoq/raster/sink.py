@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,15 +17,22 @@ from typing import Self
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio.drivers import raster_driver_extensions
+from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from ..errors import InputError, OutputExistsError
+from ..errors import InputError, IsoqWarning, OutputExistsError, UnsupportedImageError
+from .comparison import missing
 from .description import RGB, Description, colours_of
-from .gdal_metadata import open_dataset
+from .gdal_metadata import describe, open_dataset
 from .gtiff import create_gtiff, in_namespaces, side_file
 from .guard import guard
 from .raw import Geometry
+from .validity import Masking
 from .window import check_window
+
+_TIFF = ("GTiff", "COG")
+_TIFF_SUFFIXES = (".tif", ".tiff")
 
 _SIDECARS = (
     ".aux.xml",
@@ -161,11 +169,12 @@ class _RasterSink(Sink):
             stage /= "copied"
             stage.mkdir()
         self._staged = stage / self.path.name
-        self._dataset = create_gtiff(self._staged, self.description, self.path, self._step)
+        self._dataset, self._failed = create_gtiff(self._staged, self.description, self._step)
 
     def _write(
         self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None
     ) -> None:
+        samples = self.description.to_image(samples, band)
         indexes = list(range(band + 1, band + 1 + len(samples)))
         self._dataset.write(samples, indexes, window=window)
         self._written.append((window, indexes, _checksum(samples)))
@@ -194,6 +203,10 @@ class _RasterSink(Sink):
                 "GTiff or COG",
             ):
                 rasterio.shutil.copy(self._staged, final, driver=self._driver, **options)
+            if not final.is_file():
+                raise InputError(
+                    f"{self.path}: driver {self._driver} does not write a file; use GTiff or COG"
+                )
         # GDAL keeps back samples until the file is closed, and a full disk goes unreported then;
         # other drivers may be lossy.
         with open_dataset(final) as dataset:
@@ -205,16 +218,32 @@ class _RasterSink(Sink):
                 _checksum(dataset.read_masks(1, window=window) != 0) == checksum
                 for window, checksum in self._masked
             )
+            lost = self._lost(dataset) if intact else []
         if not intact:
             raise InputError(
                 f"{self.path}: driver {self._driver} changed the pixels; check the free space, or "
                 "use GTiff"
             )
+        _warn_of_losses(self.path, lost, "" if self._driver in _TIFF else "; GTiff keeps more")
+
+    def _lost(self, dataset: DatasetReader) -> list[str]:
+        """Return in words what the source had and the written image has not."""
+        masking = Masking(beside=bool(self.description.metadata.get("mask")))
+        found = describe(self.path, dataset, masking)
+        return missing(self.description, found, self._failed) + [
+            text
+            for text in self.description.metadata.get("not_kept", ())
+            if not (text.startswith("overviews") and dataset.overviews(1))
+        ]
 
 
 class _RawSink(Sink):
     def __init__(self, path: Path, description: Description, overwrite: bool) -> None:
         super().__init__(path, description, overwrite)
+        if description.image_dtype != description.dtype:
+            raise UnsupportedImageError(
+                f"{path}: raw files have no {description.image_dtype} samples; write a GeoTIFF"
+            )
         self._geometry = _geometry(description)
         named = Geometry.of_name(path)
         if named:  # the name is the only header, so it decides on the byte order
@@ -237,6 +266,13 @@ class _RawSink(Sink):
         with self._file:
             if complete:
                 self._file.truncate(self._geometry.nbytes)
+        if complete:
+            kept = replace(self.description, nodata=(None,) * self.description.bands, metadata={})
+            lost = missing(self.description, kept, {})
+            if self.description.metadata.get("mask"):
+                lost.append("the mask")
+            lost += self.description.metadata.get("not_kept", ())
+            _warn_of_losses(self.path, lost, "; GTiff keeps more")
 
 
 def create_sink(
@@ -246,22 +282,47 @@ def create_sink(
     overwrite: bool = False,
     step: tuple[int, int] = (0, 0),
 ) -> Sink:
-    """A new image: GTiff, or of the GDAL driver `driver`; raw if the name ends in .raw, or the
-    source was and the name is not a TIFF's.
+    """Return a sink for a new image.
 
-    step: rows and columns that the places of all writes are multiples of (0: all begin at 0); a
+    driver: of GDAL. By default the name decides: raw for .raw, the driver of GDAL for a suffix such
+    as .jp2, else GTiff, or raw if the source was.
+    step: rows and columns that the places of all writes are multiples of (0: all begin at 0). A
     GTiff is laid out for it.
 
-    GTiff and COG keep all metadata (what TIFF has no place for in an .aux.xml beside it), other
-    drivers what they can, but every driver the exact samples. Raises OutputExistsError unless
-    `overwrite`, and InputError for an unknown driver or a raw name that tells another geometry."""
+    GTiff and COG keep all metadata, in part in an .aux.xml beside the file. Other drivers keep what
+    they can; an IsoqWarning names the rest. Every driver keeps the exact samples. Raises
+    OutputExistsError unless `overwrite`, and InputError for an unknown driver, for a GeoTIFF under
+    the name of another format, and for a raw name that tells another geometry."""
     path = Path(path)
     suffix = path.suffix.lower()
     if driver is None and (
-        suffix == ".raw" or ("raw" in description.metadata and suffix not in (".tif", ".tiff"))
+        suffix == ".raw" or ("raw" in description.metadata and suffix not in _TIFF_SUFFIXES)
     ):
         return _RawSink(path, description, overwrite)
-    return _RasterSink(path, description, overwrite, driver or "GTiff", step)
+    return _RasterSink(path, description, overwrite, _driver_for(path, driver), step)
+
+
+def _driver_for(path: Path, driver: str | None) -> str:
+    """Return the driver to write a file with. Raises InputError if it does not fit the name."""
+    usual = raster_driver_extensions().get(path.suffix.lower().lstrip("."), "GTiff")
+    if driver is None:
+        driver = usual
+    tiff = driver.upper() in ("GTIFF", "COG")
+    if tiff != (usual == "GTiff") and (tiff or path.suffix.lower() in _TIFF_SUFFIXES):
+        raise InputError(
+            f"{path}: the name is that of a {usual} file, which driver {driver} does not write; "
+            "choose another name or driver"
+        )
+    if driver.upper() == "VRT":
+        raise InputError(f"{path}: a VRT holds no pixels; use GTiff or COG")
+    return driver
+
+
+def _warn_of_losses(path: Path, lost: list[str], advice: str) -> None:
+    if lost:
+        warnings.warn(
+            f"{path}: written without {', '.join(lost)}{advice}", IsoqWarning, stacklevel=2
+        )
 
 
 def default_suffix(description: Description) -> str:

@@ -10,43 +10,92 @@ from typing import Any, Self
 import numpy as np
 from rasterio.windows import Window
 
-from .description import Description, alpha_band, described
+from ..errors import UnsupportedImageError
+from ..names import ImageName, parse_image_name
+from ..samples import CODED_AS, to_coded
+from .description import Description, described
 from .gdal_metadata import describe, open_dataset
 from .guard import guard
 from .raw import CONVENTION, Geometry
+from .validity import MaskedShare, Masking, choose_mask
 from .window import check_window
 
 # Bytes that GDAL may cache; its default is a twentieth of the memory. Two rows of tiles of a
 # Sentinel-2 band fit, so blocks that cross the borders of tiles are decoded only once.
 GDAL_CACHE = 64 << 20
+_DAMAGED = "damaged or cut off; get another copy of the file"
 
 
 class Source(ABC):
-    """An open image, to be used as a context manager and by one thread at a time."""
+    """An open image, to be used as a context manager and by one thread at a time.
 
-    def __init__(self, path: Path, description: Description) -> None:
+    Samples have the type of the description, which is not that of the image where the codec lacks
+    it (`Description.image_dtype`)."""
+
+    def __init__(
+        self, path: Path | ImageName, description: Description, masking: Masking | None = None
+    ) -> None:
         self.path = path
         self.description = description
+        self.masking = masking or Masking()
+        self._share = MaskedShare()
 
     def read(
         self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)
     ) -> np.ndarray:
-        """The window with its upper left corner at (row, col): (bands, rows, cols), type of the
-        description, native byte order.
+        """Return a window (bands, rows, cols) with its upper left corner at (row, col).
 
-        Raises InputError if the window does not lie in the image or the file cannot be read there.
-        """
+        Raises InputError if the window is not inside the image, if the file cannot be read there,
+        or if a value has no place in the type of the description."""
+        samples = self.peek(row, col, rows, cols, bands)
+        for band, plane in enumerate(samples, bands.start or 0):
+            value = self.description.nodata[band]
+            if value is not None:
+                missing = np.isnan(plane) if value != value else plane == value
+                self._share.add("nodata", (row, col, band), missing)
+        return samples
+
+    def peek(
+        self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)
+    ) -> np.ndarray:
+        """Return the same as `read`, for a look that does not count in `notes`."""
         check_window(self.path, self.description, row, col, rows, cols)
         return self._read(Window(col, row, cols, rows), bands)
 
     def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
-        """Which pixels of the window are measurements by the file's own mask, else by its alpha
-        band, where only 0 is none: (rows, cols) bool. None if there is neither. Raises as
-        `read`."""
-        return None
+        """Return which pixels of a window are measurements, (rows, cols) bool.
+
+        The file's own mask says so, or its alpha band, where only 0 means that there is none.
+        Returns None if neither is used. Raises the same errors as `read`."""
+        check_window(self.path, self.description, row, col, rows, cols)
+        valid = self._mask(Window(col, row, cols, rows))
+        if valid is not None:
+            cause = "the mask beside the bands"
+            if self.masking.alpha is not None:
+                cause = f"alpha band {self.masking.alpha + 1}"
+            self._share.add(cause, (row, col, 0), ~valid)
+        return valid
+
+    def notes(self) -> list[str]:
+        """Return what a user should know about the image, a line for each fact.
+
+        These are what the description does not hold, why a mask is not used, and the share of
+        pixels that were masked where the image has been read so far."""
+        lines = [] if self.masking.warning is None else [self.masking.warning]
+        lost = self.description.metadata.get("not_kept")
+        if lost:
+            lines.append(f"not kept: {', '.join(lost)}")
+        shares = self._share.by_cause()
+        if shares:
+            causes = [f"{100 * share:.3g} % by {cause}" for cause, share in shares.items()]
+            lines.append(f"masked pixels: {', '.join(causes)}; `mask=none` keeps them as data")
+        return [f"{self.path}: {line}" for line in lines]
 
     @abstractmethod
     def _read(self, window: Window, bands: slice) -> np.ndarray: ...
+
+    def _mask(self, window: Window) -> np.ndarray | None:
+        return None
 
     @abstractmethod
     def close(self) -> None:
@@ -60,40 +109,49 @@ class Source(ABC):
 
 
 class _RasterSource(Source):
-    def __init__(self, path: str, system: Any = None) -> None:
+    def __init__(self, name: str | os.PathLike[str], mask: str, system: Any = None) -> None:
+        path = parse_image_name(name)
         advice = (
             f"give `geometry={CONVENTION}`"
-            if path.lower().endswith(".raw")
+            if str(path).lower().endswith(".raw")
             else "give a GeoTIFF or another raster"
         )
         with guard(path, f"not an image that can be read; {advice}"):
-            self._dataset = open_dataset(path, **({"opener": system} if system else {}))
+            self._dataset = open_dataset(str(path), **({"opener": system} if system else {}))
         try:
             with guard(path, "damaged header; get another copy of the file"):
-                super().__init__(Path(path), describe(path, self._dataset))
+                masking = choose_mask(path, self._dataset, mask)
+                description = describe(path, self._dataset, masking)
+            # Whoever masks samples of the file or compares it with the image needs to know.
+            if mask != "auto" or masking.warning:
+                description.metadata["mask_from"] = "nodata" if masking.warning else mask
+            super().__init__(path, description, masking)
         except BaseException:
             self._dataset.close()
             raise
 
     def _read(self, window: Window, bands: slice) -> np.ndarray:
-        with guard(
-            self.path, "samples cannot be read, damaged or cut off; get another copy of the file"
-        ):
-            return self._dataset.read(
-                [band + 1 for band in range(self.description.bands)[bands]], window=window
-            )
+        indexes = [band + 1 for band in range(self.description.bands)[bands]]
+        with guard(self.path, f"samples cannot be read, {_DAMAGED}"):
+            samples = self._dataset.read(indexes, window=window)
+        kind = self.description.image_dtype
+        if kind not in CODED_AS:
+            return samples
+        try:
+            return to_coded(samples, self.description.image_nodata[bands])
+        except ValueError as fault:
+            raise UnsupportedImageError(
+                f"{self.path}: {kind} samples that do not fit {self.description.dtype} are not "
+                f"supported ({fault}); convert them, as with gdal_translate -ot"
+            ) from fault
 
-    def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
-        if self.description.metadata.get("mask"):
-            check_window(self.path, self.description, row, col, rows, cols)
-            with guard(
-                self.path, "mask cannot be read, damaged or cut off; get another copy of the file"
-            ):
-                return self._dataset.read_masks(1, window=Window(col, row, cols, rows)) != 0
-        alpha = alpha_band(self.description)
-        if alpha is None:
-            return None
-        return self.read(row, col, rows, cols, slice(alpha, alpha + 1))[0] != 0
+    def _mask(self, window: Window) -> np.ndarray | None:
+        with guard(self.path, f"mask cannot be read, {_DAMAGED}"):
+            if self.masking.beside:
+                return self._dataset.read_masks(1, window=window) != 0
+            if self.masking.alpha is not None:
+                return self._dataset.read(self.masking.alpha + 1, window=window) != 0
+        return None
 
     def close(self) -> None:
         self._dataset.close()
@@ -124,15 +182,20 @@ class _RawSource(Source):
 
 
 def open_source(
-    path: str | os.PathLike[str], geometry: str | None = None, system: Any = None
+    path: str | os.PathLike[str],
+    geometry: str | None = None,
+    system: Any = None,
+    mask: str = "auto",
 ) -> Source:
-    """Open an image: as raw samples with `geometry` or a name that tells it (see
-    `isoq.raster.raw`), else as anything that GDAL reads.
+    """Open an image.
 
-    system: fsspec's file system that the path is in, if it is not this machine's; not for raw
-    samples.
+    path: a file, or any name that rasterio opens, such as "netcdf:weather.nc:rain" or
+    "/vsizip/scenes.zip/a.tif". Raw samples need a name that tells their geometry (see
+    `isoq.raster.raw`) or `geometry`.
+    system: the fsspec file system of the path, if it is not this machine's; not for raw samples.
+    mask: one of `validity.MASKS`; see `validity.choose_mask`.
 
     Raises InputError (no such file, not an image, size that does not match the geometry),
     UnsupportedImageError (sample type)."""
     raw = Geometry.parse(geometry) if geometry is not None else Geometry.of_name(Path(path))
-    return _RawSource(Path(path), raw) if raw else _RasterSource(os.fspath(path), system)
+    return _RawSource(Path(path), raw) if raw else _RasterSource(path, mask, system)

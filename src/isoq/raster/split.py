@@ -13,6 +13,7 @@ import numpy as np
 from rasterio.windows import Window
 
 from ..errors import InputError
+from ..names import ImageName
 from .description import Description, colours_of, is_default
 from .raw import Geometry
 from .sink import Sink
@@ -36,9 +37,10 @@ Progress = Callable[[int], None]  # called with the number of samples done
 Place = tuple[int, int]  # row and column of an upper left corner
 
 
-def stem_of(path: Path) -> str:
-    """A file's name without its suffix; of a raw file, without the geometry too."""
-    return path.stem.rpartition(".")[0] if Geometry.of_name(path) else path.stem
+def stem_of(path: Path | ImageName) -> str:
+    """Return a file's name without its suffix, for a raw file without the geometry too."""
+    raw = isinstance(path, Path) and Geometry.of_name(path)
+    return path.stem.rpartition(".")[0] if raw else path.stem
 
 
 @dataclass(frozen=True)

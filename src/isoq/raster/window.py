@@ -100,3 +100,16 @@ def cut(description: Description, window: Window) -> Description:
         for key, value in description.metadata.items()
     }
     return replace(description, rows=window.height, cols=window.width, metadata=metadata)
+
+
+def sample_windows(
+    rows: int, cols: int, side: int = 128, most: int = 16
+) -> list[tuple[int, int, int, int]]:
+    """Return at most `most` windows (col, row, cols, rows) that are spread evenly over an image.
+
+    A window has at most `side` pixels a side. Small images are covered completely."""
+    places = [(row, col) for row in range(0, rows, side) for col in range(0, cols, side)]
+    step = -(-len(places) // most)
+    # Shifted from step to step, so that the windows do not line up in columns.
+    chosen = [places[k * step + k % step] for k in range(len(places) // step)]
+    return [(col, row, min(side, cols - col), min(side, rows - row)) for row, col in chosen]

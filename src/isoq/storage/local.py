@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import InputError, IsoqError, OutputExistsError
+from ..names import ImageName, is_image_name
 
 
 @contextmanager
 def atomic(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
-    """A binary file to write to, moved to `path` (flushed to disk) on a clean exit and removed
-    otherwise.
+    """Yield a binary file to write to.
 
-    Raises OutputExistsError unless `overwrite`, InputError if it cannot be written."""
+    It is flushed to disk and moved to `path` on a clean exit, and removed otherwise. Raises
+    OutputExistsError unless `overwrite`, InputError if it cannot be written."""
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file in it")
     if path.exists() and not overwrite:
@@ -57,10 +58,12 @@ def _umask() -> int:
     return mask
 
 
-def provenance(path: Path) -> dict[str, str]:
-    """A file's name and the SHA-256 of its bytes, read in pieces; the name alone for what is no
-    file, such as a part of a collection."""
-    if not path.is_file():
+def provenance(path: Path | ImageName) -> dict[str, str]:
+    """Return a file's name and the SHA-256 of its bytes, which are read in pieces.
+
+    Returns the name alone for what is no file, such as a part of a collection. Raises
+    InputError."""
+    if isinstance(path, ImageName) or not path.is_file():
         return {"name": path.name}
     try:
         with path.open("rb") as stream:
@@ -71,11 +74,16 @@ def provenance(path: Path) -> dict[str, str]:
         ) from error
 
 
-def expand(patterns: list[str]) -> list[Path]:
-    """Names and quoted wildcards (** too) -> the files they stand for, in order, each once. Raises
-    InputError where there is none."""
-    found: dict[Path, None] = {}
+def expand(patterns: list[str]) -> list[Path | ImageName]:
+    """Return the files that names and wildcards (** too) stand for, in order, each once.
+
+    Other names that GDAL may open stand for themselves. Raises InputError for a pattern without
+    any file."""
+    found: dict[Path | ImageName, None] = {}
     for pattern in patterns:
+        if is_image_name(pattern):
+            found[ImageName(pattern)] = None
+            continue
         if os.path.exists(pattern):
             matches = [pattern]
         elif glob.has_magic(pattern):

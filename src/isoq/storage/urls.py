@@ -44,14 +44,16 @@ def parse_location(place: str | os.PathLike[str]) -> Path | Url:
 
 
 def expand_locations(patterns: list[str]) -> list[Path | Url]:
-    """As `files.expand`; URLs stand for themselves. Raises InputError."""
-    return list(
-        dict.fromkeys(
-            place
-            for text in patterns
-            for place in ([Url(text)] if "://" in text else expand([text]))
-        )
-    )
+    """Return what `local.expand` does for .isoq files; URLs stand for themselves.
+
+    Raises InputError."""
+    found: dict[Path | Url, None] = {}
+    for text in patterns:
+        if "://" in text:
+            found[Url(text)] = None
+        else:
+            found.update(dict.fromkeys(Path(str(path)) for path in expand([text])))
+    return list(found)
 
 
 def open_stream(place: Path | Url) -> BinaryIO:

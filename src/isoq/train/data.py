@@ -10,6 +10,7 @@ import numpy as np
 from ..codec.sources import read_pixels
 from ..errors import InputError
 from ..format.tiling import Box
+from ..names import ImageName
 from ..raster.source import open_source
 from ..tile.masks import VALID, classify
 from ..tile.normalize import Affine, robust
@@ -36,7 +37,7 @@ class Plane:
         return np.stack([a.forward(c) for a, c in zip(self.affine, cut, strict=True)])
 
 
-def read_planes(paths: list[Path], bands: int, least_side: int) -> list[Plane]:
+def read_planes(paths: list[Path | ImageName], bands: int, least_side: int) -> list[Plane]:
     """Read every group of `bands` consecutive bands of every file that isoq can compress.
 
     Left out are files that are smaller than `least_side` or have too few bands, and groups with

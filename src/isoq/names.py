@@ -1,0 +1,57 @@
+"""Names of images that are not paths: what GDAL and rasterio open besides plain files."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+# "netcdf:file:variable", "GTIFF_DIR:2:file", "zip://...", "https://...", "/vsizip/..."
+_NAME = re.compile(r"/vsi[a-z0-9_]+[/?]|[A-Za-z][A-Za-z0-9_+.-]+:", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ImageName:
+    """A name that GDAL or rasterio opens, with the properties of a path that callers need.
+
+    Files that are made from it go to the current folder by default."""
+
+    address: str
+    parent = Path()
+
+    def __str__(self) -> str:
+        return self.address
+
+    def __fspath__(self) -> str:
+        return self.address
+
+    @property
+    def stem(self) -> str:
+        """The name of the file without its suffix, and its part, such as "weather-rain"."""
+        plain = self.address.partition("?")[0].replace('"', "").rstrip("/")
+        if plain.startswith("/") or re.match(r"[\w+.-]+://", plain):  # "!" leads into an archive
+            return Path(re.split("[/!]", plain)[-1]).stem
+        pieces = plain.split(":")[1:]
+        file = next((piece for piece in pieces if Path(piece).suffix), pieces[0])
+        others = [piece for piece in pieces if piece is not file]
+        words = [word for piece in others for word in re.findall(r"[\w.]+", piece)]
+        return "-".join([Path(file).stem, *words])
+
+    @property
+    def name(self) -> str:
+        """A name of a file for it, without folders."""
+        return self.stem
+
+
+def parse_image_name(name: str | os.PathLike[str]) -> Path | ImageName:
+    """Return a path, or an ImageName for a text that no file has and that GDAL may know."""
+    text = os.fspath(name)
+    if isinstance(name, ImageName):
+        return name
+    return ImageName(text) if is_image_name(text) else Path(text)
+
+
+def is_image_name(text: str) -> bool:
+    """Return True for a text that has the form of a name of GDAL or rasterio and is no file."""
+    return bool(_NAME.match(text)) and not os.path.exists(text)
