@@ -22,7 +22,8 @@ PAGES = [
     *(ROOT / folder / "README.md" for folder in ("bench", "training", "fuzz", "examples/data")),
 ]
 FOLDERS = ("src", "tests", "bench", "docs", "fuzz", "training", "examples")
-FACT = re.compile(r"<!-- (isoq[\w.]+)((?: [-+*/] [\d*]+)*) -->")
+FACT = re.compile(r"<!--\s+(isoq[\w.]+)((?:\s+[-+*/]\s+[\d*]+)*)\s+-->")
+MARKER = re.compile(r"<!-- table: [\w ]+ -->")
 NUMBER = re.compile(r"(?<![\w.])[-−]?\d[\d   ]*(?:\.\d+)?[⁰¹²³⁴⁵⁶⁷⁸⁹]*(?=\W*$)")
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -92,6 +93,7 @@ def options_of_script(path):
 @each_page
 def test_quoted_constants_are_those_of_the_code(page):
     text = text_of(page)
+    assert len(FACT.findall(text)) == text.count("<!--") - len(MARKER.findall(text))
     for fact in FACT.finditer(text):
         number = NUMBER.search(text[: fact.start()].rstrip())
         assert number, f"no number before {fact[0]}"
