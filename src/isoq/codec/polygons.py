@@ -33,6 +33,7 @@ class Polygons:
     coordinates. Raises InputError, naming the file."""
 
     def __init__(self, path: Path, image: Description):
+        self.path, self.covered = path, 0  # pixels touched in the tiles so far
         try:
             data = json.loads(path.read_bytes())
             polygons, crs = list(_polygons(path, data)), _crs_name(data)
@@ -101,7 +102,9 @@ class Polygons:
             "transform": Affine.translation(box.col, box.row),
             "dtype": "uint8",
         }
-        return tuple(rasterize(shapes, all_touched=every, **place) > 0 for every in (True, False))
+        touched = rasterize(shapes, all_touched=True, **place) > 0
+        self.covered += int(touched.sum())
+        return touched, rasterize(shapes, all_touched=False, **place) > 0
 
 
 def _polygons(path: Path, data: Any) -> Iterator[list[np.ndarray]]:

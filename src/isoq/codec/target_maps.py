@@ -3,6 +3,7 @@ tile at a time."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from .. import blocks
-from ..errors import InputError
+from ..errors import InputError, IsoqWarning
 from ..format.tiling import Box
 from ..geometry import STRIDE
 from ..raster.description import Description
@@ -67,18 +68,22 @@ def open_target_maps(
     units = squared_scales(target.physical, image.bands, image.metadata.get("scales"))
     with ExitStack() as stack:
         layers: list[TargetLayer] = []
+        maps: list[_Grid | Polygons] = []
         if places.target_map:
             grid = stack.enter_context(
                 _Grid(places.target_map, image, (1, block), {1, image.bands})
             )
+            maps.append(grid)
             layers.append(lambda box, base: _least_targets(grid, box, base, units, block))
         if places.roi:
             polygons = Polygons(places.roi, image)
+            maps.append(polygons)
             layers.append(
                 lambda box, base: _inside(polygons, box, base, places.roi_mse / units, block)
             )
         if places.quality_map:
             quality = stack.enter_context(_Grid(places.quality_map, image, (STRIDE, block), {1}))
+            maps.append(quality)
             layers.append(lambda box, base: _mean_qualities(quality, box, base, block))
 
         def field(box: Box, asked: np.ndarray) -> np.ndarray:
@@ -91,6 +96,14 @@ def open_target_maps(
             return values
 
         yield field if layers else None
+        for used in maps:
+            if used.covered == 0:
+                warnings.warn(
+                    f"{used.path}: touches no pixel of the image, so it has no effect; check its "
+                    "coordinates and its reference system",
+                    IsoqWarning,
+                    stacklevel=4,
+                )
 
 
 class _Grid:
@@ -102,7 +115,7 @@ class _Grid:
     the numbers of bands that it may have. Raises InputError."""
 
     def __init__(self, path: Path, image: Description, steps: tuple[int, ...], counts: set[int]):
-        self.path = path
+        self.path, self.covered = path, 0  # cells with a value in the tiles so far
         with guard(path, "not a raster that can be read; give a GeoTIFF or another raster"):
             self._dataset = open_dataset(path)
         shape = (self._dataset.height, self._dataset.width)
@@ -169,6 +182,7 @@ class _Grid:
             found = self._dataset.read(bands, window=window, masked=True)
         values = found.astype(np.float64).filled(np.nan)
         values[~np.isfinite(values)] = np.nan
+        self.covered += int(np.isfinite(values).sum())
         wrong = np.argwhere(values <= 0)
         if len(wrong):
             row, col = wrong[0, 1:] * self.step + (box.row, box.col)

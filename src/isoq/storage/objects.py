@@ -1,11 +1,13 @@
-"""Collections of files wherever fsspec reaches: listing, fetching, checking, publishing. An address
-is a URL, or an absolute path."""
+"""Files wherever fsspec reaches: listing, fetching, checking and publishing them.
+
+An address is a URL, or an absolute path."""
 
 from __future__ import annotations
 
 import glob
 import hashlib
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +33,10 @@ _TAGS = (
     "modified",
     "created",
 )
-_BESIDE = (
-    ".aux.xml",
-    ".msk",
-)  # GDAL's files of an image that bear its whole name; .hdr takes the place of its suffix
+# What GDAL looks for beside an image: endings of the whole name, and those in place of its suffix.
+_WHOLE_NAME = (".aux.xml", ".msk", ".hdr")
+_STEM = (".hdr", ".aux", ".wld", ".prj", ".tab", ".clr", ".stx", ".imd", ".rpb", "_rpc.txt")
+_VRT_SOURCE = re.compile(r'<SourceFilename[^>]*relativeToVRT="1"[^>]*>([^</][^<]*)<')
 
 
 @dataclass(frozen=True)
@@ -103,27 +105,65 @@ def is_local(address: str) -> bool:
 
 
 def fetch(address: str, folder: Path) -> Path:
-    """The file and those that GDAL takes for parts of it, as files of this machine: where they are,
-    or copied into `folder`. Raises what the file system raises."""
+    """Return the path of a file on this machine: its own, or that of a copy in `folder`.
+
+    The files that GDAL takes for parts of an image are copied too. Raises what the file system
+    raises."""
     system, path = resolve_filesystem(address)
     if isinstance(system, LocalFileSystem):
         return Path(path)
-    copy = folder / path.rpartition("/")[2]
-    system.get_file(path, str(copy))
+    parent, _, name = path.rpartition("/")
+    system.get_file(path, str(folder / name))
     for other in beside(address):
-        system.get_file(other, str(folder / other.rpartition("/")[2]))
-    return copy
+        copy = folder / other.removeprefix(f"{parent}/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        system.get_file(other, str(copy))
+    return folder / name
 
 
 def beside(address: str) -> list[str]:
-    """Paths of the files that GDAL takes for parts of the image."""
+    """Return the paths of the files that GDAL takes for parts of an image.
+
+    These are files beside it with usual names, in either case of letters where the folder can be
+    listed, and the sources of a VRT."""
     system, path = resolve_filesystem(address)
-    stem = path.removesuffix(Path(path).suffix)
-    return [
-        other
-        for other in (*(path + suffix for suffix in _BESIDE), f"{stem}.hdr")
-        if system.exists(other)
-    ]
+    parent, _, name = path.rpartition("/")
+    candidates = [f"{parent}/{other}" for other in _names_beside(name)]
+    present = _listing(system, parent)
+    if present is None:
+        upper = [f"{parent}/{name.removesuffix(Path(name).suffix)}_RPC.TXT"]
+        found = [other for other in candidates + upper if system.exists(other)]
+    else:
+        known = {other.lower() for other in candidates}
+        found = [other for other in present if other.lower() in known and other != path]
+    if name.lower().endswith(".vrt"):
+        text = system.cat_file(path).decode("utf-8", "replace")
+        names = dict.fromkeys(_VRT_SOURCE.findall(text))
+        found += [f"{parent}/{source}" for source in names if ".." not in source.split("/")]
+    return found
+
+
+def _names_beside(name: str) -> list[str]:
+    """Return the names that a part of the image `name` can have."""
+    stem, suffix = name.removesuffix(Path(name).suffix), Path(name).suffix.lstrip(".")
+    world = [f"{suffix}w", f"{suffix[:1]}{suffix[-1:]}w"] if suffix else []
+    return list(
+        dict.fromkeys(
+            [
+                *(name + ending for ending in _WHOLE_NAME),
+                *(stem + ending for ending in _STEM),
+                *(f"{stem}.{ending}" for ending in world),
+            ]
+        )
+    )
+
+
+def _listing(system: AbstractFileSystem, folder: str) -> list[str] | None:
+    """Return the paths of the files in a folder, None if the file system cannot list them."""
+    try:
+        return system.ls(folder, detail=False) or None
+    except Exception:  # each file system has errors of its own
+        return None
 
 
 def digest(address: str) -> str | None:

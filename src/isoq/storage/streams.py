@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from .retries import retried
+
 
 class _Stream(io.RawIOBase):
     """A readable, seekable stream that keeps its position itself."""
@@ -75,10 +77,14 @@ class LocalStream(_Stream):
 
 
 class RemoteStream(_Stream):
-    """A stream that `opener` opens, once in each process: a connection cannot be shared."""
+    """A stream that `opener` opens, once in each process: a connection cannot be shared.
 
-    def __init__(self, opener: Callable[[], BinaryIO]):
-        self._opener, self._stream, self._process = opener, opener(), os.getpid()
+    Requests that fail are tried again. whole: returns a copy of the file, for servers that do not
+    give parts of it. Faults of the network are raised as OSError."""
+
+    def __init__(self, opener: Callable[[], BinaryIO], whole: Callable[[], BinaryIO]):
+        self._opener, self._whole = opener, whole
+        self._stream, self._process = retried(opener), os.getpid()
 
     def close(self) -> None:
         if not self.closed and self._process == os.getpid():
@@ -87,13 +93,47 @@ class RemoteStream(_Stream):
 
     def _own(self) -> BinaryIO:
         if self._process != os.getpid():
-            self._stream, self._process = self._opener(), os.getpid()
+            self._stream, self._process = retried(self._opener), os.getpid()
         return self._stream
 
     def _size(self) -> int:
-        return self._own().seek(0, os.SEEK_END)
+        stream = self._own()
+        size = stream.seek(0, os.SEEK_END) if self._gives_parts(stream) else None
+        if size is None:
+            size = self._copy().seek(0, os.SEEK_END)
+        return size
 
     def _read_at(self, position: int, size: int) -> bytes:
-        stream = self._own()
+        def read() -> bytes:
+            stream = self._own()
+            stream.seek(position)
+            return stream.read(size)
+
+        try:
+            data = retried(read)
+        except OSError:
+            raise
+        except ValueError:  # fsspec, of a server that sends the whole file instead
+            data = b""
+        except Exception as error:  # each file system has errors of its own
+            raise OSError(" ".join(str(error).split()) or type(error).__name__) from error
+        if len(data) == size:
+            return data
+        stream = self._copy()
         stream.seek(position)
         return stream.read(size)
+
+    @staticmethod
+    def _gives_parts(stream: BinaryIO) -> bool:
+        return stream.seekable() and getattr(stream, "size", 0) is not None
+
+    def _copy(self) -> BinaryIO:
+        """Read from a copy of the whole file from now on."""
+        self._stream.close()
+        try:
+            self._stream = retried(self._whole)
+        except OSError:
+            raise
+        except Exception as error:  # each file system has errors of its own
+            raise OSError(" ".join(str(error).split()) or type(error).__name__) from error
+        return self._stream

@@ -1,21 +1,20 @@
-"""Where an .isoq file is read from: a path, or a URL by way of fsspec, which only URLs need."""
+"""Open .isoq files for reading: paths, and URLs by way of fsspec, which only URLs need."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from ..errors import InputError
 from .local import expand
 from .streams import LocalStream, RemoteStream
 
-_FIRST_READ = (
-    1 << 16
-    # bytes: header and index of some ten thousand tiles; fetched in the time that an answer takes
-    # anyway
-)
+# Bytes: header and index of some ten thousand tiles, fetched while waiting for an answer anyway.
+_FIRST_READ = 1 << 16
+_SILENCE = 7.0  # seconds that a server may take for the next bytes
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def open_stream(place: Path | Url) -> BinaryIO:
 
     A process that is forked may go on reading it. Raises InputError."""
     if isinstance(place, Url):
-        return cast(BinaryIO, RemoteStream(lambda: _fetch(place)))
+        return cast(BinaryIO, RemoteStream(lambda: _open_url(place), lambda: _download(place)))
     try:
         return cast(BinaryIO, LocalStream(place))
     except OSError as error:
@@ -70,20 +69,46 @@ def open_stream(place: Path | Url) -> BinaryIO:
         ) from error
 
 
-def _fetch(url: Url) -> BinaryIO:
+def _open_url(url: Url) -> BinaryIO:
+    try:
+        system, path = _filesystem(url)
+        # The first block is kept, for the header and the index; behind it the reader asks for whole
+        # tiles, which anything read ahead would only make larger.
+        return system.open(path, "rb", block_size=_FIRST_READ, cache_type="first")
+    except InputError:
+        raise
+    except Exception as error:  # each file system has errors of its own
+        text = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
+        raise InputError(
+            f"{url}: cannot be opened ({text}); check the address and your rights"
+        ) from error
+
+
+def _download(url: Url) -> BinaryIO:
+    """Return a copy of the file, which exists while it is open."""
+    system, path = _filesystem(url)
+    copy = tempfile.TemporaryFile()  # noqa: SIM115
+    system.get_file(path, copy)
+    copy.seek(0)
+    return cast(BinaryIO, copy)
+
+
+def _filesystem(url: Url) -> tuple[Any, str]:
+    """Return the file system of an address, and the path in it. Raises what fsspec raises."""
     try:
         import fsspec
     except ImportError as error:
         raise InputError(
             f"{url}: URLs are read with fsspec, which is missing; pip install 'isoq[remote]'"
         ) from error
-    try:
-        system, path = fsspec.core.url_to_fs(url.address)
-        # The first block is kept, for the header and the index; behind it the reader asks for whole
-        # tiles, which anything read ahead would only make larger.
-        return system.open(path, "rb", block_size=_FIRST_READ, cache_type="first")
-    except Exception as error:  # each file system has errors of its own
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{url}: cannot be opened ({text}); check the address and your rights"
-        ) from error
+    return fsspec.core.url_to_fs(url.address, **_http_options(url))
+
+
+def _http_options(url: Url) -> dict[str, Any]:
+    """Return options for HTTP: time-outs for silent servers, and no compression of parts."""
+    if not url.address.startswith(("http://", "https://")):
+        return {}
+    from aiohttp import ClientTimeout
+
+    timeout = ClientTimeout(total=None, sock_connect=_SILENCE, sock_read=_SILENCE)
+    return {"client_kwargs": {"timeout": timeout, "headers": {"Accept-Encoding": "identity"}}}
