@@ -17,6 +17,7 @@ from images import make, one_line
 
 import isoq
 from isoq.cli import main
+from isoq.codec.decoded_memory import DecodedMemory
 from isoq.codec.options import Options
 from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
@@ -29,6 +30,7 @@ zarr = pytest.importorskip("zarr")
 rioxarray = pytest.importorskip("rioxarray")
 from zarr.codecs import Crc32cCodec  # noqa: E402
 
+from isoq.ecosystem import chunks  # noqa: E402
 from isoq.ecosystem.record import record_errors  # noqa: E402
 from isoq.ecosystem.zarr import IsoqCodec  # noqa: E402
 
@@ -188,6 +190,33 @@ def test_a_cube_grows(scene, tmp_path):
     assert found.attrs["lossy_compression_mse"] == pytest.approx(
         mse(found, xr.concat([first, second], "time").B02), rel=1e-3
     )
+
+
+def test_copies_through_xarray_keep_the_error(scene, tmp_path, monkeypatch):
+    """Copies with the same settings are the same chunks. Those that another process has decoded, or
+    with other settings, lose again, and their record says how much that may be."""
+    first = scene[["B04"]].drop_attrs()
+    isoq.to_zarr(first, tmp_path / "a.zarr", mse=25)
+    record = xr.open_zarr(tmp_path / "a.zarr").B04.attrs
+    xr.open_zarr(tmp_path / "a.zarr").load().to_zarr(tmp_path / "b.zarr")
+    decoded = xr.open_zarr(tmp_path / "a.zarr").load().drop_encoding().drop_vars("isoq_info")
+    isoq.to_zarr(decoded, tmp_path / "c.zarr", mse=25)
+    for name in ("b.zarr", "c.zarr"):
+        copy = xr.open_zarr(tmp_path / name).B04
+        assert np.array_equal(copy, decoded.B04)
+        assert copy.attrs == record
+    for name, target in (("d.zarr", 25), ("e.zarr", 64)):
+        monkeypatch.setattr(chunks, "_DECODED", DecodedMemory())
+        isoq.to_zarr(decoded, tmp_path / name, mse=target)
+        copy = xr.open_zarr(tmp_path / name).B04
+        found = copy.attrs["lossy_compression_mse"]
+        assert mse(copy, decoded.B04) > 0.8 * target
+        assert mse(copy, first.B04) <= found <= (5 + target**0.5) ** 2
+        assert found > target + 24
+        assert 24 < copy.attrs["lossy_compression_earlier_mse"] <= 25
+        assert "lossy_compression_worst_block" not in copy.attrs
+        record_errors(tmp_path / name)
+        assert xr.open_zarr(tmp_path / name).B04.attrs == copy.attrs
 
 
 @pytest.mark.parametrize("key", ["_FillValue", "missing_value"])

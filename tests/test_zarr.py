@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from images import DTYPES, one_line
 
 import isoq
+from isoq.codec.decoded_memory import DecodedMemory
 from isoq.ecosystem import chunks
 from isoq.errors import CorruptFileError, InputError, ModelMismatchError, UnsupportedImageError
 from isoq.network.model import load_model
@@ -27,6 +28,13 @@ from zarr.testing.strategies import basic_indices, chunk_shapes, shard_shapes  #
 
 from isoq.ecosystem.record import record_errors  # noqa: E402
 from isoq.ecosystem.zarr import IsoqCodec  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def nothing_decoded(monkeypatch):
+    """Each test begins like a process of its own, which has decoded nothing."""
+    monkeypatch.setattr(chunks, "_DECODED", DecodedMemory())
+
 
 EXACT = 1e-5  # a mean squared error of a block of integers that is below one is none
 
@@ -161,7 +169,7 @@ def test_a_chunk_of_several_tiles():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.slow
-def test_the_fill_value_is_nodata(dtype):
+def test_the_fill_value_is_nodata(dtype, monkeypatch):
     values = terrain(1, 150, 200, dtype)[0]
     fill = np.nan if dtype == "float32" else 3
     values[40:60, 30:] = fill
@@ -172,6 +180,7 @@ def test_the_fill_value_is_nodata(dtype):
     assert np.array_equal(found[gone], values[gone], equal_nan=True)
     assert not (np.isnan(found[~gone]) if dtype == "float32" else found[~gone] == fill).any()
     assert array.nchunks_initialized == array.nchunks - 1  # that one is not stored
+    monkeypatch.setattr(chunks, "_DECODED", DecodedMemory())
     kept = create(
         store,
         values,
@@ -321,7 +330,7 @@ def test_isoq_alone_imports_nothing_of_this():
 
 def test_work_is_done_beside_the_event_loop(monkeypatch):
     threads = set()
-    for name in ("compress", "decompress"):
+    for name in ("compress", "accumulated"):
         function = getattr(chunks, name)
         monkeypatch.setattr(
             chunks,
@@ -353,6 +362,79 @@ def test_a_model_is_loaded_once(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         assert len({id(found) for found in pool.map(load_model, [folder] * 8)}) == 1
         assert {id(found) for found in pool.map(load_model, ["eo16"] * 8)} == {id(model())}
+
+
+def test_copies_of_a_chunk_are_the_same_bytes(tmp_path):
+    pixels = crop("sentinel2.tif")
+    first = create(tmp_path, pixels, IsoqCodec(mse=25), (3, 64, 64))
+    create(tmp_path, first[:], IsoqCodec(mse=25), (3, 64, 64), name="b")
+    chunks_of_a = [path for path in (tmp_path / "a" / "c").rglob("*") if path.is_file()]
+    assert len(chunks_of_a) == 9
+    for path in chunks_of_a:
+        copy = tmp_path / "b" / path.relative_to(tmp_path / "a")
+        assert copy.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("error", [0.3, 1, 25, 400])
+def test_what_was_compressed_first_is_lossy_again(error):
+    """Although its decoded samples are known, and many of them are the same."""
+    pixels, settings = crop("sentinel2.tif")[:, :128, :128], {"mse": error}
+    stream = chunks.encode(pixels, settings)
+    chunks.decode(stream, settings)
+    assert chunks.encode(pixels, settings) == stream
+    darker = np.ascontiguousarray(pixels[::-1] // 2)
+    assert len(chunks.encode(darker, settings)) < len(chunks.encode(darker, {"lossless": True}))
+
+
+WRITES = [
+    (slice(None), 3),
+    (slice(None), slice(None), 7),
+    (0, slice(2, 60), slice(0, 63)),
+    (1,),
+    (slice(None), slice(None, None, 2)),
+    (slice(None), slice(None), slice(None, None, 2)),
+    (2, 17, 18),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk", [(3, 64, 64), (1, 16, 16), (3, 131, 149)], ids=str)
+@pytest.mark.parametrize("behind", [None, [Crc32cCodec()]], ids=["alone", "checksum"])
+def test_writing_a_part_of_a_chunk_leaves_the_rest_as_it_is(chunk, behind, tmp_path):
+    """Any number of times, and the record stays true."""
+    pixels = crop("sentinel2.tif")
+    array = create(tmp_path, pixels, IsoqCodec(mse=400), chunk, compressors=behind)
+    before = array[:]
+    kept = np.ones(pixels.shape, bool)
+    for number, where in enumerate(WRITES):
+        array[where] = 1000 + number
+        kept[where] = False
+        assert np.array_equal(array[:][kept], before[kept]), where
+    first = pixels.copy()
+    for number, where in enumerate(WRITES):
+        first[where] = 1000 + number
+    record_errors(tmp_path)
+    error = ((array[:].astype(float) - first) ** 2).mean()
+    assert error <= zarr.open_group(tmp_path)["a"].attrs["lossy_compression_mse"] * 1.001
+
+
+def test_bands_written_anew_are_lossy_and_the_others_kept(tmp_path):
+    """A chunk that is filled date by date, each of which keeps the promise."""
+    pixels = crop("sentinel2.tif")
+    array = create(
+        tmp_path, np.zeros_like(pixels), IsoqCodec(mse=25), pixels.shape, fill_value=65535
+    )
+    for date, plane in enumerate(pixels):
+        array[date] = plane
+    errors = block_errors(array[:], pixels, 149)
+    assert errors.max() <= 25
+    assert errors.mean((1, 2)).min() > 15
+    record_errors(tmp_path)
+    found = zarr.open_group(tmp_path)["a"].attrs
+    assert found["lossy_compression_mse"] == pytest.approx(
+        ((array[:].astype(float) - pixels) ** 2).mean(), rel=1e-3
+    )
+    assert 0.9 < found["lossy_compression_worst_block"] <= 1
 
 
 @pytest.mark.slow

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import rasterio
 
+from ..codec.generations import NAMESPACE, SampleDigest, decoded_tags
 from ..codec.lossless_bands import lossless_bands as find_lossless_bands
 from ..codec.reader import File, LostPart
 from ..codec.target import Target
 from ..codec.target_maps import TargetRegions, open_target_maps
 from ..codec.writer import Options, compress_to
-from ..errors import InputError, IsoqWarning
+from ..errors import CorruptFileError, InputError, IsoqWarning
 from ..names import ImageName, parse_image_name
 from ..network.model import Model
 from ..raster.sink import create_sink, default_suffix, with_geometry
@@ -310,11 +312,14 @@ def decompress_file(
             rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
             create_sink(path, d, driver, overwrite, file.step(area)) as sink,
         ):
+            digest = SampleDigest(d.rows, d.cols)
             for part, samples, mask in file.pieces(network, area, count):
                 sink.write(part.row, part.col, samples, part.band, mask)
+                digest.add(part.band, part.row, part.col, samples)
                 counted(samples.size)
-            if on_damage is not None:
-                file.statistics()  # the summary lies behind the tiles, and may be lost as well
+            # The summary lies behind the tiles; without it the samples are complete nevertheless.
+            with suppress(CorruptFileError):
+                sink.tag(NAMESPACE, decoded_tags(file.header, file.statistics(), digest))
     facts = {"bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.image_dtype}
     damage = {} if on_damage is None else {"lost": [part.to_dict() for part in lost]}
     return {"file": str(source), "image": str(path), **facts, **damage}

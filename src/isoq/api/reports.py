@@ -12,6 +12,7 @@ import numpy as np
 
 from ..codec.estimate import Estimate
 from ..codec.estimate import estimate as estimate_source
+from ..codec.generations import remark
 from ..codec.lossless_bands import lossless_bands as find_lossless_bands
 from ..codec.reader import File, LostPart
 from ..codec.target import Target
@@ -32,7 +33,7 @@ from .keywords import (
 )
 from .source import NoData, image_source
 
-_HEADER = ("model", "target", "loop", "software", "tile", "block", "source", "lossless")
+_HEADER = ("model", "target", "loop", "software", "tile", "block", "source", "lossless", "earlier")
 
 
 def info(source: PathLike | BinaryIO) -> dict[str, Any]:
@@ -128,7 +129,8 @@ def verify(
     -------
     dict
         What ``isoq verify --json`` prints: ``file``, ``against``, ``problems`` and ``lost``. Both
-        lists are empty if all is true.
+        lists are empty if all is true. ``remark`` tells if errors may have added up, because the
+        original had been decoded from lossy data itself.
 
     Raises
     ------
@@ -166,6 +168,7 @@ def verify(
             mask = d.metadata.get("mask_from", "auto")
             with open_source(path_of("against", against), geometry, mask=mask) as image:
                 problems = verify_against(file, image, network, count, counted)
+        line = None if lost or problems else remark(file.header, file.statistics())
     if on_problem is not None:
         for problem in problems:
             on_problem(problem)
@@ -177,6 +180,7 @@ def verify(
         "against": None if against is None else str(against),
         "problems": problems,
         "lost": [part.to_dict() for part in lost],
+        **({} if line is None else {"remark": line}),
     }
 
 

@@ -65,9 +65,11 @@ class ImageSource(ArraySource):
 
 def image_source(
     array: Any, nodata: NoData = None, mask: Any = None, band_axis: int | None = None
-) -> ImageSource:
-    """Return an array of any kind that `isoq.compress` takes, as a source. Raises InputError and
-    UnsupportedImageError."""
+) -> ArraySource:
+    """Return an array of any kind that `isoq.compress` takes, as a source; a source as it is.
+    Raises InputError and UnsupportedImageError."""
+    if isinstance(array, ArraySource):
+        return array
     image = _image(array, band_axis)
     samples, metadata = image.samples, image.metadata
     values = _nodata_per_band(image.nodata if nodata is None else nodata, samples, nodata is None)

@@ -14,6 +14,7 @@ import numpy as np
 from ..api import info as file_info
 from ..api import verify as verify_file
 from ..api.dataset import opened
+from ..codec.generations import remark
 from ..codec.reader import File, LostPart
 from ..codec.target import BOUNDS
 from ..errors import GuaranteeError
@@ -107,6 +108,8 @@ def info(options: argparse.Namespace) -> None:
     )
     asked = _asked(facts["target"]) if "target" in facts else "unknown"
     print(f"target: {asked}{promise}; errors below are those the encoder measured")
+    if line := remark(facts, facts):
+        print(line)
     if "block_error" in facts:
         values = ", ".join(f"{k} {v:.4g}" for k, v in facts["block_error"].items())
         print(f"{facts['blocks']} blocks, MSE{' / target' if 'above' in facts else ''}: {values}")
@@ -245,6 +248,8 @@ def verify(options: argparse.Namespace) -> int:
             else "complete and undamaged; --against IMG would also check the recorded errors"
         )
         print(f"{path}: {done}")
+        if "remark" in result:
+            print(f"{path}: {result['remark']}")
     return 2 if lost else 0
 
 

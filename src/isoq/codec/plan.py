@@ -20,6 +20,7 @@ from ..raster.description import Description
 from ..storage.local import provenance
 from ..tile.spectral import MOST_BANDS
 from ..tile.targets import BoundTarget, ErrorTarget, LambdaTarget, TileTarget
+from .generations import earlier_of
 from .options import Options
 from .sources import Readable, read_pixels
 from .target import BandStatistics, Target
@@ -107,7 +108,11 @@ def make_plan(
 def origin_of(source: Readable) -> dict:
     """Return where the image came from, for the header. Reads a source's whole file for its digest.
     Raises InputError."""
-    return {"source": provenance(source.path)} if source.path else {}
+    earlier = earlier_of(source)
+    return {
+        **({"source": provenance(source.path)} if source.path else {}),
+        **({} if earlier is None else {"earlier": earlier}),
+    }
 
 
 def tiling(d: Description, options: Options, model: Model) -> tuple[int, list[Box]]:

@@ -33,11 +33,12 @@ class Readable(Protocol):
 
 class ArraySource:
     """An array (bands, rows, cols) as a source. Raises UnsupportedImageError for types that the
-    codec does not have."""
+    codec does not have. earlier: the error that its samples have already, see `generations`."""
 
     path = None
 
-    def __init__(self, array: np.ndarray, nodata: float | None = None):
+    def __init__(self, array: np.ndarray, nodata: float | None = None, earlier: dict | None = None):
+        self.earlier = earlier
         self._array = array
         bands, rows, cols = array.shape
         self.description = Description(bands, rows, cols, array.dtype.name, (nodata,) * bands)

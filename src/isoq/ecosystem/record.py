@@ -1,71 +1,63 @@
-"""The error that was reached, in the attributes of a Zarr array: after the CF conventions, 8.4
-(quantization).
+"""The error that was reached, in the attributes of a Zarr array.
 
-CF describes how floating-point data were degraded by a variable without data, which names
-`algorithm` and `implementation`, and on each data variable the attribute `quantization`, its name,
-beside parameters. Its algorithms are four ways of rounding mantissas, and it is not for integers.
-So here floating-point variables have that attribute, with an algorithm that is not in CF's list;
-and all have the same under another name, `lossy_compression`, with the parameters that matter here:
-what was asked for, and what was reached."""
+The CF conventions (8.4, quantization) describe how floating-point data were degraded: a variable
+without data names `algorithm` and `implementation`, and the attribute `quantization` of each data
+variable names that variable, beside parameters. CF's algorithms are four ways of rounding
+mantissas, and it excludes integers. So floating-point variables have that attribute here, with an
+algorithm that is not in CF's list. All variables have the same under another name,
+`lossy_compression`, with the parameters that matter here: the target and the error reached."""
 
 from __future__ import annotations
 
-import io
 import itertools
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import zarr
-from zarr.abc.codec import Codec
-from zarr.codecs import ShardingCodec
-from zarr.core.array import AsyncArray
-from zarr.core.metadata import ArrayV3Metadata
 
-from ..codec.reader import File
-from .zarr import IsoqCodec
+from ..codec.generations import Loss, accumulated
+from .zarr import IsoqCodec, Summary, collected_summaries
 
 CONTAINER = "isoq_info"
-_EXPONENT = {
-    "mse": 2,
-    "rmse": 1,
-    "peak": 1,
-    "max_error": 1,
-    "quality": -2,
-}  # of the unit of the samples, in what a keyword says
-Summary = tuple[dict[str, Any], dict[str, Any]]  # header and statistics of an .isoq stream
+_MSE, _WORST = "lossy_compression_mse", "lossy_compression_worst_block"
+_EARLIER = "lossy_compression_earlier_mse"
+# The power of the samples' unit in the value of a keyword.
+_EXPONENT = {"mse": 2, "rmse": 1, "peak": 1, "max_error": 1, "quality": -2}
 
 
 def record_errors(
-    store: Any, group: str | None = None, storage_options: dict[str, Any] | None = None
+    store: Any,
+    group: str | None = None,
+    storage_options: dict[str, Any] | None = None,
+    brought: Mapping[Hashable, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Write what `summary_of` says of each .isoq array of a Zarr group into its attributes, and the
-    container variable beside them.
+    """Write the errors of the .isoq arrays of a Zarr group into their attributes.
 
-    Reads the summaries of all chunks, and no samples; to be called again when the arrays have
-    changed. Errors are in the unit that the attribute `scale_factor` of an array gives its samples.
-    """
+    Reads the summaries of all chunks and no samples. Call it again when the arrays have changed.
+    Errors are in the unit that an array's attribute `scale_factor` gives its samples. brought: by
+    name of an array, the attributes that its samples came with. If these record an error, and it is
+    not the very coding that is found in the array, the samples have been coded twice. The record
+    then says what both errors may have added up to."""
     root = zarr.open_group(
         store, mode="r+", path=group or "", storage_options=storage_options, use_consolidated=False
     )
     written = set()
-    for _, array in root.arrays():
-        if not (
-            isinstance(array.metadata, ArrayV3Metadata)
-            and any(isinstance(c, IsoqCodec) for c in array.metadata.inner_codecs)
-        ):
+    for name, array in root.arrays():
+        if not isinstance(array.serializer, IsoqCodec):
             continue
-        summaries = list(_summaries(array))
+        summaries = _summaries(array)
         written |= {(header.get("software", "isoq"), header["model"][0]) for header, _ in summaries}
+        attributes = summary_of(summaries, float(str(array.attrs.get("scale_factor", 1))))
+        before = float(str(array.attrs.get(_EARLIER, 0)))
+        if (came := (brought or {}).get(name, {})) and not _same(attributes, came):
+            before = max(before, earlier_error(came))
         kind = {"quantization": CONTAINER} if array.dtype.kind == "f" else {}
+        for stale in (_MSE, _WORST, _EARLIER):
+            array.attrs.pop(stale, None)
         array.attrs.update(
-            {
-                "lossy_compression": CONTAINER,
-                **kind,
-                **summary_of(summaries, float(array.attrs.get("scale_factor", 1))),
-            }
+            {"lossy_compression": CONTAINER, **kind, **with_earlier(attributes, before)}
         )
     if written:
         by = "; ".join(
@@ -79,90 +71,93 @@ def record_errors(
     whole = zarr.open_group(store, mode="r", storage_options=storage_options)
     if whole.metadata.consolidated_metadata is not None:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # "not part of the specification": whoever wrote the store wanted it nevertheless
+            # "not part of the specification": but whoever wrote the store wanted it
+            warnings.simplefilter("ignore")
             zarr.consolidate_metadata(root.store)
 
 
-def summary_of(summaries: list[Summary], scale: float = 1) -> dict[str, Any]:
-    """Attributes: the target (kind and value); the mean squared error over all valid samples; and,
-    if the target is an error, the largest MSE / target of a block. scale: units per digital number;
-    the attributes are in that unit."""
-    pixels = np.array([n for _, found in summaries for n in found.get("pixels", ())], np.float64)
-    errors = np.array([e for _, found in summaries for e in found.get("mse", ())], np.float64)
-    worst = [
-        found["block_error"]["max"]
-        for _, found in summaries
-        if "above" in found and "block_error" in found
-    ]
-    targets = {_text(header["target"], scale) for header, _ in summaries if "target" in header}
+def summary_of(summaries: Iterable[Summary], scale: float = 1) -> dict[str, Any]:
+    """Return what the attributes of an array say of its chunks.
+
+    The target (kind and value), the mean squared error over all valid samples, and, if the target
+    is an error, the largest MSE / target of a block. All are against what was compressed first,
+    also in chunks that were written several times. scale: units per digital number; the attributes
+    are in that unit."""
+    squared, pixels = 0.0, 0
+    worst: list[float | None] = []
+    targets = set()
+    for header, statistics in summaries:
+        loss = accumulated(header, statistics)
+        counts = statistics.get("pixels", ())
+        squared += sum(e * n for e, n in zip(loss.mse, counts, strict=True) if n)
+        pixels += sum(counts)
+        if "target" in header:
+            targets.add(_text(header["target"], scale))
+        if any(counts) and ("above" in statistics or loss.worst is not None):
+            worst.append(loss.worst)
     attributes: dict[str, Any] = {}
     if targets:
         attributes["lossy_compression_target"] = ", ".join(sorted(targets))
-    if pixels.sum():
-        attributes["lossy_compression_mse"] = float(
-            f"{in_unit('mse', (errors * pixels).sum() / pixels.sum(), scale):.6g}"
-        )
-    if worst:
-        attributes["lossy_compression_worst_block"] = max(worst)
+    if pixels and np.isfinite(squared):
+        attributes[_MSE] = float(f"{in_unit('mse', squared / pixels, scale):.6g}")
+    known = [value for value in worst if value is not None]
+    if known and len(known) == len(worst):
+        attributes[_WORST] = max(known)
     return attributes
 
 
+def _same(attributes: dict[str, Any], came: Mapping[str, Any]) -> bool:
+    """Return whether a record of chunks is that which samples came with: the chunks are copies."""
+    expected = with_earlier(attributes, came.get(_EARLIER, 0))
+    return all(came.get(key) == value for key, value in expected.items())
+
+
+def with_earlier(attributes: dict[str, Any], earlier: float) -> dict[str, Any]:
+    """Return the record of samples that had a mean squared error, in the same unit, before."""
+    if not earlier:
+        return attributes
+    both = accumulated({"earlier": Loss((earlier,)).to_dict()}, {"mse": [attributes.get(_MSE, 0)]})
+    total = {_MSE: float(f"{both.mse[0]:.6g}"), _EARLIER: earlier}
+    return {key: value for key, value in attributes.items() if key != _WORST} | total
+
+
+def earlier_error(attributes: Mapping[str, Any]) -> float:
+    """Return the mean squared error that an array's attributes record, 0 if they record none.
+
+    It is that of the worst block where that is known, for a part of an array may have it."""
+    mse, target = attributes.get(_MSE, 0.0), str(attributes.get("lossy_compression_target", ""))
+    kind, _, value = target.partition(" ")
+    if kind in ("mse", "rmse") and _WORST in attributes and " " not in value:
+        asked = float(value) ** (2 if kind == "rmse" else 1)
+        return max(float(mse), asked * float(attributes[_WORST]))
+    return float(mse)
+
+
 def in_unit(key: str, value: Any, scale: float) -> Any:
-    """A keyword's value, a number or a sequence, in the unit of which a unit that it is in now has
-    `scale`."""
+    """Return a keyword's value, a number or a sequence, in another unit of the samples.
+
+    scale: the new units per old unit."""
     factor = abs(scale) ** _EXPONENT.get(key, 0)
     return value if factor == 1 else (np.asarray(value) * factor).tolist()
 
 
 def _text(target: dict[str, Any], scale: float) -> str:
     value = target.get("value")
-    numbers = [] if value is None else np.ravel(in_unit(target["kind"], value, scale))
+    numbers = np.ravel([] if value is None else in_unit(target["kind"], value, scale))
     return " ".join([target["kind"], *(f"{number:.6g}" for number in numbers)])
 
 
-def _summaries(array: zarr.Array) -> Iterator[Summary]:
-    """Of the chunks that are stored, in any order."""
-    found: list[Summary] = []
-    metadata = replace(
-        array.metadata, codecs=tuple(_watched(codec, found) for codec in array.metadata.codecs)
-    )
-    watched = zarr.Array(AsyncArray(metadata, array.store_path))
+def _summaries(array: zarr.Array) -> list[Summary]:
+    """Return the summaries of the chunks that are stored, in any order."""
     steps = array.shards or array.chunks
     if array.ndim:  # a row of chunks at a time, which Zarr fetches together
         steps = (*steps[:-1], max(array.shape[-1], 1))
-    for corner in itertools.product(
+    corners = itertools.product(
         *(range(0, n, step) for n, step in zip(array.shape, steps, strict=True))
-    ):
-        watched[
-            tuple(slice(start, start + step) for start, step in zip(corner, steps, strict=True))
-        ]
-        yield from found
-        found.clear()
-
-
-def _watched(codec: Codec, found: list[Summary]) -> Codec:
-    """A codec that reads chunks as the given one would, but of .isoq streams only the summary."""
-    if isinstance(codec, ShardingCodec):
-        return replace(codec, codecs=tuple(_watched(inner, found) for inner in codec.codecs))
-    return _Watched(codec.configuration, found) if isinstance(codec, IsoqCodec) else codec
-
-
-@dataclass(frozen=True, init=False, repr=False)
-class _Watched(IsoqCodec):
-    found: list[Summary] = field(default_factory=list, compare=False)
-
-    def __init__(self, configuration: str, found: list[Summary]):
-        object.__setattr__(self, "configuration", configuration)
-        object.__setattr__(self, "found", found)
-
-    def _decode_sync(self, chunk_data, chunk_spec):
-        file = File(io.BytesIO(chunk_data.to_bytes()), "chunk")
-        self.found.append((file.header, file.statistics()))
-        return chunk_spec.prototype.nd_buffer.create(
-            shape=chunk_spec.shape,
-            dtype=chunk_spec.dtype.to_native_dtype(),
-            order="C",
-            fill_value=0,
-        )
+    )
+    with collected_summaries() as found:
+        for corner in corners:
+            array[
+                tuple(slice(start, start + step) for start, step in zip(corner, steps, strict=True))
+            ]
+    return found

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,6 +16,7 @@ from zarr.abc.codec import ArrayBytesCodec
 from zarr.core.chunk_grids import RegularChunkGrid
 from zarr.core.common import parse_named_configuration
 
+from ..codec.reader import File
 from ..errors import CorruptFileError
 from .chunks import Settings, check_bands, check_type, decode, encode, settings_of
 
@@ -21,19 +26,38 @@ if TYPE_CHECKING:
     from zarr.core.chunk_grids import ChunkGrid
     from zarr.core.dtype import ZDType
 
+Summary = tuple[dict[str, Any], dict[str, Any]]  # header and statistics of an .isoq stream
+_collecting: ContextVar[list[Summary] | None] = ContextVar("_collecting", default=None)
+
+
+@contextmanager
+def collected_summaries() -> Iterator[list[Summary]]:
+    """Collect the summary of each chunk that Zarr reads meanwhile, instead of its samples.
+
+    The list grows in any order; the arrays that Zarr returns meanwhile hold no samples."""
+    found: list[Summary] = []
+    token = _collecting.set(found)
+    try:
+        yield found
+    finally:
+        _collecting.reset(token)
+
 
 @dataclass(frozen=True, init=False, repr=False)
 class IsoqCodec(ArrayBytesCodec):
-    """Every chunk an .isoq stream, `IsoqCodec(mse=25.0)`.
+    """The Zarr codec that stores each chunk as an .isoq stream: `IsoqCodec(mse=25.0)`.
 
-    Takes the keywords of `isoq.compress` but `nodata`, which is the array's fill value: samples
-    that have it come back exactly and are in no error (so do NaN and infinities of floats), and a
-    chunk of nothing else is not stored at all. For uint8, uint16, int16, int32 and float32 arrays
-    of any chunk shape: the last two axes of a chunk are rows and columns, those before them bands.
-    A sequence of targets goes along the axis before the rows, all of which a chunk has to hold
-    then. snr, and psnr without a peak for floats, are relative to what a chunk holds. Raises
-    InputError; for a type of array or chunks that do not fit when the array is made. The chunks are
-    not compressed further: leave out what Zarr puts behind a codec, with `compressors=None`."""
+    It takes the keywords of `isoq.compress` except `nodata`, which is the array's fill value.
+    Samples with that value come back exactly and are in no error; so do NaN and infinities. A chunk
+    that holds nothing else is not stored at all. Arrays are uint8, uint16, int16, int32 or float32,
+    with chunks of any shape: the last two axes are rows and columns, those before them bands. A
+    sequence of targets goes along the axis before the rows, and a chunk has to hold all of that
+    axis. snr, and psnr without a peak for floats, are relative to the samples of a chunk.
+
+    A chunk that is written in parts keeps its promise: the bands that hold decoded samples are
+    coded losslessly from then on, and become larger. Leave out what Zarr puts behind a codec, with
+    `compressors=None`: the chunks cannot be compressed further. Raises InputError; it does so when
+    the array is made if the array's type or chunks do not fit."""
 
     is_fixed_size = False
     configuration: str  # JSON: immutable, as the codecs of an array have to be
@@ -50,8 +74,9 @@ class IsoqCodec(ArrayBytesCodec):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """From an array's metadata; unlike the constructor it needs no model, for readers of
-        shipped models' chunks have no use for it."""
+        """Return the codec that an array's metadata describe.
+
+        Unlike the constructor it does not load the model: a reader may not need it."""
         codec = cls.__new__(cls)
         object.__setattr__(
             codec, "configuration", json.dumps(parse_named_configuration(data, "isoq")[1])
@@ -96,6 +121,15 @@ class IsoqCodec(ArrayBytesCodec):
         return await asyncio.to_thread(self._encode_sync, chunk_data, chunk_spec)
 
     async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        if (found := _collecting.get()) is not None:
+            file = File(io.BytesIO(chunk_data.to_bytes()), "chunk")
+            found.append((file.header, file.statistics()))
+            return chunk_spec.prototype.nd_buffer.create(
+                shape=chunk_spec.shape,
+                dtype=chunk_spec.dtype.to_native_dtype(),
+                order="C",
+                fill_value=0,
+            )
         return await asyncio.to_thread(self._decode_sync, chunk_data, chunk_spec)
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:

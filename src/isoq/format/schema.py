@@ -118,6 +118,7 @@ HEADER = record(
     per_band=flag,
     lossless=each(whole),
     source=record({}, name=text, sha256=text),
+    earlier=record({}, mse=each(number), worst=number),
     software=text,
 )
 

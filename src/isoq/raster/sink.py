@@ -84,6 +84,10 @@ class Sink(ABC):
             self._write(Window(col, row, samples.shape[2], samples.shape[1]), samples, band, mask)
 
     @abstractmethod
+    def tag(self, namespace: str, tags: dict[str, str]) -> None:
+        """Add tags to the image; only GTiff and COG can hold them."""
+
+    @abstractmethod
     def _start(self, stage: Path) -> None: ...
 
     @abstractmethod
@@ -155,7 +159,7 @@ class _RasterSink(Sink):
         step: tuple[int, int],
     ) -> None:
         super().__init__(path, description, overwrite)
-        self._step = step
+        self._step, self._tagged = step, False
         with rasterio.Env() as env:
             names = {name.upper(): name for name in env.drivers()}
         if driver.upper() not in names:
@@ -183,6 +187,11 @@ class _RasterSink(Sink):
                 self._dataset.write_mask(mask, window=window)
             self._masked.append((window, _checksum(mask)))
 
+    def tag(self, namespace: str, tags: dict[str, str]) -> None:
+        if tags and self._driver in ("GTiff", "COG"):
+            self._dataset.update_tags(ns=namespace, **tags)
+            self._tagged = True
+
     def _close(self, complete: bool) -> None:
         self._dataset.close()
         if complete:
@@ -190,7 +199,7 @@ class _RasterSink(Sink):
 
     def _complete(self, final: Path) -> None:
         # Told to copy namespaces, GDAL forgets the plain tags of the bands.
-        spaced = self._driver == "COG" and in_namespaces(self.description)
+        spaced = self._driver == "COG" and (self._tagged or in_namespaces(self.description))
         side = side_file(self.description, band_tags=spaced)
         if side:  # other drivers than those of TIFF take from it what they can
             beside = final if self._driver in ("GTiff", "COG") else self._staged
@@ -261,6 +270,9 @@ class _RawSink(Sink):
         self, window: Window, samples: np.ndarray, band: int, mask: np.ndarray | None
     ) -> None:
         self._geometry.write(self._file, window.row_off, window.col_off, samples, band)
+
+    def tag(self, namespace: str, tags: dict[str, str]) -> None:
+        pass
 
     def _close(self, complete: bool) -> None:
         with self._file:
