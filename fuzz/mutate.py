@@ -127,6 +127,11 @@ def _mask(tile: Tile, model: Tiny, rng: random.Random) -> None:
         )
 
 
+def _ranges(tile: Tile, model: Tiny, rng: random.Random) -> None:
+    tile.code ^= 128 * (tile.ranges is None)
+    tile.ranges = mutate_bytes(tile.ranges or bytes(2 + -(-tile.bands // 4)), rng)
+
+
 def _targets(tile: Tile, model: Tiny, rng: random.Random) -> None:
     tile.targets = b"\1" + _recoded(
         tile.targets[1:], (tile.bands * tile.grid[0] * tile.grid[1],), rng
@@ -243,7 +248,7 @@ def _field(tile: Tile, model: Tiny, rng: random.Random) -> None:
 
 
 _CHANGES: tuple[Callable[[Tile, Tiny, random.Random], None], ...] = (
-    _shape, _mask, _targets, _side, _side, _groups, _groups, _latents, _latents, _stream,
+    _shape, _mask, _ranges, _targets, _side, _side, _groups, _groups, _latents, _latents, _stream,
     _patches, _patches, _field,
 )  # fmt: skip
 

@@ -41,7 +41,7 @@ class Group:
 
 @dataclass
 class Tile:
-    """The fields of a tile. tail: what stands behind them."""
+    """The fields of a tile. ranges: None without limits; tail: what stands behind them."""
 
     code: int
     bands: int
@@ -49,6 +49,7 @@ class Tile:
     cols: int
     block: int
     mask: bytes
+    ranges: bytes | None
     targets: bytes
     groups: list[Group]
     side: bytes
@@ -62,11 +63,13 @@ class Tile:
         """Raises CorruptFileError, IndexError where the bytes are no tile."""
         reader = Reader(data)
         code, sizes = reader.unpack("B")[0], [reader.varint() for _ in range(4)]
-        mask, targets, groups = reader.part(), reader.part(), []
+        limited, kind = divmod(code, 128)
+        mask, ranges = reader.part(), reader.part() if limited else None
+        targets, groups = reader.part(), list[Group]()
         while sum(group.together for group in groups) < sizes[0]:
             group = Group(*divmod(reader.varint(), MODES))
             if group.mode == Mode.CONSTANT:
-                group.data = reader.take(group.together * np.dtype(DTYPES[code]).itemsize)
+                group.data = reader.take(group.together * np.dtype(DTYPES[kind]).itemsize)
             elif group.mode in (Mode.LOSSLESS, Mode.PREDICTIVE):
                 group.data = reader.part()
             elif group.mode == Mode.NEURAL:
@@ -87,6 +90,7 @@ class Tile:
             code,
             *sizes,
             mask,
+            ranges,
             targets,
             groups,
             side,
@@ -102,6 +106,8 @@ class Tile:
         for n in (self.bands, self.rows, self.cols, self.block):
             out.varint(n)
         out.part(self.mask)
+        if self.ranges is not None:
+            out.part(self.ranges)
         out.part(self.targets)
         for group in self.groups:
             out.varint(group.together * MODES + group.mode)

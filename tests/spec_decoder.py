@@ -84,6 +84,7 @@ class Tile:
     block: int
     mask: bytes
     classes: np.ndarray
+    ranges: bytes | None
     targets: bytes
     groups: list[Group]
     side: bytes
@@ -201,12 +202,16 @@ class Bytes:
 
 def decode_tile(data: bytes, expected: tuple, nodata: list[float | None], model: Model) -> Tile:
     fields = Bytes(data)
-    dtype = np.dtype(TYPES[fields.unpack("B")])
+    kind = fields.unpack("B")
+    dtype = np.dtype(TYPES[kind % 128])
     bands, rows, cols = shape = tuple(fields.varint() for _ in range(3))
     block = 16 * fields.varint()
     require(expected == (shape, dtype.name, block))
-    mask, targets = fields.part(), fields.part()
+    mask = fields.part()
     classes = decode_mask(mask, shape)
+    ranges = fields.part() if kind >= 128 else None
+    limits = decode_ranges(ranges, bands, dtype)
+    targets = fields.part()
     groups: list[Group] = []
     while (first := groups[-1].bands.stop if groups else 0) < bands:
         groups.append(read_group(fields, first, shape, dtype, model))
@@ -244,10 +249,10 @@ def decode_tile(data: bytes, expected: tuple, nodata: list[float | None], model:
     for group in groups:
         if group.mode in (CONSTANT, PREDICTIVE):
             samples[group.bands] = group.plane
-    restore(samples, classes, nodata)
+    restore(samples, classes, limits, nodata)
     layer = fields.part()
     patches = apply_patches(layer, samples, classes == VALID, block)
-    restore(samples, classes, nodata)
+    restore(samples, classes, limits, nodata)
     for group in groups:
         if group.mode == LOSSLESS or group.whole:
             samples[group.bands] = group.plane
@@ -267,6 +272,7 @@ def decode_tile(data: bytes, expected: tuple, nodata: list[float | None], model:
         block,
         mask,
         classes,
+        ranges,
         targets,
         groups,
         side,
@@ -296,9 +302,36 @@ def decode_mask(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
     return classes
 
 
-def restore(samples: np.ndarray, classes: np.ndarray, nodata: list[float | None]) -> None:
+def decode_ranges(data: bytes | None, bands: int, dtype: np.dtype) -> list[tuple]:
+    """6.2.1: low and high of each band, None without a limit."""
+    if data is None:
+        return [(None, None)] * bands
+    fields = Bytes(data)
+    bits = "".join(f"{byte:08b}" for byte in fields.take(-(-bands // 4)))
+    require("1" not in bits[2 * bands :])
+    ends: list[list] = []
+    for side in (0, 1):
+        ends.append([None] * bands)
+        last = 0
+        for band in (b for b in range(bands) if bits[2 * b + side] == "1"):
+            last = fields.unpack("f") if dtype.kind == "f" else last + fields.signed()
+            ends[-1][band] = as_type(last, dtype)
+            require(ends[-1][band] is not None and np.isfinite(last))
+    require(fields.at == len(data))
+    for low, high in zip(*ends, strict=True):
+        require(low is None or high is None or low <= high)
+    return list(zip(*ends, strict=True))
+
+
+def restore(
+    samples: np.ndarray, classes: np.ndarray, limits: list[tuple], nodata: list[float | None]
+) -> None:
     """6.2"""
-    for plane, kinds, given in zip(samples, classes, nodata, strict=True):
+    for plane, kinds, (low, high), given in zip(samples, classes, limits, nodata, strict=True):
+        if low is not None:
+            plane[plane < low] = low
+        if high is not None:
+            plane[plane > high] = high
         value = as_type(given, samples.dtype)
         if value is not None:
             plane[(kinds == VALID) & (plane == value)] = beside(value)

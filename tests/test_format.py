@@ -23,6 +23,7 @@ from isoq.format.bytestream import Writer, pack_integers
 from isoq.network.model import Model, load_model
 from isoq.tile import lossless, masks, residual
 from isoq.tile.quality_map import latent_levels, map_residuals
+from isoq.tile.value_range import ValueRange
 
 GOLDEN = sorted(Path(__file__).parent.glob("golden/*/*.isoq"))
 NAMES = [f"{path.parent.name}-{path.stem}" for path in GOLDEN]
@@ -121,10 +122,13 @@ def test_coding_again_gives_the_same_bytes(path, monkeypatch):
             [group for group in tile.groups if group.levels is not None],
         )
         out = Writer()
-        out.pack("B", spec_decoder.TYPES.index(dtype.name))
+        out.pack("B", spec_decoder.TYPES.index(dtype.name) + 128 * (tile.ranges is not None))
         for number in (*tile.shape, tile.block // 16):
             out.varint(number)
         out.part(tile.mask)
+        if tile.ranges is not None:
+            limits = ValueRange.unpack(tile.ranges, len(tile.samples), dtype)
+            out.part(limits.pack())
         out.part(tile.targets[:1] + pack_integers(np.diff(tile.steps, prepend=0)))
         for group in tile.groups:
             out.varint(8 * (group.bands.stop - group.bands.start) + group.mode)
@@ -210,6 +214,7 @@ def test_golden_streams_have_everything():
     assert {group.lossless[0] for group in groups if group.lossless} == {0, 1}
     assert {int(kind) for tile in tiles for kind in np.unique(tile.classes)} == set(range(6))
     assert {tile.mask[0] for tile in tiles if tile.mask} >= {0, 1, 5}
+    assert {tile.ranges is not None for tile in tiles} == {True, False}
     assert {patch.step == 0 for tile in tiles for patch in tile.patches} == {True, False}
     assert {file.header["target"]["kind"] for file in files} == set(KINDS)
     assert {bool(tile.targets) for tile in tiles} == {True, False}

@@ -1,6 +1,6 @@
 """Makes the folders of golden streams that are missing: small streams of every feature of the
-format (v1), with the models that two of them need, and a few of every later model; and what they
-decode to.
+format (v1), with the models that two of them need, and a few of every later model or feature; and
+what they decode to.
 
     python tests/golden/make.py
 
@@ -148,6 +148,21 @@ def extreme_floats() -> Case:
     return Case(pixels, Target("mse", 1e-3), {"block": 16})
 
 
+def saturated() -> np.ndarray:
+    """Bands that end at 1000, one of them at 500 as well."""
+    pixels = sentinel2(40, 52).clip(1, 1000)
+    pixels[1] = pixels[1].clip(500)
+    pixels[0, 5:9, 5:20] = 0
+    return pixels
+
+
+def index() -> np.ndarray:
+    """A band of floats that ends at 1, some of it NaN."""
+    pixels = (landsat(40, 52) / np.float32(landsat(40, 52).mean()) - 1) * np.float32(3)
+    pixels[0, 30:, 45:] = np.nan
+    return pixels.clip(None, 1)
+
+
 def alpha() -> Case:
     colours, outside = (sentinel2(40, 52) // 16).clip(0, 255).astype("uint8"), corner(40, 52)
     opacity = np.where(outside, 0, 255).astype("uint8")
@@ -275,7 +290,7 @@ CASES: dict[str, Callable[[], Case]] = {
 }
 
 
-# Streams of models that came after the others, by folder.
+# Streams of models and of features that came after the others, by folder.
 LATER: dict[str, dict[str, Callable[[], Case]]] = {
     "eo16-2": {
         "tiles": lambda: Case(
@@ -284,7 +299,13 @@ LATER: dict[str, dict[str, Callable[[], Case]]] = {
         "spectral": lambda: Case(
             sentinel2(40, 52), Target("mse", 400.0), {"block": 16}, model="eo16-2"
         ),
-    }
+    },
+    "ranges": {
+        "uint16": lambda: Case(
+            saturated(), Target("rmse", 100.0), {"block": 16, "per_band": True}, (0.0, None, None)
+        ),
+        "float32": lambda: Case(index(), Target("rmse", 0.05), {"block": 16}),
+    },
 }
 
 

@@ -25,6 +25,7 @@ from .feedback import Component, QuantizedLatents, adjusted_latents
 from .normalize import Affine, NormalizationCode
 from .quality_map import latent_levels
 from .reconstruct import reconstruct
+from .value_range import ValueRange
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,14 @@ class CodedGroup:
     """A group as the network has coded it.
 
     levels: per block (block rows, block cols); streams: one for each component; latents: quantized
-    (components, M, h, w) int32; decoded: samples (bands, rows, cols)."""
+    (components, M, h, w) int32; decoded: samples (bands, rows, cols), limited to the range of the
+    source; ranges: those ends of it that limit anything."""
 
     levels: np.ndarray
     streams: list[bytes]
     latents: np.ndarray
     decoded: np.ndarray
+    ranges: ValueRange
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +125,11 @@ class BandGroup:
     def units(self) -> np.ndarray:
         """Squared digital numbers per squared normalized unit, (bands,)."""
         return _units(self.normalization)
+
+    @cached_property
+    def ranges(self) -> ValueRange:
+        """The range of the valid samples of each band."""
+        return ValueRange.of(self.samples, self.valid)
 
     @cached_property
     def pixels(self) -> np.ndarray:
@@ -211,7 +219,9 @@ class BandGroup:
             self.samples.dtype,
             self.model,
         )
-        return CodedGroup(levels, list(streams), np.stack(latents), decoded), quantized
+        ranges = self.ranges.exceeded(decoded, self.valid)
+        ranges.clip(decoded)
+        return CodedGroup(levels, list(streams), np.stack(latents), decoded, ranges), quantized
 
     def quantize(self, levels: np.ndarray, previous: QuantizedLatents) -> QuantizedLatents:
         """Quantize as `encode` does, without decoding."""

@@ -19,6 +19,7 @@ from .prediction import code_exact_bands, predict_if_smaller
 from .quality_map import map_residuals
 from .report import TileReport, error_steps, joint_ratio, largest_errors, measure
 from .targets import BoundTarget, ErrorTarget, TileTarget, as_stored, pack_targets
+from .value_range import ValueRange
 
 
 def encode_tile(
@@ -74,8 +75,10 @@ def _write_tile(
     decoded = np.empty_like(tile.samples)
     for group in groups:
         decoded[group.bands] = group.decoded
-    tile.restore(decoded)
+    tile = _limited(tile, decoded, _ranges_of(tile, groups))
     patches = _patches(tile, target, groups, decoded)
+    if patches:
+        tile = _limited(tile, decoded, tile.ranges)
     layer = residual.pack(patches, tile.dtype)
     report = _report(tile, target, groups, decoded)
     report = replace(report, patched=len(patches), patch_bytes=len(layer))
@@ -97,6 +100,28 @@ def _write_tile(
     out.pack("I", check)
     out.part(layer)
     return bytes(out.data), report
+
+
+def _ranges_of(tile: TileInput, groups: list[EncodedGroup]) -> ValueRange:
+    """Return the ranges that the network's groups are limited to."""
+    ranges = ValueRange.unlimited(len(tile.samples), tile.dtype)
+    for group in groups:
+        if group.network:
+            size = group.bands.stop - group.bands.start
+            own = group.network.ranges.for_bands(slice(size))
+            ranges.low[group.bands], ranges.high[group.bands] = own.low, own.high
+    return ranges
+
+
+def _limited(tile: TileInput, decoded: np.ndarray, ranges: ValueRange | None) -> TileInput:
+    """Return the tile with the ranges that `decoded` needs besides `ranges`, and restore `decoded`
+    with them, in place."""
+    needed = ValueRange.of(tile.samples, tile.valid).exceeded(decoded, tile.valid)
+    if ranges is not None:
+        needed = needed.intersection(ranges)
+    tile = replace(tile, ranges=None if needed.is_unlimited else needed)
+    tile.restore(decoded)
+    return tile
 
 
 def _patches(

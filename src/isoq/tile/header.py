@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -15,8 +15,10 @@ from ..format.limits import LARGEST_SIDE
 from ..geometry import STRIDE
 from ..samples import DTYPES
 from . import masks
+from .value_range import ValueRange
 
 Shape = tuple[int, int, int]
+_LIMITED = 0x80  # added to the number of the type: ranges follow
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +26,15 @@ class TileHeader:
     """What the decoder knows of a tile before its samples.
 
     dtype: of the samples; shape: bands, rows, cols; block: pixels per side; classes: uint8 (bands,
-    rows, cols), see `masks`; nodata: per band, which the header of the file tells."""
+    rows, cols), see `masks`; nodata: per band, which the header of the file tells; ranges: what
+    decoded samples are limited to, None without limits."""
 
     dtype: np.dtype
     shape: Shape
     block: int
     classes: np.ndarray
     nodata: tuple[float | None, ...]
+    ranges: ValueRange | None = field(default=None, kw_only=True)
 
     @cached_property
     def valid(self) -> np.ndarray:
@@ -44,15 +48,21 @@ class TileHeader:
         return bands, blocks.count(rows, self.block), blocks.count(cols, self.block)
 
     def restore(self, samples: np.ndarray) -> None:
-        """Put back nodata, NaN and infinities into decoded samples, in place."""
+        """Limit decoded samples to their ranges, and put back nodata, NaN and infinities, in
+        place."""
+        if self.ranges is not None:
+            self.ranges.clip(samples)
         masks.restore(samples, self.classes, self.nodata)
 
     def write(self, out: Writer) -> None:
-        """Append type, shape, block side and masks."""
-        out.pack("B", DTYPES.index(self.dtype.name))
+        """Append type, shape, block side, masks and ranges."""
+        limited = 0 if self.ranges is None else _LIMITED
+        out.pack("B", DTYPES.index(self.dtype.name) + limited)
         for number in (*self.shape, self.block // STRIDE):
             out.varint(number)
         out.part(masks.pack(self.classes))
+        if self.ranges is not None:
+            out.part(self.ranges.pack())
 
     @classmethod
     def read(
@@ -60,7 +70,7 @@ class TileHeader:
     ) -> TileHeader:
         """Read what `write` wrote. shape, dtype: what the file says of this tile. Raises
         CorruptFileError."""
-        code = reader.unpack("B")[0]
+        limited, code = divmod(reader.unpack("B")[0], _LIMITED)
         stored_shape = tuple(reader.varint() for _ in range(3))
         block = reader.varint() * STRIDE
         if (
@@ -71,7 +81,9 @@ class TileHeader:
         ):
             raise CorruptFileError("a tile does not fit its file: the file is damaged")
         classes = masks.unpack(reader.part(), shape)
-        return cls(np.dtype(dtype), shape, block, classes, nodata)
+        kind = np.dtype(dtype)
+        ranges = ValueRange.unpack(reader.part(), shape[0], kind) if limited else None
+        return cls(kind, shape, block, classes, nodata, ranges=ranges)
 
 
 @dataclass(frozen=True, eq=False)
