@@ -97,12 +97,9 @@ def report() -> None:
     """Print the figures."""
     files = modules()
     module_arrows = {(n, t) for n, p in files.items() if n not in FACE for _, t in imports(n, p)}
-    print(
-        "rooms (folders and modules beside them): "
-        f"{len({group(name) for name in files} - set(FACE))}"
-    )
+    print(f"folders and top-level modules: {len({group(name) for name in files} - set(FACE))}")
     print(f"modules: {len(files)}")
-    print(f"imports between modules: {len(module_arrows)}, between rooms: {len(arrows())}")
+    print(f"imports between modules: {len(module_arrows)}, between those: {len(arrows())}")
     long = [
         (lines, f"{p.relative_to(ROOT)}: {name}")
         for p in files.values()

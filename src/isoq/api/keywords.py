@@ -26,7 +26,8 @@ Progress = Callable[[int, int], None]  # called with the samples done so far and
 def chosen_target(
     given: Mapping[str, Any], peak: float | None = None, physical: bool = False
 ) -> Target:
-    """Return the one target among keywords by name; None, and False for `lossless`, are not given.
+    """Return the one target among keywords by name; None counts as not
+    given, and so does False for `lossless`.
     Raises InputError if there is not exactly one, or if its value cannot be used."""
     chosen = {
         kind: value

@@ -37,7 +37,7 @@ _HEADER = ("model", "target", "loop", "software", "tile", "block", "source", "lo
 
 
 def info(source: PathLike | BinaryIO) -> dict[str, Any]:
-    """Tell what an .isoq file is, how it was made, and the error it was asked for and reached.
+    """Tell what an .isoq file is, how it was made, and the requested and measured errors.
 
     Only the header, the index and the summary are read.
 

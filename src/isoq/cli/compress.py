@@ -50,7 +50,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "--out", metavar="DIR", help="folder for the files (default: beside each image)"
     )
     add_targets(parser)
-    places = parser.add_argument_group("elsewhere another one")
+    places = parser.add_argument_group("targets that vary over the image")
     places.add_argument(
         "--target-map",
         type=Path,

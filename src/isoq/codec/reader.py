@@ -158,9 +158,11 @@ class File:
     def pieces(
         self, model: Model, window: Window, threads: int = 1, bands: Collection[int] | None = None
     ) -> Iterator[tuple[Box, np.ndarray, np.ndarray | None]]:
-        """The samples of a window as they come, tile by tile: where they lie (rows and columns
-        counted from the window's corner), they, (bands, rows, cols), and, with the first band only,
-        for it is that of all, the mask (rows, cols) of an image that has one.
+        """Yield the samples of a window, tile by tile.
+
+        Each piece is its place (rows and columns counted from the corner of the window), its
+        samples (bands, rows, cols) and, with the first band only, the mask (rows, cols) that all
+        bands share, if the image has one.
 
         bands: those needed, from 0; tiles without any of them are left out, others come with all of
         theirs. Where a tile is lost, there is nodata, or 0 if the image has none, and its mask is

@@ -61,7 +61,8 @@ class TargetRegions:
 def open_target_maps(
     places: TargetRegions, target: Target, image: Description, block: int
 ) -> Iterator[Callable[[Box, np.ndarray], np.ndarray] | None]:
-    """Yield the `field` that `compress_to` takes, or None if the target is the same everywhere.
+    """Yield the `block_targets` that `compress_to` takes, or
+    None if the target is the same everywhere.
 
     block: side of a block in pixels. Raises InputError."""
     places.check(target)

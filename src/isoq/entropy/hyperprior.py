@@ -207,7 +207,7 @@ class HyperpriorModel:
 
     def decode(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Stream, levels (h, w) -> q int32 and reconstruction float32, both (M, h, w).
-        CorruptFileError if no encoder wrote the stream."""
+        Raises CorruptFileError if no encoder wrote the stream."""
         rows, cols = levels.shape
         if len(data) < _LENGTH.size:
             raise CorruptFileError("the latents are cut off")

@@ -154,7 +154,7 @@ def joined_description(sources: list[Source]) -> tuple[list[Place], Description]
     """Where each tile lies, and what they make together; the sources may be closed. Raises
     InputError if they do not fit or some are missing.
 
-    TargetRegions are those that the names tell, else those of the georeference."""
+    Positions are those given by the names, else by the georeference."""
     for source in sources[1:]:
         _refuse_misfit(
             sources[0],

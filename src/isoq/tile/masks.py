@@ -51,7 +51,7 @@ def classify(
 
 def restore(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...]) -> None:
     """Put the special values back, in place; what a mask excludes becomes nodata, or 0 without one.
-    Valid pixels leave nodata."""
+    Valid pixels that equal nodata are moved to another value."""
     for band, value in enumerate(nodata):
         special = classes[band].any()
         leave_nodata(samples[band], classes[band] == VALID if special else None, value)

@@ -42,7 +42,7 @@ class ErrorTarget:
         return replace(self, mse=per_block(self.mse[:, 0, 0]), varied=True)
 
     def allowed_error(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return the mean squared error that will about result, in squared digital numbers, as an
+        """Return the approximate mean squared error of the result, in squared digital numbers, as an
         array of `shape` (bands, block rows, block cols)."""
         return np.broadcast_to(self.mse, shape)
 
@@ -63,7 +63,7 @@ class LambdaTarget:
         return LambdaTarget(per_block(np.array([self.lam]))[0])
 
     def allowed_error(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return the mean squared error that will about result; see `ErrorTarget`."""
+        """Return the approximate mean squared error of the result; see `ErrorTarget`."""
         return np.broadcast_to(LAMBDA_MSE_AT_HIGH_RATE / np.asarray(self.lam), shape)
 
 

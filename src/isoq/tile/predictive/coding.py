@@ -139,7 +139,8 @@ def encode_for(
     most: int,
 ) -> tuple[bytes, np.ndarray] | None:
     """The same, for a mean squared error (bands, block rows, block cols) of the valid samples of
-    every block. None if that takes more than `most` bytes, or floats too many integers."""
+    every block. Return None if that takes more than `most` bytes, or if floats
+    would need too many integers."""
     chosen: list[Values] = []
     inside = _inside(samples, valid)
     for found, target in zip(inside, mse, strict=True):
