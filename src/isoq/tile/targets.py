@@ -42,8 +42,8 @@ class ErrorTarget:
         return replace(self, mse=per_block(self.mse[:, 0, 0]), varied=True)
 
     def allowed_error(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return the approximate mean squared error of the result, in squared digital numbers, as an
-        array of `shape` (bands, block rows, block cols)."""
+        """Return the approximate mean squared error of the result, in squared digital numbers, as
+        an array of `shape` (bands, block rows, block cols)."""
         return np.broadcast_to(self.mse, shape)
 
 

@@ -68,9 +68,9 @@ def choose(
 
 def _tried(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the places in each plane, away from its border, at which weights are tried: all lists
-    one after the other, where the list of each plane begins, and how long it is. Planes with the same
-    valid samples share one. The first sixteenth
-    and the first quarter of a list are evenly spread samples themselves."""
+    one after the other, where the list of each plane begins, and how long it is. Planes with
+    the same valid samples share one. The first sixteenth and the first quarter of a list are evenly
+    spread samples themselves."""
     inside = np.zeros(valid.shape[1:], bool)
     inside[2:-1, 2:-2] = True
     random = np.random.default_rng(0)
