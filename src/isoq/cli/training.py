@@ -165,16 +165,18 @@ def train(options: argparse.Namespace) -> None:
     try:
         from ..train.data import read_planes
         from ..train.loop import Schedule
+        from ..train.time_limit import TimeLimit
     except ImportError as error:
         raise InputError(
             f"training needs more packages ({error}); pip install torch==2.13.0 'isoq[train]'"
         ) from error
     model = _tunable(start, options) if start is not None else None
     out = _new_folder(options)
-    planes = read_planes(
-        [p for p in paths if p not in set(validation)], options.bands, options.patch
-    )
-    check = read_planes(validation, options.bands, options.patch)
+    # The images are read within half of the time; the first ones have to be enough otherwise.
+    seconds = 60 * options.minutes
+    training = [p for p in paths if p not in set(validation)]
+    planes = read_planes(training, options.bands, options.patch, TimeLimit(0.4 * seconds))
+    check = read_planes(validation, options.bands, options.patch, TimeLimit(0.1 * seconds))
     if not planes:
         raise InputError(
             f"{options.paths[0]}: no image has {options.patch} x {options.patch} valid pixels and "

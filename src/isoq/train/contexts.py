@@ -26,7 +26,7 @@ from ..entropy.quantize import RD_LAMBDA, deadzone
 from ..levels import COUNT, level_to_lambda
 from .networks import Network
 from .rate import REST, VALUE_NEIGHBOURS, ContextRate, _causal
-from .time_limit import TimeLimit
+from .time_limit import NO_LIMIT, TimeLimit
 from .wavelet import STAGES, wavelet_leaves
 
 # How many samples of earlier channels each channel looks at: magnitudes at the nine places around,
@@ -36,7 +36,6 @@ KEPT = {"around": 32, "value": 6}
 # others runs through the whole channel, which the encoder does faster and better than row by row.
 OWN_SHARE = 0.1
 _FIT_BATCH = 6
-NO_LIMIT = TimeLimit(math.inf)
 # Weight of a shipped table in counts when a model is tuned to other images (chosen on val/).
 _TRUST = 2000.0
 

@@ -14,6 +14,7 @@ from ..names import ImageName
 from ..raster.source import open_source
 from ..tile.masks import VALID, classify
 from ..tile.normalize import Affine, robust
+from .time_limit import NO_LIMIT, TimeLimit
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,16 @@ class Plane:
         return np.stack([a.forward(c) for a, c in zip(self.affine, cut, strict=True)])
 
 
-def read_planes(paths: list[Path | ImageName], bands: int, least_side: int) -> list[Plane]:
+def read_planes(
+    paths: list[Path | ImageName], bands: int, least_side: int, limit: TimeLimit = NO_LIMIT
+) -> list[Plane]:
     """Read every group of `bands` consecutive bands of every file that isoq can compress.
 
     Left out are files that are smaller than `least_side` or have too few bands, and groups with
-    more than half of their pixels invalid. Raises InputError if a file cannot be read."""
+    more than half of their pixels invalid. Files that are not read within `limit` are left
+    out. Raises InputError if a file cannot be read."""
     planes = []
-    for path in paths:
+    for path in limit.take(paths):
         with open_source(path) as source:
             d = source.description
             if min(d.rows, d.cols) < least_side:

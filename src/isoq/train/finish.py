@@ -20,13 +20,13 @@ from ..tile.masks import VALID, classify
 from ..tile.targets import ErrorTarget
 from . import hyperprior
 from .card import write_card
-from .contexts import NO_LIMIT, count_tables, fit_forms, table_groups, tune_forms, tune_tables
+from .contexts import count_tables, fit_forms, table_groups, tune_forms, tune_tables
 from .data import Plane
 from .export import write_model
 from .hyperprior import HyperpriorRate
 from .loop import Schedule, Trainee
 from .rate import ContextRate
-from .time_limit import TimeLimit
+from .time_limit import NO_LIMIT, TimeLimit
 
 # Steps and crops of tuning per minute: what one core does for one band in about that time.
 _STEPS_A_MINUTE, _CROPS_A_MINUTE = 60, 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -35,3 +36,6 @@ class TimeLimit:
             if number and self.used >= 1:
                 return
             yield item
+
+
+NO_LIMIT = TimeLimit(math.inf)
