@@ -138,7 +138,7 @@ def test_json_is_one_object(run, scene, tmp_path):
     }
     names = [entry["name"] for entry in json.loads(run("models", "--json")[0])["models"]]
     assert "eo16-2" in names
-    shown = json.loads(run("models", "show", "eo16")[0])
+    shown = json.loads(run("models", "show", "eo16", "--json")[0])
     assert shown["identity"] == facts["model"][1]
 
 

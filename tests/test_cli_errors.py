@@ -179,8 +179,8 @@ def test_no_part_of_an_output_survives_a_failure(capsys, files, monkeypatch):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "isoq: internal error (RuntimeError: first line second line); please report it, with "
-        "--debug"
+        "isoq: scene.tif: internal error (RuntimeError: first line second line); please report it, "
+        "with --debug"
     ]
     kept = (files / "scene.isoq").read_bytes()
     calls.clear()

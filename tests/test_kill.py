@@ -154,3 +154,19 @@ def test_full_standard_output(files, command):
     assert len(err.splitlines()) == 1
     assert "No space left" in err
     assert "internal" not in err
+
+
+@pytest.mark.parametrize(("command", "name"), [("compress", "new.isoq"), ("decompress", "new.tif")])
+def test_nothing_is_left_after_sigterm(files, tmp_path, command, name):
+    """Temporary files are removed, and an output that was there before stays."""
+    destination = tmp_path / name
+    destination.write_bytes(OLD)
+    before = contents(tmp_path)
+    with start(arguments_of(command, files, destination, "--overwrite")) as run:
+        while contents(tmp_path) == before and run.poll() is None:
+            time.sleep(0.001)
+        run.terminate()
+    after = contents(tmp_path)
+    assert set(after) == {destination}
+    assert run.returncode in (0, 143)
+    assert (run.returncode == 143) == (after[destination] == OLD)

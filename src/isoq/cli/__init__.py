@@ -1,80 +1,91 @@
-"""The command line: `isoq COMMAND ...`. One module per group of commands; this one parses, reports
-errors and sets the exit status."""
+"""The command line: `isoq COMMAND ...`.
+
+There is one module per group of commands. This module parses the arguments, reports errors and sets
+the exit status."""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-import warnings
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
 
 from .._version import __version__
-from ..errors import GuaranteeError, IsoqError, IsoqWarning
-from .messages import in_options
+from .messages import explain, say, status_of, warnings_as_lines
 
-# command: (module, one line of help); modules are loaded only for the command that is run.
+# command: (module, one line of help). A module is only loaded for the command that runs.
 COMMANDS = {
-    "compress": ("compress", "image to .isoq at a target error"),
-    "decompress": ("decompress", ".isoq back to the image"),
-    "info": ("inspect", "what a file is, how it was made, requested and achieved error"),
-    "verify": ("inspect", "check a file, against the original if it is at hand"),
-    "estimate": ("estimate", "size and error expected for a list of targets, without writing"),
-    "evaluate": (
-        "evaluate",
-        "a model measured beside other codecs: tables, plots, one HTML report",
-    ),
-    "models": ("inspect", "the models there are"),
+    "compress": ("compress", "compress images at a target error"),
+    "decompress": ("decompress", "write the images in .isoq files"),
+    "info": ("info", "show what files are, how they were made, and their errors"),
+    "verify": ("verify", "check files, with the original image or without it"),
+    "estimate": ("estimate", "estimate size and error for a list of targets"),
+    "evaluate": ("evaluate", "compare a model with other codecs: tables, plots, an HTML report"),
+    "models": ("models", "list the models, or show one"),
     "calibrate": ("training", "refit the quality control of a model to images"),
     "train": ("training", "train a model on images"),
-    "bands": ("bands", "a cube into files of some bands each, and back"),
-    "tile": ("tiles", "an image into tiles, and back"),
-    "batch": ("batch", "a collection of images, on a dask cluster"),
-    "latents": ("latents", "the transforms alone: image to latents and back, gains of a quality"),
+    "bands": ("bands", "split an image into files of a few bands, or merge them"),
+    "tile": ("tiles", "cut an image into tiles, or join them"),
+    "batch": ("batch", "compress a collection of images on a dask cluster"),
+    "latents": ("latents", "run the transforms of a model alone"),
 }
 
 
 class Parser(argparse.ArgumentParser):
-    """Bad usage is one line and exit status 2."""
+    """A parser for which bad usage is one line and exit status 2."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see {self.prog} -h\n")
 
 
+class Terminated(BaseException):
+    """The process got SIGTERM. Every temporary file is removed on the way out."""
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return the exit status: 0, 1 for a broken promise or a part that is lost, 2
-    for bad usage or input."""
+    """Run a command and return the exit status.
+
+    The status is 0 for success, 1 for a broken promise or a lost part, 2 for bad usage or input,
+    130 after an interrupt and 143 after SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
     try:
-        options = _parse(arguments)
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", IsoqWarning)
-            warnings.showwarning = _show_warning
+        with _terminable(), warnings_as_lines():
+            options = _parse(arguments)
             status = options.run(options) or 0
-        sys.stdout.flush()  # what cannot be printed is an error like any other
-        return status
-    except GuaranteeError as error:
-        return _report(error, debug, 1)
-    except IsoqError as error:
-        return _report(error, debug, 2)
+            sys.stdout.flush()  # an error of the output is an error like any other
+            return status
     except KeyboardInterrupt:
         return 130
+    except Terminated:
+        return 143
     except BrokenPipeError:
         return 0
-    except MemoryError as error:
-        return _report(
-            error, debug, 2, "not enough memory; use a smaller --tile or fewer --threads"
-        )
-    except OSError as error:
-        return _report(error, debug, 2, f"{error}; check the free space and the permissions")
-    except Exception as error:  # never a traceback; --debug shows it
-        return _report(
-            error,
-            debug,
-            2,
-            f"internal error ({type(error).__name__}: {error}); please report it, with --debug",
-        )
+    except Exception as error:  # never a traceback, unless --debug asks for it
+        if "--debug" in arguments:
+            raise
+        say(explain(error))
+        return status_of(error)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that temporary files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(*_: Any) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -83,25 +94,39 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"isoq {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    chosen = next((a for a in arguments if a in COMMANDS), None)
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
     for name, (module, text) in COMMANDS.items():
         sub = commands.add_parser(
-            name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.add_argument("--debug", action="store_true", help="show where an error comes from")
         if name == chosen:
             import_module(f".{module}", __name__).add_arguments(name, sub)
-    return parser.parse_args(arguments)
+    return _intermixed(parser, arguments)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
-    """Print a warning of isoq, and any other, as one line."""
-    print(f"isoq: {in_options(' '.join(str(message).split()))}", file=sys.stderr)
+def _intermixed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """Parse arguments in which options and file names may be in any order.
 
-
-def _report(error: BaseException, debug: bool, status: int, text: str = "") -> int:
-    if debug:
-        raise error
-    message = in_options(" ".join((text or str(error)).split()))
-    print(f"isoq: {message}", file=sys.stderr)
-    return status
+    argparse does this only without sub-commands, so the last sub-command parses its arguments."""
+    if {"-h", "--help", "--version"} & set(arguments):
+        return parser.parse_args(arguments)
+    choices: argparse.ArgumentParser = parser
+    names: dict[str, Any] = {"debug": "--debug" in arguments}
+    arguments, position = [word for word in arguments if word != "--debug"], 0
+    while action := next(
+        (a for a in choices._actions if isinstance(a, argparse._SubParsersAction)), None
+    ):
+        position = next(
+            (k for k in range(position, len(arguments)) if not arguments[k].startswith("-")),
+            len(arguments),
+        )
+        word = arguments[position] if position < len(arguments) else None
+        if word not in action.choices:
+            return parser.parse_args(arguments)  # reports the error
+        choices, names[action.dest] = action.choices[word], word
+        arguments = arguments[:position] + arguments[position + 1 :]
+    return choices.parse_intermixed_args(arguments, argparse.Namespace(**names))

@@ -1,4 +1,5 @@
-"""`isoq bands`: a cube into files of some bands each, and back; the paper's auxiliary tools."""
+"""`isoq bands`: split an image into files of a few bands, or merge them; auxiliary tools of the
+paper."""
 
 from __future__ import annotations
 
@@ -11,54 +12,55 @@ from ..raster.source import open_source
 from ..raster.split import band_parts, merge, merged_description
 from ..storage.local import expand
 from .common import add_output, bar
-from .split_io import add_taken_apart, show_images, take_apart
+from .split_io import add_split_arguments, show_images, write_parts
+
+_EXAMPLES = """examples:
+  isoq bands extract cube.205_100_100_3_0_0.raw --group 3 --out parts
+      writes parts/cube-b001-003.3_100_100_3_0_0.raw ...
+  isoq bands merge 'parts/cube-*.raw' back.raw
+      writes back.205_100_100_3_0_0.raw
+  isoq bands merge B04.tif B03.tif B02.tif rgb.tif"""
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
-    parser.epilog = (
-        "examples:\n"
-        "  isoq bands extract cube.205_100_100_3_0_0.raw --group 3 --out parts     "
-        "parts/cube-b001-003.3_100_100_3_0_0.raw ...\n"
-        "  isoq bands merge 'parts/cube-*.raw' back.raw                            "
-        "back.205_100_100_3_0_0.raw\n"
-        "  isoq bands merge B04.tif B03.tif B02.tif rgb.tif"
-    )
+    parser.epilog = _EXAMPLES
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    apart = actions.add_parser(
-        "extract", help="one file for every group of consecutive bands, named NAME-bFIRST-LAST"
+    split = actions.add_parser(
+        "extract",
+        help="write one file for every group of consecutive bands, named NAME-bFIRST-LAST",
     )
-    add_taken_apart(apart)
-    apart.add_argument(
+    add_split_arguments(split)
+    split.add_argument(
         "--group",
         type=int,
         required=True,
         metavar="N",
-        help="bands per file (the last may have fewer)",
+        help="bands per file (fewer in the last one)",
     )
-    together = actions.add_parser(
+    merged = actions.add_parser(
         "merge",
-        help="all bands of several images into one, in the order given; tags that differ are left "
-        "out",
+        help="write all bands of several images into one, in the given order; tags that differ are "
+        "left out",
     )
-    together.add_argument(
+    merged.add_argument(
         "sources",
         nargs="+",
         metavar="SRC",
-        help="images of one size, type and georeference (wildcards may be quoted)",
+        help="images of the same size, type and georeference, or quoted patterns",
     )
-    together.add_argument(
+    merged.add_argument(
         "out",
         metavar="DST",
-        help="GeoTIFF, or raw where it ends in .raw (without a geometry in the name, it gets one)",
+        help="GeoTIFF, or raw if the name ends in .raw; a raw file gets its geometry into its name",
     )
-    for sub, run in ((apart, _extract), (together, _merge)):
+    for sub, run in ((split, _extract), (merged, _merge)):
         sub.epilog, sub.formatter_class = parser.epilog, parser.formatter_class
         add_output(sub)
         sub.set_defaults(run=run)
 
 
 def _extract(options: argparse.Namespace) -> None:
-    take_apart(options, lambda source: band_parts(source, options.group))
+    write_parts(options, lambda source: band_parts(source, options.group))
 
 
 def _merge(options: argparse.Namespace) -> None:

@@ -1,11 +1,11 @@
-"""What several commands share."""
+"""Options and output that several commands share."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from ..codec.reader import LostPart
 
 TARGET_HELP = {
-    "mse": ("X", "mean squared error of every block, in squared digital numbers"),
-    "rmse": ("X", "root of it, in digital numbers"),
-    "psnr": ("DB", "peak signal-to-noise ratio of every block, in dB; see --peak"),
-    "snr": ("DB", "variance of the band over the error of every block, in dB"),
-    "max_error": ("E", "no pixel off by more than E digital numbers (float data: by more than E)"),
-    "lossless": (None, "every sample comes back bit for bit"),
+    "mse": ("X", "largest mean squared error of a block, in squared digital numbers"),
+    "rmse": ("X", "its square root, in digital numbers"),
+    "psnr": ("DB", "lowest peak signal-to-noise ratio of a block, in dB; see --peak"),
+    "snr": ("DB", "lowest ratio of the variance of the band to the error of a block, in dB"),
+    "max_error": ("E", "largest error of a pixel, in digital numbers"),
+    "lossless": (None, "keep every sample exactly"),
     "quality": (
         "LAMBDA",
-        "no error target: weight of a squared digital number against a bit per sample",
+        "no promise of an error: weight of a squared digital number relative to a bit per sample",
     ),
-    "bitrate": ("BPS", "no error target: bits per sample of the file"),
+    "bitrate": ("BPS", "no promise of an error: bits per sample of the file"),
 }
 
 
-def add_target(parser: argparse._ActionsContainer, kind: str, **several: str) -> None:
-    """The option of a kind of target. several: its `nargs`, if it takes a list."""
+def add_target(parser: argparse._ActionsContainer, kind: str, several: bool = False) -> None:
+    """Add the option of a kind of target. several: True if it takes a list of targets."""
     metavar, text = TARGET_HELP[kind]
     option = f"--{kind.replace('_', '-')}"
     if kind == "lossless":
@@ -45,11 +45,12 @@ def add_target(parser: argparse._ActionsContainer, kind: str, **several: str) ->
         )
     else:
         value = per_band if kind in (*ERRORS, "max_error") else float
-        parser.add_argument(option, type=value, metavar=metavar, help=text, **several)
+        nargs = "+" if several else None
+        parser.add_argument(option, type=value, metavar=metavar, help=text, nargs=nargs)
 
 
 def per_band(text: str) -> list[float]:
-    """One number, or a comma-separated list with one per band."""
+    """Parse one number, or a comma-separated list with one number per band."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
@@ -59,10 +60,10 @@ def per_band(text: str) -> list[float]:
 
 
 def add_targets(parser: argparse.ArgumentParser) -> None:
-    """The options that say the target; see `chosen_target`."""
+    """Add the options of the target; see `chosen_target`."""
     group = parser.add_argument_group(
         "target (exactly one)",
-        "of an error, X and DB may be one number per band, separated by commas",
+        "X and DB may be lists with one number per band, separated by commas",
     )
     kinds = group.add_mutually_exclusive_group()
     for kind in KINDS:
@@ -70,7 +71,7 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_target(options: argparse.Namespace) -> Target:
-    """What was asked for. Raises InputError."""
+    """Return the target that the options ask for. Raises InputError."""
     by_map = "quality_map" in options
     kind = next(
         (k for k in KINDS if getattr(options, k) is not None),
@@ -85,7 +86,7 @@ def chosen_target(options: argparse.Namespace) -> Target:
 
 
 def target_keywords(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that say the target as keywords of the library's functions."""
+    """Return the options of the target as keywords of the library's functions."""
     values = {kind: getattr(options, kind) for kind in KINDS}
     return values | {
         "lossless": bool(options.lossless),
@@ -95,56 +96,47 @@ def target_keywords(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def coding_keywords(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of `add_coding` but the target as keywords of the library's functions."""
-    names = (
-        "per_band",
-        "block",
-        "tile",
-        "predictor",
-        "lossless_bands",
-        "mask",
-        "geometry",
-        "model",
-    )
-    return {name: getattr(options, name) for name in (*names, "device", "threads")}
+    """Return the options of `add_coding` as keywords of the library's functions."""
+    names = ("per_band", "block", "tile", "predictor", "lossless_bands", "mask", "geometry")
+    return {name: getattr(options, name) for name in (*names, "model", "device", "threads")}
 
 
 def add_how(parser: argparse.ArgumentParser) -> None:
-    """The options of commands that write files."""
+    """Add the options of commands that write .isoq files."""
     parser.add_argument(
         "--single-pass",
         action="store_true",
-        help="predict each block's quality, code once, correct nothing; no promise",
+        help="code once with predicted qualities and correct nothing; faster, but no promise",
     )
     parser.add_argument(
         "--embed-model",
         action="store_true",
-        help="put what decoding needs of the model into the file (eo16: 279 kB), so that it can "
-        "be read wherever isoq is",
+        help="write the decoder of the model into the file (279 kB for eo16), so that every isoq "
+        "can read it",
     )
 
 
 def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> None:
-    """The options that say how to code. threads: their default, else all cores."""
+    """Add the options of coding. threads: default of --threads (None: all cores)."""
     from ..api import DEFAULT_MODEL
 
     parser.add_argument(
         "--model",
         default=DEFAULT_MODEL,
         metavar="NAME|DIR",
-        help="see isoq models (default: %(default)s)",
+        help="model, see isoq models (default: %(default)s)",
     )
     parser.add_argument(
         "--peak",
         type=float,
         metavar="P",
-        help="peak of --psnr (default: the type's largest value; float: the band's)",
+        help="peak for --psnr (default: largest value of the type; for floats, of the band)",
     )
     parser.add_argument(
         "--physical",
         action="store_true",
-        help="--mse, --rmse, --max-error, --target-map and --roi-mse in the unit of the bands' "
-        "scales",
+        help="take --mse, --rmse, --max-error, --target-map and --roi-mse in the physical unit of "
+        "the bands, by their scales",
     )
     parser.add_argument(
         "--per-band",
@@ -156,82 +148,92 @@ def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> N
         "--block",
         type=int,
         default=64,
-        help="pixels per block side, a multiple of 16 (default: %(default)s)",
+        help="side of a block in pixels, a multiple of 16 (default: %(default)s)",
     )
     parser.add_argument(
         "--tile",
         type=int,
-        help="pixels per tile side, a multiple of the block (default: 1024, less above 16 bands)",
+        help="side of a tile in pixels, a multiple of the block (default: 1024, less for more than "
+        "16 bands)",
     )
     parser.add_argument(
         "--predictor",
         default="isoq",
-        help="how a block's quality is found: isoq or paper (default: %(default)s)",
+        help="predictor of the quality of a block: isoq or paper (default: %(default)s)",
     )
     parser.add_argument(
         "--lossless-bands",
         default="auto",
         metavar="LIST",
-        help="bands of codes and flags, kept as they are: numbers such as 4,7-9, or none, or "
-        "auto: palettes, alpha, and names such as "
-        "QA_PIXEL or SCL; an alpha band always is (default: %(default)s)",
+        help="bands of codes and flags, which are kept exactly: numbers such as 4,7-9, or none, "
+        "or auto for palettes, alpha bands and names such as QA_PIXEL or SCL; alpha bands are "
+        "always kept exactly (default: %(default)s)",
     )
     parser.add_argument(
         "--mask",
         choices=("auto", "none", "nodata", "alpha", "dataset"),
         default="auto",
-        help="what says which pixels are measurements: nodata values alone, the alpha band, the "
-        "mask of the file, none, or auto: as GDAL has it, but no alpha band that looks like data "
-        "(default: %(default)s)",
+        help="which pixels count as valid: by nodata values alone, by the alpha band, by the mask "
+        "of the file, all (none), or as GDAL says (auto; an alpha band that looks like data is a "
+        "band then) (default: %(default)s)",
     )
     parser.add_argument(
         "--geometry",
         metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB",
-        help="layout of raw files without the naming convention",
+        help="layout of raw files whose names do not tell it",
     )
     add_machine(parser, threads)
 
 
 def add_machine(parser: argparse.ArgumentParser, threads: int | None = None) -> None:
-    """The options that say what to run on. threads: their default, else all cores."""
+    """Add the options of the machine. threads: default of --threads (None: all cores)."""
     from ..codec.options import Options
 
     parser.add_argument(
         "--device",
         default="cpu",
         metavar="cpu|cuda",
-        help="what the transforms run on; cuda: an NVIDIA GPU, by PyTorch (default: cpu)",
+        help="where the transforms run; cuda needs an NVIDIA GPU and PyTorch (default: cpu)",
     )
-    known = (
-        "of a task (default: %(default)s)" if threads else "to use (default: all, %(default)s here)"
-    )
+    text = "cores per task (default: %(default)s)"
+    if not threads:
+        text = "cores to use (default: all that are available, %(default)s here)"
+    parser.add_argument("--threads", type=int, default=threads or Options().threads, help=text)
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Add the .isoq files that a command reads; see `each.files`."""
     parser.add_argument(
-        "--threads", type=int, default=threads or Options().threads, help=f"cores {known}"
+        "paths", nargs="+", metavar="SRC.isoq", help="files, quoted patterns or URLs"
     )
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add the options of commands that write files."""
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object and nothing else"
     )
 
 
 def pair_up(
-    paths: list[str], folder: str | None, is_target, what: str
+    paths: list[str], folder: str | None, is_output: Callable[[str], bool], what: str
 ) -> tuple[list[str], Path | None]:
-    """Positional arguments -> sources and, if the last of two is a target, that target. Raises
-    InputError."""
-    if len(paths) == 2 and is_target(paths[1]):
+    """Split positional arguments into sources and, if the second of two is an output, that output.
+
+    what: name of the output in messages. Raises InputError."""
+    if len(paths) == 2 and is_output(paths[1]):
         if folder is not None:
-            raise InputError(f"{paths[1]}: give {what} or --out, not both")
+            raise InputError(
+                f"{paths[1]}: give {what} or --out, but not both; leave one of them out"
+            )
         return paths[:1], Path(paths[1])
     return paths, None
 
 
 def bar(total: int | None, name: str, options: argparse.Namespace) -> tqdm:
-    """A progress bar over samples; silent where standard error is no terminal."""
+    """Return a progress bar over samples, which is hidden if standard error is not a terminal."""
     hidden = options.quiet or options.json
     return tqdm(
         total=total,
@@ -245,7 +247,7 @@ def bar(total: int | None, name: str, options: argparse.Namespace) -> tqdm:
 
 @contextmanager
 def progress_of(name: str, options: argparse.Namespace) -> Iterator[Progress]:
-    """Show a bar for a function of the library, which reports to what this yields."""
+    """Show a progress bar, and yield a function that a function of the library reports to."""
     with bar(None, name, options) as shown:
 
         def progress(done: int, total: int) -> None:
@@ -256,21 +258,22 @@ def progress_of(name: str, options: argparse.Namespace) -> Iterator[Progress]:
 
 
 def show_lost(path: Path | Url, lost: list[LostPart], advice: str) -> None:
-    """A line on standard error for each part of a damaged file that could not be read."""
+    """Print a line on standard error for each part of a damaged file that cannot be read."""
     for part in lost:
         print(f"isoq: {path}: {part}; {advice}", file=sys.stderr)
 
 
 def print_json(value: dict) -> None:
+    """Print a value as JSON."""
     print(json.dumps(value, indent=1))
 
 
 def refuse_duplicates(targets: list[Path]) -> None:
-    """Raises InputError if two outputs have the same name."""
+    """Raise InputError if two outputs have the same name."""
     seen: set[Path] = set()
     for path in targets:
         if path in seen:
             raise InputError(
-                f"{path}: two of the sources would be written there; give them different folders"
+                f"{path}: two sources would be written there; give them different --out folders"
             )
         seen.add(path)

@@ -1,17 +1,16 @@
-"""`isoq compress`."""
+"""`isoq compress`: images to .isoq files."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 from ..api import DEFAULT_MODEL, compress_file
 from ..api.files import folder_for
+from ..names import ImageName
 from ..network.model import load_model
 from ..raster.split import stem_of
-from ..storage.local import expand
 from .common import (
     add_coding,
     add_how,
@@ -25,6 +24,8 @@ from .common import (
     refuse_duplicates,
     target_keywords,
 )
+from .each import each, images
+from .messages import say
 
 _EXAMPLES = """examples:
   isoq compress scene.tif --mse 25
@@ -44,10 +45,10 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="SRC",
-        help="images (wildcards may be quoted); for a single one, DST.isoq may follow",
+        help="images, or quoted patterns; DST.isoq may follow a single image",
     )
     parser.add_argument(
-        "--out", metavar="DIR", help="folder for the files (default: beside each image)"
+        "--out", metavar="DIR", help="output folder (default: the folder of each image)"
     )
     add_targets(parser)
     places = parser.add_argument_group("targets that vary over the image")
@@ -55,30 +56,29 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "--target-map",
         type=Path,
         metavar="FILE",
-        help="raster of target MSE, one band or one per band, georeferenced or of the image's "
-        "size in pixels or blocks; a block keeps the "
-        "smallest of its pixels (nearest neighbour); the main target where it has nodata",
+        help="raster of target MSE with one band, or one per band of the image; georeferenced, or "
+        "of the size of the image in pixels or blocks; a block keeps the smallest value of its "
+        "pixels, and the main target where the map has nodata",
     )
     places.add_argument(
         "--roi",
         type=Path,
         metavar="FILE.geojson",
-        help="polygons in any reference system (no georeference: column, row)",
+        help="polygons in any reference system (column and row if the image is not georeferenced)",
     )
     places.add_argument(
         "--roi-mse",
         type=float,
         metavar="X",
-        help="MSE inside the polygons; blocks partly inside keep the smaller of it and the main "
-        "target",
+        help="target MSE inside the polygons; a block partly inside keeps the smaller of it and "
+        "the main target",
     )
     places.add_argument(
         "--quality-map",
         type=Path,
         metavar="FILE",
-        help="instead of a target: raster of LAMBDA, georeferenced or one value per block or per "
-        "16 x 16 pixels; no promise; with "
-        "--quality for where it has nodata",
+        help="instead of a target: raster of LAMBDA, either georeferenced or with one value per "
+        "block or per 16 x 16 pixels; --quality applies where it has nodata; no promise",
     )
     add_how(parser)
     add_coding(parser)
@@ -86,24 +86,41 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
-    chosen_target(options)  # a target that cannot be used is told before a folder is made
+def run(options: argparse.Namespace) -> int:
+    chosen_target(options)  # raises for an unusable target before a folder is made
+    _warn_without_effect(options)
     patterns, destination = pair_up(
         options.paths, options.out, lambda p: p.endswith(".isoq"), "DST.isoq"
     )
-    sources = expand(patterns)
+    sources, errors = images(patterns)
     load_model(options.model, options.device)
-    paths = [
-        destination or folder_for(options.out, source) / f"{stem_of(source)}.isoq"
+    paths = {
+        source: destination or folder_for(options.out, source) / f"{stem_of(source)}.isoq"
         for source in sources
-    ]
-    refuse_duplicates(paths)
-    results = [_one(source, path, options) for source, path in zip(sources, paths, strict=True)]
-    if options.json:
+    }
+    refuse_duplicates(list(paths.values()))
+
+    def one(source: Path | ImageName) -> tuple[dict, int]:
+        return _compress(source, paths[source], options), 0
+
+    results, status = each(sources, errors, one, options)
+    if options.json and (status == 0 or len(results) > 1):
         print_json({"files": results})
+    return status
 
 
-def _one(source: Path, path: Path, options: argparse.Namespace) -> dict:
+def _warn_without_effect(options: argparse.Namespace) -> None:
+    """Print a warning for each option that changes nothing beside the others."""
+    if options.lossless:
+        for name in ("per_band", "single_pass"):
+            if getattr(options, name):
+                say(f"--{name.replace('_', '-')}: has no effect with --lossless")
+    if options.max_error is not None and options.single_pass:
+        say("--single-pass: has no effect with --max-error")
+
+
+def _compress(source: Path | ImageName, path: Path, options: argparse.Namespace) -> dict:
+    """Compress a file, print a line about it, and return its JSON."""
     began = time.monotonic()
     names = ("target_map", "roi", "roi_mse", "quality_map", "single_pass", "embed_model")
     with progress_of(source.name, options) as progress:
@@ -127,23 +144,21 @@ def _one(source: Path, path: Path, options: argparse.Namespace) -> dict:
         if "lossless" in result and not options.lossless:
             print(f"{path}: lossless bands: {', '.join(map(str, result['lossless']))}")
     if "rate_missed" in result:
-        print(
-            f"isoq: {path}: {result['bits_per_sample']:.4g} bit/sample instead of "
-            f"{options.bitrate:g}: {result['rate_missed']}",
-            file=sys.stderr,
+        say(
+            f"{path}: {result['bits_per_sample']:.4g} bit/sample instead of "
+            f"{options.bitrate:g}: {result['rate_missed']}"
         )
     if result.get("ceiling_limited") and options.single_pass:
-        print(
-            f"isoq: {path}: out of reach: {result['ceiling_limited']} of "
-            f"{result['blocks']} blocks need a better quality than the best of model "
-            f"{result['model']}; the file records the error they have (isoq info), and without "
-            "--single-pass they are patched",
-            file=sys.stderr,
+        say(
+            f"{path}: out of reach: {result['ceiling_limited']} of {result['blocks']} blocks need "
+            f"a better quality than model {result['model']} has; the file records their errors, "
+            "and without --single-pass they would be patched"
         )
     return result
 
 
 def _errors(summary: dict) -> str:
+    """Return the errors of a file as text."""
     if not any(summary["pixels"]):
         return "no valid pixels"
     if "max_error" in summary:

@@ -1,4 +1,4 @@
-"""`isoq decompress`."""
+"""`isoq decompress`: .isoq files to images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from ..api import decompress_file
 from ..api.files import folder_for
 from ..codec.reader import LostPart
-from ..storage.urls import Url, expand_locations
+from ..storage.urls import Url
 from .common import (
     add_machine,
     add_output,
@@ -18,6 +18,7 @@ from .common import (
     refuse_duplicates,
     show_lost,
 )
+from .each import each, files
 
 _EXAMPLES = """examples:
   isoq decompress scene.isoq scene.tif
@@ -32,36 +33,36 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="SRC.isoq",
-        help="files (wildcards may be quoted) or URLs; for a single one, DST may follow",
+        help="files, quoted patterns or URLs; DST may follow a single file",
     )
     parser.add_argument(
         "--out",
         metavar="DIR",
-        help="folder for the images (default: beside each file; of URLs, the current folder)",
+        help="output folder (default: the folder of each file; for URLs, the current folder)",
     )
     parser.add_argument(
         "--window",
         type=int,
         nargs=4,
         metavar=("COL", "ROW", "WIDTH", "HEIGHT"),
-        help="only this part, in pixels, the upper left one being 0 0; only its tiles are read "
-        "(default: the whole image)",
+        help="write only this part, in pixels from the upper left corner; only its tiles are read "
+        "(default: the complete image)",
     )
     parser.add_argument(
         "--model",
         metavar="DIR",
-        help="folder of the model, if it is neither a shipped one nor in the file",
+        help="folder of the model, if isoq does not include it and neither does the file",
     )
     parser.add_argument(
         "--driver",
-        help="GDAL driver of the image, such as GTiff or COG (default: GTiff; raw for raw sources)",
+        help="GDAL driver of the image, such as GTiff or COG (default: GTiff, or raw for an image "
+        "that was raw)",
     )
     parser.add_argument(
         "--keep-going",
         action="store_true",
-        help="of a damaged or truncated file, write what can be read, and nodata (0 if there is "
-        "none) where a tile is lost; status 1 "
-        "if anything is lost (default: write nothing)",
+        help="write the readable part of a damaged or truncated file, with nodata (or 0) where a "
+        "tile is lost; the exit status is 1 if anything is lost (default: write nothing)",
     )
     add_machine(parser)
     add_output(parser)
@@ -72,23 +73,30 @@ def run(options: argparse.Namespace) -> int:
     patterns, destination = pair_up(
         options.paths, options.out, lambda p: "://" not in p and not p.endswith(".isoq"), "DST"
     )
-    sources = expand_locations(patterns)
+    sources, errors = files(patterns)
     refuse_duplicates(
         [destination or folder_for(options.out, source) / source.stem for source in sources]
     )
-    results = [_one(source, destination, options) for source in sources]
-    if options.json:
+
+    def one(source: Path | Url) -> tuple[dict, int]:
+        result = _decompress(source, destination, options)
+        return result, int(bool(result.get("lost")))
+
+    results, status = each(sources, errors, one, options)
+    if options.json and (status < 2 or len(results) > 1):
         print_json({"files": results})
-    return int(any(result.get("lost") for result in results))
+    return status
 
 
 def _rows_and_cols(
     col: int, row: int, width: int, height: int
 ) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return a window as ranges of rows and columns."""
     return (row, row + height), (col, col + width)
 
 
-def _one(source: Path | Url, destination: Path | None, options: argparse.Namespace) -> dict:
+def _decompress(source: Path | Url, destination: Path | None, options: argparse.Namespace) -> dict:
+    """Decompress a file, print a line about it, and return its JSON."""
     lost: list[LostPart] = []
     with progress_of(source.name, options) as progress:
         result = decompress_file(

@@ -1,4 +1,4 @@
-"""`isoq evaluate`."""
+"""`isoq evaluate`: compare a model with other codecs."""
 
 from __future__ import annotations
 
@@ -17,36 +17,41 @@ PEERS = ("jpeg2000", "klt-jpeg2000", "htj2k", "jpegxl", "jpegls", "lerc", "sperr
 SNR = (25.0, 30.0, 35.0, 40.0, 45.0)
 
 
+_DESCRIPTION = """\
+Compares a model with other codecs at equal error.
+
+Single bands of the images, and all bands of an image together, go through isoq and every other
+codec, whose setting is searched until the error is the same. DIR gets rows.csv, with one row per
+group of bands, codec and target (also rows.parquet if pyarrow is installed), the plots as PNG, and
+report.html with everything.
+
+A run that was stopped can be continued, also with more images or targets: rows.jsonl keeps the
+finished rows, until something changes that they depend on."""
+
+
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Measure a model beside other codecs. Bands of the images, and all bands of an image "
-        "together, go through isoq and every\n"
-        "peer, which is brought to the same error. DIR gets rows.csv (one row per bands, codec, "
-        "target; rows.parquet, too, where\n"
-        "pyarrow is installed), plots as PNG, and report.html with all of it. Stopped, or called "
-        "again with more images or\n"
-        "targets, it goes on where it was: what is finished is kept in rows.jsonl until something "
-        "changes that it follows from."
-    )
+    parser.description = _DESCRIPTION
     parser.epilog = (
         "examples:\n  isoq evaluate 'images/*.tif' --model eo16 --out comparison\n"
         "  isoq evaluate 'images/**/*.tif' --peers jpeg2000,jpegxl --snr 30 40 --out comparison\n"
         "needs: pip install 'isoq[evaluate]'"
     )
     parser.add_argument(
-        "paths", nargs="+", metavar="GLOB", help="images: any rasters, wildcards may be quoted"
+        "paths", nargs="+", metavar="GLOB", help="images that isoq can compress, or quoted patterns"
     )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="output folder")
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="folder for the results"
-    )
-    parser.add_argument(
-        "--model", default="eo16", metavar="NAME|DIR", help="see isoq models (default: %(default)s)"
+        "--model",
+        default="eo16",
+        metavar="NAME|DIR",
+        help="model, see isoq models (default: %(default)s)",
     )
     parser.add_argument(
         "--peers",
         default=",".join(PEERS),
         metavar="LIST",
-        help="of %(default)s (default: all; klt-jpeg2000 for several bands only)",
+        help="other codecs, separated by commas (default: %(default)s; klt-jpeg2000 takes only "
+        "several bands)",
     )
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument(
@@ -54,27 +59,27 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=float,
         metavar="DB",
-        help="targets: mean variance of the bands over their mean squared error",
+        help="targets: mean variance of the bands divided by their mean squared error",
     )
     kinds.add_argument(
         "--mse",
         nargs="+",
         type=float,
         metavar="X",
-        help="targets in squared digital numbers, instead of --snr 25 30 35 40 45",
+        help="targets: mean squared error, instead of --snr 25 30 35 40 45",
     )
     parser.add_argument(
         "--block",
         type=int,
         default=64,
-        help="pixels per block side, a multiple of 16 (default: %(default)s)",
+        help="side of a block in pixels, a multiple of 16 (default: %(default)s)",
     )
     parser.add_argument(
         "--bands",
         type=int,
         default=3,
         metavar="N",
-        help="bands of an image, evenly spaced, that are coded for themselves, too (default: "
+        help="number of evenly spaced bands of an image that are also coded alone (default: "
         "%(default)s)",
     )
     parser.add_argument(
@@ -82,23 +87,59 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         type=int,
         default=512,
         metavar="PIXELS",
-        help="larger images are cropped around their middle, those of many bands to less "
+        help="side of the central crop of a larger image; images of many bands get smaller crops "
         "(default: %(default)s)",
     )
     parser.add_argument(
         "--threads",
         type=int,
         default=Options().threads,
-        help="runs at a time, each on one thread (default: %(default)s here)",
+        help="number of runs at a time, each on one thread (default: %(default)s here)",
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar, no table")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object and nothing else"
     )
     parser.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
+    peers, kind, values = _checked(options)
+    from ..evaluate.images import groups_of
+    from ..evaluate.plan import EvaluationPlan
+    from ..evaluate.write import compare
+
+    load_model(options.model)
+    paths = expand(options.paths)
+    groups = tuple(
+        group for path in paths for group in groups_of(path, options.bands, options.crop)
+    )
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{options.out}: cannot be made a folder ({error.strerror}); choose another --out"
+        ) from error
+    plan = EvaluationPlan(groups, ("isoq", *peers), kind, values, options.model, options.block)
+    result = compare(
+        plan, options.out, options.threads, True if options.quiet or options.json else None
+    )
+    if options.json:
+        print_json(result.to_dict())
+    elif not options.quiet:
+        print(result.summary)
+    if result.failures:
+        more = (
+            f" (and {len(result.failures) - 1} more, in {options.out / 'report.html'})"
+            if len(result.failures) > 1
+            else ""
+        )
+        raise GuaranteeError(f"{result.failures[0]}{more}")
+    return 0
+
+
+def _checked(options: argparse.Namespace) -> tuple[list[str], str, tuple[float, ...]]:
+    """Return codecs, kind of target and targets. Raises InputError."""
     peers = list(dict.fromkeys(name for name in options.peers.split(",") if name))
     for name in peers:
         if name not in PEERS:
@@ -118,37 +159,6 @@ def run(options: argparse.Namespace) -> None:
     ]
     if missing:
         raise InputError(
-            f"isoq evaluate needs {' and '.join(missing)}: pip install 'isoq[evaluate]'"
+            f"isoq evaluate: {' and '.join(missing)} missing; pip install 'isoq[evaluate]'"
         )
-    from ..evaluate.images import groups_of
-    from ..evaluate.plan import EvaluationPlan
-    from ..evaluate.write import compare
-
-    load_model(options.model)
-    paths = expand(options.paths)
-    groups = tuple(
-        group for path in paths for group in groups_of(path, options.bands, options.crop)
-    )
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{options.out}: cannot be made a folder ({error.strerror}); choose another --out"
-        ) from error
-    plan = EvaluationPlan(
-        groups, ("isoq", *peers), kind, tuple(sorted(values)), options.model, options.block
-    )
-    result = compare(
-        plan, options.out, options.threads, True if options.quiet or options.json else None
-    )
-    if options.json:
-        print_json(result.to_dict())
-    elif not options.quiet:
-        print(result.summary)
-    if result.failures:
-        more = (
-            f" (and {len(result.failures) - 1} more, in {options.out / 'report.html'})"
-            if len(result.failures) > 1
-            else ""
-        )
-        raise GuaranteeError(f"{result.failures[0]}{more}")
+    return peers, kind, tuple(sorted(values))

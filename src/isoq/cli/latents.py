@@ -1,5 +1,6 @@
-"""`isoq latents`: the transforms alone, for research; the paper's transform, inverse_transform and
-modulation."""
+"""`isoq latents`: run the transforms of a model alone, for research.
+
+These are transform, inverse_transform and modulation of the paper."""
 
 from __future__ import annotations
 
@@ -20,20 +21,23 @@ from ..samples import DTYPES, to_type
 from ..tile.normalize import Affine, robust
 from .common import print_json
 
+_EXAMPLES = """examples:
+  isoq latents analyse scene.tif latents.raw --band 1
+  isoq latents synthesise latents.256_64_64_6_1_0.raw back.tif --offset 812.5 --scale 64.2
+  isoq latents gains --quality 0.01"""
+
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
-    parser.epilog = (
-        "example: isoq latents analyse scene.tif latents.raw --band 1\n"
-        "         isoq latents synthesise latents.256_64_64_6_1_0.raw back.tif --offset 812.5 "
-        "--scale 64.2 --size 1000 1010\n"
-        "         isoq latents gains --quality 0.01"
-    )
+    parser.epilog = _EXAMPLES
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     analyse = actions.add_parser(
-        "analyse", help="image to latents: float32, in a raw file (channels, rows, cols)"
+        "analyse",
+        help="write the latents of an image: float32, as a raw file (channels, rows, cols)",
     )
     analyse.add_argument("image", metavar="IMG", help="the image")
-    analyse.add_argument("out", metavar="OUT", help="raw file; its geometry is put into its name")
+    analyse.add_argument(
+        "out", metavar="OUT", help="raw file, which gets its geometry into its name"
+    )
     analyse.add_argument(
         "--band", type=int, default=1, help="first band, counted from 1 (default: %(default)s)"
     )
@@ -43,16 +47,16 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     analyse.add_argument(
         "--offset",
         type=float,
-        help="subtracted first, in digital numbers (default: middle of the central 98 %% of the "
-        "values)",
+        help="number that is subtracted first, in digital numbers (default: centre of the central "
+        "98 %% of the values)",
     )
     analyse.add_argument(
         "--scale",
         type=float,
-        help="then divided by, in digital numbers (default: a quarter of their range)",
+        help="number to divide by, in digital numbers (default: a quarter of their range)",
     )
-    synthesise = actions.add_parser("synthesise", help="latents back to an image")
-    synthesise.add_argument("latents", metavar="LATENTS.raw", help="what analyse wrote")
+    synthesise = actions.add_parser("synthesise", help="write the image of latents")
+    synthesise.add_argument("latents", metavar="LATENTS.raw", help="file that analyse wrote")
     synthesise.add_argument("out", metavar="OUT", help="image file")
     synthesise.add_argument("--offset", type=float, required=True, help="as analyse printed it")
     synthesise.add_argument("--scale", type=float, required=True, help="as analyse printed it")
@@ -61,7 +65,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=int,
         metavar=("WIDTH", "HEIGHT"),
-        help="crop to this (default: 16 pixels a latent)",
+        help="size of the image in pixels (default: 16 per latent)",
     )
     synthesise.add_argument(
         "--type",
@@ -69,7 +73,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="sample type of the image (default: %(default)s)",
     )
-    gains = actions.add_parser("gains", help="the gain of every latent channel at a quality")
+    gains = actions.add_parser("gains", help="print the gain of every latent channel at a quality")
     gains.add_argument(
         "--quality",
         type=float,
@@ -88,7 +92,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
             "--model",
             default=DEFAULT_MODEL,
             metavar="NAME|DIR",
-            help="see isoq models (default: %(default)s)",
+            help="model, see isoq models (default: %(default)s)",
         )
         sub.add_argument(
             "--json", action="store_true", help="print one JSON object and nothing else"
@@ -98,19 +102,20 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 
 def _analyse(options: argparse.Namespace) -> None:
+    """Write the latents of an image. Raises InputError."""
     model = load_model(options.model)
     with open_source(options.image, options.geometry) as source:
         d = source.description
         if not 1 <= options.band <= d.bands - model.bands + 1:
             raise InputError(
-                f"{options.image}: has no {model.bands} band(s) from band {options.band}; it has "
-                f"{d.bands}"
+                f"{options.image}: has no {model.bands} band(s) from band {options.band} on; give "
+                f"--band 1 to {d.bands - model.bands + 1}"
             )
         samples = source.read(
             0, 0, d.rows, d.cols, slice(options.band - 1, options.band - 1 + model.bands)
         )
     if not np.isfinite(samples).all():
-        raise InputError(f"{options.image}: holds values that are not finite; fill them first")
+        raise InputError(f"{options.image}: has values that are not finite; fill them first")
     automatic = robust(samples.ravel())
     affine = Affine(
         automatic.offset if options.offset is None else options.offset,
@@ -125,7 +130,12 @@ def _analyse(options: argparse.Namespace) -> None:
         f"{out.name.removesuffix('.raw')}.{len(y)}_{y.shape[2]}_{y.shape[1]}_6_1_0.raw"
     )
     description = Description(
-        *y.shape, "float32", (None,) * len(y), {"raw": {"endian": 1, "rgb": 0}}
+        len(y),
+        y.shape[1],
+        y.shape[2],
+        "float32",
+        (None,) * len(y),
+        {"raw": {"endian": 1, "rgb": 0}},
     )
     with create_sink(path, description, overwrite=options.overwrite) as sink:
         sink.write(0, 0, y)
@@ -141,6 +151,7 @@ def _analyse(options: argparse.Namespace) -> None:
 
 
 def _synthesise(options: argparse.Namespace) -> None:
+    """Write the image of latents. Raises InputError."""
     model = load_model(options.model)
     with open_source(options.latents) as source:
         d = source.description
@@ -153,8 +164,8 @@ def _synthesise(options: argparse.Namespace) -> None:
         y = source.read(0, 0, d.rows, d.cols)
     if min(y.shape[1:]) < padded_side(1) // 16:
         raise InputError(
-            f"{options.latents}: fewer than {padded_side(1) // 16} latents a side; analyse never "
-            "writes less"
+            f"{options.latents}: fewer than {padded_side(1) // 16} latents per side; give a file "
+            "that analyse wrote"
         )
     x = Affine(options.offset, options.scale).inverse(model.synthesis(y[None])[0])
     cols, rows = options.size or (x.shape[2], x.shape[1])
@@ -164,7 +175,7 @@ def _synthesise(options: argparse.Namespace) -> None:
             "latents; give less"
         )
     samples = to_type(x[:, :rows, :cols], np.dtype(options.type))
-    description = Description(*samples.shape, options.type, (None,) * len(samples))
+    description = Description(len(samples), rows, cols, options.type, (None,) * len(samples))
     with create_sink(options.out, description, overwrite=options.overwrite) as sink:
         sink.write(0, 0, samples)
     _show(
@@ -180,6 +191,7 @@ def _synthesise(options: argparse.Namespace) -> None:
 
 
 def _gains(options: argparse.Namespace) -> None:
+    """Print the gains of a quality. Raises InputError."""
     model: Model = load_model(options.model)
     if not (options.quality > 0 and options.scale > 0):
         raise InputError("--quality and --scale must be greater than 0")
@@ -194,6 +206,7 @@ def _gains(options: argparse.Namespace) -> None:
 
 
 def _show(facts: dict, options: argparse.Namespace) -> None:
+    """Print facts as JSON or as a line."""
     if options.json:
         print_json(facts)
     else:

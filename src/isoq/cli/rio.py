@@ -1,4 +1,4 @@
-"""`rio isoq`: commands of isoq as a plugin of rasterio's command line."""
+"""`rio isoq`: commands of isoq as a plugin of the command line of rasterio."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 from . import COMMANDS, main
 
 
-@click.group(help="Fixed-quality neural compression; the same as the command isoq.")
+@click.group(help="Fixed-quality neural compression, as with the command isoq.")
 def isoq() -> None:
     pass
 

@@ -1,4 +1,4 @@
-"""What `isoq bands` and `isoq tile` share."""
+"""What `isoq bands` and `isoq tile` share: one image becomes several."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..api.files import folder_for
+from ..errors import InputError
 from ..raster.description import Description
 from ..raster.sink import create_sink, default_suffix
 from ..raster.source import Source, open_source
@@ -14,26 +15,29 @@ from ..raster.split import SubImage, extract
 from .common import bar, print_json
 
 
-def add_taken_apart(parser: argparse.ArgumentParser) -> None:
-    """The arguments of a command that makes several images of one; `take_apart` does it."""
+def add_split_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a command that splits an image; `write_parts` runs it."""
     parser.add_argument("image", metavar="SRC", help="the image")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
+    parser.add_argument(
         "folder",
         nargs="?",
         metavar="DST_DIR",
-        help="folder for the files (default: beside the image)",
+        help="output folder (default: the folder of the image)",
     )
-    where.add_argument("--out", metavar="DIR", help="the same")
+    parser.add_argument("--out", metavar="DIR", help="output folder, instead of DST_DIR")
     parser.add_argument(
         "--geometry",
         metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB",
-        help="layout of a raw file without the naming convention",
+        help="layout of a raw file whose name does not tell it",
     )
 
 
-def take_apart(options: argparse.Namespace, parts: Callable[[Source], Iterable[SubImage]]) -> None:
-    """Write the parts of an image, each to a file of its own: raw for a raw image, else GeoTIFF."""
+def write_parts(options: argparse.Namespace, parts: Callable[[Source], Iterable[SubImage]]) -> None:
+    """Write each part of an image to a file: raw for a raw image, else GeoTIFF."""
+    if options.folder and options.out:
+        raise InputError(
+            f"{options.folder}: give DST_DIR or --out, but not both; leave one of them out"
+        )
     images = []
     with open_source(options.image, options.geometry) as source:
         folder, d = folder_for(options.folder or options.out, source.path), source.description
@@ -47,7 +51,7 @@ def take_apart(options: argparse.Namespace, parts: Callable[[Source], Iterable[S
 
 
 def show_images(images: list[tuple[Path, Description]], options: argparse.Namespace) -> None:
-    """Tell which images were written."""
+    """Print which images were written."""
     if options.json:
         facts = [
             {"image": str(path), "bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.dtype}

@@ -1,4 +1,4 @@
-"""`isoq tile`: an image into tiles, and back; the paper's auxiliary tools."""
+"""`isoq tile`: cut an image into tiles, or join them; auxiliary tools of the paper."""
 
 from __future__ import annotations
 
@@ -10,52 +10,53 @@ from ..raster.source import open_source
 from ..raster.split import join, joined_description, tile_parts
 from ..storage.local import expand
 from .common import add_output, bar
-from .split_io import add_taken_apart, show_images, take_apart
+from .split_io import add_split_arguments, show_images, write_parts
+
+_EXAMPLES = """examples:
+  isoq tile cut scene.tif --size 512 --out tiles
+      writes tiles/scene-r0000-c0512-of-7821x7661.tif ...
+  isoq tile join 'tiles/*.tif' back.tif"""
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
-    parser.epilog = (
-        "examples:\n"
-        "  isoq tile cut scene.tif --size 512 --out tiles     "
-        "tiles/scene-r0000-c0512-of-7821x7661.tif ...\n"
-        "  isoq tile join 'tiles/*.tif' back.tif"
-    )
+    parser.epilog = _EXAMPLES
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    apart = actions.add_parser(
+    split = actions.add_parser(
         "cut",
-        help="square tiles without overlap, named NAME-rROW-cCOL-of-ROWSxCOLS, georeferenced as "
-        "the image is",
+        help="write square tiles without overlap, named NAME-rROW-cCOL-of-ROWSxCOLS, with the "
+        "georeference of the image",
     )
-    add_taken_apart(apart)
-    apart.add_argument(
+    add_split_arguments(split)
+    split.add_argument(
         "--size",
         type=int,
         required=True,
         metavar="N",
-        help="pixels per side (fewer at the right and lower border)",
+        help="side of a tile in pixels (less at the right and lower border)",
     )
-    together = actions.add_parser(
-        "join", help="tiles into one image, placed by their names, or else by their georeference"
+    joined = actions.add_parser(
+        "join",
+        help="join tiles into one image, placed by their names or else by their georeference",
     )
-    together.add_argument(
+    joined.add_argument(
         "sources",
         nargs="+",
         metavar="SRC",
-        help="all tiles of the image, in any order (wildcards may be quoted)",
+        help="all tiles of the image in any order, or quoted patterns",
     )
-    together.add_argument(
+    joined.add_argument(
         "out",
         metavar="DST",
-        help="GeoTIFF, or raw where it ends in .raw (without a geometry in the name, it gets one)",
+        help="GeoTIFF, or raw if the name ends in .raw; a raw file gets its geometry into its name",
     )
-    for sub, run in ((apart, _cut), (together, _join)):
+    for sub, run in ((split, _cut), (joined, _join)):
         sub.epilog, sub.formatter_class = parser.epilog, parser.formatter_class
         add_output(sub)
         sub.set_defaults(run=run)
 
 
 def _cut(options: argparse.Namespace) -> None:
-    take_apart(options, lambda source: tile_parts(source, options.size))
+    write_parts(options, lambda source: tile_parts(source, options.size))
 
 
 def _join(options: argparse.Namespace) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral
 
 from ..errors import InputError
 from ..format.tiling import Box
 from ..geometry import STRIDE
+from ..parallel import available_cores
 from .target import Target
 
 
@@ -30,7 +30,7 @@ class Options:
     predictor: str = "isoq"
     single_pass: bool = False
     per_band: bool = False
-    threads: int = os.cpu_count() or 1
+    threads: int = field(default_factory=available_cores)
     lossless_bands: tuple[int, ...] = ()
     embed_model: bool = False
 

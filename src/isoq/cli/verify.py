@@ -1,0 +1,127 @@
+"""`isoq verify`: check files, against the original if it is at hand."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..api import verify as verify_file
+from ..codec.reader import LostPart
+from ..errors import GuaranteeError, InputError
+from ..storage.urls import Url
+from .common import add_files, add_machine, progress_of, show_lost
+from .each import each, files, show_results
+from .messages import explain, say
+
+_DESCRIPTION = """\
+Decodes files and checks their checksums and records. With --against, it measures the recorded
+errors again.
+
+The exit status is 0 if all is true, 1 if a record is not true or a block breaks its promise, and 2
+if a file is damaged or cannot be read."""
+
+_EXAMPLES = """examples:
+  isoq verify scene.isoq --against scene.tif
+  isoq verify 'archive/**/*.isoq'"""
+
+
+def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = _DESCRIPTION, _EXAMPLES
+    add_files(parser)
+    parser.add_argument(
+        "--against",
+        metavar="IMG",
+        help="the original image of a single file, or a folder with the originals, which have the "
+        "names of the files",
+    )
+    parser.add_argument(
+        "--geometry",
+        metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB",
+        help="layout of a raw original",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="DIR",
+        help="folder of the model, if isoq does not include it and neither does the file",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    add_machine(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    places, errors = files(options.paths)
+    if options.geometry and not options.against:
+        say("--geometry: has no effect without --against")
+    folder = options.against is not None and Path(options.against).is_dir()
+    if options.against and not folder and len(places) + len(errors) > 1:
+        raise InputError(
+            f"--against {options.against}: is the original of a single file; give a folder with "
+            "the originals, or check one file at a time"
+        )
+
+    def one(place: Path | Url) -> tuple[dict, int]:
+        original = _original(options.against, place) if folder else options.against
+        return _verify(place, original, options)
+
+    results, status = each(places, errors, one, options)
+    show_results(results, options.paths, options)
+    return status
+
+
+def _original(folder: str, place: Path | Url) -> str:
+    """Return the image in a folder that has the name of a file. Raises InputError unless there is
+    exactly one."""
+    found = [
+        path
+        for path in sorted(Path(folder).iterdir())
+        if path.name.startswith(f"{place.stem}.")
+        and path.suffix not in (".isoq", ".xml", ".ovr", ".msk", ".hdr", ".tfw")
+    ]
+    if len(found) != 1:
+        number = "no image" if not found else f"{len(found)} images"
+        raise InputError(
+            f"{place}: {folder} has {number} of this name; give the original with --against"
+        )
+    return str(found[0])
+
+
+def _verify(
+    place: Path | Url, original: str | None, options: argparse.Namespace
+) -> tuple[dict, int]:
+    """Check a file, print what is wrong, and return its JSON and exit status."""
+    lost: list[LostPart] = []
+    problems: list[str] = []
+    with progress_of(place.name, options) as progress:
+        result = verify_file(
+            str(place),
+            original,
+            model=options.model,
+            device=options.device,
+            threads=options.threads,
+            geometry=options.geometry,
+            on_problem=problems.append,
+            on_damage=lost.append,
+            progress=progress,
+        )
+    show_lost(place, lost, "isoq decompress --keep-going writes the rest")
+    if problems:
+        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
+        error = GuaranteeError(f"{place}: {problems[0]}{more}; do not rely on the recorded error")
+        if options.debug:
+            raise error
+        say(explain(error))
+        return result, 2 if lost else 1
+    if not (lost or options.json or options.quiet):
+        done = (
+            "the recorded errors are true"
+            if original
+            else "complete and undamaged; --against IMG would also check the recorded errors"
+        )
+        print(f"{place}: {done}")
+        if "remark" in result:
+            print(f"{place}: {result['remark']}")
+    return result, 2 if lost else 0
