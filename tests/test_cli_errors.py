@@ -33,7 +33,7 @@ def files(tmp_path_factory):
     (folder / "a.1_30_20_2_0_0.raw").write_bytes(bytes(1199))
     (folder / "a.1_30_20_9_0_0.raw").write_bytes(bytes(1200))
     (folder / "plain.raw").write_bytes(bytes(1200))
-    make(folder / "double.tif", np.zeros((1, 20, 20)), crs="EPSG:3857")
+    make(folder / "complex.tif", np.zeros((1, 20, 20), "complex64"), crs="EPSG:3857")
     make(folder / "small.tif", terrain(1, 20, 20, "uint16"), crs="EPSG:3857")
     make(folder / "signed.tif", crop("landsat.tif").astype("int16"), crs="EPSG:3857")
     (folder / "folder").mkdir()
@@ -72,7 +72,7 @@ COMPRESS = {
     "text file": (("text.tif", NEW, *MSE), "text.tif"),
     "truncated image": (("cut.tif", NEW, *MSE), "cut.tif"),
     "folder as image": (("folder", NEW, *MSE), "folder"),
-    "unsupported type": (("double.tif", NEW, *MSE), "float64"),
+    "unsupported type": (("complex.tif", NEW, *MSE), "complex64"),
     "raw of another size": (("a.1_30_20_2_0_0.raw", NEW, *MSE), "1199 bytes"),
     "raw of unknown type": (("a.1_30_20_9_0_0.raw", NEW, *MSE), "type 9"),
     "raw without geometry": (("plain.raw", NEW, *MSE), "--geometry"),

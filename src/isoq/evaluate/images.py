@@ -35,7 +35,7 @@ _LAYOUTS = (
 class Group:
     """Bands of an image (from 0), cropped to a window, which a codec compresses together."""
 
-    path: Path
+    path: Path | ImageName
     stratum: str
     sensor: str
     bands: tuple[int, ...]
@@ -74,7 +74,7 @@ def groups_of(path: Path | ImageName, single: int, side: int) -> list[Group]:
     them together are one more group. Raises InputError."""
     with open_source(path) as source:
         d = source.description
-    stratum, sensor = _listed(path)
+    stratum, sensor = _listed(Path(path))
     digest = _digest(path)
     chosen = np.unique(
         np.linspace(0, d.bands - 1, min(d.bands, single)).round().astype(int)
@@ -148,6 +148,9 @@ def _red_nir(d: Description, sensor: str) -> tuple[int, int] | None:
     return None
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
+def _digest(path: Path | ImageName) -> str:
+    """Return the SHA-256 of a file, shortened; of its name if it is not a plain file."""
+    if not Path(path).is_file():
+        return hashlib.sha256(str(path).encode()).hexdigest()[:16]
+    with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]

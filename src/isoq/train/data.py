@@ -61,7 +61,7 @@ def read_planes(
                 affine = tuple(robust(band[valid]) for band in pixels.samples)
                 name = f"{path.name}#{first + 1}"
                 planes.append(
-                    Plane(name, pixels.samples, valid, affine, path.resolve().parent.name)
+                    Plane(name, pixels.samples, valid, affine, Path(path).resolve().parent.name)
                 )
     return planes
 
