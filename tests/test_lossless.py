@@ -198,7 +198,7 @@ def test_on_the_command_line(tmp_path, capsys):
     assert main(["compress", str(path), file, "--snr", "25"]) == 0
     assert "lossless bands: 2" in capsys.readouterr().out
     assert main(["info", file]) == 0
-    assert "band 2: lossless" in capsys.readouterr().out
+    assert "band 2 (QA_PIXEL): lossless" in capsys.readouterr().out
     assert main(["decompress", file, back]) == 0
     with rasterio.open(back) as dataset:
         assert np.array_equal(dataset.read(2), both[1])
