@@ -12,8 +12,9 @@ import numpy as np
 from .._version import __version__
 from ..errors import InputError
 from ..format.container import overhead
-from ..format.limits import LARGEST_TILE
+from ..format.limits import LARGEST_SIDE, LARGEST_TILE
 from ..format.tiling import Box, boxes, padded_samples
+from ..geometry import LEAST_SIDE, is_thin
 from ..network.embedded import pack
 from ..network.model import Model
 from ..raster.description import Description
@@ -117,7 +118,7 @@ def origin_of(source: Readable) -> dict:
 
 def tiling(d: Description, options: Options, model: Model) -> tuple[int, list[Box]]:
     """Return the bands per tile, and the tiles in file order. Raises InputError."""
-    side = _side(d.bands, options)
+    side = _side(d, options)
     depth = _depth(d, side, model)
     try:
         return depth, boxes(d.bands, d.rows, d.cols, side, options.block, depth)
@@ -125,13 +126,16 @@ def tiling(d: Description, options: Options, model: Model) -> tuple[int, list[Bo
         raise InputError(f"`tile={side}`: {error}; give a smaller one") from error
 
 
-def _side(bands: int, options: Options) -> int:
+def _side(d: Description, options: Options) -> int:
     """Return the side of the largest tile in pixels: the one asked for, or one that limits the
-    memory."""
+    memory. Tiles of thin images are longer, because each of them costs some time."""
     if options.tile is not None:
         return options.tile
     least, most = _SIDES
-    side = min(most, max(least, math.isqrt(_SAMPLES_PER_TILE // min(bands, MOST_BANDS))))
+    per_band = _SAMPLES_PER_TILE // min(d.bands, MOST_BANDS)
+    side = min(most, max(least, math.isqrt(per_band)))
+    if is_thin(d.rows, d.cols) and max(d.rows, d.cols) > side:
+        side = max(side, min(LARGEST_SIDE, per_band // LEAST_SIDE))
     return max(options.block, side // options.block * options.block)
 
 
@@ -186,7 +190,7 @@ def file_header(
     return {
         "image": {k: v for k, v in d.to_dict().items() if k != "metadata"},
         **origin,
-        "tile": _side(d.bands, options),
+        "tile": _side(d, options),
         "depth": depth,
         "block": options.block,
         "model": [model.name, model.identity],

@@ -15,7 +15,7 @@ from . import residual
 from .codings import Constant, Empty, EncodedGroup, Neural, Spectral, checksum, write_group
 from .groups import Mode, band_groups
 from .header import TileInput
-from .prediction import code_exact_bands, predict_if_smaller
+from .prediction import code_exact_bands, predict_if_smaller, predict_thin
 from .quality_map import map_residuals
 from .report import TileReport, error_steps, joint_ratio, largest_errors, measure
 from .targets import BoundTarget, ErrorTarget, TileTarget, as_stored, pack_targets
@@ -64,7 +64,8 @@ def encode_groups(tile: TileInput, target: TileTarget, model: Model) -> list[Enc
         else:
             assert not isinstance(target, BoundTarget), "bands with a bound are predicted"
             coding = Spectral if mode == Mode.SPECTRAL else Neural
-            groups.append(coding.encode(tile, bands, target, model))
+            thin = predict_thin(tile, target, bands)
+            groups.append(thin or coding.encode(tile, bands, target, model))
     return sorted(groups, key=lambda group: group.bands.start)
 
 
