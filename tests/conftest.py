@@ -18,3 +18,4 @@ def one_thread():
 def transformed(monkeypatch):
     """No band is predicted that need not be: for tests of what the network does."""
     monkeypatch.setattr("isoq.tile.prediction.worth_trying", lambda bits, bands: False)
+    monkeypatch.setattr("isoq.tile.encode.predict_thin", lambda tile, target, bands: None)
