@@ -45,7 +45,8 @@ ISOQ_INLINE int32_t isoq_symbol_place(const isoq_context *context, int32_t index
 ISOQ_INLINE float isoq_offset_of(const isoq_context_model *model, const isoq_context *context,
                                  int32_t index) {
     float offset = model->offset[isoq_symbol_place(context, index)];
-    return (context->shift != 0) | (index < -ISOQ_REACH) | (index > ISOQ_REACH) ? 0 : offset;
+    int coarse = (context->shift != 0) | (index < -ISOQ_REACH) | (index > ISOQ_REACH);
+    return coarse ? 0 : offset;
 }
 
 /* Return the reconstruction of a latent with this index, in steps. */

@@ -78,6 +78,7 @@ ISOQ_INLINE int64_t isoq_sample_of(const isoq_row *row, int64_t rounded, int64_t
 /* Return whether all samples of a row are coded, as they are and without flags. */
 ISOQ_API int isoq_is_plain(const isoq_planes_coder *coder, const isoq_extent *extent,
                            const isoq_plan *plan, int plane, const isoq_row *row) {
+    assert(extent->cols > 0);
     if (plan->repeats[plane] || row->least == row->most) return 0;
     for (int64_t k = 0; k < extent->cols; k += extent->block)
         if (coder->step[k] != 1) return 0;

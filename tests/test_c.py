@@ -1,0 +1,125 @@
+"""The C headers by themselves: each compiles alone, and small programs that use them pass under
+every compiler, with and without the portable fallbacks, and under sanitizers."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = (ROOT / "src/isoq/entropy", ROOT / "src/isoq/tile/predictive")
+HEADERS = sorted(header for folder in FOLDERS for header in folder.glob("*.h"))
+STRICT = ["-std=c11", "-Wall", "-Wextra", "-Werror", *(f"-I{folder}" for folder in FOLDERS)]
+SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+PORTABLE = ["-DISOQ_PORTABLE"]
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="options are those of gcc")
+
+
+def compiler(name: str) -> str:
+    return shutil.which(name) or pytest.skip(f"there is no {name}")
+
+
+def checked(command: list[str | Path]) -> str:
+    """Run a command, and return what it prints; fail with its messages if it does."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def sanitizers(cc: str, folder: Path) -> list[str]:
+    """Return the options of the sanitizers, none if such programs do not link or run here."""
+    source, program = folder / "empty.c", folder / "empty"
+    source.write_text("int main(void) { return 0; }\n")
+    build = subprocess.run([cc, *SANITIZED, source, "-o", program], capture_output=True)
+    works = build.returncode == 0 and not subprocess.run([program], capture_output=True).returncode
+    return SANITIZED if works else []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["entropy", "predictive"])
+@pytest.mark.parametrize("cc", ["gcc", "clang"])
+def test_vectors_and_portable_code_write_the_same_streams(cc, program, tmp_path):
+    """The programs check round trips, limits and damaged streams, and print a hash of streams."""
+    cc = compiler(cc)
+    hashes = []
+    for options in (sanitizers(cc, tmp_path), PORTABLE):
+        source, out = ROOT / f"tests/c/{program}.c", tmp_path / f"{program}{len(hashes)}"
+        checked([cc, *STRICT, "-ffp-contract=off", *options, source, "-o", out, "-lm"])
+        hashes.append(checked([out]))
+    assert hashes[0] == hashes[1]
+
+
+@cache
+def first_compiler() -> str:
+    found = next(filter(None, map(shutil.which, ("gcc", "clang"))), None)
+    return found or pytest.skip("there is no C compiler")
+
+
+def test_every_header_compiles_alone(tmp_path):
+    for header in HEADERS:
+        source = tmp_path / f"{header.stem}.c"
+        source.write_text(f'#include "{header.name}"\nint main(void) {{ return 0; }}\n')
+        checked([first_compiler(), *STRICT, "-fsyntax-only", source])
+
+
+def test_names_begin_with_the_prefix(tmp_path):
+    """All that a header defines for the file that includes it, macros and functions."""
+    source = tmp_path / "all.c"
+    source.write_text("".join(f'#include "{header.name}"\n' for header in HEADERS))
+    macros = checked([first_compiler(), *STRICT, "-E", "-dD", source]).splitlines()
+    inside, names = "", []
+    for line in macros:
+        if line.startswith("# "):
+            inside = line.split('"')[1]
+        elif line.startswith("#define ") and Path(inside) in HEADERS:
+            names.append(line.split()[1].split("(")[0])
+    assert names
+    assert all(name.startswith(("ISOQ_", "__STD")) for name in names), names
+
+
+def included(file: Path) -> set[Path]:
+    """Return the headers and declarations of the project that a source file includes, however
+    deep."""
+    found: set[Path] = set()
+    wanted = [file]
+    while wanted:
+        text = wanted.pop().read_text()
+        names = [line.split('"')[1] for line in text.splitlines() if line.startswith('#include "')]
+        names += [line.split('"')[1] for line in text.splitlines() if "cdef extern from" in line]
+        if "isoq.entropy.rans cimport" in text:
+            names.append("rans.pxd")
+        for name in names:
+            path = next(folder / name for folder in FOLDERS if (folder / name).exists())
+            if path not in found:
+                found.add(path)
+                wanted.append(path)
+    return found
+
+
+def configuration() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+
+
+def test_an_edit_of_any_header_rebuilds_what_includes_it():
+    every: set[Path] = set()
+    for extension in configuration()["ext-modules"]:
+        (source,) = extension["sources"]
+        depends = {ROOT / path for path in extension["depends"]}
+        assert included(ROOT / source) == depends, extension["name"]
+        every |= depends
+    assert {path for path in every if path.suffix == ".h"} == set(HEADERS)
+
+
+def test_source_distributions_have_all_that_is_compiled():
+    package = ROOT / "src/isoq"
+    shipped = {
+        file for glob in configuration()["package-data"]["isoq"] for file in package.glob(glob)
+    }
+    assert shipped >= {file for kind in ("h", "pxd", "pyx") for file in package.rglob(f"*.{kind}")}
