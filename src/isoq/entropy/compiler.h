@@ -177,32 +177,47 @@ ISOQ_INLINE isoq_float4 isoq_float4_least(isoq_float4 first, isoq_float4 second,
 }
 
 /* ---- Sixteen floats, added up lane by lane: no compiler may reorder a sum of floats by itself.
-   By pointer, since the way in which vectors of this size are passed depends on the processor. */
+   Two vectors of eight, since compilers handle vectors badly that are wider than the registers. By
+   pointer, as the way in which vectors are passed depends on the processor. */
 
-enum { ISOQ_LANES = 16 };
+enum { ISOQ_LANES = 16, ISOQ_HALF = ISOQ_LANES / 2 };
 
 #if ISOQ_GNU
-typedef float isoq_lanes __attribute__((vector_size(4 * ISOQ_LANES)));
-#define ISOQ_LANE(vector, k) ((vector)[k])
+typedef float isoq_float8 __attribute__((vector_size(4 * ISOQ_HALF)));
+typedef isoq_float8 isoq_float8_in_memory __attribute__((aligned(sizeof(float)), may_alias));
+typedef struct {
+    isoq_float8 low, high;
+} isoq_lanes;
 #else
 typedef struct {
     float lane[ISOQ_LANES];
 } isoq_lanes;
-#define ISOQ_LANE(vector, k) ((vector).lane[k])
 #endif
 
+/* Not by memcpy, which would keep vectors of this size out of registers. */
 ISOQ_INLINE void isoq_lanes_load(isoq_lanes *to, const float *from) {
+#if ISOQ_GNU
+    to->low = *(const isoq_float8_in_memory *)from;
+    to->high = *(const isoq_float8_in_memory *)(from + ISOQ_HALF);
+#else
     memcpy(to, from, sizeof *to);
+#endif
 }
 
 ISOQ_INLINE void isoq_lanes_store(float *to, const isoq_lanes *from) {
+#if ISOQ_GNU
+    *(isoq_float8_in_memory *)to = from->low;
+    *(isoq_float8_in_memory *)(to + ISOQ_HALF) = from->high;
+#else
     memcpy(to, from, sizeof *from);
+#endif
 }
 
 /* sum += a */
 ISOQ_INLINE void isoq_lanes_add(isoq_lanes *sum, const isoq_lanes *a) {
 #if ISOQ_GNU
-    *sum += *a;
+    sum->low += a->low;
+    sum->high += a->high;
 #else
     for (int k = 0; k < ISOQ_LANES; k++) sum->lane[k] += a->lane[k];
 #endif
@@ -212,7 +227,8 @@ ISOQ_INLINE void isoq_lanes_add(isoq_lanes *sum, const isoq_lanes *a) {
 ISOQ_INLINE void isoq_lanes_multiply(isoq_lanes *product, const isoq_lanes *a,
                                      const isoq_lanes *b) {
 #if ISOQ_GNU
-    *product = *a * *b;
+    product->low = a->low * b->low;
+    product->high = a->high * b->high;
 #else
     for (int k = 0; k < ISOQ_LANES; k++) product->lane[k] = a->lane[k] * b->lane[k];
 #endif
@@ -221,7 +237,8 @@ ISOQ_INLINE void isoq_lanes_multiply(isoq_lanes *product, const isoq_lanes *a,
 /* sum += a * b */
 ISOQ_INLINE void isoq_lanes_add_product(isoq_lanes *sum, const isoq_lanes *a, const isoq_lanes *b) {
 #if ISOQ_GNU
-    *sum += *a * *b;
+    sum->low += a->low * b->low;
+    sum->high += a->high * b->high;
 #else
     for (int k = 0; k < ISOQ_LANES; k++) sum->lane[k] += a->lane[k] * b->lane[k];
 #endif
@@ -230,7 +247,8 @@ ISOQ_INLINE void isoq_lanes_add_product(isoq_lanes *sum, const isoq_lanes *a, co
 /* sum -= factor * a */
 ISOQ_INLINE void isoq_lanes_subtract_scaled(isoq_lanes *sum, float factor, const isoq_lanes *a) {
 #if ISOQ_GNU
-    *sum -= factor * *a;
+    sum->low -= factor * a->low;
+    sum->high -= factor * a->high;
 #else
     for (int k = 0; k < ISOQ_LANES; k++) sum->lane[k] -= factor * a->lane[k];
 #endif
@@ -238,8 +256,10 @@ ISOQ_INLINE void isoq_lanes_subtract_scaled(isoq_lanes *sum, float factor, const
 
 /* Return the sum of all lanes, from the first to the last. */
 ISOQ_INLINE double isoq_lanes_total(const isoq_lanes *a) {
+    float lane[ISOQ_LANES];
     double total = 0;
-    for (int k = 0; k < ISOQ_LANES; k++) total += ISOQ_LANE(*a, k);
+    isoq_lanes_store(lane, a);
+    for (int k = 0; k < ISOQ_LANES; k++) total += lane[k];
     return total;
 }
 

@@ -27,10 +27,12 @@ ISOQ_INLINE void isoq_add_tile(const isoq_lanes part[ISOQ_ROWS][ISOQ_CHUNK], int
                                int j, isoq_lanes sum[ISOQ_ROWS][ISOQ_ROWS]) {
     isoq_lanes tile[2][4];
     memset(tile, 0, sizeof tile);
-    for (int s = 0; s < steps; s++) ISOQ_UNROLL_4
-    for (int b = 0; b < 4; b++) {
-        isoq_lanes_add_product(&tile[0][b], &part[i][s], &part[j + b][s]);
-        isoq_lanes_add_product(&tile[1][b], &part[i + 1][s], &part[j + b][s]);
+    for (int s = 0; s < steps; s++) {
+        ISOQ_UNROLL_4
+        for (int b = 0; b < 4; b++) {
+            isoq_lanes_add_product(&tile[0][b], &part[i][s], &part[j + b][s]);
+            isoq_lanes_add_product(&tile[1][b], &part[i + 1][s], &part[j + b][s]);
+        }
     }
     for (int b = 0; b < 4; b++) {
         isoq_lanes_add(&sum[i][j + b], &tile[0][b]);
