@@ -41,6 +41,12 @@ def mse(a: xr.DataArray, b: xr.DataArray) -> float:
     return float(((a.astype("float64") - b.astype("float64")) ** 2).mean())
 
 
+@pytest.fixture(autouse=True)
+def nothing_decoded(monkeypatch):
+    """Each test begins like a process of its own, which has decoded nothing."""
+    monkeypatch.setattr(chunks, "_DECODED", DecodedMemory())
+
+
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory) -> xr.Dataset:
     """A real scene, a variable per band."""
@@ -491,6 +497,13 @@ def test_datasets_are_read_by_other_processes(both):
             warnings.simplefilter("ignore", DeprecationWarning)  # forking a process with threads
             found = lazy.data.compute(scheduler="processes", pool=pool)
         assert np.array_equal(found, expected), method
+
+
+def test_an_open_file_can_be_sent_to_another_process(both):
+    with isoq.open(both[0], threads=1) as file, pickle.loads(pickle.dumps(file)) as copy:
+        assert np.array_equal(copy.read(), file.read())
+    with open(both[0], "rb") as stream, one_line(InputError, "cannot be sent to another process"):
+        pickle.dumps(isoq.open(stream))
 
 
 def test_a_fork_and_its_parent_read_one_open_file(both):

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, BinaryIO, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from rasterio.windows import Window
 
 from ..codec.reader import File, LostPart
 from ..errors import InputError, argument
+from ..network.model import Model
 from ..raster.description import alpha_mask
 from ..raster.window import window_of
 from ..samples import holds
@@ -56,12 +58,23 @@ class Dataset:
         threads: int | None = None,
     ):
         self._stream, self._owned, self._closed = stream, owned, False
+        given = str(model.folder) if isinstance(model, Model) else model
+        self._opening = partial(open, model=given, on_damage=on_damage, device=device)
         self._threads: int = options_of(threads=threads).threads
         self.file = File(stream, name, on_damage)
         self.description = self.file.description
         self._model = self.file.model(model)
         if device is not None:
             self._model = self._model.on(device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Open the file again in the process that unpickles this."""
+        if not self._owned:
+            raise InputError(
+                f"{self.name}: a stream cannot be sent to another process; open a path or a URL"
+            )
+        name = self.name if "://" in self.name else os.path.abspath(self.name)
+        return partial(self._opening, threads=self._threads), (name,)
 
     def __repr__(self) -> str:
         d, target = self.description, self.file.header.get("target", {})
