@@ -1,6 +1,7 @@
 """Everything about an image comes back, or a line names what does not."""
 
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from rasterio.enums import ColorInterp
 import isoq
 from isoq.cli import main
 from isoq.errors import CorruptFileError, InputError, IsoqWarning
+from isoq.names import ImageName
 from isoq.raster.description import Description
 from isoq.raster.source import open_source
 
@@ -251,3 +253,25 @@ def test_nodata_is_compared_in_the_type_of_the_samples(text):
     decoded = isoq.decompress(isoq.compress(image, nodata=float(text), snr=40))
     assert np.array_equal(decoded[0, :30, :30], image[0, :30, :30])
     assert np.abs(decoded - image).max() < 50
+
+
+def test_names_that_only_gdal_knows_are_sources(tmp_path, capsys, monkeypatch):
+    path = make(tmp_path / "stack.tif", samples(1, 20, 30, "uint8"))
+    make(path, samples(1, 20, 30, "uint8", 1), APPEND_SUBDATASET="YES")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(path, "in/x.tif")
+    monkeypatch.chdir(tmp_path)
+    for name, made in (
+        (f"GTIFF_DIR:2:{path}", "stack-2.isoq"),
+        (f"/vsizip/{tmp_path}/all.zip/in/x.tif", "x.isoq"),
+        (f"zip://{tmp_path}/all.zip!/in/x.tif", "x.isoq"),
+    ):
+        assert main(["compress", name, "--lossless", "--overwrite"]) == 0
+        assert main(["verify", made, "--against", name]) == 0
+        assert main(["estimate", name, "--rmse", "9"]) == 0
+    capsys.readouterr()
+    assert main(["compress", "NOSUCH:thing.x:y", "--lossless"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert ImageName('HDF5:"/d/a.h5"://grp/rain').stem == "a-grp-rain"
+    assert ImageName("netcdf:/d/weather.nc:lst").stem == "weather-lst"
+    assert ImageName("https://host/a/b.tif?sig=x/y").stem == "b"

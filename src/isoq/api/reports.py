@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -248,7 +248,7 @@ def estimate(
         per_band=per_band,
         threads=threads,
     )
-    by_path = isinstance(image, str | Path)
+    by_path = isinstance(image, str | os.PathLike)
     name = str(image) if by_path else ""
     opening = (
         open_source(image, geometry, mask=mask if isinstance(mask, str) else "auto")
