@@ -55,9 +55,9 @@ CLOSED, SINGLE, PAPER, OPENJPEG = (
     "OpenJPEG (one shot)",
 )
 HOW = {
-    CLOSED: Options(threads=1),
-    SINGLE: Options(threads=1, single_pass=True),
-    PAPER: Options(threads=1, single_pass=True, predictor="paper"),
+    CLOSED: Options(threads=1, joint="mean"),
+    SINGLE: Options(threads=1, single_pass=True, joint="mean"),
+    PAPER: Options(threads=1, single_pass=True, predictor="paper", joint="mean"),
 }
 CLOSED_HEAD = (
     "",

@@ -52,16 +52,54 @@ def block_errors(
 
 @pytest.mark.parametrize("name", ["landsat.tif", "sentinel2.tif", "sentinel1.tif"])
 @pytest.mark.parametrize("snr", [15, 30, 45])
-@pytest.mark.parametrize("per_band", [False, True])
-def test_every_block_is_under_its_target(name, snr, per_band):
-    """In the mean over the bands, which are coded jointly, or in each of them."""
+@pytest.mark.parametrize("joint", [None, "mean"])
+def test_every_block_is_under_its_target(name, snr, joint):
+    """In every band, or in the mean over those that are coded jointly."""
     image = crop(name)
-    summary, file = coded(image, Target("snr", snr), per_band=per_band)
+    summary, file = coded(image, Target("snr", snr), joint=joint)
     target = image.var((1, 2), dtype=np.float64) * 10 ** (-snr / 10)
-    relative = joint_ratio(block_errors(image, file) / target[:, None, None], per_band)
+    relative = joint_ratio(block_errors(image, file) / target[:, None, None], joint is None)
     assert relative.max() <= 1
     assert summary["above"] == 0
     assert np.median(relative) > 0.8 or summary["floor_limited"] > relative.size / 2
+
+
+def test_every_band_of_a_scene_of_three_keeps_its_target():
+    image = crop("sentinel2.tif")
+    summary, file = coded(image, Target("mse", 25.0), block=16)
+    errors = block_errors(image, file, block=16)
+    assert errors.max() <= 25
+    assert summary["blocks"] == errors.size
+    mean, file = coded(image, Target("mse", 25.0), block=16, joint="mean")
+    errors = block_errors(image, file, block=16)
+    assert errors.mean(0).max() <= 25 < errors.max()
+    assert mean["blocks"] == errors[0].size
+
+
+@given(
+    st.integers(1, 6),
+    st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    st.sampled_from(DTYPES),
+    st.lists(st.floats(-2, 4), min_size=6, max_size=6),
+    st.integers(0, 99),
+)
+@modest(40)
+@pytest.mark.slow
+def test_every_block_of_every_band_for_any_bands_type_and_targets(
+    bands, side, dtype, exponents, seed
+):
+    rows, cols = side
+    image = terrain(bands, rows, cols, dtype, seed)
+    rng = np.random.default_rng(seed)
+    if seed % 2:
+        image = np.stack([band // 2 + image[0] // 2 for band in image]).astype(dtype)
+    nodata = 0.0 if seed % 3 else None
+    image[rng.integers(bands), : rows // 3, : cols // 2] = 0
+    mse = 10.0 ** np.array(exponents[:bands])
+    _, file = coded(image, Target("mse", tuple(mse)), nodata, block=16)
+    errors = block_errors(image, file, nodata, block=16)
+    assert (np.nan_to_num(errors) <= mse[:, None, None] * (1 + 1e-6)).all()
+    assert verify_against(file, ArraySource(image, nodata), model(), 1) == []
 
 
 @given(

@@ -14,7 +14,7 @@ import isoq
 
 image = np.zeros((3, 64, 64), "uint16")
 data: bytes = isoq.compress(image, mse=25.0, nodata=0, block=32)
-isoq.compress(image, rmse=[1, 2, 3], per_band=True)
+isoq.compress(image, rmse=[1, 2, 3], joint="mean")
 isoq.compress(image, max_error=np.ones(3), lossless_bands=[2])
 isoq.compress(image, lossless=True)
 with isoq.open("scene.isoq") as src:

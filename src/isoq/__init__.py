@@ -1,7 +1,7 @@
 """isoq: fixed-quality neural compression of remote-sensing images.
 
 You say how much error a block of pixels may have; isoq writes the smallest file that keeps that
-in every block, and records the error that was reached.
+in every block of every band, and records the error that was reached.
 
 Examples
 --------

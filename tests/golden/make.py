@@ -282,7 +282,7 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "bitrate": lambda: Case(landsat(64, 64), Target("bitrate", 2.0)),
     "joint": lambda: Case(
-        sentinel2(40, 52), Target("mse", 400.0), {"block": 16, "per_band": True}, model="joint-1"
+        sentinel2(40, 52), Target("mse", 400.0), {"block": 16, "joint": None}, model="joint-1"
     ),
     "hyperprior": lambda: Case(
         landsat(40, 80), Target("rmse", 150.0), {"block": 16}, model="paper-1"
@@ -300,9 +300,14 @@ LATER: dict[str, dict[str, Callable[[], Case]]] = {
             sentinel2(40, 52), Target("mse", 400.0), {"block": 16}, model="eo16-2"
         ),
     },
+    "weights": {
+        "every-band": lambda: Case(
+            sentinel2(72, 92), Target("mse", 400.0), {"block": 16, "joint": None}, model="eo16-2"
+        ),
+    },
     "ranges": {
         "uint16": lambda: Case(
-            saturated(), Target("rmse", 100.0), {"block": 16, "per_band": True}, (0.0, None, None)
+            saturated(), Target("rmse", 100.0), {"block": 16, "joint": None}, (0.0, None, None)
         ),
         "float32": lambda: Case(index(), Target("rmse", 0.05), {"block": 16}),
     },
@@ -405,7 +410,7 @@ def code(name: str, case: Case, coder: Model) -> tuple[bytes, np.ndarray, bytes]
             case,
             case.target,
             coder,
-            Options(threads=1, **case.options),
+            Options(**{"threads": 1, "joint": "mean", **case.options}),
             block_targets=case.varied,
         )
     stream.seek(0)

@@ -32,7 +32,7 @@ def compress(
     nodata: NoData = None,
     mask: np.ndarray | None = None,
     band_axis: int | None = None,
-    per_band: bool = False,
+    joint: str | None = None,
     lossless_bands: str | int | Sequence[int] = "auto",
     single_pass: bool = False,
     block: int = 64,
@@ -90,9 +90,10 @@ def compress(
     band_axis : int, optional
         Axis of the bands of a three-dimensional array. Default: 0, but an array of shape
         (rows, cols, n) with n up to 4 is refused until this says which it is.
-    per_band : bool
-        Keep the target in each band. By default the mean of error / target over the bands that
-        are coded jointly keeps it.
+    joint : str, optional
+        By default every block of every band keeps the target. With ``"mean"`` only the mean of
+        error / target over the bands that are coded jointly keeps it, so single bands may lie above
+        it as far as others lie below. The file is a little smaller.
     lossless_bands : str or int or sequence of int
         Bands of codes and flags to be kept bit for bit: band numbers from 1, ``"4,7-9"``,
         ``"none"``, or ``"auto"`` for those whose name (such as QA_PIXEL or SCL) or values show it.
@@ -147,7 +148,7 @@ def compress(
         tile=tile,
         predictor=predictor,
         single_pass=single_pass,
-        per_band=per_band,
+        joint=joint,
         threads=threads,
         lossless_bands=find_lossless_bands(lossless_bands, source).bands,
         embed_model=embed_model,

@@ -58,7 +58,7 @@ def compress_file(
     roi: PathLike | None = None,
     roi_mse: float | None = None,
     quality_map: PathLike | None = None,
-    per_band: bool = False,
+    joint: str | None = None,
     lossless_bands: str | int | Sequence[int] = "auto",
     single_pass: bool = False,
     block: int = 64,
@@ -98,7 +98,7 @@ def compress_file(
         the main target.
     quality_map : path, optional
         Raster of lambda in place of a target. No error is guaranteed.
-    per_band, lossless_bands, single_pass, block, tile, predictor, model, embed_model, device, \
+    joint, lossless_bands, single_pass, block, tile, predictor, model, embed_model, device, \
 threads
         As for `compress`. With ``lossless_bands="auto"`` these are bands with a palette, alpha
         bands, and those whose name or values show that they hold codes or flags.
@@ -154,7 +154,7 @@ threads
         tile=tile,
         predictor=predictor,
         single_pass=single_pass,
-        per_band=per_band,
+        joint=joint,
         threads=threads,
         embed_model=embed_model,
     )

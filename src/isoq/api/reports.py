@@ -33,7 +33,18 @@ from .keywords import (
 )
 from .source import NoData, image_source
 
-_HEADER = ("model", "target", "loop", "software", "tile", "block", "source", "lossless", "earlier")
+_HEADER = (
+    "model",
+    "target",
+    "loop",
+    "software",
+    "tile",
+    "block",
+    "source",
+    "lossless",
+    "per_band",
+    "earlier",
+)
 
 
 def info(source: PathLike | BinaryIO) -> dict[str, Any]:
@@ -191,7 +202,7 @@ def estimate(
     nodata: NoData = None,
     mask: np.ndarray | str | None = None,
     band_axis: int | None = None,
-    per_band: bool = False,
+    joint: str | None = None,
     lossless_bands: str | int | Sequence[int] = "auto",
     block: int = 64,
     tile: int | None = None,
@@ -213,7 +224,7 @@ def estimate(
         What to try, of any kind but "bitrate".
     nodata, mask, band_axis
         Of an array, as for `compress`; `mask` of a file, as for `compress_file`.
-    per_band, lossless_bands, block, tile, predictor, model, device, threads
+    joint, lossless_bands, block, tile, predictor, model, device, threads
         As for `compress`.
     geometry : str, optional
         Layout of a raw file, as for `compress_file`.
@@ -245,7 +256,7 @@ def estimate(
         tile=tile,
         predictor=predictor,
         single_pass=True,
-        per_band=per_band,
+        joint=joint,
         threads=threads,
     )
     by_path = isinstance(image, str | os.PathLike)

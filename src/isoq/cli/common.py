@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from ..codec.reader import LostPart
 
 TARGET_HELP = {
-    "mse": ("X", "largest mean squared error of a block, in squared digital numbers"),
+    "mse": ("X", "largest MSE of every block of every band, in squared digital numbers"),
     "rmse": ("X", "its square root, in digital numbers"),
-    "psnr": ("DB", "lowest peak signal-to-noise ratio of a block, in dB; see --peak"),
-    "snr": ("DB", "lowest ratio of the variance of the band to the error of a block, in dB"),
+    "psnr": ("DB", "lowest PSNR of every block of every band, in dB; see --peak"),
+    "snr": ("DB", "lowest ratio of the variance of a band to the MSE of any of its blocks, in dB"),
     "max_error": ("E", "largest error of a pixel, in digital numbers"),
     "lossless": (None, "keep every sample exactly"),
     "quality": (
@@ -97,7 +97,7 @@ def target_keywords(options: argparse.Namespace) -> dict[str, Any]:
 
 def coding_keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options of `add_coding` as keywords of the library's functions."""
-    names = ("per_band", "block", "tile", "predictor", "lossless_bands", "mask", "geometry")
+    names = ("joint", "block", "tile", "predictor", "lossless_bands", "mask", "geometry")
     return {name: getattr(options, name) for name in (*names, "model", "device", "threads")}
 
 
@@ -139,10 +139,10 @@ def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> N
         "the bands, by their scales",
     )
     parser.add_argument(
-        "--per-band",
-        action="store_true",
-        help="the promise for each band, not for the mean of error / target over bands coded "
-        "jointly",
+        "--joint",
+        choices=["mean"],
+        help="mean: of bands coded jointly only the mean of error / target keeps the target, so "
+        "single bands may lie above it (default: every block of every band keeps it)",
     )
     parser.add_argument(
         "--block",

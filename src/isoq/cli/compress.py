@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
 def _warn_without_effect(options: argparse.Namespace) -> None:
     """Print a warning for each option that changes nothing beside the others."""
     if options.lossless:
-        for name in ("per_band", "single_pass"):
+        for name in ("joint", "single_pass"):
             if getattr(options, name):
                 say(f"--{name.replace('_', '-')}: has no effect with --lossless")
     if options.max_error is not None and options.single_pass:

@@ -15,7 +15,7 @@ from ..api import info as file_info
 from ..api.dataset import opened
 from ..codec.generations import remark
 from ..codec.reader import File
-from ..codec.target import BOUNDS
+from ..codec.target import BOUNDS, ERRORS
 from ..errors import InputError
 from ..storage.urls import Url
 from .common import add_files
@@ -216,7 +216,7 @@ def _promise(facts: dict) -> str:
             f"{facts['ceiling_limited']} out of reach of the model"
         )
     kept = (
-        "every block was measured and is under its target"
+        f"{_held(facts)} was measured and is under its target"
         if not facts["above"]
         else f"{facts['above']} BLOCKS ARE ABOVE THEIR TARGET"
     )
@@ -225,6 +225,15 @@ def _promise(facts: dict) -> str:
         f"{facts['patch_bytes']} bytes, {facts['floor_limited']} better than their target at the "
         "lowest quality"
     )
+
+
+def _held(facts: dict) -> str:
+    """Return what keeps its target in a file without a block above it."""
+    if facts["bands"] == 1 or facts["target"]["kind"] not in ERRORS:
+        return "every block"
+    if facts.get("per_band"):
+        return "every block of every band"
+    return "of every block, the mean over the bands that are coded jointly (not every band)"
 
 
 def _write_blocks(file: File, options: argparse.Namespace) -> None:

@@ -20,7 +20,8 @@ class Options:
     tile: pixels per side of a tile; None for 1024, or fewer with many bands
     predictor: method that finds the quality, 'isoq' or 'paper'
     single_pass: code once instead of correcting until every block is below its target
-    per_band: promise the target to each band, not to the mean of those that are coded jointly
+    joint: None if every block of every band keeps its target, 'mean' if of bands that are coded
+        jointly only the mean of error / target over them keeps it
     threads: number of threads
     lossless_bands: bands (from 0) that are kept losslessly
     embed_model: put what the decoder needs of the model into the file"""
@@ -29,7 +30,7 @@ class Options:
     tile: int | None = None
     predictor: str = "isoq"
     single_pass: bool = False
-    per_band: bool = False
+    joint: str | None = None
     threads: int = field(default_factory=available_cores)
     lossless_bands: tuple[int, ...] = ()
     embed_model: bool = False
@@ -48,6 +49,8 @@ class Options:
             raise InputError(f"`tile={self.tile}`: must be a multiple of the block ({self.block})")
         if self.predictor not in ("isoq", "paper"):
             raise InputError(f"`predictor={self.predictor}`: must be isoq or paper")
+        if self.joint not in (None, "mean"):
+            raise InputError(f"`joint={self.joint}`: must be mean, or None for every band")
         if self.threads < 1:
             raise InputError(f"`threads={self.threads}`: must be at least 1")
 

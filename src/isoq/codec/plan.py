@@ -156,7 +156,8 @@ def _tile_target(
     d = source.description
     if target.is_error:
         mse = target_mse(source, parts, target)[:, None, None]
-        return ErrorTarget(mse, options.predictor, not options.single_pass, options.per_band)
+        per_band = options.joint is None
+        return ErrorTarget(mse, options.predictor, not options.single_pass, per_band)
     if target.is_bound:
         return BoundTarget(target.bound_per_band(d.bands, d.metadata.get("scales")))
     known = target.kind == "quality" and target.value is not None
@@ -186,6 +187,7 @@ def file_header(
 ) -> dict:
     """Return the header of the file, JSON. varied: the targets differ between blocks."""
     closed = target.is_bound or (target.is_error and not options.single_pass)
+    per_band = target.is_error and d.bands > 1 and options.joint is None
     lossless = [band + 1 for band in options.lossless_bands]
     return {
         "image": {k: v for k, v in d.to_dict().items() if k != "metadata"},
@@ -196,7 +198,7 @@ def file_header(
         "model": [model.name, model.identity],
         "target": target.to_dict() | ({"varied": True} if varied else {}),
         "loop": "closed" if closed else "single",
-        **({"per_band": True} if options.per_band else {}),
+        **({"per_band": True} if per_band else {}),
         **({"lossless": lossless} if lossless else {}),
         "software": f"isoq {__version__}",
     }

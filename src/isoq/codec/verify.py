@@ -11,7 +11,7 @@ from .. import blocks
 from ..errors import InputError
 from ..network.model import Model
 from ..tile import masks
-from ..tile.report import ERROR_STEPS, joint_ratio, measure
+from ..tile.report import ERROR_STEPS, measure, promised_ratios
 from .reader import File
 from .sources import Readable, read_pixels
 from .target import BandStatistics, Target
@@ -134,15 +134,8 @@ def verify_against(
         if closed:
             limits = shared[bands, None, None] if tile.report.target is None else tile.report.target
             relative = found.per_block / (limits + elsewhere(limits))
-            broken = (
-                np.array(
-                    [
-                        joint_ratio(relative[bands_of_group], file.header.get("per_band", False))
-                        for bands_of_group in tile.groups
-                    ]
-                )
-                > 1
-            )
+            per_band = file.header.get("per_band", False)
+            broken = promised_ratios(relative, tile.groups, per_band) > 1
             if broken.any():
                 problems.append(
                     f"tile at row {box.row}, column {box.col}: {int(broken.sum())} blocks are "

@@ -21,6 +21,13 @@ from ..geometry import padded_side
 from ..network.footprint import PixelError
 from ..network.model import Model
 from . import masks, normalize, quality_model, spectral
+from .band_weights import (
+    BandErrors,
+    BandSample,
+    count_significant,
+    expected_significant,
+    weighted_basis,
+)
 from .feedback import Component, QuantizedLatents, adjusted_latents
 from .normalize import Affine, NormalizationCode
 from .quality_map import latent_levels
@@ -50,8 +57,11 @@ class BandGroup:
 
     samples and valid: (bands, rows, cols); block: pixels per side; normalization: of each band;
     rotation: the spectral transform, if there is one; dropped: the error per block of the
-    components that it leaves out; components: normalized and padded pixels, and their latents. All
-    errors are mean squares per valid pixel, in squared normalized units, means over the bands."""
+    components that it leaves out, (1, block rows, block cols) as a mean over the bands or (bands,
+    block rows, block cols); components: normalized and padded pixels, and their latents; weighted:
+    the rotation weighs the bands, so that each keeps its target (see `band_weights`). All errors
+    are mean squares per valid pixel, in squared normalized units, means over the bands if not said
+    otherwise. They mean little if the bands are weighted."""
 
     model: Model
     samples: np.ndarray
@@ -59,16 +69,18 @@ class BandGroup:
     block: int
     normalization: list[NormalizationCode]
     rotation: spectral.Rotation | None
-    dropped: np.ndarray | float
+    dropped: np.ndarray
     components: list[Component]
     footprint: PixelError
+    weighted: bool = False
 
     @classmethod
     def direct(cls, samples: np.ndarray, valid: np.ndarray, model: Model, block: int) -> BandGroup:
         """Return a group of as many bands as the network takes."""
         codes = normalize.band_normalization(samples, valid)
         planes = _normalized(samples, valid, codes)
-        return cls._analysed(model, samples, valid, block, codes, None, 0.0, planes[None])
+        nothing = np.zeros((1, *(blocks.count(side, block) for side in samples.shape[1:])))
+        return cls._analysed(model, samples, valid, block, codes, None, nothing, planes[None])
 
     @classmethod
     def spectral(
@@ -90,7 +102,35 @@ class BandGroup:
         error = np.where(blocks.sums(any_valid, block) > 0, error, np.nan)
         rotation, dropped = spectral.fit(planes, any_valid, error, block)
         x = rotation.forward(planes)[:, None]
-        return cls._analysed(model, samples, valid, block, codes, rotation, dropped, x)
+        return cls._analysed(model, samples, valid, block, codes, rotation, dropped[None], x)
+
+    @classmethod
+    def weighted_spectral(
+        cls,
+        samples: np.ndarray,
+        valid: np.ndarray,
+        model: Model,
+        block: int,
+        allowed: np.ndarray,
+    ) -> BandGroup:
+        """Return a group as `spectral` does, with a transform in which every band keeps its own
+        part of `allowed`."""
+        codes = normalize.weighted(normalize.band_normalization(samples, valid), allowed)
+        planes = _normalized(samples, valid, codes)
+        target = _unrounded(allowed, samples.dtype) / _units(codes)[:, None, None]
+        any_valid = valid.any(0)
+        pad = _padding(samples.shape[1:])
+        latents = np.concatenate(
+            [model.analysis(np.pad(plane, pad, mode="edge")[None, None]) for plane in planes]
+        )
+        covariance = spectral.gradient_covariance(planes, any_valid)
+        sample = BandSample.of(model, block, latents, target, covariance, any_valid)
+        del latents
+        basis, weights = weighted_basis(sample)
+        rotation, dropped = spectral.fit_weighted(planes, any_valid, basis, weights, target, block)
+        x = rotation.forward(planes, weights)[:, None]
+        group = cls._analysed(model, samples, valid, block, codes, rotation, dropped, x)
+        return replace(group, weighted=True)
 
     @classmethod
     def _analysed(
@@ -101,12 +141,11 @@ class BandGroup:
         block: int,
         normalization: list[NormalizationCode],
         rotation: spectral.Rotation | None,
-        dropped: np.ndarray | float,
+        dropped: np.ndarray,
         x: np.ndarray,
     ) -> BandGroup:
         """Return the group with the latents of x (components, bands, rows, cols)."""
-        rows, cols = samples.shape[1:]
-        pad = ((0, padded_side(rows) - rows), (0, padded_side(cols) - cols))
+        pad = _padding(samples.shape[1:])
         padded = np.pad(x, ((0, 0), (0, 0), *pad), mode="edge")
         any_valid = valid.any(0)
         counted = np.pad(any_valid, pad)
@@ -178,7 +217,7 @@ class BandGroup:
             error = (self.model.synthesis(y[None]) - part.x)[0, :, :rows, :cols]
             counted = np.ones(error.shape, bool)
             total = total + blocks.mean_square(error, counted, self.block).mean(0)
-        return total * self._share + self.dropped
+        return total * self._share + self.dropped.mean(0)
 
     def predicted_error(self, levels: np.ndarray) -> np.ndarray:
         """Return the error that coding at `levels` would leave, estimated without the entropy
@@ -190,6 +229,41 @@ class BandGroup:
     def expected_error(self, quantized: QuantizedLatents) -> np.ndarray:
         """Return the error that a quantization is expected to leave, per block."""
         return self._calibrated(self._squares(quantized), quantized.levels)
+
+    def predicted_band_errors(self, levels: np.ndarray) -> BandErrors:
+        """Return the errors of all bands that coding at `levels` would leave, like
+        `predicted_error`."""
+        assert self.rotation is not None
+        gains = self.model.gains(self._latent_levels(levels))
+        errors, counts = [], []
+        for part in self.components:
+            squares = expected_squares(part.y, gains)
+            errors.append(quality_model.calibrated(self._block_error(squares), levels, self.model))
+            counts.append(self.significant(expected_significant(part.y, gains)))
+        error = np.tensordot(np.square(self.rotation.basis.T), np.stack(errors), 1)
+        return BandErrors(error + self.dropped, np.stack(counts))
+
+    def expected_band_errors(self, quantized: QuantizedLatents) -> BandErrors:
+        """Return the errors of all bands that a quantization is expected to leave."""
+        assert self.rotation is not None
+        missed = np.stack(
+            [
+                steps / quantized.gains - part.y
+                for part, steps in zip(self.components, quantized.steps, strict=True)
+            ]
+        )
+        errors = []
+        for coefficients in self.rotation.basis.T.astype(np.float32):
+            squares = np.square(np.tensordot(coefficients, missed, 1))
+            error = self._block_error(squares)
+            errors.append(quality_model.calibrated(error, quantized.levels, self.model))
+        counts = [self.significant(steps != 0) for steps in quantized.steps]
+        return BandErrors(np.stack(errors) + self.dropped, np.stack(counts))
+
+    def significant(self, latents: np.ndarray) -> np.ndarray:
+        """Return how many of some latents (bool, M, h, w) are true, per block."""
+        rows, cols = self.any_pixels.shape
+        return count_significant(latents, self.block)[:rows, :cols]
 
     def latent_error(self, quantized: QuantizedLatents) -> np.ndarray:
         """Return the error that the errors of quantized latents add up to, per block, before
@@ -254,16 +328,28 @@ class BandGroup:
     def _pixel_error(self, squares: np.ndarray) -> np.ndarray:
         """Return the error per block that squared errors of latents (M, h, w) leave in the
         pixels."""
-        return self._share * PixelError.per_block(
-            self.footprint(squares), self.any_pixels, self.block
-        )
+        return self._share * self._block_error(squares)
+
+    def _block_error(self, squares: np.ndarray) -> np.ndarray:
+        return PixelError.per_block(self.footprint(squares), self.any_pixels, self.block)
 
     def _calibrated(self, squares: np.ndarray, levels: np.ndarray) -> np.ndarray:
         error = quality_model.calibrated(self._pixel_error(squares), levels, self.model)
-        return error + self.dropped
+        return error + self.dropped.mean(0)
 
     def _latent_levels(self, levels: np.ndarray) -> np.ndarray:
         return latent_levels(levels, self.block, *self.components[0].y.shape[1:])
+
+
+def _padding(side: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return what the network needs behind `side` rows and columns."""
+    rows, cols = side
+    return (0, padded_side(rows) - rows), (0, padded_side(cols) - cols)
+
+
+def _unrounded(mse: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return the error before rounding to the sample type that leaves `mse` after it."""
+    return mse if dtype.kind == "f" else quality_model.before_rounding(mse)
 
 
 def _units(codes: list[NormalizationCode]) -> np.ndarray:

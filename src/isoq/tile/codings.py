@@ -311,7 +311,9 @@ class Spectral(Neural):
         """Code any number of bands."""
         samples, valid = tile.samples[bands], tile.valid[bands]
         allowed = target.allowed_error(tile.grid)[bands]
-        group = BandGroup.spectral(samples, valid, model, tile.block, allowed)
+        weighted = isinstance(target, ErrorTarget) and target.weighs_bands
+        make = BandGroup.weighted_spectral if weighted else BandGroup.spectral
+        group = make(samples, valid, model, tile.block, allowed)
         assert group.rotation is not None
         coding = cls(bands, group.normalization, group.rotation)
         return _encoded(coding, group, target.for_bands(bands))

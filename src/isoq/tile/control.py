@@ -5,12 +5,15 @@ that are still above their target are left to the residual layer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .. import blocks
 from ..levels import PER_OCTAVE, lambda_to_level
-from . import quality_model
+from . import quality_model, residual
 from .band_group import BandGroup, CodedGroup
+from .band_weights import BandErrors
 from .feedback import QuantizedLatents
 from .report import joint_ratio
 from .targets import ErrorTarget, LambdaTarget
@@ -27,6 +30,8 @@ _AIM, _LAST_AIM, LEAST = 0.985, 0.97, 0.96
 # same level (see `feedback`).
 _AGAIN = 0.99
 _TINY = 1e-9  # in place of an error of 0 in logarithms
+_FEW = 0.25  # share of the pixels of a whole block
+_LATENT_BITS = 0.8  # half a bit per halved error is 0.72 per factor of e; more become significant
 
 
 def encode_group(group: BandGroup, target: ErrorTarget | LambdaTarget) -> CodedGroup:
@@ -71,10 +76,66 @@ def _first_levels(
         levels = quality_model.paper_levels(group.floor(), normalized, model)
         return group.first_pass(levels), levels, np.full(levels.shape, -1.0 / PER_OCTAVE)
     aim = normalized * _AIM if target.closed else normalized
+    if group.weighted:
+        return _first_levels_of_bands(group, target, aim / normalized)
     levels, slope = quality_model.predicted_levels(group.predicted_error, aim, model)
     quantized = group.first_pass(levels)
     error = group.expected_error(quantized)
     return quantized, quality_model.after_quantizing(levels, slope, error, aim, model), slope
+
+
+def _first_levels_of_bands(
+    group: BandGroup, target: ErrorTarget, aim: np.ndarray
+) -> tuple[QuantizedLatents, np.ndarray, np.ndarray]:
+    """Do the same for a group of weighted bands. aim: error over target per block."""
+    is_float = group.samples.dtype.kind == "f"
+    mse = target.mse if is_float else quality_model.before_rounding(target.mse)
+    allowed = mse / group.units[:, None, None]
+
+    def ratio(errors: BandErrors) -> np.ndarray:
+        of_bands = errors.error / allowed
+        significant = errors.significant.sum(0)
+        return _largest_but(of_bands, _bands_to_patch(of_bands, significant, group, target))
+
+    levels, slope = quality_model.predicted_levels(
+        lambda levels: ratio(group.predicted_band_errors(levels)), aim, group.model
+    )
+    quantized = group.first_pass(levels)
+    error = ratio(group.expected_band_errors(quantized))
+    levels = quality_model.after_quantizing(levels, slope, error, aim, group.model)
+    return quantized, levels, slope
+
+
+def _bands_to_patch(
+    ratio: np.ndarray, significant: np.ndarray, group: BandGroup, target: ErrorTarget
+) -> np.ndarray:
+    """Return how many bands of each block the level should leave above their target.
+
+    ratio: error over target (bands, block rows, block cols); significant: latents per block that
+    are not 0. Without correction there are none. The closed loop leaves bands to the residual layer
+    where that is cheaper than more quality for the whole block. For each factor of e, a significant
+    latent costs _LATENT_BITS. The latents of a block with few pixels serve its neighbours, too, so
+    none of its bands is left."""
+    pixels = group.any_pixels
+    if not target.closed:
+        return np.zeros(pixels.shape, np.int64)
+    ratio = _descending(ratio)
+    bits = np.empty(ratio.shape)
+    for patched, limiting in enumerate(ratio):
+        patches = residual.expected_bits(ratio[:patched] / limiting, pixels).sum(0)
+        bits[patched] = patches + _LATENT_BITS * significant * np.log(limiting)
+    return np.where(pixels < _FEW * group.block**2, 0, bits.argmin(0))
+
+
+def _largest_but(ratio: np.ndarray, patched: np.ndarray) -> np.ndarray:
+    """Return the largest ratio of each block but those of the bands that are `patched`, a number
+    per block."""
+    return np.take_along_axis(_descending(ratio), patched[None], 0)[0]
+
+
+def _descending(ratio: np.ndarray) -> np.ndarray:
+    """Return the ratios of each block in descending order, those of bands without pixels last."""
+    return -np.sort(-np.maximum(np.nan_to_num(ratio), _TINY), axis=0)
 
 
 def _corrected(
@@ -85,7 +146,8 @@ def _corrected(
     slope: np.ndarray,
 ) -> CodedGroup:
     """Measure, correct the levels and code again, until no level moves or CORRECTIONS are done."""
-    ratio = error_ratio(group, coded.decoded, target)
+    ratio_of = _ratio_to_correct(group, coded, target)
+    ratio = ratio_of(coded.decoded)
     for correction in range(CORRECTIONS):
         first_feedback = correction == 0 and group.model.adjoint is not None
         expected = ratio * _AGAIN if first_feedback else ratio
@@ -96,22 +158,42 @@ def _corrected(
             break
         before = np.log2(np.maximum(ratio, _TINY))
         coded, quantized = group.encode(levels, quantized)
-        ratio = error_ratio(group, coded.decoded, target)
+        ratio = ratio_of(coded.decoded)
         after = np.log2(np.maximum(ratio, _TINY))
         slope = quality_model.secant(slope, moved, after - before)
     return coded
 
 
+def _ratio_to_correct(
+    group: BandGroup, coded: CodedGroup, target: ErrorTarget
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function from decoded samples to the error over target that the levels of the
+    blocks are to bring to 1. For weighted bands it leaves as many bands to the residual layer as is
+    best after the first coding, `coded`."""
+    if not group.weighted:
+        return lambda decoded: error_ratio(group, decoded, target)
+    ratio = _band_ratio(group, coded.decoded, target)
+    significant = np.sum([group.significant(latents != 0) for latents in coded.latents], 0)
+    patched = _bands_to_patch(ratio, significant, group, target)
+    missing = np.where(group.any_pixels > 0, 0, np.nan)
+    return lambda decoded: missing + _largest_but(_band_ratio(group, decoded, target), patched)
+
+
 def error_ratio(group: BandGroup, decoded: np.ndarray, target: ErrorTarget) -> np.ndarray:
     """Return the measured error over target per block (see `joint_ratio`); NaN where no pixel is
+    valid."""
+    return joint_ratio(_band_ratio(group, decoded, target), target.per_band)
+
+
+def _band_ratio(group: BandGroup, decoded: np.ndarray, target: ErrorTarget) -> np.ndarray:
+    """Return the measured error over target (bands, block rows, block cols); NaN where no pixel is
     valid."""
     squared = blocks.square_sums(
         blocks.difference(decoded, group.samples, group.valid), group.block
     )
     total = group.pixels * target.mse
     nothing = np.full(squared.shape, np.nan)
-    ratio = np.divide(squared, total, out=nothing, where=group.pixels > 0)
-    return joint_ratio(ratio, target.per_band)
+    return np.divide(squared, total, out=nothing, where=group.pixels > 0)
 
 
 def _corrected_levels(

@@ -17,7 +17,7 @@ from .groups import Mode, band_groups
 from .header import TileInput
 from .prediction import code_exact_bands, predict_if_smaller, predict_thin
 from .quality_map import map_residuals
-from .report import TileReport, error_steps, joint_ratio, largest_errors, measure
+from .report import TileReport, error_steps, joint_ratio, largest_errors, measure, promised_ratios
 from .targets import BoundTarget, ErrorTarget, TileTarget, as_stored, pack_targets
 from .value_range import ValueRange
 
@@ -162,13 +162,9 @@ def _report(
     if isinstance(target, BoundTarget):
         return replace(report, largest=largest_errors(tile.samples, decoded, tile.valid))
     if isinstance(target, ErrorTarget):
-        relative = [
-            joint_ratio(report.per_block[group.bands] / target.mse[group.bands], target.per_band)
-            for group in groups
-            if not is_lossless[group.bands.start]
-        ]
-        shape = (-1, *report.per_block.shape[1:])
-        return replace(report, target=target.mse, relative=np.array(relative).reshape(shape))
+        lossy = [group.bands for group in groups if not is_lossless[group.bands.start]]
+        relative = promised_ratios(report.per_block / target.mse, lossy, target.per_band)
+        return replace(report, target=target.mse, relative=relative)
     return report
 
 

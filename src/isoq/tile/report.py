@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +27,8 @@ class TileReport:
 
     Only the encoder knows the rest:
 
-    relative: error over target as it is promised, for every group of bands that is not lossless
-        (groups, block rows, block cols); None without a target
+    relative: error over target as it is promised, for every band that is not lossless, or for every
+        group of them (bands or groups, block rows, block cols); None without a target
     largest: largest error of the valid pixels per band (bands,); None without a bound
     floor_limited: blocks that are better than asked at the network's lowest level
     ceiling_limited: blocks that the network's highest level was not enough for
@@ -83,6 +84,17 @@ def joint_ratio(ratio: np.ndarray, per_band: bool) -> np.ndarray:
     finite = np.where(np.isnan(ratio), 0, ratio)
     joint = finite.max(0) if per_band else finite.sum(0) / np.maximum(bands, 1)
     return np.where(bands > 0, joint, np.nan)
+
+
+def promised_ratios(ratio: np.ndarray, groups: Iterable[slice], per_band: bool) -> np.ndarray:
+    """Return error over target as it is promised, (bands or groups, block rows, block cols).
+
+    ratio: of all bands (bands, block rows, block cols); groups: of bands. The result has every band
+    of the groups with `per_band`, or the mean of every group."""
+    held = [
+        ratio[bands] if per_band else joint_ratio(ratio[bands], False)[None] for bands in groups
+    ]
+    return np.concatenate([np.zeros((0, *ratio.shape[1:])), *held])
 
 
 def error_steps(per_block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,8 @@ _DROPPED = 0.1
 _LEAKED = (
     0.01  # share of the allowed error that rounding the coefficients may move between components
 )
+# With weights the other components take up most of it, and the control measures the rest.
+_WEIGHTED_LEAKED = 0.1
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,21 @@ class Rotation:
         return len(self.steps)
 
     @cached_property
-    def _basis(self) -> np.ndarray:
+    def basis(self) -> np.ndarray:
+        """Coefficients (components, bands), float64."""
         return self.steps / 2.0**self.precision
 
-    def forward(self, bands: np.ndarray) -> np.ndarray:
+    def forward(self, bands: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """(bands, rows, cols) float32 -> (components, rows, cols) float32. The least-squares
-        inverse of `inverse`, so that rounded coefficients do no harm."""
-        return _multiplied(np.linalg.pinv(self._basis.T), bands)
+        inverse of `inverse`, so that rounded coefficients do no harm. weights: (bands,), of the
+        errors, squared; None if all count the same."""
+        weighted = self.basis.T if weights is None else weights[:, None] * self.basis.T
+        matrix = np.linalg.pinv(weighted)
+        return _multiplied(matrix if weights is None else matrix * weights, bands)
 
     def inverse(self, components: np.ndarray) -> np.ndarray:
         """(components, rows, cols) float32 -> (bands, rows, cols) float32."""
-        return _multiplied(self._basis.T, components)
+        return _multiplied(self.basis.T, components)
 
     def pack(self, out: Writer) -> None:
         out.varint(self.components)
@@ -78,15 +84,40 @@ def fit(
     planes: (bands, rows, cols) float32, without holes, in units in which an error weighs the same
     in all bands; valid: (rows, cols) bool, which pixels count; allowed: mean squared error per
     block (block rows, block cols), in squared units, NaN where no pixel counts."""
-    basis = _eigenvectors(gradient_covariance(planes, valid))
+    basis = eigenvectors(gradient_covariance(planes, valid))
     per_block = _energies(_multiplied(basis, planes), valid, block)
     kept = (per_block > _DROPPED * np.where(np.isnan(allowed), np.inf, allowed)).any((1, 2))
     kept[0] |= not kept.any()
+    rotation = _rounded(basis[kept], per_block.sum(0).max(), _LEAKED * np.nanmin(allowed))
+    return rotation, per_block[~kept].sum(0) / len(planes)
+
+
+def fit_weighted(
+    planes: np.ndarray,
+    valid: np.ndarray,
+    basis: np.ndarray,
+    weights: np.ndarray,
+    allowed: np.ndarray,
+    block: int,
+) -> tuple[Rotation, np.ndarray]:
+    """The rotation of weighted bands, and the energy that it drops per band, block and valid pixel
+    (bands, block rows, block cols).
+
+    planes, valid: as in `fit`; basis: (components, bands), orthonormal; weights: (bands,);
+    allowed: mean squared error (bands, block rows, block cols) in squared units."""
+    energy = np.tensordot(weights**2, _energies(planes, valid, block), 1).max()
+    rotation = _rounded(basis / weights, energy, _WEIGHTED_LEAKED * allowed.min())
+    missed = planes - rotation.inverse(rotation.forward(planes, weights))
+    return rotation, _energies(missed, valid, block)
+
+
+def _rounded(basis: np.ndarray, energy: float, leaked: float) -> Rotation:
+    """`basis` (components, bands) rounded, so that components of that energy in all move at most
+    an energy of `leaked` to where it does not belong."""
     with np.errstate(divide="ignore"):
-        ratio = per_block.sum(0).max() / (12 * _LEAKED * np.nanmin(allowed))
+        ratio = energy / (12 * leaked)
         precision = int(np.clip(np.ceil(np.log2(ratio) / 2), _LEAST_PRECISION, _MOST_PRECISION))
-    steps = np.rint(basis[kept] * 2.0**precision).astype(np.int32)
-    return Rotation(steps, precision), per_block[~kept].sum(0) / len(planes)
+    return Rotation(np.rint(basis * 2.0**precision).astype(np.int32), precision)
 
 
 def gradient_covariance(planes: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -104,7 +135,7 @@ def gradient_covariance(planes: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return total
 
 
-def _eigenvectors(covariance: np.ndarray) -> np.ndarray:
+def eigenvectors(covariance: np.ndarray) -> np.ndarray:
     """Rows: eigenvectors by falling eigenvalue, the largest coefficient of each positive (their
     signs are free)."""
     basis = np.linalg.eigh(covariance)[1].T[::-1]

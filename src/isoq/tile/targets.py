@@ -29,8 +29,13 @@ class ErrorTarget:
     mse: np.ndarray
     predictor: str = "isoq"
     closed: bool = True
-    per_band: bool = False
+    per_band: bool = True
     varied: bool = False
+
+    @property
+    def weighs_bands(self) -> bool:
+        """True if a spectral transform is to weigh the bands for the target."""
+        return self.per_band and self.predictor == "isoq"
 
     def for_bands(self, bands: slice | np.ndarray) -> ErrorTarget:
         """Return the target of some bands."""
