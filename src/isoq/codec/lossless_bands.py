@@ -154,7 +154,8 @@ def _are_codes(planes: list[np.ndarray], nodata: float | None) -> bool:
         return True
     # Any two values: those at the edges of patches, in another order.
     others = np.abs(before[edges] - np.random.default_rng(0).permutation(before[edges]))
-    return bool(steps[edges].mean() > _STEP * others[others > 0].mean())
+    others = others[others > 0]
+    return bool(others.size) and bool(steps[edges].mean() > _STEP * others.mean())
 
 
 def _listed(wanted: str | int | Sequence[int]) -> list[int]:

@@ -104,8 +104,13 @@ def create_gtiff(
 def _gtiff_profile(description: Description, step: tuple[int, int]) -> dict[str, Any]:
     # Blocks that no two writes share: a compressed block that is written again leaves a hole in the
     # file, or waits in memory until then.
+    # No block is much longer than the image: that of a line would be empty but for one row.
     rows, cols = (
-        max((side for side in range(64, 257, 16) if n % side == 0), default=256) for n in step
+        min(
+            max((side for side in range(64, 257, 16) if n % side == 0), default=256),
+            -(-length // 16) * 16,
+        )
+        for n, length in zip(step, (description.rows, description.cols), strict=True)
     )
     colours = colours_of(description)
     together = description.bands == 1 or (
