@@ -36,7 +36,8 @@ from isoq import Target, load_model
 from isoq.codec.options import Options
 from isoq.codec.sources import ArraySource
 from isoq.codec.writer import compress_to
-from isoq.tile.predictive import coding
+from isoq.tile.predictive.decode import decode
+from isoq.tile.predictive.encode import encode_bounded
 
 STRATA = ["landsat", "sentinel2", "vhr", "hyperspectral", "drone", "rgb", "misc"]
 BOUNDS = [0, 1, 2, 5, 10]
@@ -112,13 +113,11 @@ def speeds(samples: np.ndarray, valid: np.ndarray, nodata: float | None) -> dict
     for _ in range(3):
         data = timed(
             "encode",
-            lambda: coding.encode_bounded(samples, valid, per_band, np.zeros(len(samples)), 64)[0],
+            lambda: encode_bounded(samples, valid, per_band, np.zeros(len(samples)), 64)[0],
         )
         timed(
             "decode",
-            lambda data=data: coding.decode(
-                data, samples.shape, samples.dtype, valid, per_band, 64
-            ),
+            lambda data=data: decode(data, samples.shape, samples.dtype, valid, per_band, 64),
         )
         if samples.dtype.kind != "f":
             planes = [unsigned(band) for band in samples]

@@ -16,7 +16,7 @@ from isoq.format.container import DICTIONARY, SIGNATURE
 from isoq.samples import DTYPES
 from isoq.tile import masks
 from isoq.tile.groups import MODES, Mode
-from isoq.tile.predictive.coding import is_lossy
+from isoq.tile.predictive.decode import is_lossy
 
 _FRAME = struct.Struct("<4sI")
 

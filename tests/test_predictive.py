@@ -29,7 +29,9 @@ from isoq.tile import masks, prediction
 from isoq.tile.decode import decode_tile
 from isoq.tile.encode import encode_tile
 from isoq.tile.groups import Mode
-from isoq.tile.predictive import _kernel, coding, plan
+from isoq.tile.predictive import _kernel, predictor
+from isoq.tile.predictive.decode import decode
+from isoq.tile.predictive.encode import encode_bounded
 from isoq.tile.targets import BoundTarget, ErrorTarget
 
 PATTERNS = ("noise", "terrain", "constant", "few", "apart", "doubled", "edges", "alike")
@@ -120,7 +122,7 @@ def test_smaller_than_jpeg_ls(name, bound):
     image = crop(name)
     if image.dtype.kind == "f":
         image = (image * 40).clip(0, 65535).astype("uint16")
-    ours, decoded = coding.encode_bounded(
+    ours, decoded = encode_bounded(
         image, np.ones(image.shape, bool), (None,) * len(image), np.full(len(image), bound), 64
     )
     assert np.abs(decoded.astype(int) - image).max() <= bound
@@ -193,7 +195,7 @@ def test_floats_keep_a_mean_error_too():
 def test_damage_is_noticed(bound):
     image = crop("sentinel2.tif")[:, :40, :48]
     valid, nodata = np.ones(image.shape, bool), (None,) * len(image)
-    data = coding.encode_bounded(image, valid, nodata, np.full(len(image), bound), 16)[0]
+    data = encode_bounded(image, valid, nodata, np.full(len(image), bound), 16)[0]
     rng, unnoticed = np.random.default_rng(0), 0
     for _ in range(300):
         altered = bytearray(data)
@@ -201,16 +203,16 @@ def test_damage_is_noticed(bound):
             1 << rng.integers(8)
         )
         try:
-            decoded = coding.decode(bytes(altered), image.shape, image.dtype, valid, nodata, 16)
+            decoded = decode(bytes(altered), image.shape, image.dtype, valid, nodata, 16)
             unnoticed += decoded.shape == image.shape
         except CorruptFileError:
             pass
     assert unnoticed < 60  # the checksums of the file's chunks are for the rest
     for size in range(0, len(data), 97):
         with pytest.raises(CorruptFileError):
-            coding.decode(data[:size], image.shape, image.dtype, valid, nodata, 16)
+            decode(data[:size], image.shape, image.dtype, valid, nodata, 16)
         with pytest.raises(CorruptFileError):
-            coding.decode(rng.bytes(size), image.shape, image.dtype, valid, nodata, 16)
+            decode(rng.bytes(size), image.shape, image.dtype, valid, nodata, 16)
 
 
 @pytest.mark.parametrize(
@@ -320,14 +322,14 @@ def test_window_and_tiles():
         )
 
 
-def _plan_of(planes: np.ndarray, valid: np.ndarray) -> plan.Plan:
+def _plan_of(planes: np.ndarray, valid: np.ndarray) -> predictor.Predictor:
     number = len(planes)
-    return plan.choose(
+    return predictor.choose(
         planes,
         valid,
         np.zeros((number, 2), np.int32),
         np.zeros(number, np.int64),
-        np.full(number, plan.PARTS),
+        np.full(number, predictor.PARTS),
     )
 
 
@@ -339,9 +341,9 @@ def test_weights_tell_what_is_linear():
     noise[3] += 1000 + 7 * np.arange(40, dtype=np.int32)[:, None]
     found = _plan_of(noise, np.ones(noise.shape, bool))
     assert found.reference[3, 0] == 1
-    assert found.weight[3, plan.OWN + 1] == pytest.approx(-2 * plan.UNIT, abs=4)
-    assert (found.weight[:, : plan.OWN].sum(1) == plan.UNIT).all()
-    assert (found.weight[:, plan.OWN : plan.OWN + 9].sum(1) == 0).all()
+    assert found.weight[3, predictor.OWN + 1] == pytest.approx(-2 * predictor.UNIT, abs=4)
+    assert (found.weight[:, : predictor.OWN].sum(1) == predictor.UNIT).all()
+    assert (found.weight[:, predictor.OWN : predictor.OWN + 9].sum(1) == 0).all()
     assert (found.reference[0] == -1).all()
 
 
@@ -359,7 +361,7 @@ def test_bands_with_other_gaps_are_fitted_to_their_own_samples():
     spoiled = np.where(valid, image, 30000).astype(np.int32)
     spoiled[2] = image[2]
     found = _plan_of(spoiled, valid)
-    assert (np.abs(found.weight).sum(1) < 8 * plan.UNIT).all()
+    assert (np.abs(found.weight).sum(1) < 8 * predictor.UNIT).all()
     assert np.array_equal(found.weight[0], _plan_of(image[:1], valid[:1]).weight[0])
 
 

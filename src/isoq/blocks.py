@@ -1,5 +1,6 @@
-"""Blocks: the areas whose error is promised. A block is `block` x `block` pixels, less at the right
-and lower border of a tile."""
+"""Blocks: the areas whose error is promised.
+
+A block has `block` x `block` pixels, fewer at the right and lower border of a tile."""
 
 from __future__ import annotations
 
@@ -7,12 +8,12 @@ import numpy as np
 
 
 def count(side: int, block: int) -> int:
-    """Blocks along a side of `side` pixels."""
+    """Return the number of blocks along a side of `side` pixels."""
     return -(-side // block)
 
 
 def sums(a: np.ndarray, block: int) -> np.ndarray:
-    """(..., rows, cols) -> sum per block (..., block rows, block cols), float64."""
+    """Return the sum of a (..., rows, cols) per block (..., block rows, block cols), float64."""
     rows, cols = (np.arange(0, n, block) for n in a.shape[-2:])
     if a.dtype == bool and a.all():  # pixels of blocks
         sides = (
@@ -25,30 +26,31 @@ def sums(a: np.ndarray, block: int) -> np.ndarray:
 
 
 def minima(a: np.ndarray, block: int) -> np.ndarray:
-    """(..., rows, cols) -> minimum per block (..., block rows, block cols)."""
+    """Return the minimum of a (..., rows, cols) per block (..., block rows, block cols)."""
     rows, cols = (np.arange(0, n, block) for n in a.shape[-2:])
     return np.minimum.reduceat(np.minimum.reduceat(a, cols, axis=-1), rows, axis=-2)
 
 
 def square_sums(a: np.ndarray, block: int) -> np.ndarray:
-    """(..., rows, cols) float64 -> sum of squares per block (..., block rows, block cols)."""
+    """Return the sum of squares of a (..., rows, cols) float64 per block."""
     rows, cols = (count(n, block) for n in a.shape[-2:])
     missing = rows * block - a.shape[-2], cols * block - a.shape[-1]
-    whole = np.pad(a, [(0, 0)] * (a.ndim - 2) + [(0, n) for n in missing]) if any(missing) else a
-    cells = whole.reshape(*a.shape[:-2], rows, block, cols, block)
+    padded = np.pad(a, [(0, 0)] * (a.ndim - 2) + [(0, n) for n in missing]) if any(missing) else a
+    cells = padded.reshape(*a.shape[:-2], rows, block, cols, block)
     return np.einsum("...ikjl,...ikjl->...ij", cells, cells)
 
 
 def mean_square(error: np.ndarray, valid: np.ndarray, block: int) -> np.ndarray:
-    """error and valid (bool), both (..., rows, cols) -> mean squared error over the valid pixels of
-    each block, NaN where there is none."""
+    """Return the mean squared error over the valid pixels of each block, NaN where there is none.
+
+    error and valid (bool): (..., rows, cols)."""
     total = square_sums(np.where(valid, error, 0).astype(np.float64, copy=False), block)
     number = sums(valid, block)
     return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
 
 
 def difference(decoded: np.ndarray, original: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """decoded - original of the valid pixels, float64, 0 elsewhere; all of one shape."""
+    """Return decoded - original of the valid pixels, float64, 0 elsewhere; all of one shape."""
     with np.errstate(invalid="ignore"):  # infinities, which are not valid
         error = np.subtract(decoded, original, dtype=np.float64)
     if not valid.all():
@@ -57,8 +59,8 @@ def difference(decoded: np.ndarray, original: np.ndarray, valid: np.ndarray) -> 
 
 
 def spread(per_block: np.ndarray, block: int, rows: int, cols: int) -> np.ndarray:
-    """(block rows, block cols) -> (rows, cols) by repetition; positions beyond the last block
-    belong to it."""
+    """Return values per block (block rows, block cols) repeated to (rows, cols). Positions beyond
+    the last block belong to it."""
     at = [
         np.minimum(np.arange(n) // block, m - 1)
         for n, m in zip((rows, cols), per_block.shape, strict=True)

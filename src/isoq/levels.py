@@ -21,12 +21,12 @@ LAMBDA_MSE_AT_HIGH_RATE = 1 / (2 * np.log(2))  # lambda * MSE there
 
 
 def level_to_lambda(level: np.ndarray | int) -> np.ndarray:
-    """Level (int, any shape) -> lambda (float64, same shape)."""
+    """Return lambda (float64) of a level (int, any shape)."""
     return LAMBDA_MIN * np.exp2(np.asarray(level, np.float64) / PER_OCTAVE)
 
 
 def lambda_to_level(lam: np.ndarray | float) -> np.ndarray:
-    """lambda (any shape) -> nearest level, clipped to 0 ... COUNT - 1 (int64)."""
+    """Return the nearest level of lambda (any shape), clipped to 0 ... COUNT - 1, int64."""
     level = np.rint(
         PER_OCTAVE * np.log2(np.maximum(np.asarray(lam, np.float64), 1e-300) / LAMBDA_MIN)
     )

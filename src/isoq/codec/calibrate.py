@@ -1,5 +1,4 @@
-"""Fitting the quality control of a model to images: how the error of a block depends on its
-level."""
+"""Fits the quality control of a model to images: how the error of a block depends on its level."""
 
 from __future__ import annotations
 
@@ -15,12 +14,12 @@ from ..tile.band_group import BandGroup
 from ..tile.control import REFINE
 
 _LEVELS, _BLOCK, _SIDE = 14, 64, 512
-# levels by which a first coding is usually off, so that the second has not all of its feedback
+# Levels by which a first coding is usually off, so that the second cannot use all of its feedback.
 _MOVE = 5
 
 
 def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | None, ...]]]) -> dict:
-    """The `calibration` entry of model.json.
+    """Return the `calibration` entry of model.json.
 
     images: samples (bands, rows, cols) and nodata per band, several of them; the middle 512 x 512
     pixels of up to four groups of bands of each are used. The entries are `floor`: median over the
@@ -30,7 +29,8 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
     gain, alpha the median of (MSE / MSE_0 - 1) / D^2. Raises ValueError if no image has valid
     pixels."""
     levels = np.unique(np.linspace(model.lowest, model.highest, _LEVELS).astype(int))
-    floors, factors, alphas = [], [[] for _ in levels], []
+    floors, alphas = list[np.ndarray](), list[np.ndarray]()
+    factors: list[list[np.ndarray]] = [[] for _ in levels]
     lam = level_to_lambda(levels)
     gains = model.gains(levels).mean(0)
     a, b = np.linalg.lstsq(
@@ -71,7 +71,7 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
 
 
 def _moves(shape: tuple[int, int]) -> np.ndarray:
-    """Up and down in turns."""
+    """Return moves of the levels, up and down in turns."""
     return np.where(np.indices(shape).sum(0) % 2, _MOVE, -_MOVE)
 
 

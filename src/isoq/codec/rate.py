@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class RateSearch:
 
     def __init__(
         self,
-        tiles: list[SampleTile],
+        tiles: Sequence[SampleTile],
         model: Model,
         block: int,
         threads: int,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from math import gcd
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -26,8 +27,10 @@ from ..tile.decode import Tile, decode_tile
 
 @dataclass(frozen=True)
 class LostPart:
-    """A part of a damaged file that cannot be read: "tile", of which `box` says where it lies,
-    "metadata" (georeference, mask, tags, names), "embedded model" or "summary"; and why."""
+    """A part of a damaged file that cannot be read.
+
+    part: "tile", "metadata" (georeference, mask, tags, names), "embedded model" or "summary"; why:
+    it cannot be read; box: the place of a tile."""
 
     part: str
     why: str
@@ -63,13 +66,13 @@ class LostPart:
 class File:
     """An open .isoq file: its header at once, tiles on demand.
 
-    stream: binary and seekable, with the file from where it stands; used by the callers' threads
-    only, of which several may read tiles at a time. Of it the header and the index are read, then
-    the tiles that are asked for, and nothing else. on_damage: called with every part that turns out
-    to be lost, by the thread that reads; the rest of the file can be used as if nothing was.
-    Without it, or where nothing can be done (header, index), CorruptFileError is raised;
-    ModelMismatchError, and InputError where the stream cannot be read, in any case. All name the
-    file."""
+    stream: binary and seekable, at the start of the file. Only the header, the index and the tiles
+    that are asked for are read. Several threads may read tiles at a time.
+
+    on_damage: called with every part that turns out to be lost, by the thread that reads; the rest
+    of the file can be used as if nothing had happened. Without it, or if the header or the index is
+    damaged, CorruptFileError is raised. ModelMismatchError, and InputError if the stream cannot be
+    read, are raised in any case. All messages name the file."""
 
     def __init__(
         self,
@@ -104,7 +107,7 @@ class File:
             self.boxes = boxes(*tiling)
 
     def statistics(self) -> dict:
-        """The summary that the encoder wrote; nothing if it is lost."""
+        """Return the summary that the encoder wrote, empty if it is lost."""
         with self._naming():
             try:
                 found = self._container.statistics()
@@ -120,9 +123,11 @@ class File:
         return len(self._container.model)
 
     def model(self, given: str | os.PathLike | Model | None = None) -> Model:
-        """The model that the file needs: `given`, else the shipped one of its name, else that which
-        the file holds itself."""
+        """Return the model that the file needs: `given`, else the shipped one of its name, else the
+        one that the file holds itself."""
         with self._naming():
+            if given is not None and not isinstance(given, Model):
+                given = Path(given)
             try:
                 return model_for_file(self.model_name, self.model_identity, given)
             except ModelMismatchError:
@@ -135,7 +140,7 @@ class File:
     def tiles(
         self, model: Model, threads: int = 1, wanted: Callable[[Box], bool] = lambda box: True
     ) -> Iterator[tuple[Box, Tile]]:
-        """The wanted tiles (default: all) in order, decoded; without those that are lost."""
+        """Yield the wanted tiles (default: all) in order, decoded, without those that are lost."""
         return ((box, tile) for box, tile in self._decoded(model, threads, wanted) if tile)
 
     def _decoded(
@@ -160,12 +165,12 @@ class File:
     ) -> Iterator[tuple[Box, np.ndarray, np.ndarray | None]]:
         """Yield the samples of a window, tile by tile.
 
-        Each piece is its place (rows and columns counted from the corner of the window), its
-        samples (bands, rows, cols) and, with the first band only, the mask (rows, cols) that all
-        bands share, if the image has one.
+        Each item has the place of the samples (rows and columns counted from the corner of the
+        window), the samples (bands, rows, cols) and the mask (rows, cols). The mask is that of all
+        bands, so it only comes with the first band, and only if the image has one.
 
-        bands: those needed, from 0; tiles without any of them are left out, others come with all of
-        theirs. Where a tile is lost, there is nodata, or 0 if the image has none, and its mask is
+        bands: those needed, from 0. Tiles without any of them are left out; other tiles come with
+        all of their bands. A lost tile has nodata, or 0 if the image has none, and its mask is
         False."""
         masked, needed = (
             self.description.metadata.get("mask"),
@@ -185,8 +190,8 @@ class File:
             yield part, samples[:, *area], valid[area] if masked and part.band == 0 else None
 
     def step(self, window: Window) -> tuple[int, int]:
-        """Rows and columns that the places of all pieces of a window are multiples of; 0 where all
-        begin at 0."""
+        """Return the largest rows and columns that divide the places of all pieces of a window; 0 if
+        all begin at 0."""
         parts = [part for box in self.boxes if (part := _common(box, window))]
         return gcd(*(part.row for part in parts)), gcd(*(part.col for part in parts))
 
@@ -219,7 +224,7 @@ class File:
             return error
 
     def _blank(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """What stands for the samples and the mask of a lost tile."""
+        """Return samples and mask in place of those of a lost tile."""
         samples = np.zeros((box.bands, box.rows, box.cols), self.description.dtype)
         masks.restore(samples, np.full(samples.shape, masks.MASKED, np.uint8), self._nodata(box))
         return samples, np.zeros(samples.shape[1:], bool)
@@ -240,7 +245,7 @@ class File:
 
 
 class _Naming:
-    """Puts the file's name in front of the errors that are about it."""
+    """Puts the name of the file in front of the errors that are about it."""
 
     def __init__(self, name: str):
         self._name = name
@@ -264,8 +269,8 @@ class _Naming:
 
 
 def _common(box: Box, window: Window) -> Box | None:
-    """What a tile has in common with a window, rows and columns counted from the window's
-    corner."""
+    """Return what a tile has in common with a window, rows and columns counted from the corner of
+    the window; None for nothing."""
     row, col = max(box.row - window.row_off, 0), max(box.col - window.col_off, 0)
     rows = min(box.row + box.rows - window.row_off, window.height) - row
     cols = min(box.col + box.cols - window.col_off, window.width) - col

@@ -1,7 +1,8 @@
-"""Measuring again what a file records."""
+"""Whether a file is what it records: measured again, with the original or without."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -9,24 +10,30 @@ import numpy as np
 
 from .. import blocks
 from ..errors import InputError
+from ..format.tiling import Box
 from ..network.model import Model
 from ..tile import masks
-from ..tile.report import ERROR_STEPS, measure, promised_ratios
+from ..tile.decode import Tile
+from ..tile.masks import Pixels
+from ..tile.report import ERROR_STEPS, largest_errors, measure, promised_ratios
 from .reader import File
 from .sources import Readable, read_pixels
 from .target import BandStatistics, Target
 from .writer import Progress
 
-# how far decoded pixels differ between two devices, in standard deviations of the band; ten times
-# what was seen
+# How far decoded pixels differ between two devices, in standard deviations of the band: ten times
+# what was seen.
 _NOISE = 2e-6
+Slack = Callable[[np.ndarray], np.ndarray]  # an error to the allowance for it, see `_slack`
 
 
 def verify_summary(
     file: File, model: Model, threads: int, progress: Progress = lambda n: None
 ) -> list[str]:
-    """Decode all of a file and compare its summary with what its tiles record: as `verify_against`,
-    without an original. Where any of them is lost, there is nothing to compare."""
+    """Decode all of a file and compare its summary with what its tiles record.
+
+    Return a list of what is not true, as `verify_against` does. If a tile is lost, there is nothing
+    to compare."""
     d, statistics = file.description, file.statistics()
     squared, pixels, seen = np.zeros(d.bands), np.zeros(d.bands), 0
     for box, tile in file.tiles(model, threads):
@@ -46,143 +53,170 @@ def verify_summary(
 def verify_against(
     file: File, source: Readable, model: Model, threads: int, progress: Progress = lambda n: None
 ) -> list[str]:
-    """Compare a file with the original: the list of what is not as recorded, empty if all is true.
+    """Compare a file with the original, and return a list of what is not as recorded.
 
-    Recorded block errors are rounded to 1/64 octave, and the transforms may have run on another
-    machine or device, hence the small allowances."""
-    d, problems, half = file.description, [], 2 ** (0.5 / ERROR_STEPS)
-    unit = 0 if np.dtype(d.dtype).kind == "f" else 1
-    said, seen = file.statistics(), 0
-    closed, shared = (
-        file.header.get("loop") == "closed",
-        np.array(said.get("target_mse", [np.inf] * d.bands), float),
-    )
-    if (source.description.bands, source.description.rows, source.description.cols) != (
-        d.bands,
-        d.rows,
-        d.cols,
-    ):
+    The list is empty if all is true. Recorded block errors are rounded to 1/64 octave, and the
+    transforms may have run on another machine or device, so small differences are allowed. Raises
+    InputError if the original is of another kind."""
+    _check_kind(file, source)
+    check, problems, seen = _Check(file), list[str](), 0
+    for box, tile in file.tiles(model, threads):
+        seen += 1
+        nodata = file.description.nodata[box.band : box.band + box.bands]
+        original = replace(read_pixels(source, box), nodata=nodata)
+        problems += check.tile(box, tile, original)
+        progress(box.bands * box.rows * box.cols)
+    if seen == len(file.boxes) and not problems:
+        problems += check.summary()
+    return problems
+
+
+def _check_kind(file: File, source: Readable) -> None:
+    """Raise InputError if an image has another size or type than a file."""
+    ours, theirs = file.description, source.description
+    if (theirs.bands, theirs.rows, theirs.cols) != (ours.bands, ours.rows, ours.cols):
         raise InputError(
             f"{file.name}: the image to compare with has another size or number of bands; give "
             "the original"
         )
-    if source.description.dtype != d.dtype:
+    if theirs.dtype != ours.dtype:
         raise InputError(
-            f"{file.name}: the image to compare with is {source.description.dtype}, not "
-            f"{d.dtype}; give the original"
+            f"{file.name}: the image to compare with is {theirs.dtype}, not {ours.dtype}; give the "
+            "original"
         )
-    asked, largest = _target(file), np.zeros(d.bands)
-    squared, signal = np.zeros(d.bands), BandStatistics.empty(d.bands)
-    for box, tile in file.tiles(model, threads):
-        seen += 1
+
+
+class _Check:
+    """The comparison of a file with its original, tile by tile, then of its summary."""
+
+    def __init__(self, file: File):
+        d = file.description
+        self._name, self._header, self._description = file.name, file.header, d
+        self._recorded = file.statistics()
+        self._target = _target(file)
+        self._is_integer = np.dtype(d.dtype).kind != "f"
+        self._squared, self._largest = np.zeros((2, d.bands))
+        self._statistics = BandStatistics.empty(d.bands)
+        shared = self._recorded.get("target_mse", [np.inf] * d.bands)
+        self._shared_mse = np.array(shared, float)[:, None, None]
+
+    def tile(self, box: Box, tile: Tile, original: Pixels) -> list[str]:
+        """Return what is not true of a tile."""
+        where = f"tile at row {box.row}, column {box.col}"
         bands = slice(box.band, box.band + box.bands)
-        original = replace(read_pixels(source, box), nodata=d.nodata[bands])
         if not np.array_equal(original.valid, tile.valid):
-            problems.append(
-                f"tile at row {box.row}, column {box.col}: other pixels are masked than in the "
-                "original"
-            )
-            continue
-        special = [
-            masks.classify(samples, original.nodata, tile.mask)
-            for samples in (original.samples, tile.samples)
+            return [f"{where}: other pixels are masked than in the original"]
+        problems = [
+            *self._special_values(tile, original, where),
+            *self._lossless_bands(box, tile, original, where),
+            *self._bound(box, tile, original, where),
         ]
-        if not np.array_equal(*special):
-            problems.append(
-                f"tile at row {box.row}, column {box.col}: infinities, NaN or nodata are not "
-                "those of the original"
-            )
-        for band in (
-            b - 1 - box.band
-            for b in file.header.get("lossless", ())
-            if box.band < b <= box.band + box.bands
-        ):
-            if original.samples[band].tobytes() != tile.samples[band].tobytes():
-                problems.append(
-                    f"tile at row {box.row}, column {box.col}: lossless band "
-                    f"{box.band + band + 1} is not the original"
-                )
-        if asked and asked.is_bound:
-            most = asked.bound_per_band(d.bands, d.metadata.get("scales"))[bands]
-            worst = np.abs(blocks.difference(tile.samples, original.samples, tile.valid)).max(
-                (1, 2)
-            )
-            largest[bands] = np.maximum(largest[bands], worst)
-            for band in np.flatnonzero(worst > most):
-                where = f"tile at row {box.row}, column {box.col}, band {box.band + band + 1}"
-                problems.append(
-                    f"{where}: a pixel is off by {worst[band]:g}, more than {most[band]:g}"
-                )
-        found = measure(original.samples, tile.samples, tile.valid, file.header["block"])
-        squared[bands] += found.squared
+        measured = measure(original.samples, tile.samples, tile.valid, self._header["block"])
         statistics = BandStatistics.of(original.samples, tile.valid)
-        signal.merge(statistics, bands)
+        self._squared[bands] += measured.squared
+        self._statistics.merge(statistics, bands)
         noise = _NOISE * np.sqrt(statistics.variance)[:, None, None]
-        elsewhere = partial(
-            _elsewhere, pixels=blocks.sums(tile.valid, file.header["block"]), noise=noise, unit=unit
-        )
-        recorded = tile.report.per_block
-        slack = elsewhere(recorded)
-        false = (found.per_block > recorded * half + slack) | (
-            found.per_block < recorded / half - slack
-        )
-        if false.any():
-            problems.append(
-                f"tile at row {box.row}, column {box.col}: the recorded error of "
-                f"{int(false.sum())} blocks is not true"
-            )
-        if closed:
-            limits = shared[bands, None, None] if tile.report.target is None else tile.report.target
-            relative = found.per_block / (limits + elsewhere(limits))
-            per_band = file.header.get("per_band", False)
-            broken = promised_ratios(relative, tile.groups, per_band) > 1
-            if broken.any():
-                problems.append(
-                    f"tile at row {box.row}, column {box.col}: {int(broken.sum())} blocks are "
-                    "above their target"
-                )
-        progress(box.bands * box.rows * box.cols)
-    if said and seen == len(file.boxes) and not problems:
-        problems += _of_summary(file, said, squared / np.maximum(signal.pixels, 1), signal)
-        if "max_error" in said and not np.allclose(said["max_error"], largest, rtol=1e-5):
+        pixels = blocks.sums(tile.valid, self._header["block"])
+        slack = partial(_slack, pixels=pixels, noise=noise, is_integer=self._is_integer)
+        return [
+            *problems,
+            *_recorded_errors(tile, measured.per_block, slack, where),
+            *self._targets(bands, tile, measured.per_block, slack, where),
+        ]
+
+    def summary(self) -> list[str]:
+        """Return what is not true in the summary, once all tiles have been compared."""
+        if not self._recorded:
+            return []
+        d, problems, target = self._description, list[str](), self._target
+        mse = self._squared / np.maximum(self._statistics.pixels, 1)
+        noise = _NOISE * np.sqrt(self._statistics.variance)
+        slack = _slack(mse, self._statistics.pixels, noise, self._is_integer)
+        if (np.abs(np.array(self._recorded["mse"]) - mse) > slack).any():
+            problems.append("the recorded error of a band is not true")
+        if "target_mse" in self._recorded and target and not self._header["target"].get("varied"):
+            scales = d.metadata.get("scales")
+            wanted = target.mse_per_band(self._statistics, d.peaks(), scales)
+            if not np.allclose(self._recorded["target_mse"], wanted, rtol=1e-5):
+                problems.append("the recorded target is not what was asked for")
+        largest = self._recorded.get("max_error")
+        if largest is not None and not np.allclose(largest, self._largest, rtol=1e-5):
             problems.append("the recorded largest error of a band is not true")
-    return problems
+        return problems
+
+    def _special_values(self, tile: Tile, original: Pixels, where: str) -> list[str]:
+        """Compare nodata, NaN and infinities."""
+        ours, theirs = (
+            masks.classify(samples, original.nodata, tile.mask)
+            for samples in (tile.samples, original.samples)
+        )
+        if np.array_equal(ours, theirs):
+            return []
+        return [f"{where}: infinities, NaN or nodata are not those of the original"]
+
+    def _lossless_bands(self, box: Box, tile: Tile, original: Pixels, where: str) -> list[str]:
+        """Compare the bands that are kept losslessly, bit for bit."""
+        inside = range(box.band + 1, box.band + box.bands + 1)
+        return [
+            f"{where}: lossless band {band} is not the original"
+            for band in self._header.get("lossless", ())
+            if band in inside
+            and original.samples[band - inside.start].tobytes()
+            != tile.samples[band - inside.start].tobytes()
+        ]
+
+    def _bound(self, box: Box, tile: Tile, original: Pixels, where: str) -> list[str]:
+        """Compare the largest error of each band with its bound, if there is one."""
+        d, bands = self._description, slice(box.band, box.band + box.bands)
+        if not self._target or not self._target.is_bound:
+            return []
+        bound = self._target.bound_per_band(d.bands, d.metadata.get("scales"))[bands]
+        worst = largest_errors(original.samples, tile.samples, tile.valid)
+        self._largest[bands] = np.maximum(self._largest[bands], worst)
+        return [
+            f"{where}, band {box.band + band + 1}: a pixel is off by {worst[band]:g}, more than "
+            f"{bound[band]:g}"
+            for band in np.flatnonzero(worst > bound)
+        ]
+
+    def _targets(
+        self, bands: slice, tile: Tile, per_block: np.ndarray, slack: Slack, where: str
+    ) -> list[str]:
+        """Compare the errors of blocks with their targets, if those are promised."""
+        if self._header.get("loop") != "closed":
+            return []
+        target = self._shared_mse[bands] if tile.report.target is None else tile.report.target
+        relative = per_block / (target + slack(target))
+        per_band = self._header.get("per_band", False)
+        above = int((promised_ratios(relative, tile.groups, per_band) > 1).sum())
+        return [f"{where}: {above} blocks are above their target"] if above else []
+
+
+def _recorded_errors(tile: Tile, per_block: np.ndarray, slack: Slack, where: str) -> list[str]:
+    """Compare the errors of blocks with those that the tile records."""
+    recorded, half = tile.report.per_block, 2 ** (0.5 / ERROR_STEPS)
+    allowed = slack(recorded)
+    false = (per_block > recorded * half + allowed) | (per_block < recorded / half - allowed)
+    if not false.any():
+        return []
+    return [f"{where}: the recorded error of {int(false.sum())} blocks is not true"]
 
 
 def _target(file: File) -> Target | None:
-    """What was asked for when the file was made, if it says so."""
+    """Return what was asked for when the file was made, if it says so."""
     asked = file.header.get("target")
     return asked and Target(
         asked["kind"], asked["value"], asked.get("peak"), asked.get("physical", False)
     )
 
 
-def _of_summary(file: File, said: dict, mse: np.ndarray, signal: BandStatistics) -> list[str]:
-    """What is not true in the summary `said`: the error of a band, or the target that follows from
-    what was asked for."""
-    d, problems, target = file.description, [], _target(file)
-    slack = _elsewhere(
-        mse,
-        signal.pixels,
-        _NOISE * np.sqrt(signal.variance),
-        0 if np.dtype(d.dtype).kind == "f" else 1,
-    )
-    if (np.abs(np.array(said["mse"]) - mse) > slack).any():
-        problems.append("the recorded error of a band is not true")
-    if "target_mse" in said and target and not file.header["target"].get("varied"):
-        wanted = target.mse_per_band(signal, d.peaks(), d.metadata.get("scales"))
-        if not np.allclose(said["target_mse"], wanted, rtol=1e-5):
-            problems.append("the recorded target is not what was asked for")
-    return problems
+def _slack(mse: np.ndarray, pixels: np.ndarray, noise: np.ndarray, is_integer: bool) -> np.ndarray:
+    """Return how far the mean squared error of blocks may be off on another device, in squared
+    digital numbers.
 
-
-def _elsewhere(mse: np.ndarray, pixels: np.ndarray, noise: np.ndarray, unit: int) -> np.ndarray:
-    """How far the mean squared error of blocks may be off on another device, in squared digital
-    numbers.
-
-    mse, pixels: of the blocks; noise: see _NOISE, in digital numbers; unit: 1 for integer types, 0
-    for floats. A share `noise` of integer pixels rounds to the other side, and two in any block.
-    Targets have six digits."""
+    mse, pixels: of the blocks; noise: see _NOISE, in digital numbers. A share `noise` of integer
+    pixels rounds to the other side, and two in any block. Targets have six digits."""
+    unit = 1 if is_integer else 0
     return 1e-5 * mse + (2 * np.sqrt(mse) + np.maximum(unit, noise)) * (
         noise + 2 * unit / np.maximum(pixels, 1)
     )

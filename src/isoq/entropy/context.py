@@ -87,23 +87,24 @@ class ContextModel:
         )
 
     def encode(
-        self, y: np.ndarray, levels: np.ndarray, trade: float = 0.0, trace: bool = False
+        self, y: np.ndarray, levels: np.ndarray, rd_weight: float = 0.0, trace: bool = False
     ) -> tuple:
         """Quantize and code.
 
         y: (channels, rows, cols) float32, gains applied; levels: (rows, cols) quality level of each
-        position; trade: rate-distortion optimized quantization, squared steps of error worth one
-        bit (0: least error). Returns the stream, the quantized latents (int32, half steps) and
-        their reconstruction (float32, steps, gains still applied), both (channels, rows, cols);
+        position; rd_weight: squared steps of error that one bit is worth (0: least error).
+
+        Returns the stream, the quantized latents (int32, half steps) and their reconstruction
+        (float32, steps, gains still applied), both (channels, rows, cols);
         with `trace` also tables, symbols and flips."""
         up, down = self._scales(levels)
-        return self._coder.encode(np.ascontiguousarray(y, np.float32), up, down, trade, trace)
+        return self._coder.encode(np.ascontiguousarray(y, np.float32), up, down, rd_weight, trace)
 
-    def quantize(self, y: np.ndarray, levels: np.ndarray, trade: float = 0.0) -> np.ndarray:
+    def quantize(self, y: np.ndarray, levels: np.ndarray, rd_weight: float = 0.0) -> np.ndarray:
         """The reconstruction alone, as `encode` would return it."""
         up, down = self._scales(levels)
         return self._coder.encode(
-            np.ascontiguousarray(y, np.float32), up, down, trade, False, False
+            np.ascontiguousarray(y, np.float32), up, down, rd_weight, False, False
         )[2]
 
     def decode(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -113,7 +113,7 @@ class HyperpriorModel:
         if len(shape) != 4 or 0 in shape:
             raise ValueError("array 'hyper_weight_2' is missing or has the wrong shape")
         layout = _layout(*shape[:2])
-        analysis = {
+        analysis: dict[str, np.ndarray] = {
             name: np.zeros(shape, dtype)
             for name, (dtype, shape) in layout.items()
             if name.startswith("hyper_analysis_")
@@ -179,12 +179,12 @@ class HyperpriorModel:
         return np.repeat(np.arange(self.hidden, dtype=np.uint16), -(-rows // 4) * -(-cols // 4))
 
     def encode(
-        self, y: np.ndarray, levels: np.ndarray, trade: float = 0.0
+        self, y: np.ndarray, levels: np.ndarray, rd_weight: float = 0.0
     ) -> tuple[bytes, np.ndarray, np.ndarray]:
         """y float32 (M, h, w), gains applied, levels (h, w) -> stream, q int32 and reconstruction
         float32, both (M, h, w).
 
-        The paper rounds: `trade`, which the context model optimizes with, has no effect.
+        The paper rounds: `rd_weight`, which the context model optimizes with, has no effect.
 
         The stream is the length of the first part (uint32, little-endian), z, latents. ValueError
         if y does not fit or is not finite."""
@@ -199,7 +199,7 @@ class HyperpriorModel:
         main = encode_symbols(q.ravel(), self.table_indices(z, rows, cols).ravel(), *self._tables)
         return _LENGTH.pack(len(side)) + side + main, q, q.astype(np.float32)
 
-    def quantize(self, y: np.ndarray, levels: np.ndarray, trade: float = 0.0) -> np.ndarray:
+    def quantize(self, y: np.ndarray, levels: np.ndarray, rd_weight: float = 0.0) -> np.ndarray:
         """The reconstruction alone, as `encode` would return it."""
         return np.rint(np.clip(y, -CONSTANTS["max_latent"], CONSTANTS["max_latent"])).astype(
             np.float32

@@ -18,8 +18,8 @@ _FINER, _THRESHOLD = 1.2, 0.4
 
 
 def deadzone(y: np.ndarray) -> np.ndarray:
-    """Latents (float32, gains applied) -> integers as float32, rounding thresholds moved outwards
-    by half of DEADZONE."""
+    """Return latents (float32, gains applied) as integers in float32. Rounding thresholds are moved
+    outwards by half of DEADZONE."""
     q = np.abs(y)
     q += 0.5 - DEADZONE / 2
     np.floor(q, out=q)
@@ -27,8 +27,9 @@ def deadzone(y: np.ndarray) -> np.ndarray:
 
 
 def expected_squares(y: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    """Squared error that coding will leave in latents y (M, h, w) with `gains` (same shape), in
-    units of y: an estimate from quantization with a dead zone, at a fraction of the time."""
+    """Return an estimate of the squared error that coding will leave in latents, in units of y.
+
+    y, gains: (M, h, w). The estimate quantizes with a dead zone, in a fraction of the time."""
     return quantization_squares(
         np.ascontiguousarray(y, np.float32),
         np.ascontiguousarray(_FINER * gains, np.float32),

@@ -1,5 +1,4 @@
-"""Where the error of a latent lands: from squared errors of latents to the expected error of
-pixels, without synthesis.
+"""Footprints: from squared errors of latents to the expected error of pixels, without synthesis.
 
 Quantization errors of different latents are nearly uncorrelated, so their energies add up: the
 expected squared error of a pixel is the sum over all latents of (error of the latent)^2 times the
@@ -15,12 +14,12 @@ import numpy as np
 from .. import blocks
 from ..geometry import STRIDE
 
-_CELLS = 5  # side of the patch of latents in which an impulse stands in the middle
+_CELLS = 5  # latents along a side of the patch that has an impulse in its middle
 
 
 def footprints(synthesis: Callable[[np.ndarray], np.ndarray], latents: int) -> np.ndarray:
-    """(latents, 3, 3, 256) float32: squared basis functions, mean over the bands, on the pixels of
-    the 3 x 3 cells around a latent.
+    """Return squared basis functions, mean over the bands, (latents, 3, 3, 256) float32, on the
+    pixels of the 3 x 3 cells around a latent.
 
     synthesis: (1, latents, h, w) -> (1, bands, 16 h, 16 w). A nonlinear one is taken at an impulse
     of 1 on zero."""
@@ -46,7 +45,7 @@ class PixelError:
     def __init__(self, prints: np.ndarray, valid: np.ndarray, h: int, w: int):
         """prints: of `footprints`; valid: (rows, cols) bool; h, w: latents, which may reach beyond
         the pixels."""
-        self._whole = prints.sum(3).reshape(len(prints), 9).T.copy()
+        self._totals = prints.sum(3).reshape(len(prints), 9).T.copy()
         inside = np.zeros((h * STRIDE, w * STRIDE), bool)
         inside[: valid.shape[0], : valid.shape[1]] = valid
         cells = (
@@ -65,14 +64,15 @@ class PixelError:
         )
 
     def __call__(self, squares: np.ndarray) -> np.ndarray:
-        """Squared errors of the latents (latents, h, w) -> total over the valid pixels of each cell
-        (h, w). Beyond the border of the tile errors go on as at the border, like the mirrored
-        latents that stand there."""
+        """Return the squared error summed over the valid pixels of each cell (h, w).
+
+        squares: squared errors of the latents (latents, h, w). They are taken to continue beyond
+        the border of the tile, where the latents are mirrored."""
         latents, h, w = squares.shape
-        landed = (self._whole @ squares.reshape(latents, -1)).reshape(3, 3, h, w)
-        landed = np.pad(landed, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+        energy = (self._totals @ squares.reshape(latents, -1)).reshape(3, 3, h, w)
+        energy = np.pad(energy, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
         total = sum(
-            landed[a, b, 2 - a : 2 - a + h, 2 - b : 2 - b + w] for a in range(3) for b in range(3)
+            energy[a, b, 2 - a : 2 - a + h, 2 - b : 2 - b + w] for a in range(3) for b in range(3)
         )
         total = np.where(self._full, total, 0)
         if len(self._weights):
@@ -80,15 +80,18 @@ class PixelError:
             part = np.zeros(len(rows), np.float32)
             for a in range(3):
                 for b in range(3):
-                    near = squares[:, (rows + 1 - a).clip(0, h - 1), (cols + 1 - b).clip(0, w - 1)]
-                    part += np.einsum("cp,pc->p", near, self._weights[:, 3 * a + b])
+                    neighbour = squares[
+                        :, (rows + 1 - a).clip(0, h - 1), (cols + 1 - b).clip(0, w - 1)
+                    ]
+                    part += np.einsum("cp,pc->p", neighbour, self._weights[:, 3 * a + b])
             total[self._partial] = part
         return total
 
     @staticmethod
     def per_block(cells: np.ndarray, pixels: np.ndarray, block: int) -> np.ndarray:
-        """Totals per cell, and valid pixels per block (block rows, block cols) -> mean per valid
-        pixel and block."""
+        """Return the mean per valid pixel of each block.
+
+        cells: sums per cell; pixels: valid ones per block (block rows, block cols)."""
         step = block // STRIDE
         rows, cols = (n * step for n in pixels.shape)
         return blocks.sums(cells[:rows, :cols], step) / np.maximum(pixels, 1)

@@ -79,10 +79,10 @@ def _constant(data: memoryview) -> tuple[str, tuple[Shape, list[int]]]:
     """Name, shape, and the values if they are 64-bit integers in rank 1: everything that shapes
     depend on."""
     parts, shape = dict(message(data, CONSTANT)), tuple(integers(data, CONSTANT["dims"]))
-    whole = integers(data, CONSTANT["type"]) == [7] and len(shape) == 1
+    is_int64_list = integers(data, CONSTANT["type"]) == [7] and len(shape) == 1
     values = (
         integers(data, CONSTANT["int64s"]) or np.frombuffer(parts.get("raw", b""), "<i8").tolist()
-        if whole
+        if is_int64_list
         else []
     )
     return _text(parts["name"]), (shape, values)

@@ -20,7 +20,8 @@ from ..entropy.quantize import RD_LAMBDA, expected_squares
 from ..geometry import padded_side
 from ..network.footprint import PixelError
 from ..network.model import Model
-from . import masks, normalize, quality_model, spectral
+from . import masks, normalize, quality_model
+from . import spectral as transform
 from .band_weights import (
     BandErrors,
     BandSample,
@@ -68,7 +69,7 @@ class BandGroup:
     valid: np.ndarray
     block: int
     normalization: list[NormalizationCode]
-    rotation: spectral.Rotation | None
+    rotation: transform.Rotation | None
     dropped: np.ndarray
     components: list[Component]
     footprint: PixelError
@@ -98,9 +99,9 @@ class BandGroup:
         codes = normalize.weighted(normalize.band_normalization(samples, valid), allowed)
         planes = _normalized(samples, valid, codes)
         error = (allowed / _units(codes)[:, None, None]).mean(0)
-        any_valid = valid.any(0)
+        any_valid = np.any(valid, 0)
         error = np.where(blocks.sums(any_valid, block) > 0, error, np.nan)
-        rotation, dropped = spectral.fit(planes, any_valid, error, block)
+        rotation, dropped = transform.fit(planes, any_valid, error, block)
         x = rotation.forward(planes)[:, None]
         return cls._analysed(model, samples, valid, block, codes, rotation, dropped[None], x)
 
@@ -118,16 +119,16 @@ class BandGroup:
         codes = normalize.weighted(normalize.band_normalization(samples, valid), allowed)
         planes = _normalized(samples, valid, codes)
         target = _unrounded(allowed, samples.dtype) / _units(codes)[:, None, None]
-        any_valid = valid.any(0)
+        any_valid = np.any(valid, 0)
         pad = _padding(samples.shape[1:])
         latents = np.concatenate(
             [model.analysis(np.pad(plane, pad, mode="edge")[None, None]) for plane in planes]
         )
-        covariance = spectral.gradient_covariance(planes, any_valid)
+        covariance = transform.gradient_covariance(planes, any_valid)
         sample = BandSample.of(model, block, latents, target, covariance, any_valid)
         del latents
         basis, weights = weighted_basis(sample)
-        rotation, dropped = spectral.fit_weighted(planes, any_valid, basis, weights, target, block)
+        rotation, dropped = transform.fit_weighted(planes, any_valid, basis, weights, target, block)
         x = rotation.forward(planes, weights)[:, None]
         group = cls._analysed(model, samples, valid, block, codes, rotation, dropped, x)
         return replace(group, weighted=True)
@@ -140,14 +141,14 @@ class BandGroup:
         valid: np.ndarray,
         block: int,
         normalization: list[NormalizationCode],
-        rotation: spectral.Rotation | None,
+        rotation: transform.Rotation | None,
         dropped: np.ndarray,
         x: np.ndarray,
     ) -> BandGroup:
         """Return the group with the latents of x (components, bands, rows, cols)."""
         pad = _padding(samples.shape[1:])
         padded = np.pad(x, ((0, 0), (0, 0), *pad), mode="edge")
-        any_valid = valid.any(0)
+        any_valid = np.any(valid, 0)
         counted = np.pad(any_valid, pad)
         components = [Component(one[None], model.analysis(one[None])[0], counted) for one in padded]
         footprint = PixelError(model.footprints, any_valid, *components[0].y.shape[1:])
@@ -178,7 +179,7 @@ class BandGroup:
     @cached_property
     def any_pixels(self) -> np.ndarray:
         """Pixels per block that are valid in any band, (block rows, block cols)."""
-        return blocks.sums(self.valid.any(0), self.block)
+        return blocks.sums(np.any(self.valid, 0), self.block)
 
     @property
     def latents(self) -> np.ndarray:
@@ -223,7 +224,9 @@ class BandGroup:
         """Return the error that coding at `levels` would leave, estimated without the entropy
         model; both per block."""
         gains = self.model.gains(self._latent_levels(levels))
-        squares = sum(expected_squares(part.y, gains) for part in self.components)
+        squares = np.zeros_like(gains)
+        for part in self.components:
+            squares = squares + expected_squares(part.y, gains)
         return self._calibrated(squares, levels)
 
     def expected_error(self, quantized: QuantizedLatents) -> np.ndarray:
@@ -318,7 +321,7 @@ class BandGroup:
 
     def _squares(self, quantized: QuantizedLatents) -> np.ndarray:
         """Return the squared errors of quantized latents (M, h, w), summed over components."""
-        total = 0
+        total = np.zeros_like(quantized.gains)
         for part, steps in zip(self.components, quantized.steps, strict=True):
             error = steps / quantized.gains
             error -= part.y

@@ -7,9 +7,7 @@ first, then the latents of those that the network codes, in the same order."""
 
 from __future__ import annotations
 
-import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -17,16 +15,16 @@ import numpy as np
 
 from ..errors import CorruptFileError
 from ..format.bytestream import Reader, Writer
-from ..geometry import STRIDE, padded_side
 from ..network.model import Model
 from . import lossless, spectral
 from .band_group import BandGroup, CodedGroup
 from .control import LEAST, encode_group, error_ratio
 from .groups import MODES, Mode, first_valid
 from .header import TileHeader, TileInput
+from .latents import LatentReader
 from .normalize import NormalizationCode
-from .predictive import coding as predictive
-from .quality_map import latent_levels, map_from_residuals
+from .predictive import decode as predictive_decode
+from .predictive import encode as predictive_encode
 from .reconstruct import reconstruct
 from .targets import ErrorTarget, LambdaTarget
 
@@ -190,12 +188,12 @@ class Predictive(GroupCoding):
     @property
     def lossy(self) -> bool:
         """True if any sample may be off."""
-        return predictive.is_lossy(self.data)
+        return predictive_decode.is_lossy(self.data)
 
     @property
     def bit_exact(self) -> bool:
         """True if the samples are kept under the masks, too."""
-        return predictive.is_bit_exact(self.data)
+        return predictive_decode.is_bit_exact(self.data)
 
     @classmethod
     def encode_bounded(
@@ -205,7 +203,7 @@ class Predictive(GroupCoding):
         bit_exact: keep what is under the masks, too."""
         samples = tile.samples[bands]
         valid = np.ones(samples.shape, bool) if bit_exact else tile.valid[bands]
-        data, decoded = predictive.encode_bounded(
+        data, decoded = predictive_encode.encode_bounded(
             samples, valid, tile.nodata[bands], bound, tile.block, bit_exact
         )
         return EncodedGroup(cls(bands, data), decoded)
@@ -216,7 +214,7 @@ class Predictive(GroupCoding):
     ) -> EncodedGroup | None:
         """Code bands for a mean squared error of every block (bands, block rows, block cols).
         Return None if that takes more than `most` bytes."""
-        coded = predictive.encode_for(
+        coded = predictive_encode.encode_for(
             tile.samples[bands], tile.valid[bands], tile.nodata[bands], mse, tile.block, most
         )
         return coded and EncodedGroup(cls(bands, coded[0]), coded[1])
@@ -239,7 +237,9 @@ class Predictive(GroupCoding):
         """Return the predicted samples; those of pixels that are not valid are undefined unless the
         group is bit-exact."""
         valid, nodata = header.valid[self.bands], header.nodata[self.bands]
-        return predictive.decode(self.data, valid.shape, header.dtype, valid, nodata, header.block)
+        return predictive_decode.decode(
+            self.data, valid.shape, header.dtype, valid, nodata, header.block
+        )
 
 
 @dataclass(frozen=True)
@@ -353,44 +353,6 @@ def _encoded(
     floor_limited = int(((coded.levels == model.lowest) & (ratio < LEAST)).sum())
     ceiling_limited = int(((coded.levels == model.highest) & (ratio > 1)).sum())
     return EncodedGroup(coding, decoded, coded, floor_limited, ceiling_limited)
-
-
-class LatentReader:
-    """Reads the latents of a tile, one group after the other. quantized: what was read so far."""
-
-    def __init__(
-        self, reader: Reader, level_residuals: np.ndarray, header: TileHeader, model: Model
-    ):
-        """level_residuals: (groups of the network, blocks)."""
-        self.model, self.quantized = model, list[np.ndarray]()
-        self._reader, self._side = reader, header.shape[1:]
-        self._block, self._checksum = header.block, 0
-        self.levels = [map_from_residuals(one, header.grid[1:]) for one in level_residuals]
-        self._next_levels = iter(self.levels)
-
-    def next_group(self, components: int) -> Iterator[np.ndarray]:
-        """Yield the dequantized latents (M, h, w) of each component of the next group, gains not
-        applied. Raises CorruptFileError."""
-        rows, cols = (padded_side(side) // STRIDE for side in self._side)
-        levels = latent_levels(next(self._next_levels), self._block, rows, cols)
-        gains = self.model.gains(levels)
-        for _ in range(components):
-            quantized, steps = self.model.entropy.decode(self._reader.part(), levels)
-            self._checksum = checksum(quantized, self._checksum)
-            self.quantized.append(quantized)
-            yield np.divide(steps, gains, out=steps)
-
-    def end(self) -> None:
-        """Compare the checksum behind the latents. Raises CorruptFileError."""
-        if self._reader.unpack("I")[0] != self._checksum:
-            raise CorruptFileError(
-                "the latents of a tile do not match their checksum: the file is damaged"
-            )
-
-
-def checksum(latents: np.ndarray, start: int = 0) -> int:
-    """Return the CRC-32 of quantized latents, continued from `start`."""
-    return zlib.crc32(latents.astype("<i4", copy=False), start)
 
 
 def write_group(coding: GroupCoding, out: Writer) -> None:

@@ -10,8 +10,9 @@ from .. import blocks
 from ..format.bytestream import Reader, unpack_integers
 from ..network.model import Model
 from . import masks, residual
-from .codings import GroupCoding, LatentReader, Neural, read_group
+from .codings import GroupCoding, Neural, read_group
 from .header import Shape, TileHeader
+from .latents import LatentReader
 from .report import TileReport, recorded_errors
 from .targets import unpack_targets
 

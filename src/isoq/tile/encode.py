@@ -12,9 +12,10 @@ import numpy as np
 from ..format.bytestream import Writer, pack_integers
 from ..network.model import Model
 from . import residual
-from .codings import Constant, Empty, EncodedGroup, Neural, Spectral, checksum, write_group
+from .codings import Constant, Empty, EncodedGroup, Neural, Spectral, write_group
 from .groups import Mode, band_groups
 from .header import TileInput
+from .latents import checksum
 from .prediction import code_exact_bands, predict_if_smaller, predict_thin
 from .quality_map import map_residuals
 from .report import TileReport, error_steps, joint_ratio, largest_errors, measure, promised_ratios

@@ -14,8 +14,10 @@ _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 22}]
 
 
 def pack(samples: np.ndarray) -> bytes:
-    """Samples (rows, cols) of any type -> bytes. Up to 256 different values: their list, and the
-    index of each pixel; more: the differences to the pixel before, byte by byte."""
+    """Return samples (rows, cols) of any type as bytes.
+
+    Up to 256 different values become a list and the index of each pixel. More values become the
+    differences to the pixel before, in planes of bytes."""
     little = np.ascontiguousarray(samples).astype(samples.dtype.newbyteorder("<"), copy=False)
     raw = little.view(f"<u{samples.itemsize}")
     out = Writer()
@@ -34,7 +36,7 @@ def pack(samples: np.ndarray) -> bytes:
 
 
 def unpack(data: bytes, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
-    """The samples (rows, cols). Raises CorruptFileError."""
+    """Return the samples (rows, cols) that `pack` packed. Raises CorruptFileError."""
     reader, raw = Reader(data), np.dtype(f"<u{dtype.itemsize}")
     kind, size = reader.unpack("B")[0], shape[0] * shape[1]
     if kind == _PALETTE:
@@ -57,7 +59,7 @@ def unpack(data: bytes, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
 
 
 def _inflated(reader: Reader, size: int) -> bytes:
-    """`size` bytes, which the rest of the data holds. No more than that is ever made."""
+    """Return the `size` bytes that the rest of the data holds, and never make more than that."""
     decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
     try:
         plain = decoder.decompress(reader.rest(), size + 1)

@@ -1,5 +1,6 @@
-"""Pixels that carry no measurement: nodata, NaN, infinities, what a mask says. Kept losslessly,
-filled smoothly before the transform."""
+"""Pixels that carry no measurement: nodata, NaN, infinities, masked ones.
+
+They are kept losslessly, and filled smoothly before the transform."""
 
 from __future__ import annotations
 
@@ -16,8 +17,10 @@ VALID, NODATA, NAN, PLUS_INF, MINUS_INF, MASKED = range(6)
 
 @dataclass(frozen=True)
 class Pixels:
-    """A piece of an image: samples (bands, rows, cols), nodata per band, and its mask (rows, cols),
-    if it has one; see `classify`."""
+    """A part of an image.
+
+    samples: (bands, rows, cols); nodata: per band; mask: (rows, cols), None without one; see
+    `classify`."""
 
     samples: np.ndarray
     nodata: tuple[float | None, ...]
@@ -32,8 +35,10 @@ class Pixels:
 def classify(
     samples: np.ndarray, nodata: tuple[float | None, ...], mask: np.ndarray | None = None
 ) -> np.ndarray:
-    """(bands, rows, cols) samples, nodata per band and (rows, cols) mask, False for no measurement
-    in any band -> uint8 classes of the same shape; 0 is valid."""
+    """Return the class of each sample, uint8 (bands, rows, cols); VALID is 0.
+
+    samples: (bands, rows, cols); nodata: per band; mask: (rows, cols), False for no measurement in
+    any band."""
     classes = np.zeros(samples.shape, np.uint8)
     if samples.dtype.kind == "f":
         classes[np.isnan(samples)] = NAN
@@ -50,8 +55,8 @@ def classify(
 
 
 def restore(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None, ...]) -> None:
-    """Put the special values back, in place; what a mask excludes becomes nodata, or 0 without one.
-    Valid pixels that equal nodata are moved to another value."""
+    """Put the special values back, in place. Masked pixels become nodata, or 0 without one. Valid
+    pixels that equal nodata are moved to another value."""
     for band, value in enumerate(nodata):
         special = classes[band].any()
         leave_nodata(samples[band], classes[band] == VALID if special else None, value)
@@ -67,33 +72,31 @@ def restore(samples: np.ndarray, classes: np.ndarray, nodata: tuple[float | None
 
 
 def leave_nodata(samples: np.ndarray, valid: np.ndarray | None, nodata: float | None) -> None:
-    """Move the valid samples (rows, cols; None: all) of a band that came out as nodata to the
-    nearest other value, in place."""
-    kind = samples.dtype
-    if not holds(kind, nodata) or np.isnan(nodata):
+    """Move valid samples of a band that came out as nodata to the nearest other value, in place.
+
+    samples: (rows, cols); valid: of the same shape, None for all."""
+    if nodata is None or not holds(samples.dtype, nodata) or np.isnan(nodata):
         return
     wrong = samples == nodata
     if valid is not None:
         wrong &= valid
     if wrong.any():
-        up = (
-            np.nextafter(kind.type(nodata), kind.type(np.inf))
-            if kind.kind == "f"
-            else min(int(nodata) + 1, np.iinfo(kind).max)
-        )
-        down = (
-            np.nextafter(kind.type(nodata), kind.type(-np.inf))
-            if kind.kind == "f"
-            else max(int(nodata) - 1, np.iinfo(kind).min)
-        )
-        samples[wrong] = up if up != nodata and np.isfinite(up) else down
+        samples[wrong] = _nearest_other(samples.dtype, nodata)
+
+
+def _nearest_other(dtype: np.dtype, value: float) -> float:
+    """Return the value of a type next to `value`: the one above, if there is one."""
+    if dtype.kind == "f":
+        up = np.nextafter(dtype.type(value), dtype.type(np.inf))
+        return up if np.isfinite(up) else np.nextafter(dtype.type(value), dtype.type(-np.inf))
+    return int(value) + 1 if value < np.iinfo(dtype).max else int(value) - 1
 
 
 def fill(x: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(rows, cols) float32 -> the same with invalid pixels filled from coarser and coarser means
+    """Return x (rows, cols) float32 with invalid pixels filled from coarser and coarser means
     (pull-push, Gortler et al. 1996).
 
-    The filling is smooth, so it costs next to no bits and does not ring into its neighbours."""
+    The filling is smooth: it costs next to no bits and does not ring into its neighbours."""
     if valid.all():
         return x
     weight = valid.astype(np.float32)
@@ -110,7 +113,7 @@ def fill(x: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def _smooth_double(a: np.ndarray) -> np.ndarray:
-    """Twice as many rows and columns by linear interpolation (weights 3/4 and 1/4)."""
+    """Return twice as many rows and columns, by linear interpolation (weights 3/4 and 1/4)."""
     for axis in (0, 1):
         a = np.moveaxis(a, axis, 0)
         before, after = np.concatenate([a[:1], a[:-1]]), np.concatenate([a[1:], a[-1:]])
@@ -120,11 +123,11 @@ def _smooth_double(a: np.ndarray) -> np.ndarray:
 
 
 def pack(classes: np.ndarray) -> bytes:
-    """Classes (bands, rows, cols) -> bytes; empty if all pixels are valid. Bands with the mask of
-    the band before cost a bit.
+    """Return classes (bands, rows, cols) as bytes, none if all pixels are valid.
 
-    The first byte is the only class besides the valid one, whose bits follow, or 0 for several,
-    whose numbers follow."""
+    The first byte is the only class besides VALID, and its bits follow; or it is 0, and the numbers
+    of several classes follow. A band with the same classes as the band before costs almost
+    nothing."""
     if not classes.any():
         return b""
     change = classes.copy()
@@ -138,7 +141,7 @@ def pack(classes: np.ndarray) -> bytes:
 
 
 def unpack(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-    """The inverse of `pack`. Raises CorruptFileError."""
+    """Return the classes that `pack` packed. Raises CorruptFileError."""
     if not data:
         return np.zeros(shape, np.uint8)
     size = int(np.prod(shape))

@@ -160,4 +160,4 @@ def _is_single_valued(samples: np.ndarray, valid: np.ndarray) -> bool:
 
 def _is_flat(samples: np.ndarray) -> bool:
     repeated = np.count_nonzero(samples[:, 1:] == samples[:, :-1])
-    return samples.shape[1] > 1 and repeated > _FLAT * samples[:, 1:].size
+    return samples.shape[1] > 1 and bool(repeated > _FLAT * samples[:, 1:].size)

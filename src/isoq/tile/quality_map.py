@@ -1,5 +1,5 @@
 """The quality map: one level per block, coded as the difference to what its neighbours predict, and
-what it means for each latent."""
+the level of each latent that follows from it."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from ..levels import COUNT
 # functions reach into neighbouring blocks, and a much coarser neighbour would spoil the border of a
 # fine block (bench/checkerboard.py).
 RAMP = 64
-# Latents along the border of a tile are so much finer: mirrored basis functions add up there, and a
-# seam would show (bench/seams.py).
+# Latents along the border of a tile are finer by so many levels: mirrored basis functions add up
+# there, and a seam would show (bench/seams.py).
 EDGE = 8
 
 
 def latent_levels(levels: np.ndarray, block: int, rows: int, cols: int) -> np.ndarray:
-    """Levels per block (block rows, block cols) -> level of each latent position (rows, cols);
-    block: pixels."""
-    own = blocks.spread(levels, block // STRIDE, rows, cols)
-    padded = np.pad(own, 1, mode="edge")
-    around = [padded[i : i + rows, j : j + cols] for i in range(3) for j in range(3)]
-    smooth = np.maximum(own, np.max(around, axis=0) - RAMP)
+    """Return the level of each latent position (rows, cols).
+
+    levels: per block (block rows, block cols); block: pixels per side."""
+    plain = blocks.spread(levels, block // STRIDE, rows, cols)
+    padded = np.pad(plain, 1, mode="edge")
+    neighbours = [padded[i : i + rows, j : j + cols] for i in range(3) for j in range(3)]
+    smooth = np.maximum(plain, np.max(neighbours, axis=0) - RAMP)
     edge = np.ones((rows, cols), bool)
     edge[1:-1, 1:-1] = False
     return np.minimum(smooth + EDGE * edge, COUNT - 1)
 
 
 def map_residuals(levels: np.ndarray) -> np.ndarray:
-    """Levels (block rows, block cols) -> differences to what the blocks before predict, same
-    shape."""
+    """Return the differences of levels (block rows, block cols) to what the blocks before
+    predict."""
     return np.array(
         [
             [levels[i, j] - _predicted(levels, i, j) for j in range(levels.shape[1])]
@@ -44,7 +45,8 @@ def map_residuals(levels: np.ndarray) -> np.ndarray:
 
 
 def map_from_residuals(residuals: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """The inverse; residuals: flat. Raises CorruptFileError."""
+    """Return the levels (grid) that `map_residuals` turned into residuals (flat). Raises
+    CorruptFileError."""
     r, levels = residuals.reshape(grid).astype(np.int64), np.zeros(grid, np.int64)
     for i in range(grid[0]):
         for j in range(grid[1]):
@@ -55,15 +57,15 @@ def map_from_residuals(residuals: np.ndarray, grid: tuple[int, int]) -> np.ndarr
 
 
 def _predicted(levels: np.ndarray, i: int, j: int) -> int:
-    """Mean of west and north (weight 2), northwest and northeast (weight 1), as far as they exist;
-    the middle level where none does."""
-    near = ((0, -1, 2), (-1, 0, 2), (-1, -1, 1), (-1, 1, 1))
-    found = [
+    """Return the mean of west and north (weight 2), northwest and northeast (weight 1), as far as
+    they exist; the middle level if none does."""
+    neighbours = ((0, -1, 2), (-1, 0, 2), (-1, -1, 1), (-1, 1, 1))
+    known = [
         (int(levels[i + di, j + dj]), w)
-        for di, dj, w in near
+        for di, dj, w in neighbours
         if i + di >= 0 and 0 <= j + dj < levels.shape[1]
     ]
-    if not found:
+    if not known:
         return COUNT // 2
-    total, weight = sum(level * w for level, w in found), sum(w for _, w in found)
+    total, weight = sum(level * w for level, w in known), sum(w for _, w in known)
     return (2 * total + weight) // (2 * weight)

@@ -21,27 +21,29 @@ _STEEPEST, _FLATTEST = -1.3 / PER_OCTAVE, -0.2 / PER_OCTAVE
 
 @cache
 def _rounding_table() -> tuple[np.ndarray, np.ndarray]:
-    """Variance of a Gaussian error before rounding to integers, and mean squared error after it:
-    sum over k of k^2 P(round = k)."""
+    """Return variances of a Gaussian error before rounding to integers, and the mean squared errors
+    after it: sums over k of k^2 P(round = k)."""
     sigma = np.exp2(np.linspace(-3, 1, 65))
     edges = np.arange(0, 24) + 0.5
     tail = np.array([[0.5 * math.erfc(e / s / math.sqrt(2)) for e in edges] for s in sigma])
-    # sum of k^2 P(k), both signs, by parts: k^2 - (k - 1)^2 = 2 k - 1 times the tail beyond k -
+    # sum of k^2 P(k), both signs, by parts: k^2 - (k - 1)^2 = 2 k - 1 times the tail above k -
     # 1/2.
     after = 2 * (tail * (2 * np.arange(1, 25) - 1)).sum(1)
     return sigma**2, after
 
 
 def before_rounding(mse: np.ndarray) -> np.ndarray:
-    """The error that may be left before rounding to integers, so that `mse` (any shape) results:
-    mse - 1/12, but more for small ones."""
+    """Return the error before rounding to integers that results in `mse` (any shape) after it.
+
+    It is mse - 1/12, but more for small errors."""
     before, after = _rounding_table()
     return np.where(mse < after[-1], np.interp(mse, after, before), mse - 1 / 12)
 
 
 def paper_levels(floor: np.ndarray, target: np.ndarray, model: Model) -> np.ndarray:
-    """The paper's closed form. floor: error of the unquantized autoencoder, target: asked error,
-    both per block -> levels, same shape.
+    """Return levels by the paper's closed form, per block.
+
+    floor: error of the autoencoder without quantization; target: error asked for; both per block.
 
     With the mean gain a lambda + b the step is D = 1 / (2 (a lambda + b)) and the error is modelled
     as floor (1 + alpha D^2); solved for lambda (Mijares i Verdu et al. 2024). Where the target is
@@ -58,8 +60,8 @@ def paper_levels(floor: np.ndarray, target: np.ndarray, model: Model) -> np.ndar
 
 
 def calibrated(error: np.ndarray, levels: np.ndarray, model: Model) -> np.ndarray:
-    """Error expected from the latents alone -> error expected of the pixels, with the factor fitted
-    as a function of the level."""
+    """Return the error expected of the pixels from that expected from the latents alone, by a
+    factor that was fitted as a function of the level."""
     table = model.calibration["synthesis"]
     return error * np.exp2(np.interp(levels, table["level"], table["log2_factor"]))
 
@@ -67,9 +69,11 @@ def calibrated(error: np.ndarray, levels: np.ndarray, model: Model) -> np.ndarra
 def predicted_levels(
     error: Callable[[np.ndarray], np.ndarray], target: np.ndarray, model: Model
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Levels per block at which the expected `error` (a function of levels per block) meets
-    `target` (per block), and the slope there (log2 of the error per level): a secant search in the
-    log domain. Blocks that stay below their target at the lowest quality get that."""
+    """Return levels per block at which the expected error meets `target` (per block), and the slope
+    there (log2 of the error per level).
+
+    error: function of levels per block. This is a secant search in the log domain. Blocks that stay
+    below their target at the lowest level get that."""
     wanted = np.log2(np.where(np.isnan(target), 1.0, np.maximum(target, 1e-12)))
     levels = lambda_to_level(LAMBDA_MSE_AT_HIGH_RATE / np.exp2(wanted)).clip(
         model.lowest, model.highest
@@ -88,19 +92,22 @@ def predicted_levels(
 
 
 def secant(slope: np.ndarray, moved: np.ndarray, gained: np.ndarray) -> np.ndarray:
-    """The slope (log2 of the error per level) after a step of `moved` levels that changed log2 of
-    the error by `gained`. A step is trusted if it was large against the rounding of levels and the
-    influence of neighbours; else the slope from before holds."""
-    found = np.divide(gained, moved, out=slope.copy(), where=np.abs(moved) >= _TRUSTED)
-    return np.clip(found, _STEEPEST, _FLATTEST)
+    """Return the slope (log2 of the error per level) after a step of `moved` levels that changed
+    log2 of the error by `gained`.
+
+    A step is trusted if it was large compared with the rounding of levels and the influence of
+    neighbours. Otherwise the earlier slope is kept."""
+    measured = np.divide(gained, moved, out=slope.copy(), where=np.abs(moved) >= _TRUSTED)
+    return np.clip(measured, _STEEPEST, _FLATTEST)
 
 
 def after_quantizing(
     levels: np.ndarray, slope: np.ndarray, error: np.ndarray, target: np.ndarray, model: Model
 ) -> np.ndarray:
-    """Levels per block, corrected by the error expected of what the coder really left in the
-    latents at `levels`: its rate-distortion choices are not in the prediction. All arrays per
-    block."""
+    """Return corrected levels; all arrays are per block.
+
+    error: expected after quantizing at `levels`. The prediction of the levels did not know the
+    rate-distortion choices of the coder."""
     expected = np.maximum(error, 1e-12)
     step = (
         np.log2(np.where(np.isnan(target), expected, np.maximum(target, 1e-12)) / expected) / slope

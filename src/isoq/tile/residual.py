@@ -1,10 +1,9 @@
-"""The residual layer: pixels of blocks that the network cannot bring under their target, corrected
-after it.
+"""The residual layer corrects the blocks that the network cannot bring under their target.
 
-Each such block carries a step and, for its valid pixels, the integer number of steps by which the
+Each such block has a step and, for each valid pixel, the integer number of steps by which the
 decoded value is off. For integer types the step is an odd number of digital numbers, so that no
-error exceeds half of it: step 1 makes the block exact. Where that takes too many steps (floats of
-extreme values or targets), the samples stand there as they are, and the step is 0."""
+error exceeds half of it: step 1 makes the block exact. If that takes too many steps (floats of
+extreme values or targets), the step is 0 and the samples are stored as they are."""
 
 from __future__ import annotations
 
@@ -29,8 +28,10 @@ _MOST_STEPS, _NARROWER, _WIDEST = 1 << 22, 0.85, 1e37
 
 @dataclass(frozen=True)
 class Patch:
-    """The correction of one block: band, block row and column, step in digital numbers, and per
-    valid pixel (raster order) the number of steps, or, if the step is 0, the sample itself."""
+    """The correction of one block.
+
+    band, row, col: of the block; step: in digital numbers; values: number of steps for each valid
+    pixel in raster order, or the samples if the step is 0."""
 
     band: int
     row: int
@@ -40,7 +41,7 @@ class Patch:
 
 
 def area(row: int, col: int, block: int) -> tuple[slice, slice]:
-    """Where block (row, col) lies in a tile."""
+    """Return the pixels of block (row, col) in a tile."""
     return slice(row * block, (row + 1) * block), slice(col * block, (col + 1) * block)
 
 
@@ -108,8 +109,9 @@ def _narrower(step: float, is_integer: bool) -> float:
 
 
 def apply(block: np.ndarray, valid: np.ndarray, values: np.ndarray, step: float) -> np.ndarray:
-    """`block` (rows, cols) with its valid pixels moved by `values` steps, within the type's range,
-    or, if the step is 0, set to `values`."""
+    """Return `block` (rows, cols) with its valid pixels moved by `values` steps.
+
+    They stay in the range of the type. If the step is 0, they are set to `values`."""
     out = block.copy()
     if step == 0:
         out[valid] = values
@@ -122,7 +124,7 @@ def apply(block: np.ndarray, valid: np.ndarray, values: np.ndarray, step: float)
 
 
 def pack(patches: list[Patch], dtype: np.dtype) -> bytes:
-    """All patches of a tile; empty if there are none."""
+    """Return all patches of a tile as bytes, none if there are no patches."""
     if not patches:
         return b""
     out = Writer()
@@ -142,8 +144,8 @@ def pack(patches: list[Patch], dtype: np.dtype) -> bytes:
 
 
 def unpack_onto(data: bytes, samples: np.ndarray, valid: np.ndarray, block: int) -> int:
-    """Apply the patches in `data` to `samples` (bands, rows, cols) in place; returns how many there
-    were. Raises CorruptFileError."""
+    """Apply the patches in `data` to `samples` (bands, rows, cols) in place, and return their
+    number. Raises CorruptFileError."""
     if not data:
         return 0
     reader = Reader(data)

@@ -20,13 +20,12 @@ from ..format.bytestream import Reader, Writer, pack_integers, unpack_integers
 
 MOST_BANDS = 512  # of a rotation
 _LEAST_PRECISION, _MOST_PRECISION = 6, 20
-_CHUNK = 1 << 16  # pixels that are multiplied at once
+_CHUNK = 1 << 16  # pixels that are multiplied in one go
 # A component is dropped where its energy in every block is below this share of the allowed error:
 # quantization would leave nothing of it.
 _DROPPED = 0.1
-_LEAKED = (
-    0.01  # share of the allowed error that rounding the coefficients may move between components
-)
+# Share of the allowed error that rounding the coefficients may move between components.
+_LEAKED = 0.01
 # With weights the other components take up most of it, and the control measures the rest.
 _WEIGHTED_LEAKED = 0.1
 
@@ -41,6 +40,7 @@ class Rotation:
 
     @property
     def components(self) -> int:
+        """The number of components."""
         return len(self.steps)
 
     @cached_property
@@ -49,25 +49,28 @@ class Rotation:
         return self.steps / 2.0**self.precision
 
     def forward(self, bands: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        """(bands, rows, cols) float32 -> (components, rows, cols) float32. The least-squares
-        inverse of `inverse`, so that rounded coefficients do no harm. weights: (bands,), of the
-        errors, squared; None if all count the same."""
+        """Return the components (components, rows, cols) of bands (bands, rows, cols), float32. It
+        is the least-squares inverse of `inverse`, so that rounded coefficients do no harm.
+
+        weights: roots of the weights of squared errors (bands,); None if all bands weigh the same.
+        """
         weighted = self.basis.T if weights is None else weights[:, None] * self.basis.T
         matrix = np.linalg.pinv(weighted)
         return _multiplied(matrix if weights is None else matrix * weights, bands)
 
     def inverse(self, components: np.ndarray) -> np.ndarray:
-        """(components, rows, cols) float32 -> (bands, rows, cols) float32."""
+        """Return the bands (bands, rows, cols) of components (components, rows, cols), float32."""
         return _multiplied(self.basis.T, components)
 
     def pack(self, out: Writer) -> None:
+        """Append size, precision and coefficients."""
         out.varint(self.components)
         out.varint(self.precision)
         out.part(pack_integers(self.steps))
 
     @classmethod
     def unpack(cls, reader: Reader, bands: int) -> Rotation:
-        """Raises CorruptFileError."""
+        """Read what `pack` wrote. Raises CorruptFileError."""
         components, precision = reader.varint(), reader.varint()
         if not 1 <= components <= bands <= MOST_BANDS or precision > _MOST_PRECISION:
             raise CorruptFileError("impossible spectral transform: the file is damaged")
@@ -78,15 +81,16 @@ class Rotation:
 def fit(
     planes: np.ndarray, valid: np.ndarray, allowed: np.ndarray, block: int
 ) -> tuple[Rotation, np.ndarray]:
-    """The rotation for a tile, and the energy that it drops per block and valid pixel (block rows,
-    block cols), mean over the bands.
+    """Return the rotation for a tile, and the energy that it drops per block and valid pixel (block
+    rows, block cols), mean over the bands.
 
     planes: (bands, rows, cols) float32, without holes, in units in which an error weighs the same
     in all bands; valid: (rows, cols) bool, which pixels count; allowed: mean squared error per
     block (block rows, block cols), in squared units, NaN where no pixel counts."""
     basis = eigenvectors(gradient_covariance(planes, valid))
     per_block = _energies(_multiplied(basis, planes), valid, block)
-    kept = (per_block > _DROPPED * np.where(np.isnan(allowed), np.inf, allowed)).any((1, 2))
+    counts = per_block > _DROPPED * np.where(np.isnan(allowed), np.inf, allowed)
+    kept = np.array([bool(component.any()) for component in counts])
     kept[0] |= not kept.any()
     rotation = _rounded(basis[kept], per_block.sum(0).max(), _LEAKED * np.nanmin(allowed))
     return rotation, per_block[~kept].sum(0) / len(planes)
@@ -121,8 +125,10 @@ def _rounded(basis: np.ndarray, energy: float, leaked: float) -> Rotation:
 
 
 def gradient_covariance(planes: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(bands, rows, cols) and (rows, cols) bool -> (bands, bands) float64: sums of products of the
-    differences between horizontal and vertical neighbours that are both valid."""
+    """Return sums of products of the differences between neighbours, (bands, bands) float64.
+
+    planes: (bands, rows, cols); valid: (rows, cols) bool. Horizontal and vertical neighbours that
+    are both valid count."""
     bands, rows, cols = planes.shape
     total = np.zeros((bands, bands))
     step = max(1, _CHUNK // cols)
@@ -136,16 +142,16 @@ def gradient_covariance(planes: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def eigenvectors(covariance: np.ndarray) -> np.ndarray:
-    """Rows: eigenvectors by falling eigenvalue, the largest coefficient of each positive (their
-    signs are free)."""
+    """Return the eigenvectors in rows, by falling eigenvalue. Their signs are free: the largest
+    coefficient of each is positive."""
     basis = np.linalg.eigh(covariance)[1].T[::-1]
     largest = np.abs(basis).argmax(1)
     return basis * np.sign(basis[np.arange(len(basis)), largest])[:, None]
 
 
 def _energies(components: np.ndarray, valid: np.ndarray, block: int) -> np.ndarray:
-    """(components, rows, cols) -> mean square over the valid pixels of each block, 0 where there
-    are none."""
+    """Return the mean square of components (components, rows, cols) over the valid pixels of each
+    block, 0 where there are none."""
     number = np.maximum(blocks.sums(valid, block), 1)
     return np.stack(
         [
@@ -156,8 +162,8 @@ def _energies(components: np.ndarray, valid: np.ndarray, block: int) -> np.ndarr
 
 
 def _multiplied(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """(n, m) times (m, rows, cols) float32 -> (n, rows, cols) float32, in float64 and a piece at a
-    time."""
+    """Return a matrix (n, m) times planes (m, rows, cols) float32, as (n, rows, cols) float32. It
+    is computed in float64, in parts."""
     flat = planes.reshape(len(planes), -1)
     out = np.empty((len(matrix), flat.shape[1]), np.float32)
     for at in range(0, flat.shape[1], _CHUNK):

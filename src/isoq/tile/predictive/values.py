@@ -1,9 +1,9 @@
-"""Between the samples of a band and the 32-bit integers that are predicted: what all samples share
-is taken out first."""
+"""How samples of a band become the 32-bit integers that are predicted: what all samples share is
+taken out first."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,49 +20,51 @@ _INT32 = np.iinfo(np.int32)
 
 @dataclass(frozen=True)
 class Values:
-    """How a band's samples stand for integers. Spaced: sample = offset + unit * integer; listed:
-    the integer is the place in `listed` (ascending int64); floats: the bits of a float32 in the
-    order of its values; rounded: sample = unit * integer, as float32."""
+    """How the samples of a band stand for integers.
+
+    SPACED: sample = offset + unit * integer; LISTED: the integer is the place in `listed`
+    (ascending int64); FLOATS: the bits of a float32 in the order of its values; ROUNDED: sample =
+    unit * integer, as float32."""
 
     kind: int
     offset: int = 0
     unit: float = 1
-    listed: np.ndarray | None = None
+    listed: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def even(self) -> bool:
-        """Whether integers are as far apart as the samples they stand for, in `unit`."""
+        """True if integers are as far apart as the samples they stand for, in `unit`."""
         return self.kind in (SPACED, ROUNDED)
 
     @property
     def exact(self) -> bool:
-        """Whether the integers hold all of the samples."""
+        """True if the integers give the samples back."""
         return self.kind != ROUNDED
 
     def forward(self, samples: np.ndarray) -> np.ndarray:
-        """Samples, all of them valid -> int32."""
+        """Return valid samples as int32."""
         if self.kind == FLOATS:
             return ordered_bits(samples)
         if self.kind == ROUNDED:
             return np.rint(samples / np.float64(self.unit)).astype(np.int32)
         if self.kind == LISTED:
-            return self._places(_whole(samples))
+            return self._places(_as_int64(samples))
         if self.unit == 1 and self.offset == 0:
             return samples.astype(np.int32)
         wide = samples.astype(np.int32 if samples.itemsize < 4 else np.int64)
         return ((wide - self.offset) // int(self.unit)).astype(np.int32, copy=False)
 
-    def _places(self, whole: np.ndarray) -> np.ndarray:
-        """Where in the list int64 values are."""
+    def _places(self, integers: np.ndarray) -> np.ndarray:
+        """Return the places of int64 values in the list."""
         low, reach = int(self.listed[0]), int(self.listed[-1] - self.listed[0])
         if reach >= _COUNTED:
-            return np.searchsorted(self.listed, whole).astype(np.int32)
+            return np.searchsorted(self.listed, integers).astype(np.int32)
         table = np.zeros(reach + 1, np.int32)
         table[self.listed - low] = np.arange(len(self.listed))
-        return table[whole - low]
+        return table[integers - low]
 
     def inverse(self, integers: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """int32 -> samples of `dtype`."""
+        """Return int32 as samples of `dtype`."""
         if self.kind == FLOATS:
             return floats(integers)
         if self.kind == ROUNDED:
@@ -74,8 +76,8 @@ class Values:
         return (self.offset + int(self.unit) * integers.astype(np.int64)).astype(dtype)
 
     def integer_of(self, sample: float | None, dtype: np.dtype) -> int | None:
-        """The integer that stands for a sample that the type can hold, if there is one; of evenly
-        spaced ones."""
+        """Return the integer that stands for a sample that the type can hold; None if there is
+        none, or the integers are not even."""
         if sample is None or not np.isfinite(sample) or not self.even:
             return None
         place = np.rint((sample - self.offset) / self.unit)
@@ -84,7 +86,7 @@ class Values:
         return int(place) if self.inverse(place.astype(np.int32), dtype) == sample else None
 
     def write(self, out: Writer, limits: tuple[int, int]) -> None:
-        """limits: least and largest integer of the band."""
+        """Append all but the list of values. limits: least and largest integer of the band."""
         out.pack("B", self.kind)
         if self.kind == SPACED:
             out.signed(self.offset)
@@ -99,14 +101,14 @@ class Values:
 
     @property
     def gaps(self) -> np.ndarray:
-        """What `write` leaves to be told: between values of the list, less 1."""
+        """Gaps between the values of the list, less 1, which `write` leaves out."""
         return np.diff(self.listed) - 1 if self.kind == LISTED else np.zeros(0, np.int64)
 
 
 @dataclass
 class Described:
-    """What `write` wrote: all but the gaps of a list, which are `missing` in number, and the
-    limits."""
+    """What `write` wrote. missing: number of gaps of the list, which it leaves out; limits: least
+    and largest integer of the band."""
 
     kind: int
     offset: int
@@ -115,8 +117,9 @@ class Described:
     limits: tuple[int, int]
 
     def values(self, gaps: np.ndarray, dtype: np.dtype) -> Values:
-        """gaps: (missing,). Raises CorruptFileError: samples do not fit their type."""
-        listed = None
+        """Return the values, with gaps (missing,). Raises CorruptFileError if they do not fit
+        `dtype`."""
+        listed = np.zeros(0, np.int64)
         low, high = self.limits
         if self.kind == LISTED:
             if gaps.min(initial=0) < 0:
@@ -134,7 +137,7 @@ class Described:
 
 
 def read(reader: Reader, dtype: np.dtype, most: int) -> Described:
-    """The inverse of `Values.write`; most: values in a list. Raises CorruptFileError."""
+    """Read what `Values.write` wrote. most: number of values in a list. Raises CorruptFileError."""
     kind = reader.unpack("B")[0]
     offset, unit, missing = 0, 1.0, 0
     if kind == SPACED:
@@ -149,7 +152,7 @@ def read(reader: Reader, dtype: np.dtype, most: int) -> Described:
         raise CorruptFileError(
             "samples are mapped in an unknown way: the file is damaged or made by a newer isoq"
         )
-    whole = kind == SPACED and 1 <= unit < 1 << 32 and abs(offset) < 1 << 32 and dtype.kind != "f"
+    spaced = kind == SPACED and 1 <= unit < 1 << 32 and abs(offset) < 1 << 32 and dtype.kind != "f"
     listed = (
         kind == LISTED
         and 0 <= missing < min(_LIST, most)
@@ -164,7 +167,7 @@ def read(reader: Reader, dtype: np.dtype, most: int) -> Described:
         and max(abs(low), abs(limits[1])) * unit < 3e38
     )
     if (
-        not (whole or listed or bits or rounded)
+        not (spaced or listed or bits or rounded)
         or not _INT32.min <= limits[0] <= limits[1] <= _INT32.max
     ):
         raise CorruptFileError("samples are mapped in an impossible way: the file is damaged")
@@ -172,8 +175,8 @@ def read(reader: Reader, dtype: np.dtype, most: int) -> Described:
 
 
 def rounded(samples: np.ndarray, bound: float) -> Values | None:
-    """For the valid samples of a float32 band (1-D, not empty), none of which may be off by more
-    than `bound`; None if that takes too many integers."""
+    """Return integers for the valid samples of a float32 band (1-D, not empty), none of which may
+    be off by more than `bound`; None if that takes too many."""
     unit = 2 * bound * (1 - 2.0**-12)
     largest = float(np.abs(samples).max())
     if not (1e-40 < unit < 1e29 and largest / unit < 1 << 30 and largest < 1e37):
@@ -184,8 +187,9 @@ def rounded(samples: np.ndarray, bound: float) -> Values | None:
 
 
 def choose(samples: np.ndarray, bound: float, even: bool = False) -> Values:
-    """For the valid samples of a band (1-D) that may be off by up to `bound` (0: exact). even:
-    integers must be as far apart as the samples."""
+    """Return integers for the valid samples of a band (1-D) that may be off by up to `bound`.
+
+    0 keeps them exactly. even: the integers must be as far apart as the samples."""
     real = samples.dtype.kind == "f"
     if not samples.size:
         return Values(FLOATS if real else SPACED)
@@ -199,12 +203,12 @@ def choose(samples: np.ndarray, bound: float, even: bool = False) -> Values:
         number = number[listed]
         listed = listed + base
     else:
-        whole = integers.astype(np.int64)
-        few = np.unique(whole[:: -(-len(whole) // _TRIED)])
-        if len(few) > min(len(whole), _TRIED) // 4:
+        wide = integers.astype(np.int64)
+        few = np.unique(wide[:: -(-len(wide) // _TRIED)])
+        if len(few) > min(len(wide), _TRIED) // 4:
             listed = few
         else:
-            listed, number = np.unique(whole, return_counts=True)
+            listed, number = np.unique(wide, return_counts=True)
     plain = Values(FLOATS) if real else Values(SPACED)
     unit = int(np.gcd.reduce(np.diff(listed))) if len(listed) > 1 else 1
     if unit > 1 and number is None:
@@ -223,8 +227,9 @@ def choose(samples: np.ndarray, bound: float, even: bool = False) -> Values:
 
 
 def _listing_pays(listed: np.ndarray, number: np.ndarray, apart: float) -> bool:
-    """Whether places in a list cost less than values that are kept `apart`: what the gaps around
-    each value are worth against the list."""
+    """Return True if places in a list cost less than values that are kept `apart`.
+
+    The list costs bytes; it saves what the gaps around each value are worth."""
     gaps = np.diff(listed)
     if gaps.max() > _GAP:
         return False
@@ -237,21 +242,21 @@ def _listing_pays(listed: np.ndarray, number: np.ndarray, apart: float) -> bool:
 
 
 def ordered_bits(samples: np.ndarray) -> np.ndarray:
-    """float32 -> int32 in the same order."""
+    """Return float32 as int32 in the same order."""
     bits = samples.astype(np.float32, copy=False).view(np.int32)
     return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 
 
 def floats(integers: np.ndarray) -> np.ndarray:
-    """The inverse of `ordered_bits`."""
+    """Return the float32 of `ordered_bits`."""
     return (
         (integers ^ ((integers >> 31) & 0x7FFFFFFF)).astype(np.int32, copy=False).view(np.float32)
     )
 
 
-def _whole(samples: np.ndarray) -> np.ndarray:
+def _as_int64(samples: np.ndarray) -> np.ndarray:
     return (ordered_bits(samples) if samples.dtype.kind == "f" else samples).astype(np.int64)
 
 
-def _samples(whole: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    return floats(whole.astype(np.int32)) if dtype.kind == "f" else whole.astype(dtype)
+def _samples(integers: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return floats(integers.astype(np.int32)) if dtype.kind == "f" else integers.astype(dtype)

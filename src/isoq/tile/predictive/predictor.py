@@ -1,7 +1,7 @@
 """What the encoder chooses for each plane: which earlier planes it is predicted from, weights, and
 whether repeated samples are flagged.
 
-A decoder reads all of it from the stream; floating point is allowed here."""
+A decoder reads all of it from the stream. Floating point is allowed here."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ _LEAST_TRIED, _MOST_TRIED = 4096, 16384  # samples that weights are fitted to
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The arrays of `isoq_plan` in plan.h but the steps: reference (planes, REFERENCES), weight
-    (planes, TAPS), activity (planes, ACTIVITIES), limits (planes, 2), all int32; avoided (planes,)
-    int64; repeats (planes,) uint8."""
+class Predictor:
+    """How planes are predicted: the arrays of the plan in plan.h except for the steps.
+
+    reference: (planes, REFERENCES), weight: (planes, TAPS), activity: (planes, ACTIVITIES), limits:
+    (planes, 2), all int32; avoided: (planes,) int64; repeats: (planes,) uint8."""
 
     reference: np.ndarray
     weight: np.ndarray
@@ -34,14 +35,43 @@ class Plan:
     avoided: np.ndarray
     repeats: np.ndarray
 
+    def kernel_arguments(self, valid: np.ndarray, block: int, steps: np.ndarray) -> tuple:
+        """Return the arguments of the kernel. valid: (planes, rows, cols) bool; steps: (planes,
+        block rows, block cols), in 1 / PARTS."""
+        return (
+            np.ascontiguousarray(valid).view(np.uint8),
+            block,
+            self.reference,
+            self.weight,
+            self.activity,
+            self.limits,
+            self.avoided,
+            self.repeats,
+            np.ascontiguousarray(steps, np.int32),
+        )
+
+
+def sources(references: int) -> list[tuple[int, int]]:
+    """Return the first weight and the number of weights of a plane itself and of each of its
+    references."""
+    sizes = (OWN, *REFERENCE_TAPS[:references])
+    return list(zip(np.cumsum([0, *sizes[:-1]]).tolist(), sizes, strict=True))
+
+
+def activities(references: int) -> int:
+    """Return the number of activity weights of a plane with so many references."""
+    return ACTIVITIES if references else len(_OWN_ACTIVITY)
+
 
 def choose(
     planes: np.ndarray, valid: np.ndarray, limits: np.ndarray, avoided: np.ndarray, step: np.ndarray
-) -> Plan:
-    """planes (planes, rows, cols) int32, all samples filled; valid: which of them are coded;
-    limits, avoided: of the plan; step: usual step of each plane, in 1 / PARTS."""
+) -> Predictor:
+    """Fit a predictor to planes (planes, rows, cols) int32, all samples filled.
+
+    valid: which samples are coded; limits, avoided: of the predictor; step: usual step of each
+    plane, in 1 / PARTS."""
     number = len(planes)
-    plan = Plan(
+    predictor = Predictor(
         np.full((number, REFERENCES), -1, np.int32),
         np.zeros((number, TAPS), np.int32),
         np.zeros((number, ACTIVITIES), np.int32),
@@ -49,7 +79,8 @@ def choose(
         avoided,
         np.zeros(number, np.uint8),
     )
-    plan.weight[:, 0], plan.activity[:, : len(_OWN_ACTIVITY)] = UNIT, _OWN_ACTIVITY
+    predictor.weight[:, 0] = UNIT
+    predictor.activity[:, : len(_OWN_ACTIVITY)] = _OWN_ACTIVITY
     places, first, count = _tried(valid)
     if len(places):
         _kernel.fit(
@@ -58,19 +89,20 @@ def choose(
             first,
             count,
             step / PARTS,
-            plan.reference,
-            plan.weight,
-            plan.activity,
-            plan.repeats,
+            predictor.reference,
+            predictor.weight,
+            predictor.activity,
+            predictor.repeats,
         )
-    return plan
+    return predictor
 
 
 def _tried(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the places in each plane, away from its border, at which weights are tried: all lists
-    one after the other, where the list of each plane begins, and how long it is. Planes with
-    the same valid samples share one. The first sixteenth and the first quarter of a list are evenly
-    spread samples themselves."""
+    """Return the places in the planes, away from the border, at which weights are tried.
+
+    The first array has the lists of all planes, one after the other. The others say where the list
+    of each plane begins, and how long it is. Planes with the same valid samples share a list. The
+    first sixteenth and the first quarter of a list are evenly spread samples themselves."""
     inside = np.zeros(valid.shape[1:], bool)
     inside[2:-1, 2:-2] = True
     random = np.random.default_rng(0)

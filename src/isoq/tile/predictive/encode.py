@@ -1,0 +1,214 @@
+"""Bands that are predicted from each other: samples to bytes (docs/format.md, section 6.9).
+`decode` is the way back."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ... import blocks
+from ...format.bytestream import Writer, pack_integers
+from . import _kernel, predictor, values
+from .decode import (
+    BIT_EXACT,
+    LOSSY,
+    NOTHING_AVOIDED,
+    VARIED_STEPS,
+    avoided_integers,
+    inverse,
+)
+from .predictor import PARTS, Predictor, activities, sources
+from .values import Values
+
+_ROUNDS = 5
+_FINER = 16  # units of floats per step
+# Shares of the target: where blocks are to be, and below which they may do with a wider step.
+_AIM, _ENOUGH = 0.985, 0.95
+# Times the bytes that are to be undercut, beyond which corrections do not help.
+_HOPELESS = 1.1
+
+
+class Planes:
+    """Bands as integers, ready to be coded with any steps."""
+
+    def __init__(
+        self,
+        samples: np.ndarray,
+        valid: np.ndarray,
+        inside: list[np.ndarray],
+        nodata: tuple[float | None, ...],
+        chosen: list[Values],
+        block: int,
+    ):
+        """samples and valid: (bands, rows, cols); inside: the valid samples of each band, 1-D;
+        chosen: how the samples of each band stand for integers."""
+        self._samples, self._chosen, self._block = samples, chosen, block
+        self._valid = np.ascontiguousarray(valid)
+        self.grid = (len(samples), *(blocks.count(n, block) for n in samples.shape[1:]))
+        self._planes = np.zeros(samples.shape, np.int32)
+        self._limits = np.zeros((len(samples), 2), np.int32)
+        for k, (found, mapping) in enumerate(zip(inside, chosen, strict=True)):
+            if found.size:
+                integers = mapping.forward(found)
+                self._limits[k] = integers.min(), integers.max()
+                if found.size == self._planes[k].size:
+                    self._planes[k] = integers.reshape(self._planes[k].shape)
+                else:
+                    _kernel.spread(integers, self._valid[k].view(np.uint8), self._planes[k])
+        self._avoided = avoided_integers(chosen, nodata, self._limits, samples.dtype)
+        self._predictor: Predictor | None = None
+
+    def avoids(self, k: int) -> bool:
+        """Return True if no valid sample of band `k` may be decoded to some value in the middle of
+        the others."""
+        return bool(self._avoided[k] != NOTHING_AVOIDED)
+
+    def encode(self, steps: np.ndarray, bit_exact: bool = False) -> tuple[bytes, np.ndarray]:
+        """Return bytes and decoded samples, undefined where they are not valid.
+
+        steps: (bands, block rows, block cols), in 1 / PARTS; bit_exact: the samples count as they
+        are, whatever the masks say."""
+        base = np.median(steps, (1, 2)).astype(np.int32)
+        if self._predictor is None:
+            self._predictor = predictor.choose(
+                self._planes, self._valid, self._limits, self._avoided, base
+            )
+        used = self._predictor
+        exact_values = all(mapping.exact for mapping in self._chosen)
+        lossy = bool((steps > PARTS).any()) or not exact_values
+        decoded = np.empty_like(self._planes) if lossy else None
+        arguments = used.kernel_arguments(self._valid, self._block, steps)
+        stream = _kernel.encode(self._planes, decoded, *arguments)
+        change = steps - base[:, None, None]
+        varied = bool(change.any())
+        out = Writer()
+        out.pack("B", BIT_EXACT * bit_exact + LOSSY * lossy + VARIED_STEPS * varied)
+        for k in range(len(self._chosen)):
+            self._write_band(out, k, used, int(base[k]))
+        out.part(self._packed_weights(used, change if varied else np.zeros(0, np.int32)))
+        out.data += stream
+        if decoded is None:
+            return bytes(out.data), self._samples
+        return bytes(out.data), inverse(self._chosen, decoded, self._samples.dtype)
+
+    def _write_band(self, out: Writer, k: int, used: Predictor, base: int) -> None:
+        """Append how the samples of band `k` stand for integers, its usual step and the distances
+        of its references."""
+        low, high = self._limits[k].tolist()
+        self._chosen[k].write(out, (low, high))
+        out.pack("B", int(used.repeats[k]))
+        out.varint(base)
+        references = [k - r for r in used.reference[k].tolist() if r >= 0]
+        out.varint(len(references))
+        for distance in references:
+            out.varint(distance)
+
+    def _packed_weights(self, used: Predictor, change: np.ndarray) -> bytes:
+        """Return the weights of all bands, gaps between listed values and changes of the step."""
+        own, other, active = [], [np.zeros(0, np.int32)], []
+        for k, references in enumerate((used.reference >= 0).sum(1).tolist()):
+            weights = [
+                used.weight[k, start + 1 : start + size] for start, size in sources(references)
+            ]
+            own.append(weights[0])
+            other += weights[1:]
+            active.append(used.activity[k, : activities(references)])
+        gaps = np.concatenate([mapping.gaps for mapping in self._chosen])
+        parts = (np.concatenate(arrays) for arrays in (own, other, active))
+        return pack_integers(*parts, gaps, change)
+
+
+def encode_bounded(
+    samples: np.ndarray,
+    valid: np.ndarray,
+    nodata: tuple[float | None, ...],
+    bound: np.ndarray,
+    block: int,
+    bit_exact: bool = False,
+) -> tuple[bytes, np.ndarray]:
+    """Code bands with a largest error for every valid sample, and return bytes and decoded samples.
+
+    samples and valid: (bands, rows, cols); bound: (bands,). What cannot be kept otherwise is kept
+    exactly. bit_exact: the samples count as they are, whatever the masks say; all are valid."""
+    inside = _inside(samples, valid)
+    chosen = [_bounded(found, most) for found, most in zip(inside, bound.tolist(), strict=True)]
+    special = (None,) * len(samples) if bit_exact else nodata
+    planes = Planes(samples, valid, inside, special, chosen, block)
+    steps = np.full(planes.grid, PARTS, np.int32)
+    for k, (mapping, most) in enumerate(zip(chosen, bound.tolist(), strict=True)):
+        if mapping.even and mapping.exact:
+            error = int(min(most // mapping.unit, 1 << 26))
+            # A step less by one leaves a way around the value that is avoided.
+            steps[k] = PARTS * (2 * error + (not planes.avoids(k) or error == 0))
+    return planes.encode(steps, bit_exact)
+
+
+def encode_for(
+    samples: np.ndarray,
+    valid: np.ndarray,
+    nodata: tuple[float | None, ...],
+    mse: np.ndarray,
+    block: int,
+    most: int,
+) -> tuple[bytes, np.ndarray] | None:
+    """Code bands with a mean squared error (bands, block rows, block cols) for the valid samples of
+    every block; otherwise as `encode_bounded`.
+
+    Return None if that takes more than `most` bytes, or floats take too many integers."""
+    inside = _inside(samples, valid)
+    chosen = [_fine_enough(found, target) for found, target in zip(inside, mse, strict=True)]
+    known = [mapping for mapping in chosen if mapping is not None]
+    if len(known) < len(chosen):
+        return None
+    planes = Planes(samples, valid, inside, nodata, known, block)
+    units = np.array([mapping.unit for mapping in known])
+    aim = _AIM * (mse / units[:, None, None] ** 2)
+    steps = _steps_for(aim)
+    for round_ in range(_ROUNDS):
+        data, decoded = planes.encode(steps)
+        if len(data) > most * (_HOPELESS if round_ == 0 else 1):
+            return None
+        error = blocks.difference(decoded, samples, valid)
+        ratio = np.nan_to_num(blocks.mean_square(error, valid, block) / mse)
+        above = ratio > 1
+        wrong = above if round_ else above | (ratio < _ENOUGH)
+        if not wrong.any():
+            break
+        aim = np.where(wrong, aim * _AIM / np.maximum(ratio, 0.25), aim)
+        wider = _steps_for(aim)
+        steps = np.where(above, np.minimum(wider, steps - 1), wider).clip(PARTS)
+    return data, decoded
+
+
+def _fine_enough(samples: np.ndarray, mse: np.ndarray) -> Values | None:
+    """Return integers as far apart as the valid samples of a band (1-D) that may have errors `mse`;
+    None if that takes too many."""
+    if samples.dtype.kind == "f" and samples.size:
+        return values.rounded(samples, np.sqrt(3 * mse.min()) / _FINER)
+    return values.choose(samples, 0, even=True)
+
+
+def _steps_for(mse: np.ndarray) -> np.ndarray:
+    """Return the steps in 1 / PARTS that leave mean squared errors `mse`, in squared integers, if
+    the errors are uniform."""
+    integer_steps = np.arange(1, 257)
+    error = (integer_steps**2 - np.where(integer_steps % 2, 1, -2)) / 12
+    small = np.interp(mse, error, integer_steps)
+    steps = np.where(mse < error[-1], small, np.sqrt(12 * mse)).clip(1, 1 << 26)
+    return (PARTS * steps).astype(np.int32)
+
+
+def _bounded(samples: np.ndarray, bound: float) -> Values:
+    """Return how the valid samples of a band (1-D) stand for integers if they may be off by up to
+    `bound`."""
+    mapping = None
+    if samples.dtype.kind == "f" and bound > 0 and samples.size:
+        mapping = values.rounded(samples, bound)
+    return mapping or values.choose(samples, bound)
+
+
+def _inside(samples: np.ndarray, valid: np.ndarray) -> list[np.ndarray]:
+    """Return the valid samples of each band, 1-D."""
+    return [
+        band.ravel() if inside.all() else band[inside]
+        for band, inside in zip(samples, valid, strict=True)
+    ]
