@@ -190,8 +190,8 @@ class File:
             yield part, samples[:, *area], valid[area] if masked and part.band == 0 else None
 
     def step(self, window: Window) -> tuple[int, int]:
-        """Return the largest rows and columns that divide the places of all pieces of a window; 0 if
-        all begin at 0."""
+        """Return the largest numbers of rows and columns that divide the places of all pieces of a
+        window; 0 if all begin at 0."""
         parts = [part for box in self.boxes if (part := _common(box, window))]
         return gcd(*(part.row for part in parts)), gcd(*(part.col for part in parts))
 
