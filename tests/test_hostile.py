@@ -20,7 +20,7 @@ from isoq.codec.reader import File
 from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
 from isoq.codec.writer import compress_to
-from isoq.errors import CorruptFileError, InputError, IsoqError, ModelMismatchError
+from isoq.errors import CorruptFileError, InputError, IsoqError, IsoqWarning, ModelMismatchError
 from isoq.format.container import ContainerReader, ContainerWriter
 from isoq.format.limits import LARGEST_SIDE, LARGEST_TEXT
 from isoq.raster.description import Description
@@ -221,7 +221,8 @@ def test_real_metadata_fit(tmp_path):
     )
     again = Description.from_dict(json.loads(json.dumps(description.to_dict())))
     assert again == description
-    save(tmp_path / "a.tif", again, samples(2, 3, 4, "uint8"))
+    with pytest.warns(IsoqWarning, match="written without tags, later$"):
+        save(tmp_path / "a.tif", again, samples(2, 3, 4, "uint8"))
 
 
 @pytest.mark.parametrize(

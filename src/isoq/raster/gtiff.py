@@ -177,10 +177,13 @@ def side_file(description: Description, band_tags: bool) -> str | None:
     nodata that differ between bands. band_tags: the tags of the bands too."""
     metadata = description.metadata
     items = _srs(metadata) + _json_items(metadata.get("tags", {}))
+    nodata = _gtiff_nodata(description)
+    if _shares_nodata(description):
+        nodata = [None] * description.bands
     items += "".join(
         f'<PAMRasterBand band="{band}">{item}</PAMRasterBand>'
-        for band in range(1, description.bands + 1)
-        if (item := _band_items(description, band, band_tags))
+        for band, value in enumerate(nodata, 1)
+        if (item := _band_items(metadata, band, value, band_tags))
     )
     return f"<PAMDataset>{items}</PAMDataset>\n" if items else None
 
@@ -196,13 +199,13 @@ def _srs(metadata: dict[str, Any]) -> str:
     return f'<SRS coordinateEpoch="{metadata["epoch"]!r}">{escape(wkt)}</SRS>'
 
 
-def _band_items(description: Description, band: int, with_tags: bool) -> str:
-    """Return what the .aux.xml says about a band, counted from 1."""
-    metadata = description.metadata
-    tags = metadata.get("band_tags", [{}] * description.bands)[band - 1]
+def _band_items(metadata: dict[str, Any], band: int, nodata: float | None, with_tags: bool) -> str:
+    """Return what the .aux.xml says about a band, counted from 1.
+
+    nodata: of the band, if the GeoTIFF does not hold it."""
+    tags = metadata["band_tags"][band - 1] if "band_tags" in metadata else {}
     items = ""
-    nodata = _gtiff_nodata(description)[band - 1]
-    if nodata is not None and not _shares_nodata(description):
+    if nodata is not None:
         items += f"<NoDataValue>{nodata!r}</NoDataValue>"
     names = metadata.get("categories", {}).get(str(band), ())
     if names:
@@ -213,7 +216,7 @@ def _band_items(description: Description, band: int, with_tags: bool) -> str:
         items += _xml([ATTRIBUTE_TABLE, *table[1:]])
     if with_tags:
         items += _tag_items(tags.get("", {}))
-    bits = (metadata.get("nbits") or [None] * description.bands)[band - 1]
+    bits = metadata["nbits"][band - 1] if "nbits" in metadata else None
     if bits:
         items += _tag_items({"NBITS": str(bits)}, ' domain="IMAGE_STRUCTURE"')
     return items + _json_items(tags)
