@@ -13,7 +13,7 @@ test: .venv/develop.stamp
 	.venv/bin/python -m pytest -n auto --dist worksteal
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
-	.venv/bin/python -m mypy src/isoq
+	.venv/bin/python -m mypy
 
 # What to run between two edits: under a minute on two cores.
 quick: .venv/develop.stamp

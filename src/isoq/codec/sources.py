@@ -50,8 +50,9 @@ class ArraySource:
         native = self._array.dtype.newbyteorder("=")
         return np.ascontiguousarray(self._array[bands, row : row + rows, col : col + cols], native)
 
-    def mask(self, row: int, col: int, rows: int, cols: int) -> None:
+    def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
         """Return None: an array has no mask of its own."""
+        return None
 
 
 def read_pixels(source: Readable, box: Box) -> Pixels:

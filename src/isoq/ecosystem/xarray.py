@@ -163,7 +163,7 @@ class IsoqBackend(BackendEntrypoint):
     description = "Open .isoq files"
     open_dataset_parameters = ("filename_or_obj", "drop_variables", "mask_and_scale", "model")
 
-    def open_dataset(  # type: ignore[override]
+    def open_dataset(
         self,
         filename_or_obj: Any,
         *,

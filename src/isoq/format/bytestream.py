@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Writer:
         self.varint(len(data))
         self.data += data
 
-    def pack(self, form: str, *values) -> None:
+    def pack(self, form: str, *values: Any) -> None:
         """Little-endian `struct` fields."""
         self.data += struct.pack("<" + form, *values)
 

@@ -49,7 +49,8 @@ class ContainerWriter:
     def __init__(
         self, stream: BinaryIO, header: dict, metadata: dict, tiles: int, model: bytes = b""
     ):
-        self._stream, self._sizes, self._tiles = stream, [], tiles
+        self._stream, self._tiles = stream, tiles
+        self._sizes: list[int] = []
         stream.write(SIGNATURE)
         self._chunk(b"HEAD", bytes([VERSION]) + _pack_json(header))
         if metadata:

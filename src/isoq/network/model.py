@@ -8,8 +8,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from os import PathLike, fspath
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 import numpy as np
 
@@ -178,14 +180,17 @@ class Model:
         return digest.hexdigest()[:16]
 
     @cached_property
-    def entropy(self):
+    def entropy(self) -> Any:
         """The entropy model: `encode(y, levels, ...)` and `decode(data, levels)`."""
         try:
             if self.info["entropy"] == "context":
-                from ..entropy.context import ContextModel as Kind
+                from ..entropy.context import ContextModel
+
+                entropy: Any = ContextModel.from_arrays(self.arrays)
             else:
-                from ..entropy.hyperprior import HyperpriorModel as Kind
-            entropy = Kind.from_arrays(self.arrays)
+                from ..entropy.hyperprior import HyperpriorModel
+
+                entropy = HyperpriorModel.from_arrays(self.arrays)
             if entropy.channels != self.latents:
                 raise ValueError(
                     f"tables for {entropy.channels} latent channels, not {self.latents}"
@@ -251,7 +256,7 @@ def _transform(
     return TorchTransform(graph, device)
 
 
-def load_model(name: str | Path, device: str = "cpu") -> Model:
+def load_model(name: str | PathLike[str], device: str = "cpu") -> Model:
     """Load a model, which the other functions take in place of its name.
 
     Parameters
@@ -282,7 +287,7 @@ def load_model(name: str | Path, device: str = "cpu") -> Model:
     1
     """
     with _LOADING:  # threads that start together get one model, loaded once
-        return _load(name, device)
+        return _load(fspath(name), device)
 
 
 @lru_cache(maxsize=8)
@@ -309,7 +314,9 @@ def shipped_models() -> list[Path]:
     )
 
 
-def model_for_file(name: str, identity: str, given: str | Path | Model | None = None) -> Model:
+def model_for_file(
+    name: str, identity: str, given: str | PathLike[str] | Model | None = None
+) -> Model:
     """The model that a file was written with: the one given, else a shipped one. Raises
     ModelMismatchError if it is not the very same.
 
@@ -330,7 +337,7 @@ def model_for_file(name: str, identity: str, given: str | Path | Model | None = 
     return model
 
 
-def update_info(folder: Path, **changes) -> None:
+def update_info(folder: Path, **changes: Any) -> None:
     """Change entries of a folder's model.json (calibration, validation); the write is atomic.
     Raises InputError."""
     path = folder / "model.json"

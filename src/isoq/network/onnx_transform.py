@@ -6,6 +6,7 @@ Floating point is allowed here: nothing computed in this module chooses a probab
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class Transform:
                 f"the model's transform does not run: {str(error).splitlines()[0]}"
             ) from error
 
-    def _start(self):
+    def _start(self) -> Any:
         import onnxruntime as ort
 
         with self._lock:

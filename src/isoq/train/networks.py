@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -69,7 +69,7 @@ class NetworkConfig:
 
     @classmethod
     def of_preset(
-        cls, preset: str, bands: int = 1, learned: bool = False, **overrides
+        cls, preset: str, bands: int = 1, learned: bool = False, **overrides: Any
     ) -> NetworkConfig:
         """The named preset for `bands` bands; the default preset widens with the bands so that it
         stays invertible. Learned transforms start from the wavelet that fits their kernels."""
