@@ -13,6 +13,9 @@ from images import one_line
 import isoq
 from isoq.errors import InputError
 
+# The masked pixels of the images are named in a warning.
+pytestmark = pytest.mark.filterwarnings("ignore::isoq.errors.IsoqWarning")
+
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
