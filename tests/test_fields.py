@@ -347,7 +347,7 @@ def test_physical_units(tmp_path, capsys):
     relative = kept(path, tmp_path / "a.isoq", np.array([30.0**2, 20.0**2])[:, None, None])
     assert np.median(relative) > 0.8
     assert main(["info", str(tmp_path / "a.isoq")]) == 0
-    assert "target: rmse 0.003,0.004, physical units; " in capsys.readouterr().out
+    assert "target: rmse 0.003,0.004, in physical units" in capsys.readouterr().out
     map_ = make(tmp_path / "map.tif", np.full((1, 3, 3), 1e-6, np.float32))
     field = everywhere(TargetRegions(map_), Target("mse", 1.0, physical=True), path)
     assert field[:, 0, 0] == pytest.approx([100, 25])
