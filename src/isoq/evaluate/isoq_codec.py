@@ -32,7 +32,9 @@ class Isoq:
     def encode(self, mse: float, mode: str) -> bytes:
         """Return a complete file with the mean squared error `mse`."""
         out = io.BytesIO()
-        how = Options(block=self._block, threads=1, single_pass=mode == SINGLE)
+        # All codecs of the comparison have the same error on average over the bands.
+        single_pass = mode == SINGLE
+        how = Options(block=self._block, threads=1, single_pass=single_pass, joint="mean")
         compress_to(out, self._source, Target("mse", mse), self._model, how)
         return out.getvalue()
 
