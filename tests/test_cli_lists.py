@@ -184,7 +184,7 @@ def test_a_model_is_shown_on_a_page(call):
 @pytest.mark.parametrize(
     ("text", "option"),
     [
-        ("compress a.tif OUT/x.isoq --lossless --per-band", "--per-band"),
+        ("compress a.tif OUT/x.isoq --lossless --joint mean", "--joint"),
         ("compress a.tif OUT/x.isoq --lossless --single-pass", "--single-pass"),
         ("info a.isoq --model nowhere", "--model"),
         ("verify a.isoq --geometry 1_2_3_1_0_0", "--geometry"),

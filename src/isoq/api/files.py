@@ -199,7 +199,7 @@ def _compress(
             options = options.meeting(coding.target, d.bands)
         with (
             atomic(path, overwrite) as stream,
-            about(source),
+            about(source, path),
             open_target_maps(coding.regions, coding.target, d, options.block) as field,
         ):
             counted = _counter(progress, samples)

@@ -68,11 +68,11 @@ def path_of(name: str, value: object) -> str:
 
 
 @contextmanager
-def about(path: object) -> Iterator[None]:
-    """Put the name of a file in front of the errors inside that do not name it."""
+def about(path: object, *others: object) -> Iterator[None]:
+    """Put the name of a file in front of the errors inside that name neither it nor `others`."""
     try:
         yield
     except InputError as error:
-        if str(path) in str(error):
+        if any(str(name) in str(error) for name in (path, *others)):
             raise
         raise type(error)(f"{path}: {error}") from error
