@@ -15,7 +15,17 @@ PACKAGE = ROOT / "src/isoq"
 # From the bottom to the top: a module imports from its own group and from lower lines only. Groups
 # on the same line know nothing of each other; `base` are the modules that everything may use.
 LAYERS = (
-    ("_version", "errors", "geometry", "levels", "blocks", "names", "samples", "parallel"),
+    (
+        "_version",
+        "errors",
+        "geometry",
+        "levels",
+        "blocks",
+        "names",
+        "samples",
+        "parallel",
+        "unfinished",
+    ),
     ("entropy",),
     ("format",),
     ("storage", "raster", "network"),

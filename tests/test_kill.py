@@ -16,7 +16,8 @@ import pytest
 from cases import terrain
 from images import make
 
-from isoq.cli import main
+from isoq.cli import Terminated, main
+from isoq.raster.sink import Sink
 from isoq.storage.local import expand
 
 pytestmark = pytest.mark.slow
@@ -171,3 +172,15 @@ def test_nothing_is_left_after_sigterm(files, tmp_path, command, name):
     assert set(after) == {destination}
     assert run.returncode in (0, 143)
     assert (run.returncode == 143) == (after[destination] == OLD)
+
+
+@pytest.mark.parametrize("interruption", [Terminated, KeyboardInterrupt])
+def test_nothing_is_left_by_a_signal_between_the_last_write_and_the_cleanup(
+    files, tmp_path, monkeypatch, interruption
+):
+    def interrupted(*_):
+        raise interruption
+
+    monkeypatch.setattr(Sink, "__exit__", interrupted)
+    assert main(arguments_of("decompress", files, tmp_path / "new.tif")) > 128
+    assert contents(tmp_path) == {}

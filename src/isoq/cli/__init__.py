@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from .._version import __version__
+from ..unfinished import remove_unfinished
 from .messages import explain, say, status_of, warnings_as_lines
 
 # command: (module, one line of help). A module is only loaded for the command that runs.
@@ -59,8 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()  # an error of the output is an error like any other
             return status
     except KeyboardInterrupt:
+        remove_unfinished()
         return 130
     except Terminated:
+        remove_unfinished()
         return 143
     except BrokenPipeError:
         return 0

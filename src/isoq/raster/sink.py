@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 import warnings
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -22,6 +21,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from ..errors import InputError, IsoqWarning, OutputExistsError, UnsupportedImageError
+from ..unfinished import unfinished
 from .comparison import missing
 from .description import RGB, Description, colours_of
 from .gdal_metadata import describe, open_dataset
@@ -99,27 +99,21 @@ class Sink(ABC):
     def _close(self, complete: bool) -> None: ...
 
     def __enter__(self) -> Self:
-        with guard(
-            self.path, "cannot be created; check the folder, its permissions and the free space"
-        ):
-            self._stage = Path(
-                tempfile.mkdtemp(prefix=f".{self.path.name[:64]}.", dir=self.path.parent)
-            )
-            try:
+        with ExitStack() as stack:
+            self._stage = stack.enter_context(unfinished(self.path))
+            with guard(
+                self.path, "cannot be created; check the folder, its permissions and the free space"
+            ):
+                self._stage.mkdir(mode=0o700)
                 self._start(self._stage)
-            except BaseException:
-                shutil.rmtree(self._stage)
-                raise
+            self._removal = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            with guard(self.path, "cannot be written; check the free space"):
-                self._close(complete=kind is None)
-                if kind is None:
-                    self._publish()
-        finally:
-            shutil.rmtree(self._stage, ignore_errors=True)
+        with self._removal, guard(self.path, "cannot be written; check the free space"):
+            self._close(complete=kind is None)
+            if kind is None:
+                self._publish()
 
     def _publish(self) -> None:
         """Move the finished files to the target's directory, the image itself last."""

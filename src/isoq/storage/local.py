@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import BinaryIO
 
 from ..errors import InputError, IsoqError, OutputExistsError
 from ..names import ImageName, is_image_name
+from ..unfinished import unfinished
 
 
 @contextmanager
@@ -27,20 +27,19 @@ def atomic(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
         raise OutputExistsError(
             f"{path}: exists already; choose another name or give `overwrite=True`"
         )
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:64]}.", dir=path.parent)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be created ({error.strerror}); check the folder and its permissions"
-        ) from error
-    part = Path(name)
-    try:
+    with unfinished(path) as part:
         try:
-            with os.fdopen(handle, "w+b") as stream:
+            stream = part.open("x+b")
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be created ({error.strerror}); check the folder and "
+                "its permissions"
+            ) from error
+        try:
+            with stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-            part.chmod(0o666 & ~_umask())
             part.replace(path)
         except IsoqError:
             raise
@@ -48,14 +47,6 @@ def atomic(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
             raise InputError(
                 f"{path}: cannot be written ({error.strerror or error}); check the free space"
             ) from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def provenance(path: Path | ImageName) -> dict[str, str]:
