@@ -37,7 +37,9 @@ bench: .venv/run.stamp
 	.venv/bin/python bench/throughput.py
 
 clean:
-	rm -rf .venv build demo-output src/*.egg-info $(shell find src/isoq -name "*.so") src/isoq/entropy/_coder.c src/isoq/tile/predictive/_kernel.c
+	rm -rf .venv build demo-output src/*.egg-info
+	find src/isoq -name "*.so" -delete
+	for source in $(shell find src/isoq -name "*.pyx"); do rm -f $${source%.pyx}.c; done
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

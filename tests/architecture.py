@@ -12,8 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src/isoq"
 
-# From the bottom to the top: a module imports from its own group and from lower lines only. Groups
-# on the same line know nothing of each other; `base` are the modules that everything may use.
+# From the bottom to the top. A module imports from its own group and from lower lines only. Groups
+# on the same line do not know each other, except the small modules on the first line.
 LAYERS = (
     (
         "_version",
@@ -36,13 +36,15 @@ LAYERS = (
     ("train",),
     ("cli",),
 )
+FUNCTION_LINES = 60  # at most, without the docstring
+FILE_LINES = 400
 HEIGHT = {group: height for height, layer in enumerate(LAYERS) for group in layer}
 # The package's face imports lazily, and only names the modules that it shows.
 FACE = ("__init__", "__main__")
 
 
 def modules() -> dict[str, Path]:
-    """Dotted names below `isoq` of all modules, and their files."""
+    """Return the files of all modules by their dotted names below `isoq`."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -51,7 +53,8 @@ def modules() -> dict[str, Path]:
 
 
 def imports(name: str, path: Path) -> Iterator[tuple[int, str]]:
-    """(line, imported module below `isoq`) of a module, imports inside functions included."""
+    """Yield (line, imported module below `isoq`) for a module, also for imports inside
+    functions."""
     package = name.split(".")[:-1]
     known = modules()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -73,13 +76,13 @@ def imports(name: str, path: Path) -> Iterator[tuple[int, str]]:
 
 
 def group(module: str) -> str:
-    """The folder of a module, or the module itself if it lies beside the folders."""
+    """Return the folder of a module, or the module itself if it lies beside the folders."""
     return module.split(".")[0]
 
 
 def arrows() -> dict[tuple[str, str], list[str]]:
-    """(importing group, imported group) -> the places, `file:line`, of all imports between
-    groups."""
+    """Return the places, `file:line`, of all imports between groups, by (importing group, imported
+    group)."""
     found: dict[tuple[str, str], list[str]] = {}
     for name, path in modules().items():
         if name in FACE:
@@ -92,7 +95,7 @@ def arrows() -> dict[tuple[str, str], list[str]]:
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
-    """(name, lines without the docstring) of the functions in a file of Python."""
+    """Yield (name, lines without the docstring) for each function in a file of Python."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = _lines(node.body[0]) if ast.get_docstring(node) is not None else 0
@@ -103,6 +106,23 @@ def _lines(node: ast.stmt) -> int:
     return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
+def long_functions() -> dict[str, int]:
+    """Return the lines of each function of the package that has too many, by file and name."""
+    return {
+        f"{path.relative_to(ROOT)}: {name}": lines
+        for path in modules().values()
+        for name, lines in functions(path)
+        if lines > FUNCTION_LINES
+    }
+
+
+def long_files() -> dict[str, int]:
+    """Return the lines of each source file of the package that has too many."""
+    sources = [p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".pyx", ".h")]
+    sizes = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in sources}
+    return {path: lines for path, lines in sizes.items() if lines > FILE_LINES}
+
+
 def report() -> None:
     """Print the figures."""
     files = modules()
@@ -110,21 +130,11 @@ def report() -> None:
     print(f"folders and top-level modules: {len({group(name) for name in files} - set(FACE))}")
     print(f"modules: {len(files)}")
     print(f"imports between modules: {len(module_arrows)}, between those: {len(arrows())}")
-    long = [
-        (lines, f"{p.relative_to(ROOT)}: {name}")
-        for p in files.values()
-        for name, lines in functions(p)
-    ]
-    print(
-        "functions above 60 lines:",
-        *[f"{what} {n}" for n, what in sorted(long, reverse=True) if n > 60] or ["none"],
-    )
-    sources = [p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".pyx", ".h")]
-    sizes = sorted(((len(p.read_text().splitlines()), p) for p in sources), reverse=True)
-    print(
-        "files above 400 lines:",
-        *[f"{p.relative_to(ROOT)} {n}" for n, p in sizes if n > 400] or ["none"],
-    )
+    for title, found in (
+        (f"functions above {FUNCTION_LINES} lines:", long_functions()),
+        (f"files above {FILE_LINES} lines:", long_files()),
+    ):
+        print(title, *[f"{what} {lines}" for what, lines in found.items()] or ["none"])
     print(f"words of README.md: {len((ROOT / 'README.md').read_text().split())}")
 
 

@@ -1,6 +1,6 @@
-"""Imports run one way: from the top of the house to its bottom."""
+"""Imports run one way, from the top layer to the bottom; functions and files stay short."""
 
-from architecture import FACE, HEIGHT, arrows, group, modules
+from architecture import FACE, HEIGHT, arrows, group, long_files, long_functions, modules
 
 
 def test_every_module_has_a_layer():
@@ -15,3 +15,11 @@ def test_no_import_runs_upward():
         if HEIGHT[a] <= HEIGHT[b] and not {a, b} <= lowest
     }
     assert not wrong
+
+
+def test_no_function_is_longer_than_allowed():
+    assert not long_functions()
+
+
+def test_no_file_is_longer_than_allowed():
+    assert not long_files()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, BinaryIO, Self
 
@@ -15,15 +13,15 @@ from rasterio.transform import Affine, array_bounds
 from rasterio.windows import Window
 
 from ..codec.reader import File, LostPart
-from ..errors import InputError, argument
+from ..errors import InputError
 from ..network.model import Model
 from ..raster.description import alpha_mask
 from ..raster.window import window_of
 from ..samples import holds
 from ..storage.urls import open_stream, parse_location
 from .keywords import ModelLike, PathLike, options_of
-
-Indexes = int | Iterable[int] | None
+from .selection import Indexes, NearestGrid, band_numbers, output_size
+from .streams import check_stream
 
 
 class Dataset:
@@ -194,7 +192,8 @@ class Dataset:
         """
         metadata = self.description.metadata
         if bidx:
-            found = metadata.get("band_tags", [{}] * self.count)[self._bands(bidx)[0]]
+            (band,) = band_numbers(bidx, self.count, self.name)
+            found = metadata.get("band_tags", [{}] * self.count)[band]
         else:
             found = metadata.get("tags", {})
         return dict(found.get(ns or "", {}))
@@ -237,9 +236,9 @@ class Dataset:
             A tile is damaged.
         """
         several = indexes is None or isinstance(indexes, Iterable)
-        numbers = self._bands(indexes)
+        numbers = band_numbers(indexes, self.count, self.name)
         area = window_of(window, self.description, self.name)
-        grid = _Grid(area, self._size(out_shape, area, len(numbers) if several else None))
+        grid = NearestGrid(area, output_size(out_shape, area, len(numbers) if several else None))
         out = np.empty((len(numbers), *grid.shape), self.description.image_dtype)
         excluded = np.zeros(grid.shape, bool)
         places: dict[int, list[int]] = {}  # of each band that is needed, in the result
@@ -274,7 +273,7 @@ class Dataset:
         area = window_of(window, self.description, self.name)
         out = np.full((area.height, area.width), 255, np.uint8)
         if self.description.metadata.get("mask"):
-            grid = _Grid(area, out.shape)
+            grid = NearestGrid(area, out.shape)
             for part, _, valid in self._pieces(area, {0}):
                 if valid is not None:
                     grid.put(out, part, np.where(valid, 255, 0))
@@ -299,7 +298,12 @@ class Dataset:
             yield part, self.description.to_image(samples, part.band), valid
 
     def _masked(
-        self, out: np.ndarray, bands: list[int], excluded: np.ndarray, grid: _Grid, area: Window
+        self,
+        out: np.ndarray,
+        bands: list[int],
+        excluded: np.ndarray,
+        grid: NearestGrid,
+        area: Window,
     ) -> np.ma.MaskedArray:
         """The samples `out` of bands with their masks. excluded: by the mask of the image."""
         alpha, dtype = alpha_mask(self.description), out.dtype
@@ -319,58 +323,8 @@ class Dataset:
         known = fill is not None and holds(dtype, fill)
         return np.ma.MaskedArray(out, mask, fill_value=fill if known else None)
 
-    def _bands(self, indexes: Any) -> list[int]:
-        """Numbers of bands, from 1, as given -> from 0. Raises InputError."""
-        if indexes is None:
-            return list(range(self.count))
-        texts = isinstance(indexes, str | bytes)
-        given = list(indexes) if isinstance(indexes, Iterable) and not texts else [indexes]
-        for number in given:
-            if isinstance(number, bool | str | bytes) or number not in range(1, self.count + 1):
-                raise InputError(
-                    f"{self.name}: has no band {number!r}; give numbers from 1 to {self.count}"
-                )
-        return [int(number) - 1 for number in given]
-
-    def _size(self, out_shape: Any, area: Window, bands: int | None) -> tuple[int, int]:
-        """Rows and columns of a result. bands: its number of bands, None for a single plane.
-        Raises InputError."""
-        if out_shape is None:
-            return area.height, area.width
-        shape = tuple(out_shape) if isinstance(out_shape, Iterable) else (out_shape,)
-        whole = all(isinstance(n, int | np.integer) and n > 0 for n in shape)
-        if not whole or len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] != (bands or 1)):
-            raise InputError(
-                f"{argument('out_shape', out_shape)}: must be (rows, cols), or ({bands or 1}, "
-                "rows, cols)"
-            )
-        return int(shape[-2]), int(shape[-1])
-
     def _per_band(self, key: str, default: Any) -> tuple[Any, ...]:
         return tuple(self.description.metadata.get(key) or [default] * self.count)
-
-
-class _Grid:
-    """The pixels of a window that a result of another size takes: those nearest to the centres of
-    its own pixels."""
-
-    def __init__(self, area: Window, shape: tuple[int, int]):
-        self.shape = shape
-        self._same = shape == (area.height, area.width)
-        self._rows, self._cols = (
-            (2 * np.arange(n) + 1) * side // (2 * n)
-            for n, side in zip(shape, (area.height, area.width), strict=True)
-        )
-
-    def put(self, out: np.ndarray, part: Any, plane: np.ndarray) -> None:
-        """Copy what the result takes of a part of the window, (rows, cols), into `out`."""
-        if self._same:
-            out[part.row : part.row + part.rows, part.col : part.col + part.cols] = plane
-            return
-        top, bottom = np.searchsorted(self._rows, (part.row, part.row + part.rows))
-        left, right = np.searchsorted(self._cols, (part.col, part.col + part.cols))
-        rows, cols = self._rows[top:bottom] - part.row, self._cols[left:right] - part.col
-        out[top:bottom, left:right] = plane[np.ix_(rows, cols)]
 
 
 def open(
@@ -434,26 +388,3 @@ def open(
     check_stream(source)
     name = str(getattr(source, "name", "data"))
     return Dataset(source, name, model, False, on_damage, device=device, threads=threads)
-
-
-def check_stream(source: Any) -> None:
-    """Raises InputError for what is not a binary stream to read from."""
-    if isinstance(source, bytes | bytearray | memoryview):
-        raise InputError(
-            "the bytes of a file are no file; give io.BytesIO(data), or use isoq.decompress"
-        )
-    if isinstance(source, io.TextIOBase):
-        raise InputError("a text stream has no bytes; open the file in binary mode ('rb')")
-    if not (hasattr(source, "read") and hasattr(source, "seek")):
-        raise InputError(f"{argument('source', source)}: must be a path, a URL or a binary stream")
-
-
-@contextmanager
-def opened(source: PathLike | BinaryIO) -> Iterator[tuple[BinaryIO, str]]:
-    """The bytes of a file and its name; a stream that was given stays open. Raises InputError."""
-    if isinstance(source, str | os.PathLike):
-        with open_stream(parse_location(source)) as stream:
-            yield stream, str(source)
-    else:
-        check_stream(source)
-        yield source, str(getattr(source, "name", "data"))

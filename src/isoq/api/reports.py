@@ -19,7 +19,6 @@ from ..codec.target import Target
 from ..codec.verify import verify_against, verify_summary
 from ..errors import GuaranteeError, InputError, argument
 from ..raster.source import open_source
-from .dataset import opened
 from .files import _counter
 from .keywords import (
     DEFAULT_MODEL,
@@ -32,6 +31,7 @@ from .keywords import (
     path_of,
 )
 from .source import NoData, image_source
+from .streams import opened
 
 _HEADER = (
     "model",

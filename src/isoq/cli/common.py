@@ -126,6 +126,13 @@ def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> N
         metavar="NAME|DIR",
         help="model, see isoq models (default: %(default)s)",
     )
+    _add_promise(parser)
+    _add_samples(parser)
+    add_machine(parser, threads)
+
+
+def _add_promise(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a target is meant and on which blocks it holds."""
     parser.add_argument(
         "--peak",
         type=float,
@@ -135,8 +142,8 @@ def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> N
     parser.add_argument(
         "--physical",
         action="store_true",
-        help="take --mse, --rmse, --max-error, --target-map and --roi-mse in the physical unit of "
-        "the bands, by their scales",
+        help="read target errors in the physical units of the bands, which their scales define, "
+        "not in digital numbers",
     )
     parser.add_argument(
         "--joint",
@@ -161,13 +168,18 @@ def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> N
         default="isoq",
         help="predictor of the quality of a block: isoq or paper (default: %(default)s)",
     )
+
+
+def _add_samples(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what the samples of an image are."""
     parser.add_argument(
         "--lossless-bands",
         default="auto",
         metavar="LIST",
         help="bands of codes and flags, which are kept exactly: numbers such as 4,7-9, or none, "
-        "or auto for palettes, alpha bands and names such as QA_PIXEL or SCL; alpha bands are "
-        "always kept exactly (default: %(default)s)",
+        "or auto, which finds palettes, alpha bands, names such as QA_PIXEL or SCL, and class "
+        "layers by their values; an alpha band that is the mask is always kept exactly (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--mask",
@@ -182,7 +194,6 @@ def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> N
         metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB",
         help="layout of raw files whose names do not tell it",
     )
-    add_machine(parser, threads)
 
 
 def add_machine(parser: argparse.ArgumentParser, threads: int | None = None) -> None:

@@ -51,7 +51,10 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "--out", metavar="DIR", help="output folder (default: the folder of each image)"
     )
     add_targets(parser)
-    places = parser.add_argument_group("targets that vary over the image")
+    places = parser.add_argument_group(
+        "targets that vary over the image",
+        "with --physical, maps and X are in squared physical units",
+    )
     places.add_argument(
         "--target-map",
         type=Path,

@@ -53,6 +53,23 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         help="other codecs, separated by commas (default: %(default)s; klt-jpeg2000 takes only "
         "several bands)",
     )
+    _add_targets(parser)
+    _add_extent(parser)
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=Options().threads,
+        help="number of runs at a time, each on one thread (default: %(default)s here)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
+    )
+    parser.set_defaults(run=run)
+
+
+def _add_targets(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the errors at which the codecs are compared."""
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument(
         "--snr",
@@ -68,6 +85,10 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="targets: mean squared error, instead of --snr 25 30 35 40 45",
     )
+
+
+def _add_extent(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the blocks, bands and crops that are compared."""
     parser.add_argument(
         "--block",
         type=int,
@@ -90,17 +111,6 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         help="side of the central crop of a larger image; images of many bands get smaller crops "
         "(default: %(default)s)",
     )
-    parser.add_argument(
-        "--threads",
-        type=int,
-        default=Options().threads,
-        help="number of runs at a time, each on one thread (default: %(default)s here)",
-    )
-    parser.add_argument("--quiet", action="store_true", help="print errors only")
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object and nothing else"
-    )
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 
 from ..api import info as file_info
-from ..api.dataset import opened
+from ..api.streams import opened
 from ..codec.generations import remark
 from ..codec.reader import File
 from ..codec.target import BOUNDS, ERRORS

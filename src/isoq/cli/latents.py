@@ -30,64 +30,8 @@ _EXAMPLES = """examples:
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    analyse = actions.add_parser(
-        "analyse",
-        help="write the latents of an image: float32, as a raw file (channels, rows, cols)",
-    )
-    analyse.add_argument("image", metavar="IMG", help="the image")
-    analyse.add_argument(
-        "out", metavar="OUT", help="raw file, which gets its geometry into its name"
-    )
-    analyse.add_argument(
-        "--band", type=int, default=1, help="first band, counted from 1 (default: %(default)s)"
-    )
-    analyse.add_argument(
-        "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of a raw image"
-    )
-    analyse.add_argument(
-        "--offset",
-        type=float,
-        help="number that is subtracted first, in digital numbers (default: centre of the central "
-        "98 %% of the values)",
-    )
-    analyse.add_argument(
-        "--scale",
-        type=float,
-        help="number to divide by, in digital numbers (default: a quarter of their range)",
-    )
-    synthesise = actions.add_parser("synthesise", help="write the image of latents")
-    synthesise.add_argument("latents", metavar="LATENTS.raw", help="file that analyse wrote")
-    synthesise.add_argument("out", metavar="OUT", help="image file")
-    synthesise.add_argument("--offset", type=float, required=True, help="as analyse printed it")
-    synthesise.add_argument("--scale", type=float, required=True, help="as analyse printed it")
-    synthesise.add_argument(
-        "--size",
-        nargs=2,
-        type=int,
-        metavar=("WIDTH", "HEIGHT"),
-        help="size of the image in pixels (default: 16 per latent)",
-    )
-    synthesise.add_argument(
-        "--type",
-        choices=DTYPES,
-        default="float32",
-        help="sample type of the image (default: %(default)s)",
-    )
-    gains = actions.add_parser("gains", help="print the gain of every latent channel at a quality")
-    gains.add_argument(
-        "--quality",
-        type=float,
-        required=True,
-        metavar="LAMBDA",
-        help="lambda per squared digital number",
-    )
-    gains.add_argument(
-        "--scale",
-        type=float,
-        default=1.0,
-        help="digital numbers per normalized unit (default: %(default)s)",
-    )
-    for sub, run in ((analyse, _analyse), (synthesise, _synthesise), (gains, _gains)):
+    for add in (_add_analyse, _add_synthesise, _add_gains):
+        sub = add(actions)
         sub.add_argument(
             "--model",
             default=DEFAULT_MODEL,
@@ -98,7 +42,78 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
             "--json", action="store_true", help="print one JSON object and nothing else"
         )
         sub.add_argument("--overwrite", action="store_true", help="replace files that exist")
-        sub.set_defaults(run=run)
+
+
+def _add_analyse(actions: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    parser = actions.add_parser(
+        "analyse",
+        help="write the latents of an image: float32, as a raw file (channels, rows, cols)",
+    )
+    parser.add_argument("image", metavar="IMG", help="the image")
+    parser.add_argument(
+        "out", metavar="OUT", help="raw file, which gets its geometry into its name"
+    )
+    parser.add_argument(
+        "--band", type=int, default=1, help="first band, counted from 1 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--geometry", metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB", help="layout of a raw image"
+    )
+    parser.add_argument(
+        "--offset",
+        type=float,
+        help="number that is subtracted first, in digital numbers (default: centre of the central "
+        "98 %% of the values)",
+    )
+    parser.add_argument(
+        "--scale",
+        type=float,
+        help="number to divide by, in digital numbers (default: a quarter of their range)",
+    )
+    parser.set_defaults(run=_analyse)
+    return parser
+
+
+def _add_synthesise(actions: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    parser = actions.add_parser("synthesise", help="write the image of latents")
+    parser.add_argument("latents", metavar="LATENTS.raw", help="file that analyse wrote")
+    parser.add_argument("out", metavar="OUT", help="image file")
+    parser.add_argument("--offset", type=float, required=True, help="as analyse printed it")
+    parser.add_argument("--scale", type=float, required=True, help="as analyse printed it")
+    parser.add_argument(
+        "--size",
+        nargs=2,
+        type=int,
+        metavar=("WIDTH", "HEIGHT"),
+        help="size of the image in pixels (default: 16 per latent)",
+    )
+    parser.add_argument(
+        "--type",
+        choices=DTYPES,
+        default="float32",
+        help="sample type of the image (default: %(default)s)",
+    )
+    parser.set_defaults(run=_synthesise)
+    return parser
+
+
+def _add_gains(actions: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    parser = actions.add_parser("gains", help="print the gain of every latent channel at a quality")
+    parser.add_argument(
+        "--quality",
+        type=float,
+        required=True,
+        metavar="LAMBDA",
+        help="lambda per squared digital number",
+    )
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="digital numbers per normalized unit (default: %(default)s)",
+    )
+    parser.set_defaults(run=_gains)
+    return parser
 
 
 def _analyse(options: argparse.Namespace) -> None:

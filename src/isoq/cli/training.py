@@ -27,19 +27,27 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", nargs="+", metavar="GLOB", help="images that isoq can compress; quote wildcards"
     )
-    parser.set_defaults(run={"train": train, "calibrate": calibrate}[name])
     if name == "calibrate":
-        parser.epilog = "example: isoq calibrate 'images/*.tif' --model my-model"
-        parser.add_argument(
-            "--model",
-            required=True,
-            metavar="DIR",
-            help="folder of your model; its calibration is replaced",
-        )
-        parser.add_argument(
-            "--json", action="store_true", help="print one JSON object and nothing else"
-        )
-        return
+        _add_calibrate(parser)
+    else:
+        _add_train(parser)
+
+
+def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: isoq calibrate 'images/*.tif' --model my-model"
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="DIR",
+        help="folder of your model; its calibration is replaced",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
+    )
+    parser.set_defaults(run=calibrate)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "example: isoq train 'images/*.tif' --out my-model --minutes 60\n         isoq compress "
         "scene.tif --mse 25 --model my-model"
@@ -53,25 +61,34 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         metavar="GLOB",
         help="images to validate on (default: every tenth image, which is not trained on then)",
     )
-    parser.add_argument(
+    _add_network(parser)
+    _add_schedule(parser)
+    parser.add_argument("--quiet", action="store_true", help="print only the result")
+    parser.set_defaults(run=train)
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which network is trained."""
+    group = parser.add_argument_group("network")
+    group.add_argument(
         "--preset",
         choices=["default", "paper"],
         default="default",
         help="kind of network (default: %(default)s)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--from",
         dest="start",
         metavar="NAME|DIR",
         help="tune this model: keep its transforms, and fit its entropy model to the images",
     )
-    parser.add_argument(
+    group.add_argument(
         "--bands",
         type=int,
         default=1,
         help="number of bands that the network takes at once (default: %(default)s)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--lambda",
         dest="range",
         nargs=2,
@@ -80,33 +97,37 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         help="range of quality, per squared unit after normalization (in which 98 %% of the "
         "samples of an image lie between -2 and 2; default: 8 262144)",
     )
-    parser.add_argument(
+    group.add_argument(
+        "--learn-transforms",
+        action="store_true",
+        help="train the transforms as well as the entropy model (worse so far)",
+    )
+
+
+def _add_schedule(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how it is trained."""
+    group = parser.add_argument_group("training")
+    group.add_argument(
         "--minutes",
         type=float,
         default=60,
         help="time from the start to the finished model, in minutes (default: %(default)s)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--patch",
         type=int,
         default=192,
         help="side of a patch in pixels, a multiple of 64 (default: %(default)s)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--batch", type=int, default=8, help="patches per step (default: %(default)s)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)"
     )
-    parser.add_argument(
-        "--learn-transforms",
-        action="store_true",
-        help="train the transforms as well as the entropy model (worse so far)",
-    )
-    parser.add_argument(
+    group.add_argument(
         "--resume", action="store_true", help="continue from the checkpoint in --out"
     )
-    parser.add_argument("--quiet", action="store_true", help="print only the result")
 
 
 def calibrate(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""MODEL.md: what a model is, made from what its folder holds."""
+"""MODEL.md, the page about a model, made from the files in its folder."""
 
 from __future__ import annotations
 
@@ -20,10 +20,6 @@ _SIDE = 1024  # of the tile that memory is measured on
 def write_card(folder: Path) -> None:
     """Write MODEL.md beside the model.json of a finished model."""
     info = json.loads((folder / "model.json").read_text())
-    made, rows = info.get("provenance", {}), info.get("validation", [])
-    schedule = made.get("schedule", {})
-    steps = f", {made['steps']} steps" if made.get("steps") else ""
-    size = sum(f.stat().st_size for f in folder.iterdir() if f.suffix in (".json", ".npz", ".onnx"))
     lines = [
         f"# {info['name']}",
         "",
@@ -31,63 +27,76 @@ def write_card(folder: Path) -> None:
         "",
         "| | |",
         "|---|---|",
+        *_structure(info, folder),
+        *_costs(Model(folder)),
+        f"| error of the unquantized autoencoder | {info['calibration']['floor']:.3g} squared "
+        "normalized units |",
+        *_origin(info.get("provenance", {})),
+        "",
+        *_validation(info),
+        *(f"Known limits: {limit}" for limit in info.get("limits", [])),
+    ]
+    (folder / "MODEL.md").write_text("\n".join(lines).rstrip() + "\n")
+
+
+def _structure(info: dict, folder: Path) -> list[str]:
+    """Return rows about the network and the files of the model."""
+    size = sum(f.stat().st_size for f in folder.iterdir() if f.suffix in (".json", ".npz", ".onnx"))
+    return [
         f"| preset | {info['preset']}: {info['bands']} band(s) at once, {info['latents']} "
         f"latents, entropy model: {info['entropy']} |",
         f"| transforms | {_transforms(info)} |",
         f"| quality | lambda {info['lambda_min']:g} to {info['lambda_max']:g} per squared "
         "normalized unit |",
         f"| size | {size / 1e6:.2f} MB |",
-        *_costs(Model(folder)),
-        f"| error of the unquantized autoencoder | {info['calibration']['floor']:.3g} squared "
-        "normalized units |",
-        *([f"| tuned from | {made['from']} |"] if "from" in made else []),
-        *(
-            [
-                f"| made from | {made['images']} images, {made['samples'] / 1e6:.1f} million "
-                "samples |"
-            ]
-            if "images" in made
-            else []
-        ),
-        *([f"| licences | {made['licences']} |"] if "licences" in made else []),
-        *(
-            [
-                f"| time | {schedule['minutes']:g} minutes asked for{steps}, seed "
-                f"{schedule['seed']} |"
-            ]
-            if schedule
-            else []
-        ),
-        *([f"| made with | {made['software']} |"] if "software" in made else []),
-        "",
     ]
+
+
+def _origin(made: dict) -> list[str]:
+    """Return rows about the training. made: `provenance` in the model.json."""
+    rows = []
+    if "from" in made:
+        rows.append(("tuned from", made["from"]))
+    if "images" in made:
+        samples = f"{made['samples'] / 1e6:.1f} million samples"
+        rows.append(("made from", f"{made['images']} images, {samples}"))
+    if "licences" in made:
+        rows.append(("licences", made["licences"]))
+    if "schedule" in made:
+        minutes, seed = made["schedule"]["minutes"], made["schedule"]["seed"]
+        steps = f", {made['steps']} steps" if made.get("steps") else ""
+        rows.append(("time", f"{minutes:g} minutes asked for{steps}, seed {seed}"))
+    if "software" in made:
+        rows.append(("made with", made["software"]))
+    return [f"| {name} | {value} |" for name, value in rows]
+
+
+def _validation(info: dict) -> list[str]:
+    """Return the table of rates beside JPEG 2000."""
+    rows = info.get("validation", [])
     used = [r for r in rows if _LOWEST <= r["jpeg2000"] <= _HIGHEST]
-    if used:
-        lines += [
-            "Bit/sample at equal mean squared error, one pass, on "
-            f"{len({r['plane'] for r in rows})} bands of "
-            f"{made.get('validated', 'images set apart')}, against JPEG 2000 (OpenJPEG 9/7) where "
-            f"that stands at {_LOWEST:g} to "
-            f"{_HIGHEST:g} bit/sample:",
-            "",
-            "| stratum | SNR, dB | bands | isoq | JPEG 2000 | ratio (geometric mean) |",
-            "|---|---:|---:|---:|---:|---:|",
-        ]
-        for stratum in sorted({r.get("stratum", "") for r in used}):
-            own = [r for r in used if r.get("stratum", "") == stratum]
-            lines += [
-                _line(stratum, str(snr), [r for r in own if r["snr"] == snr])
-                for snr in sorted({r["snr"] for r in own})
-            ]
-        lines += [_line("all", "all", used), ""]
-    elif rows:
-        lines += [
-            "At no quality of the validation does JPEG 2000 stand at 0.3 to 3 bit/sample: this "
-            "model is not trained enough.",
+    if rows and not used:
+        return [
+            f"JPEG 2000 takes {_LOWEST:g} to {_HIGHEST:g} bit/sample at no quality of the "
+            "validation: this model is not trained enough.",
             "",
         ]
-    lines += [f"Known limits: {limit}" for limit in info.get("limits", [])]
-    (folder / "MODEL.md").write_text("\n".join(lines).rstrip() + "\n")
+    if not used:
+        return []
+    where = info.get("provenance", {}).get("validated", "images set apart")
+    lines = [
+        "Bit/sample at equal mean squared error, one pass, on "
+        f"{len({r['plane'] for r in rows})} bands of {where}, against JPEG 2000 (OpenJPEG 9/7), "
+        f"at errors for which JPEG 2000 takes {_LOWEST:g} to {_HIGHEST:g} bit/sample:",
+        "",
+        "| stratum | SNR, dB | bands | isoq | JPEG 2000 | ratio (geometric mean) |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for stratum in sorted({r.get("stratum", "") for r in used}):
+        own = [r for r in used if r.get("stratum", "") == stratum]
+        for snr in sorted({r["snr"] for r in own}):
+            lines.append(_line(stratum, str(snr), [r for r in own if r["snr"] == snr]))
+    return [*lines, _line("all", "all", used), ""]
 
 
 def _transforms(info: dict) -> str:
@@ -100,7 +109,7 @@ def _transforms(info: dict) -> str:
 
 
 def _line(stratum: str, snr: str, rows: list[dict]) -> str:
-    """A line of the table."""
+    """Return a line of the table of rates."""
     means = (np.mean([r[key] for r in rows]) for key in ("bits_per_sample", "jpeg2000"))
     ratio = np.exp(np.mean(np.log([r["ratio"] for r in rows])))
     cells = [
@@ -114,7 +123,7 @@ def _line(stratum: str, snr: str, rows: list[dict]) -> str:
 
 
 def _costs(model: Model) -> list[str]:
-    """Lines about arithmetic and, where the system tells it, memory."""
+    """Return rows about arithmetic and, where the system reports it, memory."""
     inner = _SIDE // STRIDE
     shapes = {
         "analysis": (1, model.bands, _SIDE, _SIDE),
