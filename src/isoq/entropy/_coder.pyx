@@ -132,6 +132,8 @@ def encode_integers(list sequences):
     cdef isoq_integer_model model
     cdef Py_ssize_t k
     cdef const int32_t[::1] values
+    for values in sequences:  # an array of another type raises here, before `slots` owns memory
+        pass
     for values in sequences:
         memset(&model, 0, sizeof(model))
         for k in range(values.shape[0]):
