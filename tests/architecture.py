@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -43,6 +44,7 @@ HEIGHT = {group: height for height, layer in enumerate(LAYERS) for group in laye
 FACE = ("__init__", "__main__")
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Return the files of all modules by their dotted names below `isoq`."""
     found = {}

@@ -1,6 +1,18 @@
-"""Fixtures of several test modules."""
+"""Fixtures of several test modules, and the choice of modules for `make quick`."""
+
+import re
 
 import pytest
+
+SLOW_MODULE = re.compile(r"^pytestmark = .*\bslow\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave out modules that are slow as a whole if slow tests are not wanted, because importing
+    PyTorch, dask and matplotlib alone takes as long as many quick tests."""
+    if config.getoption("markexpr") == "not slow" and collection_path.suffix == ".py":
+        return bool(SLOW_MODULE.search(collection_path.read_text(encoding="utf-8"))) or None
+    return None
 
 
 @pytest.fixture(scope="module")

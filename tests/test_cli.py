@@ -89,6 +89,7 @@ def test_info_tells_the_block_size(run, scene):
     assert json.loads(run("info", scene.with_suffix(".isoq"), "--json")[0])["block"] == 32
 
 
+@pytest.mark.slow
 def test_provenance(run, scene, tmp_path):
     run("compress", scene, tmp_path / "a.isoq", "--mse", 900, "--model", "eo16-2")
     digest = hashlib.sha256(scene.read_bytes()).hexdigest()
@@ -157,6 +158,7 @@ def test_info_and_models_for_people(run, scene):
     assert model().identity in run("models")[0]
 
 
+@pytest.mark.slow
 def test_quiet(run, scene):
     assert run("compress", scene, "--mse", 900, "--quiet") == ("", "")
     assert run("decompress", scene.with_suffix(".isoq"), scene.with_name("b.tif"), "--quiet") == (
@@ -166,6 +168,7 @@ def test_quiet(run, scene):
     assert run("verify", scene.with_suffix(".isoq"), "--quiet") == ("", "")
 
 
+@pytest.mark.slow
 def test_wildcards_and_folders(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a.tif", "b.tif", "[c].tif"):
@@ -182,6 +185,7 @@ def test_wildcards_and_folders(run, tmp_path, monkeypatch):
     assert len(out.splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_overwrite(run, scene):
     run("compress", scene, "--mse", 9000)
     coarse = scene.with_suffix(".isoq").stat().st_size
@@ -192,6 +196,7 @@ def test_overwrite(run, scene):
         assert not np.array_equal(back.read(), crop("landsat.tif"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.b.2_30_20_2_0_0.raw", "A.2_30_20_2_1_0.RAW"])
 def test_raw_names(run, tmp_path, name):
     pixels = terrain(2, 20, 30, "uint16")
@@ -235,6 +240,7 @@ def test_verify(run, tmp_path, name):
     assert "recorded errors are true" in run("verify", packed, "--against", DATA / name)[0]
 
 
+@pytest.mark.slow
 def test_verify_against_another_image(run, scene, tmp_path):
     run("compress", scene, "--snr", 30)
     other = make(tmp_path / "other.tif", np.roll(crop("landsat.tif"), 5, 1))
@@ -248,6 +254,7 @@ def test_verify_against_another_image(run, scene, tmp_path):
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_verify_a_summary_that_lies(run, scene, tmp_path):
     run("compress", scene, "--snr", 30, "--quiet")
     packed = scene.with_suffix(".isoq")
@@ -263,6 +270,7 @@ def test_verify_a_summary_that_lies(run, scene, tmp_path):
     assert "summary does not fit" in err
 
 
+@pytest.mark.slow
 def test_out_of_reach_is_said(run, tmp_path, transformed):
     path = make(tmp_path / "a.tif", terrain(1, 70, 70, "float32"), crs="EPSG:3857")
     out, err = run("compress", path, "--mse", 1e-8)

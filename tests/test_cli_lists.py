@@ -58,6 +58,7 @@ def call(capsys, folder, monkeypatch):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "good", "bad"),
     [

@@ -125,6 +125,7 @@ def test_bitrate(rate, name):
     )
 
 
+@pytest.mark.slow
 def test_bitrate_of_small_files():
     pixels = crop("landsat.tif")[:, :64, :64]
     assert 8 * len(isoq.compress(pixels, bitrate=3.0)) / pixels.size == pytest.approx(3.0, rel=0.05)
@@ -282,6 +283,7 @@ def test_wrong_model_object(tmp_path):
         isoq.decompress(data, model=load_model(other_model(tmp_path / "other-1")))
 
 
+@pytest.mark.slow
 @modest(60)
 @given(
     st.integers(1, 4),

@@ -137,6 +137,7 @@ def test_raw_comes_back_as_it_came(tmp_path, kind, dtype, endian):
     assert ((stored.astype(np.float64) - pixels.ravel()) ** 2).mean() < 60
 
 
+@pytest.mark.slow
 def test_byte_order_changes_nothing(tmp_path):
     pixels, made = terrain(2, 40, 50, "int16"), []
     for endian, order in enumerate("><"):

@@ -51,7 +51,9 @@ def block_errors(
 
 
 @pytest.mark.parametrize("name", ["landsat.tif", "sentinel2.tif", "sentinel1.tif"])
-@pytest.mark.parametrize("snr", [15, 30, 45])
+@pytest.mark.parametrize(
+    "snr", [pytest.param(15, marks=pytest.mark.slow), 30, pytest.param(45, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("joint", [None, "mean"])
 def test_every_block_is_under_its_target(name, snr, joint):
     """In every band, or in the mean over those that are coded jointly."""
@@ -64,6 +66,7 @@ def test_every_block_is_under_its_target(name, snr, joint):
     assert np.median(relative) > 0.8 or summary["floor_limited"] > relative.size / 2
 
 
+@pytest.mark.slow
 def test_every_band_of_a_scene_of_three_keeps_its_target():
     image = crop("sentinel2.tif")
     summary, file = coded(image, Target("mse", 25.0), block=16)

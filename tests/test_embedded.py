@@ -123,6 +123,7 @@ def test_a_hyperprior(tmp_path):
     assert np.array_equal(isoq.decompress(data), isoq.decompress(data, model=folder))
 
 
+@pytest.mark.slow
 def test_damage_matters_only_where_the_model_is_needed(other, packed):
     for chosen, data in ((other, packed), (model(), compressed(model()))):
         at = data.index(b"modl") + 1000
@@ -265,6 +266,7 @@ def test_a_hostile_file_is_named(packed):
         isoq.decompress(exchanged(packed, HOSTILE["loop"]()))
 
 
+@pytest.mark.slow
 def test_any_altered_model_is_refused(other, packed):
     """A bit of the arrays or the graph, behind the checksum: the model does not work or is not the
     one that the file asks for."""

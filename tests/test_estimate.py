@@ -56,6 +56,7 @@ def test_a_sample_stands_for_the_whole():
     assert result.mse == pytest.approx(summary["mse"], rel=0.2)
 
 
+@pytest.mark.slow
 def test_table_and_json(capsys, tmp_path):
     assert main(["estimate", str(LANDSAT), "--snr", "25", "30", "35"]) == 0
     out, err = capsys.readouterr()
@@ -144,6 +145,7 @@ def test_the_rate_where_the_sample_misleads():
     assert File(out).header["target"] == {"kind": "bitrate", "value": 3.0}
 
 
+@pytest.mark.slow
 def test_a_missed_rate_is_said(capsys, monkeypatch, tmp_path):
     real = RateSearch.find
     monkeypatch.setattr(RateSearch, "find", lambda self, wanted: real(self, 1.03 * wanted))
@@ -154,6 +156,7 @@ def test_a_missed_rate_is_said(capsys, monkeypatch, tmp_path):
     assert "bit/sample instead of 3: " in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_the_rate_of_floats_of_any_size(scale):
     pixels = terrain(1, 128, 128, "float32") * np.float32(scale)

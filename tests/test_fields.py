@@ -125,6 +125,7 @@ def test_one_target_per_band(tmp_path, kind, values):
         assert File(stream).header["target"] == {"kind": kind, "value": [float(v) for v in values]}
 
 
+@pytest.mark.slow
 def test_lists_in_python():
     pixels = terrain(2, 64, 64, "uint16")
     assert isoq.compress(pixels, mse=[20, 20]) != isoq.compress(pixels, mse=[20, 50])
@@ -339,6 +340,7 @@ def test_quality_maps(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_physical_units(tmp_path, capsys):
     pixels = crop("sentinel2.tif")[:2]
     scales = (1e-4, 2e-4)

@@ -98,6 +98,7 @@ def test_the_page_decodes_golden_streams(path):
 
 
 @golden
+@pytest.mark.slow
 def test_isoq_reads_the_records(path):
     tiles = File(io.BytesIO(path.read_bytes())).tiles(model_of(path))
     for (_, tile), read in zip(tiles, by_the_page(path).tiles, strict=True):

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 import rasterio
 from cases import DATA, crop
 from images import make, whole
@@ -20,6 +21,7 @@ def info(path, capsys) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_a_decompressed_image_says_so_when_it_is_compressed_again(tmp_path, capsys):
     first, again, back = tmp_path / "a.isoq", tmp_path / "b.isoq", tmp_path / "back.tif"
     for driver in ("GTiff", "COG"):
@@ -40,6 +42,7 @@ def test_a_decompressed_image_says_so_when_it_is_compressed_again(tmp_path, caps
             assert "errors may have added up to MSE" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_third_generation_counts_the_first_two(tmp_path, capsys):
     image, packed, seen = DATA / "landsat.tif", tmp_path / "a.isoq", []
     for _ in range(3):

@@ -261,6 +261,7 @@ def test_info_shows_what_there_is(small, tmp_path, capsys):
         assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
 
 
+@pytest.mark.slow
 def test_many_bands_take_no_more_time_than_few():
     """Each tile looks at its own bands only; once it was bands times tiles: minutes."""
     stream, bands = io.BytesIO(), 65535

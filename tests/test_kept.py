@@ -235,6 +235,7 @@ def test_masks_are_chosen(tmp_path, capsys):
     assert np.array_equal(whole(round_trip(plain, "--mask", "none"))[1], pixels)
 
 
+@pytest.mark.slow
 def test_pixels_missing_where_all_bands_agree_become_a_mask(tmp_path):
     pixels = terrain(3, 70, 80, "uint8")
     pixels[:, :20] = np.array([255, 0, 255])[:, None, None]
@@ -255,6 +256,7 @@ def test_nodata_is_compared_in_the_type_of_the_samples(text):
     assert np.abs(decoded - image).max() < 50
 
 
+@pytest.mark.slow
 def test_names_that_only_gdal_knows_are_sources(tmp_path, capsys, monkeypatch):
     path = make(tmp_path / "stack.tif", samples(1, 20, 30, "uint8"))
     make(path, samples(1, 20, 30, "uint8", 1), APPEND_SUBDATASET="YES")

@@ -77,6 +77,7 @@ def test_damage_is_noticed_or_changes_nothing_else(image):
                 assert "damaged" in str(error)  # noqa: PT017
 
 
+@pytest.mark.slow
 def test_among_lossy_bands():
     image = crop("landsat.tif")[0]
     both = np.stack([image, codes(*image.shape), image[::-1]])
@@ -186,6 +187,7 @@ def test_lists_of_bands(tmp_path):
             found(path, wrong)
 
 
+@pytest.mark.slow
 def test_on_the_command_line(tmp_path, capsys):
     image = crop("landsat.tif")[:1]
     both = np.concatenate([image, codes(*image.shape[1:])[None]])

@@ -65,6 +65,7 @@ def test_a_mask_comes_back(tmp_path, dtype, driver, inside):
     assert ((decoded[:, mask].astype(float) - pixels[:, mask]) ** 2).mean() <= 25
 
 
+@pytest.mark.slow
 def test_what_is_masked_costs_next_to_nothing(tmp_path):
     pixels = crop("landsat.tif")
     mask = np.ones(pixels.shape[1:], bool)
@@ -153,6 +154,7 @@ def test_an_alpha_band_of_several_values_comes_back(tmp_path, dtype, bands):
         assert file.file.statistics()["pixels"][1] == mask.sum()
 
 
+@pytest.mark.slow
 def test_an_alpha_band_that_is_a_mask_costs_no_more_than_one(tmp_path):
     pixels, mask = terrain(3, 130, 150, "uint8"), blob(130, 150)
     pixels[2] = mask * 255

@@ -80,6 +80,7 @@ def strangest(dtype: np.dtype) -> st.SearchStrategy:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:overflow encountered in nextafter")
 @modest(150)
 @given(st.data())

@@ -11,6 +11,7 @@ sys.path.insert(0, str(ROOT / "bench"))
 pages = importlib.import_module("pages")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", list(pages.pages()), ids=lambda page: page.stem)
 def test_the_tables_of_a_page_are_those_of_the_stored_results(page):
     for name in ("torch", "imagecodecs", "matplotlib"):

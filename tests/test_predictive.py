@@ -60,6 +60,7 @@ def pattern(kind: str, bands: int, rows: int, cols: int, dtype: str, seed: int) 
     return image
 
 
+@pytest.mark.slow
 @modest(150)
 @given(
     st.sampled_from(PATTERNS),

@@ -55,6 +55,7 @@ def test_public_functions_say_everything_in_numpydoc(name):
         assert parameter in parameters
 
 
+@pytest.mark.slow
 @modest(8)
 @given(st.sampled_from(["uint16", "int16", "float32"]), st.booleans(), st.integers(0, 99))
 def test_masked_samples_count_as_nodata(dtype, per_band, seed):
@@ -105,6 +106,7 @@ def test_nodata_that_samples_cannot_have_is_refused(value):
         isoq.compress(terrain(2, 32, 32, "uint16"), mse=25, nodata=value)
 
 
+@pytest.mark.slow
 def test_the_axis_of_the_bands_is_told_and_not_guessed():
     bands_last = np.moveaxis(crop("sentinel2.tif")[:3], 0, -1)
     with one_line(InputError, "(rows, cols, bands)", "band_axis=-1"):
@@ -189,6 +191,7 @@ def scene_array(path):
     return rioxarray.open_rasterio(path), pixels
 
 
+@pytest.mark.slow
 def test_a_data_array_keeps_nodata_reference_system_and_transform(tmp_path):
     array, pixels = scene_array(tmp_path / "a.tif")
     array.attrs["long_name"] = ("B02", "B03", "B04")

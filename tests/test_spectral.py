@@ -128,6 +128,7 @@ def test_it_pays(mse, monkeypatch):
     assert size(image, mse, monkeypatch) < 0.9 * size(image, mse, monkeypatch, most=1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("transformed")
 def test_constant_and_masked_bands_stand_apart():
     image = np.repeat(crop("landsat.tif")[:1], 5, 0)

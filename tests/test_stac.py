@@ -91,6 +91,7 @@ def test_pystac_takes_it(scene, capsys):
     assert band.properties["isoq:mse"] == got["raster:bands"][0]["isoq:mse"]
 
 
+@pytest.mark.slow
 def test_assets_of_other_images(tmp_path, capsys):
     """No georeference, a system without a code, degrees, NaN as nodata, a lossless band, units."""
     pixels = samples(2, 70, 80, "float32")
@@ -157,6 +158,7 @@ def test_the_plugin_is_found():
     assert "decompress" in done.stdout
 
 
+@pytest.mark.slow
 def test_rio_does_what_isoq_does(tmp_path, scene, capfd):
     shutil.copy(DATA / "sentinel2.tif", tmp_path)
 

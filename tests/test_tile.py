@@ -188,6 +188,7 @@ def test_block_errors_are_near_the_target(name, closed):
     assert closed or not report.patched
 
 
+@pytest.mark.slow
 def test_better_targets_cost_more_and_err_less():
     pixels = crop("landsat.tif")
     tiles = [encode_tile(pixels, (None,), goal(1, mse), model()) for mse in (1e4, 1e3, 1e2, 10)]
@@ -236,6 +237,7 @@ def test_latents_depend_neither_on_threads_nor_on_optimizations(name):
     assert max(map(len, made)) < 1.01 * min(map(len, made))
 
 
+@pytest.mark.slow
 def test_encoding_is_repeatable():
     pixels = crop("sentinel2.tif")
     assert (

@@ -36,6 +36,7 @@ isoq.nothing  # wrong
 """
 
 
+@pytest.mark.slow
 def test_mypy_accepts_right_keywords_and_finds_wrong_ones(tmp_path):
     pytest.importorskip("mypy")
     (tmp_path / "snippet.py").write_text(SNIPPET)

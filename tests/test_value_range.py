@@ -88,6 +88,7 @@ def test_every_kind_of_target_keeps_the_range(aim):
     assert (decoded.min(), decoded.max()) == (0, 4095)
 
 
+@pytest.mark.slow
 @modest(20)
 @given(st.data())
 def test_tiles_keep_the_range_of_any_band(data):

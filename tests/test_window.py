@@ -88,6 +88,7 @@ def test_any_window_is_a_slice_of_the_whole(cube, rows, cols, bands, as_rasterio
     assert np.array_equal(got, expected)
 
 
+@pytest.mark.slow
 def test_only_the_tiles_of_a_window_are_read_and_decoded(cube, monkeypatch):
     data, whole = cube
     decoded = []

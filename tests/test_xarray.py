@@ -111,6 +111,7 @@ def test_a_promise_per_variable(scene, tmp_path, lazy):
     xr.testing.assert_equal(found.x, scene.x)
 
 
+@pytest.mark.slow
 def test_targets_are_in_the_unit_of_the_values(scene, tmp_path):
     """Reflectances, packed as integers: the error asked for and that recorded are squared
     reflectances."""
@@ -170,6 +171,7 @@ def test_by_encoding(scene, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_cube_grows(scene, tmp_path):
     """What is appended is coded as the array is, and the record is that of all of it."""
     first, second = (scene[["B02"]].expand_dims(time=[n]) for n in (0, 1))
@@ -198,6 +200,7 @@ def test_a_cube_grows(scene, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_copies_through_xarray_keep_the_error(scene, tmp_path, monkeypatch):
     """Copies with the same settings are the same chunks. Those that another process has decoded, or
     with other settings, lose again, and their record says how much that may be."""
@@ -487,6 +490,7 @@ def test_texts_of_a_file_are_not_decoded(tmp_path):
     assert np.array_equal(again.values, found.values)
 
 
+@pytest.mark.slow
 def test_datasets_are_read_by_other_processes(both):
     """Spawned processes unpickle a dataset; forked ones share its open file with their parent."""
     lazy = xr.open_dataset(both[0], mask_and_scale=False, chunks={}).band_data

@@ -131,6 +131,7 @@ def arrays(draw):
     return values, chunk, shards, draw(st.integers(0, 3)), draw(basic_indices(shape=shape))
 
 
+@pytest.mark.slow
 @modest(10)
 @given(arrays())
 def test_any_shape_chunk_and_selection(drawn):
@@ -194,6 +195,7 @@ def test_the_fill_value_is_nodata(dtype, monkeypatch):
     assert np.array_equal(kept[:], found, equal_nan=True)
 
 
+@pytest.mark.slow
 def test_bands_that_come_last_are_transposed():
     pixels = crop("sentinel2.tif")
     array = create(
@@ -315,6 +317,7 @@ def test_another_process_needs_no_import(tmp_path):
     assert run.stdout.split() == [str(array[:].sum()), "True"], run.stderr
 
 
+@pytest.mark.slow
 def test_isoq_alone_imports_nothing_of_this():
     code = (
         "import sys, isoq; from isoq import *; print(*{'zarr', 'numcodecs', 'xarray', 'dask', "
@@ -364,6 +367,7 @@ def test_a_model_is_loaded_once(tmp_path):
         assert {id(found) for found in pool.map(load_model, ["eo16"] * 8)} == {id(model())}
 
 
+@pytest.mark.slow
 def test_copies_of_a_chunk_are_the_same_bytes(tmp_path):
     pixels = crop("sentinel2.tif")
     first = create(tmp_path, pixels, IsoqCodec(mse=25), (3, 64, 64))
@@ -375,6 +379,7 @@ def test_copies_of_a_chunk_are_the_same_bytes(tmp_path):
         assert copy.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [0.3, 1, 25, 400])
 def test_what_was_compressed_first_is_lossy_again(error):
     """Although its decoded samples are known, and many of them are the same."""
