@@ -27,6 +27,7 @@ from isoq.network.model import Model
 
 SIDE, SECTOR = 256, 512
 HOW = Options(tile=64, threads=1, single_pass=True)
+NAMES = {"bit": "1 bit flipped", "sector": "512 bytes zeroed", "cut": "cut off"}
 RESULTS = ("detected", "harmless", "wrong", "spoiled", "given up")
 
 
@@ -111,9 +112,9 @@ def show(rows: list[Row]) -> None:
     """Print the outcomes by kind of damage."""
     keys = ("made", *RESULTS)
     print_table(
-        ("damage", *keys),
+        ("damage", "made", "detected", "harmless", "not detected", "spoiled", "unreadable"),
         [
-            (name, *(int(column(group, key).sum()) for key in keys))
+            (NAMES[name], *(int(column(group, key).sum()) for key in keys))
             for name, group in grouped(rows, "damage")
         ],
     )

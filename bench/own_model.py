@@ -62,6 +62,12 @@ def curve(samples: np.ndarray, nodata: float | None, snr: list[float], model: Mo
     return Curve(*zip(*points, strict=True))
 
 
+WAYS = {  # of coding the same bands with the shipped model
+    "shipped": "% over the shipped model",
+    "alone": "% over the shipped model, band by band",
+}
+
+
 def compare(image: Image, own: Model, shipped: Model, snr: list[float]) -> list[Row]:
     samples, valid = image.read()
     i, j = (max(0, (n - SIDE) // 2) for n in samples.shape[1:])
@@ -95,6 +101,24 @@ def compare(image: Image, own: Model, shipped: Model, snr: list[float]) -> list[
     return [row]
 
 
+def show(rows: list[Row]) -> None:
+    """Print a line per image, and one per stratum."""
+    ways = {key: text for key, text in WAYS.items() if key in rows[0]}
+
+    def line(name: str, group: list[Row]) -> Cells:
+        return (
+            name,
+            len(group),
+            *(f"{100 * (geometric_mean(1 + column(group, way)) - 1):+.1f}" for way in ways),
+        )
+
+    print_table(
+        ("", "bands" if len(ways) == 1 else "images", *ways.values()),
+        [line(*group) for group in grouped(rows, "stratum", "file")]
+        + [line(*group) for group in grouped(rows, "stratum")],
+    )
+
+
 def main() -> None:
     parser = arguments(
         __doc__, ["sentinel2", "landsat", "vhr", "rgb"], [10, 15, 20, 25, 30, 35, 40, 45, 50]
@@ -121,26 +145,7 @@ def main() -> None:
     if not rows:
         sys.exit("nothing to compare; give other --strata or --snr")
     save(f"own_model-{own.name}", rows, own)
-    ways = ["shipped", "alone"][: 1 + (own.bands > 1)]
-
-    def line(name: str, group: list[Row]) -> Cells:
-        return (
-            name,
-            len(group),
-            *(100 * (geometric_mean(1 + column(group, way)) - 1) for way in ways),
-        )
-
-    head = (
-        "",
-        "images" if own.bands > 1 else "bands",
-        f"% over {shipped.name}",
-        *[f"% over {shipped.name} band by band"][: len(ways) - 1],
-    )
-    print_table(
-        head,
-        [line(*group) for group in grouped(rows, "stratum", "file")]
-        + [line(*group) for group in grouped(rows, "stratum")],
-    )
+    show(rows)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ A page says where a table belongs. Between the lines
     <!-- table: NAME N -->
     <!-- table: end -->
 
-goes the N-th table (from 1) that `show` of bench/NAME.py prints for results/NAME.csv. Run
+goes the N-th table (from 1) that `show` of bench/NAME.py prints for results/NAME.csv; NAME-OTHER
+means results/NAME-OTHER.csv of the same script. Run
 `python bench/pages.py` after a benchmark; a test fails if a page is not up to date."""
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from common import HERE, stored
 
 ROOT = HERE.parent
-MARKED = re.compile(r"(<!-- table: (\w+) (\d+) -->\n).*?(<!-- table: end -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- table: ([\w-]+) (\d+) -->\n).*?(<!-- table: end -->)", re.DOTALL)
 
 
 def pages() -> Iterator[Path]:
@@ -44,7 +45,7 @@ def rendered(page: Path) -> str:
 @cache
 def tables(name: str) -> list[str]:
     """Return the tables that a benchmark prints for its stored results."""
-    bench = import_module(name)
+    bench = import_module(name.partition("-")[0])
     out = io.StringIO()
     with redirect_stdout(out):
         bench.show(stored(name))

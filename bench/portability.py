@@ -1,4 +1,4 @@
-"""Whether files decode to the same image elsewhere: encoded once here, decoded in processes of
+"""Compare what files decode to elsewhere: they are encoded once here, and decoded in processes of
 their own under other runtimes, numbers of threads, instruction sets and byte orders;
 results/portability.csv.
 
@@ -157,6 +157,27 @@ def compared(
     return int((distance > 0).sum()), float(distance.max()), 100 * float(np.abs(change - 1).max())
 
 
+def show(rows: list[Row]) -> None:
+    """Print a line per place."""
+    print_table(
+        (
+            "",
+            "files",
+            "latents the same",
+            "pixels that differ, ppm",
+            "by at most",
+            "block MSE, % at most",
+        ),
+        [
+            (
+                *(row[key] for key in ("where", "files", "latents")),
+                *(f"{row[key]:.3g}" for key in ("pixels", "by", "block MSE")),
+            )
+            for row in rows
+        ],
+    )
+
+
 def main() -> None:
     parser = arguments(__doc__, ["sentinel2", "landsat", "vhr", "rgb"], [30, 45], bands=1)
     parser.add_argument(
@@ -201,15 +222,7 @@ def main() -> None:
             }
         )
     save("portability", rows, model)
-    head = (
-        "",
-        "files",
-        "latents the same",
-        "pixels that differ, ppm",
-        "by at most",
-        "block MSE, % at most",
-    )
-    print_table(head, [tuple(row.values()) for row in rows])
+    show(rows)
     return None
 
 

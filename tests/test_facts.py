@@ -23,7 +23,7 @@ PAGES = [
 ]
 FOLDERS = ("src", "tests", "bench", "docs", "fuzz", "training", "examples")
 FACT = re.compile(r"<!--\s+(isoq[\w.]+)((?:\s+[-+*/]\s+[\d*]+)*)\s+-->")
-MARKER = re.compile(r"<!-- table: [\w ]+ -->")
+MARKER = re.compile(r"<!-- table: [\w -]+ -->")
 NUMBER = re.compile(r"(?<![\w.])[-−]?\d[\d   ]*(?:\.\d+)?[⁰¹²³⁴⁵⁶⁷⁸⁹]*(?=\W*$)")
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
