@@ -54,12 +54,17 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
+def syntax_tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(name: str, path: Path) -> Iterator[tuple[int, str]]:
     """Yield (line, imported module below `isoq`) for a module, also for imports inside
     functions."""
     package = name.split(".")[:-1]
     known = modules()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(syntax_tree(path)):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = [*package[: len(package) + 1 - node.level], *(node.module or "").split(".")]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "isoq":
@@ -98,7 +103,7 @@ def arrows() -> dict[tuple[str, str], list[str]]:
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
     """Yield (name, lines without the docstring) for each function in a file of Python."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(syntax_tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = _lines(node.body[0]) if ast.get_docstring(node) is not None else 0
             yield node.name, _lines(node) - docstring

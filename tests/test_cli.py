@@ -84,6 +84,7 @@ def test_targets_and_options(run, scene, option):
     assert facts["blocks"] == 7 * 8
 
 
+@pytest.mark.slow
 def test_info_tells_the_block_size(run, scene):
     run("compress", scene, "--mse", 900, "--block", 32)
     assert json.loads(run("info", scene.with_suffix(".isoq"), "--json")[0])["block"] == 32

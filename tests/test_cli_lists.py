@@ -82,6 +82,7 @@ def test_one_bad_file_does_not_stop_the_others(call, command, good, bad):
     assert {first, second} <= {entry["file"] for entry in entries if "error" not in entry}
 
 
+@pytest.mark.slow
 def test_a_list_is_compressed_and_decompressed_but_for_its_bad_file(call, tmp_path):
     status, out, err = call(f"compress a.tif text.tif b.tif --mse 25 --out {tmp_path}/packed")
     assert status == 2
@@ -237,6 +238,7 @@ def test_help_loads_nothing_heavy():
     assert done.stdout.splitlines()[-1] == ""
 
 
+@pytest.mark.slow
 def test_raw_originals_are_images_too(call, tmp_path):
     pixels = np.arange(64 * 64, dtype="<u2").reshape(64, 64)
     Path(tmp_path, "x.1_64_64_2_1_0.raw").write_bytes(pixels.tobytes())

@@ -71,6 +71,7 @@ def test_other_errors(kind, value, peak):
     )
 
 
+@pytest.mark.slow
 def test_snr_is_per_band_and_over_valid_pixels():
     pixels = crop("sentinel2.tif")[:, :100, :100]
     pixels[1, :50] = 65535
@@ -92,6 +93,7 @@ def test_psnr_of_floats_is_relative_to_the_largest_value():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["snr", "mse", "psnr"])
 def test_a_band_without_valid_pixels(kind):
     pixels = terrain(2, 40, 40, "float32")
@@ -243,6 +245,7 @@ def test_results_keep_their_order_and_errors_come_through():
         list(results)
 
 
+@pytest.mark.slow
 def test_wrong_model(tmp_path):
     data = isoq.compress(terrain(1, 64, 64, "uint16"), mse=50)
     other = other_model(tmp_path / "other-1")

@@ -123,6 +123,7 @@ def test_the_promise_for_any_shape_type_and_target(rows, cols, dtype, exponent, 
     assert np.nanmax(errors, initial=0) <= 10.0**exponent * (1 + 1e-6)
 
 
+@pytest.mark.slow
 def test_a_single_pass_promises_nothing_and_is_cheaper():
     image = crop("landsat.tif")
     single, _ = coded(image, Target("snr", 30), single_pass=True)
@@ -166,6 +167,7 @@ def test_noise_beyond_the_network_is_patched():
     assert block_errors(image, file).max() <= 0.5
 
 
+@pytest.mark.slow
 @given(
     st.floats(0.01, 1e6),
     st.sampled_from(["uint8", "uint16", "int16", "float32"]),

@@ -191,6 +191,7 @@ def test_verify_lists_all(scene, run, tmp_path):
     assert status == 2
 
 
+@pytest.mark.slow
 def test_any_flipped_bit_costs_its_part_alone(scene):
     """A bit here and there: the tiles that are not reported lost are as they were."""
     data = scene[0].read_bytes()

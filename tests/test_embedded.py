@@ -100,6 +100,7 @@ def test_a_shipped_model_is_preferred(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_hyperprior(tmp_path):
     """Without the analysis, which only the encoder uses."""
     folder = other_model(tmp_path / "hyper-1")
@@ -141,6 +142,7 @@ def test_damage_matters_only_where_the_model_is_needed(other, packed):
         )
 
 
+@pytest.mark.slow
 def test_another_model_than_the_file_needs(packed):
     with one_line(
         ModelMismatchError, "data: written with model eo16-2", "embedded model is eo16-2"

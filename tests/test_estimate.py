@@ -29,6 +29,7 @@ def coded(pixels: np.ndarray, target: Target, options: Options) -> tuple[int, di
     return compress_to(out, ArraySource(pixels), target, model(), options), len(out.getvalue())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target", [Target("snr", 30), Target("mse", (400.0, 900.0, 100.0)), Target("quality", 0.01)]
 )

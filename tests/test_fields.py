@@ -238,6 +238,7 @@ def test_each_band_of_a_map_has_its_own_nodata(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["longitude and latitude", "crs member", "pixels"])
 def test_polygons(tmp_path, way):
     ring = rectangle(64, 64, 150, 192)  # blocks 1, 1 and 2, 1 wholly; 1, 2 and 2, 2 partly

@@ -31,7 +31,17 @@ NAMES = [f"{path.parent.name}-{path.stem}" for path in GOLDEN]
 # the values.
 TOLERANCE = 1e-5
 
+# The decoder of the page takes its time: other streams are coded again in the complete tests only.
+QUICK = ("constant", "embedded", "hyperprior", "joint", "predicted-float32", "uint8")
+
 golden = pytest.mark.parametrize("path", GOLDEN, ids=NAMES)
+coded_again = pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=name, marks=[pytest.mark.slow] * (path.stem not in QUICK))
+        for path, name in zip(GOLDEN, NAMES, strict=True)
+    ],
+)
 
 
 @cache
@@ -109,7 +119,7 @@ def test_isoq_reads_the_records(path):
             np.testing.assert_allclose(tile.report.target, read.goals)
 
 
-@golden
+@coded_again
 def test_coding_again_gives_the_same_bytes(path, monkeypatch):
     """Frozen reconstructions of latents, levels, errors, patches in, the bytes of the tile out.
     What zlib and LZMA packed is compared unpacked, for their releases may pack otherwise."""

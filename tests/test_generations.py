@@ -54,6 +54,7 @@ def test_a_third_generation_counts_the_first_two(tmp_path, capsys):
     assert np.allclose(seen[2]["earlier"]["mse"], (before**0.5 + own**0.5) ** 2)
 
 
+@pytest.mark.slow
 def test_a_changed_image_that_was_decoded_is_named(tmp_path, capsys):
     packed, back = tmp_path / "a.isoq", tmp_path / "back.tif"
     assert main(["compress", str(DATA / "landsat.tif"), str(packed), "--mse", "400", *QUIET]) == 0

@@ -247,6 +247,7 @@ def test_pixels_missing_where_all_bands_agree_become_a_mask(tmp_path):
         assert np.array_equal(source.dataset_mask(), back.dataset_mask())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["-3.4028235e38", "-3.40282346638529e+38", "3.4028235e38"])
 def test_nodata_is_compared_in_the_type_of_the_samples(text):
     image = terrain(1, 70, 80, "float32")

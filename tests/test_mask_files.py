@@ -168,6 +168,7 @@ def test_an_alpha_band_that_is_a_mask_costs_no_more_than_one(tmp_path):
     assert sizes[0] < sizes[1] + 120  # its colour and statistics stand in the header
 
 
+@pytest.mark.slow
 def test_a_lossless_band_is_kept_under_a_mask(tmp_path):
     pixels, mask = terrain(2, 70, 90, "uint8"), blob(70, 90)
     source = masked(tmp_path / "source.tif", pixels, mask, True)

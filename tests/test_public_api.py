@@ -238,6 +238,7 @@ def test_files_to_files_as_the_command_line_has_it(tmp_path, capsys):
         assert image.crs == src.crs
 
 
+@pytest.mark.slow
 def test_existing_files_stay_and_progress_is_told(tmp_path):
     path, seen = tmp_path / "a.isoq", []
     isoq.compress_file(LANDSAT, path, mse=900, progress=lambda *now: seen.append(now))
@@ -252,6 +253,7 @@ def test_existing_files_stay_and_progress_is_told(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.isoq"]
 
 
+@pytest.mark.slow
 def test_verify_raises_unless_told_where_to_report(tmp_path):
     path, other = tmp_path / "a.isoq", tmp_path / "other.tif"
     isoq.compress_file(LANDSAT, path, mse=900)
@@ -265,6 +267,7 @@ def test_verify_raises_unless_told_where_to_report(tmp_path):
     assert isoq.verify(path, other, on_problem=problems.append)["problems"] == problems != []
 
 
+@pytest.mark.slow
 def test_estimates_of_files_and_arrays():
     targets = [isoq.Target("snr", 25), isoq.Target("lossless", True)]
     with rasterio.open(LANDSAT) as image:

@@ -117,6 +117,7 @@ def test_targets_beyond_the_network_are_kept(dtype, mse):
     assert report.patch_bytes > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "outlier"), [("int32", 2**31 - 1), ("int32", -(2**31)), ("float32", 1e8)]
 )

@@ -172,6 +172,7 @@ def test_undeclared_fill_value(outlier):
     assert report.per_block[0, 2, 1] < 3e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CROPS)
 @pytest.mark.parametrize("closed", [True, False])
 def test_block_errors_are_near_the_target(name, closed):

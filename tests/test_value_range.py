@@ -65,6 +65,7 @@ def test_files_keep_their_range(field, tmp_path):
         stays_inside(samples, dataset.read(), rmse)
 
 
+@pytest.mark.slow
 def test_zarr_arrays_keep_their_range(field, tmp_path):
     samples, rmse = field
     zarr = pytest.importorskip("zarr", minversion="3")

@@ -239,6 +239,7 @@ def test_an_image_without_a_place(cube):
         assert (src.crs, src.nodata, src.transform) == (None, None, Affine.identity())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edit", [gcps, rpcs])
 def test_points_and_coefficients_move_with_the_window(tmp_path, edit):
     packed, part = tmp_path / "a.isoq", tmp_path / "part.tif"
@@ -322,6 +323,7 @@ def test_what_a_window_says_of_itself(tmp_path, capsys):
     assert (entry["rows"], entry["cols"]) == (40, 30)
 
 
+@pytest.mark.slow
 def test_bands_are_written_as_they_come(cube, tmp_path, monkeypatch):
     """A cube is never held with all its bands."""
     (tmp_path / "a.isoq").write_bytes(cube[0])

@@ -138,6 +138,7 @@ def test_targets_are_in_the_unit_of_the_values(scene, tmp_path):
         assert 0.2 * asked < mse(other, real.B04) < 5 * asked
 
 
+@pytest.mark.slow
 def test_floats_are_marked_as_cf_has_it(tmp_path):
     values = crop("sentinel1.tif")
     values[0, 3:9] = np.nan
@@ -151,6 +152,7 @@ def test_floats_are_marked_as_cf_has_it(tmp_path):
     assert np.nanmean((found.values - values) ** 2) <= 0.25
 
 
+@pytest.mark.slow
 def test_by_encoding(scene, tmp_path):
     """Without anything of isoq but its codec; `record_errors` may follow."""
     target = tmp_path / "a.zarr"
@@ -228,6 +230,7 @@ def test_copies_through_xarray_keep_the_error(scene, tmp_path, monkeypatch):
         assert xr.open_zarr(tmp_path / name).B04.attrs == copy.attrs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["_FillValue", "missing_value"])
 @pytest.mark.parametrize("place", ["encoding", "attrs"])
 def test_missing_values_are_nodata(scene, tmp_path, key, place):
@@ -510,6 +513,7 @@ def test_an_open_file_can_be_sent_to_another_process(both):
         pickle.dumps(isoq.open(stream))
 
 
+@pytest.mark.slow
 def test_a_fork_and_its_parent_read_one_open_file(both):
     """Neither moves the position of the other's next read."""
     with isoq.open(both[0]) as file:
