@@ -1,11 +1,12 @@
-"""The context entropy model: tables chosen by integer arithmetic over already decoded neighbours.
+"""The context entropy model: integer arithmetic over decoded neighbours chooses the tables.
 
-For every latent, in coding order (channel by channel, raster order inside), two integer linear
-forms are evaluated: the expected magnitude of its prediction error, from the magnitudes around it,
-and its predicted value. Magnitude (logarithmic, 8 steps an octave), the fractional part of the
-prediction (3 buckets), the quantizer (of two that a trellis alternates between) and the channel's
-group choose one counted table. No side information, no floating point. The arithmetic is in
-context.h; this module owns the arrays."""
+For every latent in coding order (channel by channel, in raster order), the model evaluates two
+integer linear forms. One is the expected magnitude of the prediction error, from the magnitudes
+around the latent; the other is the predicted value. Four things choose a counted table: the
+magnitude (logarithmic, 8 steps per octave), the fractional part of the prediction (3 buckets), the
+quantizer (one of two, between which a trellis alternates), and the group of the channel. There is
+no side information and no floating point. context.h has the arithmetic; this module owns the
+arrays."""
 
 from __future__ import annotations
 
@@ -39,8 +40,8 @@ _TYPES = {
 
 @cache
 def _step_scales() -> tuple[np.ndarray, np.ndarray]:
-    """For d = 0 ... COUNT - 1 levels below the finest: floor(2^16 g), floor(2^6 / g) with g = 2^(-d
-    / (2 PER_OCTAVE)), by exact integer roots."""
+    """Return floor(2^16 g) and floor(2^6 / g) with g = 2^(-d / (2 PER_OCTAVE)), for d = 0 ... COUNT
+    - 1 levels below the finest, computed from exact integer roots."""
 
     def root(power: int) -> int:
         value = 1 << power
@@ -56,13 +57,19 @@ def _step_scales() -> tuple[np.ndarray, np.ndarray]:
 class ContextModel:
     """Encoder and decoder of quantized latents.
 
-    arrays: for each of `around` (magnitudes) and `value` the sparse weights of earlier channels,
-    `X_start` (channels + 1,), `X_channel`, `X_place` (0 ... 8: which of the nine positions around;
-    4 is the same one, values use no other), `X_weight` (entries,); `own` (channels, 6) and
-    `own_value` (channels, 4); `bias` (channels,) of the magnitude, 1/2^17 step; `group` (channels,)
-    uint8; `cdf` (groups * QUANTIZERS * LEVELS * BUCKETS, SYMBOLS + 1) uint16, cumulative
-    frequencies of total 2^15; `offset` (same rows, SYMBOLS) int8, reconstruction offsets in 1/128
-    step. Raises ValueError if they are not that."""
+    The arrays are:
+
+    - `around` (magnitudes) and `value`: sparse weights of earlier channels, each as `X_start`
+      (channels + 1,), `X_channel`, `X_place` and `X_weight` (entries,). A place is 0 ... 8, one of
+      the nine positions around; 4 is the same position, and values use no other.
+    - `own` (channels, 6) and `own_value` (channels, 4): weights of the same channel.
+    - `bias` (channels,): added to the magnitude, in 1/2^17 step.
+    - `group` (channels,) uint8: the group of tables.
+    - `cdf` (groups * QUANTIZERS * LEVELS * BUCKETS, SYMBOLS + 1) uint16: cumulative frequencies
+      with the total 2^15.
+    - `offset` (same rows, SYMBOLS) int8: reconstruction offsets in 1/128 step.
+
+    Raises ValueError if the arrays are not like this."""
 
     kind = "context"
 
@@ -76,8 +83,8 @@ class ContextModel:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> ContextModel:
-        """From arrays whose names carry the prefix `context_`, as a model folder keeps them. Raises
-        ValueError."""
+        """Return a model from arrays with the prefix `context_`, as a model folder keeps them.
+        Raises ValueError."""
         return cls(
             {
                 name.removeprefix("context_"): a
@@ -89,26 +96,26 @@ class ContextModel:
     def encode(
         self, y: np.ndarray, levels: np.ndarray, rd_weight: float = 0.0, trace: bool = False
     ) -> tuple:
-        """Quantize and code.
+        """Quantize and code latents.
 
-        y: (channels, rows, cols) float32, gains applied; levels: (rows, cols) quality level of each
-        position; rd_weight: squared steps of error that one bit is worth (0: least error).
+        y: (channels, rows, cols) float32, gains applied; levels: (rows, cols), the quality level of
+        each position; rd_weight: squared steps of error that one bit is worth (0: least error).
 
         Returns the stream, the quantized latents (int32, half steps) and their reconstruction
-        (float32, steps, gains still applied), both (channels, rows, cols);
-        with `trace` also tables, symbols and flips."""
+        (float32, steps, gains still applied), both (channels, rows, cols). With `trace` it also
+        returns tables, symbols and flips."""
         up, down = self._scales(levels)
         return self._coder.encode(np.ascontiguousarray(y, np.float32), up, down, rd_weight, trace)
 
     def quantize(self, y: np.ndarray, levels: np.ndarray, rd_weight: float = 0.0) -> np.ndarray:
-        """The reconstruction alone, as `encode` would return it."""
+        """Return only the reconstruction that `encode` would return."""
         up, down = self._scales(levels)
         return self._coder.encode(
             np.ascontiguousarray(y, np.float32), up, down, rd_weight, False, False
         )[2]
 
     def decode(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The quantized latents and their reconstruction, as `encode` returned them. Raises
+        """Return the quantized latents and their reconstruction, as `encode` returned them. Raises
         CorruptFileError."""
         up, down = self._scales(levels)
         result = self._coder.decode(np.frombuffer(data, np.uint8), up, down)
@@ -164,14 +171,14 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if channel.size and (channel.min() < 0 or (channel >= owner).any()):
             raise ValueError(f"context model: {term} looks at channels that are not decoded yet")
         if place.size and (place.min() < 0 or place.max() > 8):
-            raise ValueError(f"context model: {term} looks at places that are none")
+            raise ValueError(f"context model: {term} looks at places that do not exist")
         total = np.bincount(owner, np.abs(weight.astype(np.float64)), channels)
         load["value" if term == "value" else "magnitude"] = (
             load["value" if term == "value" else "magnitude"] + total
         )
     if min(a[name].min(initial=0) for name in ("own", "bias", "around_weight")) < 0:
         raise ValueError("context model: negative weight of a magnitude")
-    # The sums of neighbours.h stay below 2^51 up to here.
+    # Up to these weights, the sums in neighbours.h stay below 2^51.
     if load["magnitude"].max(initial=0) > 1 << 20 or load["value"].max(initial=0) > 1 << 17:
         raise ValueError("context model: weights are too large")
     steps = np.diff(a["cdf"].astype(np.int64), axis=1)

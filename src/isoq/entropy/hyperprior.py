@@ -1,10 +1,11 @@
 """The scale hyperprior, exact and without a training framework.
 
-Side information z (N, ceil(h / 4), ceil(w / 4)) is coded with one table per channel; the synthesis
+Side information z (N, ceil(h / 4), ceil(w / 4)) is coded with one table per channel. The synthesis
 h_s turns it into the index of a Gaussian table for each latent (M, h, w). h_s is integer arithmetic
-in float64 matrix products: every sum of absolute terms stays below 2^53, so that the result depends
-neither on the order of summation nor on fused multiply-add, threads or processor. The analysis h_a
-runs in the encoder alone and is plain float32. `isoq.train.hyperprior.export` makes the arrays.
+in float64 matrix products. Every sum of absolute terms stays below 2^53, so the result does not
+depend on the order of summation, on fused multiply-add, on threads or on the processor. Only the
+encoder runs the analysis h_a, which is plain float32. `isoq.train.hyperprior.export` makes the
+arrays.
 
 Method: Mijares i Verdu et al. 2024; Balle et al. 2018, "Integer networks for data compression with
 latent-variable models" (the exactness)."""
@@ -28,7 +29,7 @@ _LENGTH = struct.Struct("<I")
 
 
 def _layout(latents: int, hidden: int) -> dict[str, tuple[type, tuple[int, ...]]]:
-    """Name -> type and shape of every array, for M latent channels and N hidden ones."""
+    """Return the type and shape of every array by name, for M latent channels and N hidden ones."""
     m, n, edges = latents, hidden, CONSTANTS["symbols"] + 1
     return {
         "hyper_weight_0": (np.int32, (4 * n, n, 3, 3)),
@@ -53,8 +54,8 @@ def _layout(latents: int, hidden: int) -> dict[str, tuple[type, tuple[int, ...]]
 
 
 def _convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 1) -> np.ndarray:
-    """x (inputs, h, w), weight (outputs, inputs, k, k), k odd, zeros outside -> (outputs, ceil(h /
-    stride), ceil(w / stride))."""
+    """Convolve x (inputs, h, w) with weight (outputs, inputs, k, k), k odd, and zeros outside.
+    Returns (outputs, ceil(h / stride), ceil(w / stride))."""
     outputs, _, k, _ = weight.shape
     around = np.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2)))
     windows = np.lib.stride_tricks.sliding_window_view(around, (k, k), (1, 2))[
@@ -66,8 +67,8 @@ def _convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int =
 
 
 def _interleave(x: np.ndarray) -> np.ndarray:
-    """(4 c, h, w) -> (c, 2 h, 2 w): four neighbouring channels are the four positions of a 2x2
-    cell."""
+    """Turn (4 c, h, w) into (c, 2 h, 2 w): four neighbouring channels are the four positions of a 2
+    x 2 cell."""
     _, h, w = x.shape
     return x.reshape(-1, 2, 2, h, w).transpose(0, 3, 1, 4, 2).reshape(-1, 2 * h, 2 * w)
 
@@ -76,7 +77,7 @@ class HyperpriorModel:
     """Coder of quantized latents (M, h, w), of any h and w, with a scale hyperprior."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray]):
-        """arrays: as `from_arrays` has checked them."""
+        """arrays: checked by `from_arrays`."""
         self._arrays = dict(arrays)
         take = lambda name, kind: [  # noqa: E731
             np.ascontiguousarray(arrays[f"hyper_{name}_{k}"], kind) for k in range(3)
@@ -107,8 +108,8 @@ class HyperpriorModel:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> HyperpriorModel:
-        """The inverse of `arrays()`; ValueError for what exact decoding cannot use. Other keys are
-        ignored."""
+        """Return a model from the result of `arrays()`; other keys are ignored. Raises ValueError
+        for arrays that exact decoding cannot use."""
         shape = np.shape(arrays.get("hyper_weight_2", 0))
         if len(shape) != 4 or 0 in shape:
             raise ValueError("array 'hyper_weight_2' is missing or has the wrong shape")
@@ -153,20 +154,22 @@ class HyperpriorModel:
         return cls({name: arrays[name] for name in layout})
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All the model consists of; what only the encoder needs begins with `hyper_analysis_`."""
+        """Return all arrays of the model. Names of those that only the encoder needs begin with
+        `hyper_analysis_`."""
         return dict(self._arrays)
 
     def side_information(self, y: np.ndarray) -> np.ndarray:
-        """Latents y (M, h, w), gains applied -> z int32 (N, ceil(h / 4), ceil(w / 4)), |z| <=
-        LIMIT."""
+        """Return z, int32 (N, ceil(h / 4), ceil(w / 4)), |z| <= LIMIT, for latents y (M, h, w) with
+        gains applied."""
         x = np.abs(y).astype(np.float32)
         for k, (weight, bias, stride) in enumerate(self._analysis):
             x = _convolve(np.maximum(x, 0) if k else x, weight, bias, stride)
         return np.clip(np.rint(x), -LIMIT, LIMIT).astype(np.int32)
 
     def table_indices(self, z: np.ndarray, rows: int, cols: int) -> np.ndarray:
-        """z int (N, ceil(rows / 4), ceil(cols / 4)), |z| <= LIMIT -> index of the Gaussian of each
-        latent, uint16 (M, rows, cols)."""
+        """Return the index of the Gaussian of each latent, uint16 (M, rows, cols).
+
+        z: integers (N, ceil(rows / 4), ceil(cols / 4)), |z| <= LIMIT."""
         x = z.astype(np.float64)
         for k, (weight, bias, shift) in enumerate(self._synthesis):
             total = _convolve(x, weight, bias).astype(np.int64)
@@ -181,13 +184,12 @@ class HyperpriorModel:
     def encode(
         self, y: np.ndarray, levels: np.ndarray, rd_weight: float = 0.0
     ) -> tuple[bytes, np.ndarray, np.ndarray]:
-        """y float32 (M, h, w), gains applied, levels (h, w) -> stream, q int32 and reconstruction
-        float32, both (M, h, w).
+        """Return the stream, q int32 and its reconstruction float32, both (M, h, w).
 
-        The paper rounds: `rd_weight`, which the context model optimizes with, has no effect.
-
-        The stream is the length of the first part (uint32, little-endian), z, latents. ValueError
-        if y does not fit or is not finite."""
+        y: (M, h, w) float32, gains applied; levels: (h, w). The stream is the length of the first
+        part (uint32, little-endian), z, and the latents. `rd_weight` has no effect, because the
+        paper rounds; the context model optimizes with it. Raises ValueError if y does not fit or is
+        not finite."""
         if y.shape != (self.channels, *levels.shape) or not np.isfinite(y).all():
             raise ValueError("latents of the wrong shape, or not finite")
         rows, cols = levels.shape
@@ -200,14 +202,14 @@ class HyperpriorModel:
         return _LENGTH.pack(len(side)) + side + main, q, q.astype(np.float32)
 
     def quantize(self, y: np.ndarray, levels: np.ndarray, rd_weight: float = 0.0) -> np.ndarray:
-        """The reconstruction alone, as `encode` would return it."""
+        """Return only the reconstruction that `encode` would return."""
         return np.rint(np.clip(y, -CONSTANTS["max_latent"], CONSTANTS["max_latent"])).astype(
             np.float32
         )
 
     def decode(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Stream, levels (h, w) -> q int32 and reconstruction float32, both (M, h, w).
-        Raises CorruptFileError if no encoder wrote the stream."""
+        """Return q int32 and its reconstruction float32, both (M, h, w), from a stream and levels
+        (h, w). Raises CorruptFileError if no encoder wrote the stream."""
         rows, cols = levels.shape
         if len(data) < _LENGTH.size:
             raise CorruptFileError("the latents are cut off")

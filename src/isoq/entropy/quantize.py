@@ -12,8 +12,8 @@ from ._coder import quantization_squares
 # factor was chosen on val/ (docs/decisions/008-trellis.md).
 RD_LAMBDA = 0.9 * GAIN**2
 DEADZONE = 0.15
-# Trellis-coded quantization leaves about the error of a dead zone of 0.2 with so much finer steps,
-# within some 10 % from 0.3 to 2.5 bit/sample (on train/).
+# Trellis-coded quantization leaves about the error of a dead zone of 0.2 with steps that are finer
+# by this factor, within some 10 % from 0.3 to 2.5 bit/sample (on train/).
 _FINER, _THRESHOLD = 1.2, 0.4
 
 

@@ -1,9 +1,9 @@
-"""The decoder's half of a model as bytes, so that a file can bring it along. Data only: see
-`graphs` for what a graph may be.
+"""The decoder's half of a model as bytes, so that a file can bring it along. It is data only;
+`graph_check` says what a graph may contain.
 
-zlib over: length (varint) and JSON [info, [[name, type, shape], ...]], the arrays, the graph of the
-synthesis. Arrays lie byte plane by byte plane, first the lowest bytes of all elements, and so on: a
-sixth less than element by element."""
+A zlib stream holds a length (varint) and JSON [info, [[name, type, shape], ...]], the arrays, and
+the graph of the synthesis. The arrays are stored by byte planes: first the lowest bytes of all
+elements, and so on. This takes a sixth less than storing element by element."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LEFT_OUT = ("provenance", "validation")
 
 
 def pack(model: Model) -> bytes:
-    """What `unpack` makes a model of the same identity of; it only decodes."""
+    """Return the bytes from which `unpack` makes a model of the same identity that only decodes."""
     arrays = model.decoder_arrays()
     info = {key: value for key, value in model.info.items() if key not in _LEFT_OUT}
     out = Writer()
@@ -43,8 +43,8 @@ def pack(model: Model) -> bytes:
 
 
 def unpack(data: bytes) -> Model:
-    """The model. Raises ModelMismatchError for anything but what `pack` makes of a model that runs;
-    the message does not name the file."""
+    """Return the model in the bytes that `pack` wrote. Raises ModelMismatchError for any other
+    bytes and for a model that does not run; the message does not name the file."""
     try:
         inflate = zlib.decompressobj()
         reader = Reader(inflate.decompress(data, _LARGEST))
@@ -81,8 +81,8 @@ def _array(reader: Reader, kind: str, shape: list[int]) -> np.ndarray:
 
 
 def _try(model: Model) -> None:
-    """Run it once on the smallest image: parts that do not fit each other show here, not in the
-    middle of an image."""
+    """Run the synthesis once on the smallest image, so that parts that do not fit each other are
+    found here and not in the middle of an image."""
     y = np.zeros((model.latents, LEAST_SIDE // STRIDE, LEAST_SIDE // STRIDE), np.float32)
     try:
         levels = np.full(y.shape[1:], model.highest)

@@ -1,9 +1,10 @@
-"""Footprints: from squared errors of latents to the expected error of pixels, without synthesis.
+"""Footprints: they turn squared errors of latents into the expected error of pixels, without
+synthesis.
 
-Quantization errors of different latents are nearly uncorrelated, so their energies add up: the
+Quantization errors of different latents are nearly uncorrelated, so their energies add up. The
 expected squared error of a pixel is the sum over all latents of (error of the latent)^2 times the
-squared basis function there. That holds in slivers at the border and around masked pixels as well,
-where a mean over the latents of a block is off by up to a factor of two."""
+squared basis function at the pixel. This also holds in slivers at the border and around masked
+pixels, where a mean over the latents of a block is off by up to a factor of two."""
 
 from __future__ import annotations
 
@@ -14,15 +15,15 @@ import numpy as np
 from .. import blocks
 from ..geometry import STRIDE
 
-_CELLS = 5  # latents along a side of the patch that has an impulse in its middle
+_CELLS = 5  # latents along a side of the patch with an impulse in its middle
 
 
 def footprints(synthesis: Callable[[np.ndarray], np.ndarray], latents: int) -> np.ndarray:
-    """Return squared basis functions, mean over the bands, (latents, 3, 3, 256) float32, on the
+    """Return squared basis functions, as means over the bands, (latents, 3, 3, 256) float32, on the
     pixels of the 3 x 3 cells around a latent.
 
-    synthesis: (1, latents, h, w) -> (1, bands, 16 h, 16 w). A nonlinear one is taken at an impulse
-    of 1 on zero."""
+    synthesis: (1, latents, h, w) -> (1, bands, 16 h, 16 w). If it is nonlinear, its response to an
+    impulse of 1 on zero is used."""
     y = np.zeros((1, latents, _CELLS, _CELLS), np.float32)
     rest, middle = synthesis(y), _CELLS // 2
     inside = slice((middle - 1) * STRIDE, (middle + 2) * STRIDE)
@@ -40,11 +41,11 @@ def footprints(synthesis: Callable[[np.ndarray], np.ndarray], latents: int) -> n
 
 
 class PixelError:
-    """Expected squared error of the valid pixels of a tile."""
+    """Predicts the squared error of the valid pixels of a tile."""
 
     def __init__(self, prints: np.ndarray, valid: np.ndarray, h: int, w: int):
-        """prints: of `footprints`; valid: (rows, cols) bool; h, w: latents, which may reach beyond
-        the pixels."""
+        """prints: from `footprints`; valid: (rows, cols) bool; h, w: rows and columns of latents,
+        which may reach beyond the pixels."""
         self._totals = prints.sum(3).reshape(len(prints), 9).T.copy()
         inside = np.zeros((h * STRIDE, w * STRIDE), bool)
         inside[: valid.shape[0], : valid.shape[1]] = valid
@@ -66,8 +67,8 @@ class PixelError:
     def __call__(self, squares: np.ndarray) -> np.ndarray:
         """Return the squared error summed over the valid pixels of each cell (h, w).
 
-        squares: squared errors of the latents (latents, h, w). They are taken to continue beyond
-        the border of the tile, where the latents are mirrored."""
+        squares: squared errors of the latents (latents, h, w). They continue beyond the border of
+        the tile, where the latents are mirrored."""
         latents, h, w = squares.shape
         energy = (self._totals @ squares.reshape(latents, -1)).reshape(3, 3, h, w)
         energy = np.pad(energy, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
@@ -89,9 +90,9 @@ class PixelError:
 
     @staticmethod
     def per_block(cells: np.ndarray, pixels: np.ndarray, block: int) -> np.ndarray:
-        """Return the mean per valid pixel of each block.
+        """Return the mean error per valid pixel of each block.
 
-        cells: sums per cell; pixels: valid ones per block (block rows, block cols)."""
+        cells: sums per cell; pixels: number of valid pixels per block (block rows, block cols)."""
         step = block // STRIDE
         rows, cols = (n * step for n in pixels.shape)
         return blocks.sums(cells[:rows, :cols], step) / np.maximum(pixels, 1)

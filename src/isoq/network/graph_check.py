@@ -1,14 +1,15 @@
-"""Whether a transform is a plain graph: data that anyone may hand to the runtime.
+"""Check that a transform is a plain graph, which is data that the runtime can safely get from
+anyone.
 
-A model may come with a file from anywhere. Its graphs are read here as what they are, protocol
-buffers, before any runtime sees them: operators of isoq's transforms and no others (no loops, no
-branches, no functions, no custom code), all constants inside."""
+A model may come with a file from anywhere. This module reads its graphs as protocol buffers before
+any runtime sees them. They may hold the operators of isoq's transforms only, with all constants
+inside: no loops, branches, functions or custom code."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-# What `train.export` writes, and no more; `torch_transforms` knows the same.
+# The operators that `train.export` writes; `torch_transform` knows the same.
 OPERATORS = frozenset(
     [
         "Abs",
@@ -67,7 +68,7 @@ _DOMAINS = (b"", b"ai.onnx")
 
 
 def check_graph(data: bytes) -> None:
-    """Raises ValueError unless `data` is a serialized ONNX model as isoq's transforms are."""
+    """Raise ValueError unless `data` is a serialized ONNX model of the kind that isoq writes."""
     model = message(data, MODEL)
     graphs, nodes = [value for name, value in model if name == "graph"], 0
     if len(graphs) != 1:
@@ -101,8 +102,8 @@ def _check_node(fields: list[tuple[str, memoryview]]) -> None:
 
 
 def message(data: bytes | memoryview, known: dict[str, int]) -> list[tuple[str, memoryview]]:
-    """The fields of a message by name; those that are numbers are empty. Raises ValueError for a
-    field that is not `known`."""
+    """Return the fields of a message by name; fields that are numbers are empty. Raises ValueError
+    for a field that is not `known`."""
     names = {number: name for name, number in known.items()}
     fields = []
     for number, value, _ in _fields(memoryview(data)):
@@ -113,7 +114,7 @@ def message(data: bytes | memoryview, known: dict[str, int]) -> list[tuple[str, 
 
 
 def integers(data: memoryview, field: int) -> list[int]:
-    """The integers of a field of a message, which may stand one by one or together."""
+    """Return the integers of a field of a message, whether packed or not."""
     found = []
     for number, value, integer in _fields(data):
         if number == field and integer is not None:
@@ -127,8 +128,9 @@ def integers(data: memoryview, field: int) -> list[int]:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview, int | None]]:
-    """Number and bytes of each field of a message; of numbers, no bytes, and the value of an
-    integer."""
+    """Yield number, bytes and integer value of each field of a message.
+
+    A field that is an integer has no bytes; other fields have the value None."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
@@ -140,7 +142,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview, int | None]]:
         elif kind in (1, 5):
             at += 8 if kind == 1 else 4
         else:
-            raise ValueError("a transform is no ONNX graph")
+            raise ValueError("a transform is not an ONNX graph")
         value, at = data[at : at + size], at + size
         if at > len(data):
             raise ValueError("a transform is cut off")
@@ -148,8 +150,8 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview, int | None]]:
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """The number at a place, and the place behind it."""
+    """Return the number at a place, and the place behind it."""
     for end in range(at, min(at + 10, len(data))):
         if data[end] < 128:
             return sum((byte & 127) << 7 * k for k, byte in enumerate(data[at : end + 1])), end + 1
-    raise ValueError("a transform is no ONNX graph")
+    raise ValueError("a transform is not an ONNX graph")

@@ -1,8 +1,8 @@
-"""How large the values of a transform are, before any is computed: a graph of a kilobyte can double
-its channels thirty times.
+"""Bound the size of a transform's values before any is computed, because a graph of a kilobyte can
+double its channels thirty times.
 
-Operators are few (see `graphs`), and the shape of what each makes follows from the shapes of what
-it takes and from constants."""
+There are few operators (see `graph_check`). The shape of each result follows from the shapes of the
+inputs and from constants."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ _LARGEST = 1 << 40  # of any dimension: far beyond memory, and small enough to a
 
 
 class ShapeBudget:
-    """The sizes of a graph that `check_graph` has passed. It is read at the first use."""
+    """The sizes of a graph that `check_graph` has passed. The graph is read at the first use."""
 
     def __init__(self, graph: bytes):
         self._graph = graph
         self.elements = lru_cache(maxsize=64)(self._elements)
 
     def check(self, shape: Shape) -> None:
-        """Raises ModelMismatchError if an input of `shape` makes too much of itself."""
+        """Raise ModelMismatchError if the graph makes too many values of an input of `shape`."""
         try:
             elements = self.elements(shape)
         except ValueError as error:
             raise ModelMismatchError(
-                f"the model's transform is none of isoq's: {error}; get another copy of the model"
+                f"the model's transform is not one of isoq's: {error}; get another copy of the "
+                "model"
             ) from error
         if elements > _MOST * prod(shape):
             raise ModelMismatchError(
@@ -45,7 +46,7 @@ class ShapeBudget:
 
     @cached_property
     def _parts(self) -> tuple[dict, list]:
-        """The constants by name, and the nodes."""
+        """Return the constants by name, and the nodes."""
         fields = message(
             next(value for name, value in message(self._graph, MODEL) if name == "graph"), GRAPH
         )
@@ -53,8 +54,8 @@ class ShapeBudget:
         return constants, [_node(value) for name, value in fields if name == "node"]
 
     def _elements(self, shape: Shape) -> int:
-        """Of all values together, if the input "x" is of `shape`. Raises ValueError where an
-        operator is not used as isoq uses it."""
+        """Return the number of all values together, if the input "x" has `shape`. Raises ValueError
+        where an operator is used in a way that isoq's graphs do not have."""
         total = 0
         try:
             constants, nodes = self._parts
@@ -76,8 +77,8 @@ class ShapeBudget:
 
 
 def _constant(data: memoryview) -> tuple[str, tuple[Shape, list[int]]]:
-    """Name, shape, and the values if they are 64-bit integers in rank 1: everything that shapes
-    depend on."""
+    """Return name, shape, and the values if they are 64-bit integers of rank 1, which are all that
+    shapes depend on."""
     parts, shape = dict(message(data, CONSTANT)), tuple(integers(data, CONSTANT["dims"]))
     is_int64_list = integers(data, CONSTANT["type"]) == [7] and len(shape) == 1
     values = (
@@ -89,7 +90,7 @@ def _constant(data: memoryview) -> tuple[str, tuple[Shape, list[int]]]:
 
 
 def _node(data: memoryview) -> tuple[str, list[str], str, dict[str, list[int]]]:
-    """Operator, inputs, output, and the attributes that are integers; those of other kinds are
+    """Return operator, inputs, output, and the integer attributes; attributes of other kinds are
     empty."""
     fields = message(data, NODE)
     attributes = {}
@@ -172,7 +173,7 @@ def _space_to_depth(
 
 
 def _with(shape: Shape, axis: int, side: int) -> Shape:
-    """A shape with another side along an axis from 0."""
+    """Return a shape with another side along an axis (from 0)."""
     if not 0 <= axis < len(shape):
         raise ValueError(f"no axis {axis}")
     return (*shape[:axis], side, *shape[axis + 1 :])

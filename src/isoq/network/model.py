@@ -1,5 +1,4 @@
-"""A model: a folder of data (`model.json`, two ONNX graphs, `decoder.npz`), no code, nothing
-pickled."""
+"""A model: a folder of data (`model.json`, ONNX graphs, `decoder.npz`) without code or pickles."""
 
 from __future__ import annotations
 
@@ -31,9 +30,10 @@ _LOADING = RLock()
 
 @dataclass(frozen=True)
 class Content:
-    """What a model is made of: model.json, decoder.npz, graphs by name. The decoder's half has none
-    but "synthesis", and "adjoint" (the transposed synthesis) have only models whose synthesis is
-    linear."""
+    """The content of a model: model.json, decoder.npz, and graphs by name.
+
+    A decoder's half has the graph "synthesis" only. Models whose synthesis is linear also have
+    "adjoint", the transposed synthesis."""
 
     info: dict
     arrays: dict[str, np.ndarray]
@@ -41,7 +41,7 @@ class Content:
 
     @classmethod
     def of_folder(cls, folder: Path) -> Content:
-        """Raises what reading raises."""
+        """Read a folder. Errors of reading pass through."""
         arrays = load_arrays(folder / "decoder.npz")
         names = ["analysis", "synthesis"] + ["adjoint"] * (folder / "adjoint.onnx").exists()
         graphs = {name: (folder / f"{name}.onnx").read_bytes() for name in names}
@@ -49,11 +49,10 @@ class Content:
 
 
 class Model:
-    """What encoder and decoder need of one network.
+    """A network, with everything that encoder and decoder need of it.
 
-    `info` is model.json; docs/format.md, 11, lists what it holds.
-    Its identity hashes what the decoder uses, so that a new calibration does not change it.
-    """
+    `info` is model.json; section 11 of docs/format.md lists its keys. The identity is a hash over
+    everything that the decoder uses, so a new calibration does not change it."""
 
     def __init__(
         self,
@@ -63,10 +62,10 @@ class Model:
         device: str = "cpu",
         content: Content | None = None,
     ):
-        """optimize: the runtime's graph optimizations; threads: cores per transform; both mean the
-        CPU. device: one of DEVICES, where the transforms run. content: instead of what is in the
-        folder, which then is but a name. Raises ModelMismatchError, and InputError if the device
-        cannot be used."""
+        """optimize: use the runtime's graph optimizations (CPU only). threads: cores per transform
+        (CPU only). device: one of DEVICES, where the transforms run. content: replaces the content
+        of the folder, which then is only a name. Raises ModelMismatchError, and InputError if the
+        device cannot be used."""
         self.folder, self.device, self._optimize = Path(folder), device, optimize
         try:
             self.content = content or Content.of_folder(self.folder)
@@ -136,8 +135,8 @@ class Model:
 
     @lru_cache(maxsize=4)  # noqa: B019 - a model lives as long as the program
     def with_threads(self, threads: int) -> Model:
-        """The same model, its transforms spread over several cores, if they run on such; always the
-        same one for the same number."""
+        """Return the same model with its transforms spread over several cores, if they run on the
+        CPU. The same number always returns the same model."""
         return (
             Model(self.folder, self._optimize, threads, content=self.content)
             if self.device == "cpu"
@@ -146,7 +145,7 @@ class Model:
 
     @lru_cache(maxsize=2)  # noqa: B019 - a model lives as long as the program
     def on(self, device: str) -> Model:
-        """The same model, its transforms on `device`; see `load_model`."""
+        """Return the same model with its transforms on `device`; see `load_model`."""
         return (
             self
             if device == self.device
@@ -154,7 +153,7 @@ class Model:
         )
 
     def decoder_arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that the decoder uses, by name and in its order."""
+        """Return the arrays that the decoder uses, by name and in its order."""
         return {
             name: np.ascontiguousarray(a)
             for name, a in sorted(self.arrays.items())
@@ -181,7 +180,7 @@ class Model:
 
     @cached_property
     def entropy(self) -> Any:
-        """The entropy model: `encode(y, levels, ...)` and `decode(data, levels)`."""
+        """The entropy model, with `encode(y, levels, ...)` and `decode(data, levels)`."""
         try:
             if self.info["entropy"] == "context":
                 from ..entropy.context import ContextModel
@@ -203,17 +202,18 @@ class Model:
 
     @cached_property
     def footprints(self) -> np.ndarray:
-        """(latents, 3, 3, 256): where the error of a latent lands; see `footprint.footprints`."""
+        """Footprints (latents, 3, 3, 256): where the error of a latent appears in the pixels; see
+        `footprint.footprints`."""
         return footprints(self.synthesis, self.latents)
 
     @cached_property
     def energies(self) -> np.ndarray:
-        """(latents,): squared basis functions, summed over pixels and bands."""
+        """Squared basis functions (latents,), summed over pixels and bands."""
         return self.bands * self.footprints.sum((1, 2, 3))
 
     def gains(self, levels: np.ndarray) -> np.ndarray:
-        """Levels (any shape) -> gain m(lambda) per latent channel (latents, *shape) float32; see
-        NetworkConfig.modulation for the formulas."""
+        """Return the gains m(lambda) of levels (any shape), (latents, *shape) float32;
+        `NetworkConfig.modulation` has the formulas."""
         distinct, where = np.unique(levels, return_inverse=True)
         table = np.stack([self._gain(int(level)) for level in distinct], 1)
         return table.take(
@@ -241,7 +241,8 @@ class Model:
 def _transform(
     graph: bytes, optimize: bool, threads: int, device: str
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Whatever computes a graph on a device: (n, channels, h, w) float32 in and out."""
+    """Return a function that computes a graph on a device: (n, channels, h, w) float32 in and
+    out."""
     if device not in DEVICES:
         raise InputError(f"`device={device}`: must be {' or '.join(DEVICES)}")
     if device == "cpu":
@@ -262,12 +263,12 @@ def load_model(name: str | PathLike[str], device: str = "cpu") -> Model:
     Parameters
     ----------
     name : str or path
-        Name of a shipped model ("eo16" is its newest release, "eo16-1" a certain one), or the
+        Name of a shipped model ("eo16" is the newest release, "eo16-1" a certain one), or the
         folder of a model.
     device : {"cpu", "cuda"}
         Where the transforms run; "cuda" is an NVIDIA GPU. Files written on one device decode on
-        the other to the same latents, and to the same pixels but for single ones that round to
-        the other side.
+        the other to the same latents, and to the same pixels except for single ones that round
+        to the other side.
 
     Returns
     -------
@@ -307,7 +308,7 @@ def _shipped(name: str, device: str = "cpu") -> Model:
 
 
 def shipped_models() -> list[Path]:
-    """Folders of the models in this package, oldest release first."""
+    """Return the folders of the models in this package, oldest release first."""
     return sorted(
         (f for f in SHIPPED.glob("*-*") if (f / "model.json").exists()),
         key=lambda f: (f.name.rpartition("-")[0], int(f.name.rpartition("-")[2])),
@@ -317,10 +318,11 @@ def shipped_models() -> list[Path]:
 def model_for_file(
     name: str, identity: str, given: str | PathLike[str] | Model | None = None
 ) -> Model:
-    """The model that a file was written with: the one given, else a shipped one. Raises
-    ModelMismatchError if it is not the very same.
+    """Return the model that a file was written with: the given one, or else a shipped one. Raises
+    ModelMismatchError if it is not the same model.
 
-    name is what the file says: never a folder, or a file could pick any that lies about."""
+    name: as the file gives it. It is never taken as a folder, because a file could then choose any
+    folder on this machine."""
     model = (
         given
         if isinstance(given, Model)
@@ -338,8 +340,8 @@ def model_for_file(
 
 
 def update_info(folder: Path, **changes: Any) -> None:
-    """Change entries of a folder's model.json (calibration, validation); the write is atomic.
-    Raises InputError."""
+    """Change entries of a folder's model.json, such as calibration or validation. The write is
+    atomic. Raises InputError."""
     path = folder / "model.json"
     try:
         info = json.loads(path.read_text())

@@ -1,5 +1,5 @@
-"""The arrays of an .npz file from anywhere: nothing is unpickled, and nothing is allocated that the
-file has no right to."""
+"""Read the arrays of an .npz file from anywhere. Nothing is unpickled, and no more memory is
+allocated than the file justifies."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _LARGEST = 1 << 28  # bytes of all arrays; the shipped model has 0.8 million
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Like np.load, which believes whatever size an archive and its arrays claim. Raises
-    ValueError, and OSError if it cannot be read."""
+    """Return the arrays like np.load, which believes every size that an archive and its arrays
+    claim. Raises ValueError, and OSError if the file cannot be read."""
     data = path.read_bytes()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:

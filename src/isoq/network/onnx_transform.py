@@ -1,7 +1,7 @@
 """Analysis and synthesis transforms on ONNX Runtime.
 
-Floating point is allowed here: nothing computed in this module chooses a probability table.
-"""
+Floating point is allowed here, because nothing computed in this module chooses a probability
+table."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .graph_shapes import ShapeBudget
 
 
 class Transform:
-    """One ONNX graph with one float32 input and output, (n, channels, h, w); safe to call from
-    several threads.
+    """An ONNX graph with one float32 input and one output, (n, channels, h, w). Several threads may
+    call it.
 
-    Each thread of a caller's pool runs its own tile on one core: that scales better than splitting
+    Each thread of a caller's pool runs its own tile on one core. This scales better than splitting
     each convolution over the cores. The runtime is imported and the session built at the first
     call, so that reading a header costs neither."""
 
@@ -27,7 +27,7 @@ class Transform:
         self._session, self._lock, self._growth = None, threading.Lock(), ShapeBudget(graph)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        self._growth.check(x.shape)  # first, for a session computes what depends on constants alone
+        self._growth.check(x.shape)  # before a session computes what depends on constants alone
         session = self._session or self._start()
         try:
             return session.run(None, {"x": x})[0]
@@ -44,9 +44,7 @@ class Transform:
                 options = ort.SessionOptions()
                 options.intra_op_num_threads = self._threads
                 options.inter_op_num_threads = 1
-                options.log_severity_level = (
-                    4  # errors are raised; the log would say them a second time
-                )
+                options.log_severity_level = 4  # errors are raised; the log would repeat them
                 level = ort.GraphOptimizationLevel
                 options.graph_optimization_level = (
                     level.ORT_ENABLE_ALL if self._optimize else level.ORT_DISABLE_ALL

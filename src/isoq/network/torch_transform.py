@@ -1,5 +1,5 @@
-"""Analysis and synthesis transforms on PyTorch, for GPUs: the same ONNX graphs that `transforms`
-runs, interpreted node by node.
+"""Analysis and synthesis transforms on PyTorch, for GPUs. They are the same ONNX graphs that
+`onnx_transform` runs, interpreted node by node.
 
 Importing this module needs the packages torch and onnx (the extra `gpu`)."""
 
@@ -64,7 +64,7 @@ def _space_to_depth(x: Tensor, *, blocksize: int) -> Tensor:
     return x.unflatten(1, (-1, blocksize**2)).transpose(1, 2).flatten(1, 2)
 
 
-# What `train.export` writes, and no more.
+# The operators that `train.export` writes.
 _OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Abs": operator.abs,
     "Add": operator.add,
@@ -82,21 +82,21 @@ _OPERATORS: dict[str, Callable[..., Tensor]] = {
 _ON_HOST = (
     "Pad",
     "Slice",
-    # operators whose constants are numbers for the CPU: on the GPU, each use would have to wait for
+    # Operators whose constants are numbers for the CPU: on the GPU, each use would have to wait for
     # it
 )
 
 
 class TorchTransform:
-    """One ONNX graph with one float32 input and output, (n, channels, h, w), on a device of
-    PyTorch; safe to call from several threads.
+    """An ONNX graph with one float32 input and one output, (n, channels, h, w), on a device of
+    PyTorch. Several threads may call it.
 
-    A call leaves nothing on the device but the constants, so no more tiles are on it at once than
-    the caller has threads."""
+    A call leaves only the constants on the device, so it never holds more tiles than the caller has
+    threads."""
 
     def __init__(self, graph: bytes, device: str):
-        """device: as PyTorch names it. Raises InputError if there is no such GPU,
-        ModelMismatchError if the graph is none of isoq's."""
+        """device: as PyTorch names it. Raises InputError if there is no such GPU, and
+        ModelMismatchError if the graph is not one of isoq's."""
         if device == "cuda" and not torch.cuda.is_available():
             raise InputError(
                 f"`device={device}`: PyTorch {torch.__version__} finds no GPU that it can use; "
@@ -122,8 +122,8 @@ class TorchTransform:
             ) from error
 
     def _read(self, graph: onnx.GraphProto) -> None:
-        """Nodes to steps: function, names of its inputs, name of its output, and of the values that
-        no later step needs."""
+        """Turn nodes into steps: a function, the names of its inputs, the name of its output, and
+        the names of values that no later step needs."""
         self._input, self._output = graph.input[0].name, graph.output[0].name
         constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self._constants: dict[str, Any] = {}

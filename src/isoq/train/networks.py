@@ -1,8 +1,8 @@
-"""Analysis and synthesis transforms, modulation: what a model has beside its entropy model.
+"""Analysis and synthesis transforms and modulation: the parts of a model beside its entropy model.
 
 Shapes: images (n, bands, h, w) with h and w multiples of 16 and at least 64; latents (n, M, h / 16,
 w / 16). Everything is float32. Method: Mijares i Verdu et al. 2024 (transforms, modulation); Balle
-et al. 2016 (GDN, here without square root, as the paper has it)."""
+et al. 2016 (GDN, here without the square root, as in the paper)."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from .wavelet import (
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What a network is made of.
+    """The structure of a network.
 
-    learned: whether the transforms are trained; wavelet: the one they are, or start from (None:
-    from noise; "9/7": with the long kernels it needs); widths: hidden channels N of learned
-    transforms after stages 1 to 3; latents: M; entropy: "context" or "hyperprior"; modulation:
-    "log" (gains sqrt(lambda) times a learned correction) or "linear" (the paper's MLP of lambda /
-    its maximum); lambda_min and lambda_max: range of quality, per squared normalized unit. Raises
-    ValueError for what does not go together."""
+    learned: True if the transforms are trained. wavelet: the wavelet that the transforms are, or
+    that they start from. None starts from noise; "9/7" also has the long kernels that it needs.
+    widths: hidden channels N of learned transforms after stages 1 to 3. latents: M. entropy:
+    "context" or "hyperprior". modulation: "log" (gains are sqrt(lambda) times a learned correction)
+    or "linear" (the paper's MLP of lambda / its maximum). lambda_min, lambda_max: range of quality,
+    per squared normalized unit. Raises ValueError for values that do not go together."""
 
     preset: str = "default"
     bands: int = 1
@@ -71,8 +71,10 @@ class NetworkConfig:
     def of_preset(
         cls, preset: str, bands: int = 1, learned: bool = False, **overrides: Any
     ) -> NetworkConfig:
-        """The named preset for `bands` bands; the default preset widens with the bands so that it
-        stays invertible. Learned transforms start from the wavelet that fits their kernels."""
+        """Return the named preset for `bands` bands.
+
+        The default preset grows wider with the bands, so that it stays invertible. Learned
+        transforms start from the wavelet that fits their kernels."""
         if preset == "paper":
             base = dict(
                 widths=(64, 64, 64),
@@ -94,7 +96,7 @@ class NetworkConfig:
 
     @property
     def filters(self) -> tuple[Filters, ...]:
-        """Return the filters of the wavelet, finest level first. It must have one."""
+        """Return the filters of the wavelet, finest level first. There must be a wavelet."""
         assert self.wavelet is not None
         return WAVELETS[self.wavelet]
 
@@ -104,8 +106,8 @@ class NetworkConfig:
 
 
 class GDN(nn.Module):
-    """x / (beta + gamma |x|), or x * (beta + gamma |x|) for the inverse; starts close to the
-    identity."""
+    """Return x / (beta + gamma |x|), or x * (beta + gamma |x|) for the inverse. The start is close
+    to the identity."""
 
     def __init__(self, channels: int, inverse: bool = False):
         super().__init__()
@@ -119,11 +121,10 @@ class GDN(nn.Module):
 
 
 class Down(nn.Module):
-    """Stride-2 convolution, borders reflected: 5x5 over all channels and, where `long`, 9x9 over
-    the first `long` of them.
+    """A convolution of stride 2 with reflected borders: 5x5 over all channels and, if `long` is not
+    0, 9x9 over the first `long` channels.
 
-    The long kernels are there for the low-pass channel, on which the next level of the wavelet
-    works."""
+    The long kernels serve the low-pass channel, on which the next level of the wavelet works."""
 
     def __init__(self, inputs: int, outputs: int, long: int):
         super().__init__()
@@ -141,8 +142,8 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """The mirror of `Down`: transposed convolutions, 5x5 over all channels, 9x9 into the first
-    `long` outputs; borders mirrored."""
+    """The mirror of `Down`: transposed convolutions, 5x5 over all channels and 9x9 into the first
+    `long` outputs, with mirrored borders."""
 
     mirror: Tensor
 
@@ -154,7 +155,7 @@ class Up(nn.Module):
         self.register_buffer("mirror", torch.from_numpy(mirror_weights(inputs, long)))
 
     def _pad(self, x: Tensor, dim: int) -> Tensor:
-        """Two samples on either side along `dim`."""
+        """Add two samples on either side along `dim`."""
         start, end = self.mirror[2 * (dim - 2) : 2 * (dim - 2) + 2].view(2, 1, -1, 1, 1)
         n = x.shape[dim]
         at = {k: x.narrow(dim, k % n, 1) for k in (0, 1, 2, -1, -2, -3)}
@@ -178,8 +179,8 @@ class Up(nn.Module):
 
 
 class _Level(nn.Module):
-    """x (n, 1, h, w) -> its even and odd samples along both axes filtered by a filter each; borders
-    reflected."""
+    """Filter the even and the odd samples of x (n, 1, h, w) along both axes, with a filter each and
+    reflected borders."""
 
     down: Tensor
     across: Tensor
@@ -201,8 +202,8 @@ class _Level(nn.Module):
 
 
 class WaveletAnalysis(nn.Module):
-    """The analysis of a wavelet that is not trained: every level filters the low-pass samples of
-    the one before."""
+    """The analysis of a wavelet that is not trained. Every level filters the low-pass samples of
+    the level before."""
 
     def __init__(self, config: NetworkConfig):
         super().__init__()
@@ -246,14 +247,14 @@ class WaveletSynthesis(nn.Module):
         return low.unflatten(0, (-1, self.bands))[:, :, 0]
 
 
-# Samples of all transformed planes of a band per latent position: those of the low-pass bands of
-# the finer levels are no latents.
+# Samples of all transformed planes of a band per latent position. Those of the low-pass bands of
+# the finer levels are not latents.
 _PLACES = sum(4**k for k in range(1, STAGES + 1))
 
 
 def _order(bands: int) -> Tensor:
-    """(256 * bands,): where each latent stands among the samples of the planes, finest level first,
-    band by band."""
+    """Return the place of each latent among the samples of the planes, (256 * bands,), finest level
+    first, band by band."""
     places = []
     for leaf in wavelet_leaves(bands):
         sides = [2 ** (STAGES - level + 1) for level in range(1, leaf.level + 1)]
@@ -265,7 +266,7 @@ def _order(bands: int) -> Tensor:
 
 
 class Network(nn.Module):
-    """g_a, g_s and the modulation m(lambda)."""
+    """The transforms g_a and g_s and the modulation m(lambda)."""
 
     def __init__(self, config: NetworkConfig):
         super().__init__()
@@ -312,8 +313,8 @@ class Network(nn.Module):
         return nn.Sequential(*down), nn.Sequential(*up)
 
     def _norms(self) -> Tensor:
-        """(M,): norms of the basis functions. As gains they make an error of a latent weigh as much
-        as it does in the image."""
+        """Return the norms (M,) of the basis functions. Used as gains, they make an error of a
+        latent weigh as much as it does in the image."""
         norms = []
         for channels in torch.eye(self.config.latents).split(16):
             impulses = F.pad(channels[:, :, None, None], (8, 8, 8, 8))
@@ -322,8 +323,10 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def _start_from_wavelet(self) -> None:
-        """Low-pass channels are split by the 9/7 wavelet, detail channels only rearranged (four
-        phases each): perfect reconstruction."""
+        """Set the weights to those of the 9/7 wavelet, with perfect reconstruction.
+
+        Low-pass channels are split by the wavelet. Detail channels are only rearranged into their
+        four phases."""
         bands = self.config.bands
         analysis, synthesis = (
             cast(nn.Sequential, self.analysis),
@@ -356,8 +359,8 @@ class Network(nn.Module):
                         up.short.weight[child, parent, 2 + v, 2 + h] = 1
 
     def gains(self, lam: Tensor) -> Tensor:
-        """lambda (...,), per squared normalized unit -> gains m (..., M), positive; see
-        `NetworkConfig.modulation`."""
+        """Return the positive gains m (..., M) for lambda (...,), per squared normalized unit; see
+        `NetworkConfig`."""
         low, high = self.config.lambda_min, self.config.lambda_max
         if self.config.modulation == "linear":
             return F.softplus(self.modulation(lam[..., None] / high)) + 1e-3

@@ -22,15 +22,18 @@ from .rate import ContextRate
 
 LOWEST, HIGHEST = 0.3, 3.0  # bit/sample of JPEG 2000
 _SIDE, _CROPS, _COUNTED = 256, 6, 8
-_FITTING, _ROUNDS = 10, 1  # steps and rounds: this takes seconds, the end of a training minutes
+_FITTING, _ROUNDS = (
+    10,
+    1,
+)  # steps and rounds, which take seconds
 _SNR = np.arange(5, 55, 2.5)  # dB, of JPEG 2000
 
 
 class Progress:
     """Measures a model during its training.
 
-    All crops are fixed: the centres of up to six planes are coded, and those of eight planes are
-    used to count tables."""
+    All crops are fixed: the centres of up to six planes are coded, and those of eight planes serve
+    to count tables."""
 
     def __init__(self, check: list[Plane], planes: list[Plane], low: float, high: float):
         """Choose the crops, and encode those of `check` with JPEG 2000. Needs imagecodecs.

@@ -1,9 +1,9 @@
-"""The context entropy model in its differentiable form: what the transforms are trained against.
+"""The context entropy model in the differentiable form that the transforms are trained against.
 
-The coder proper (`isoq.entropy.context`) evaluates the same two linear forms in integers and looks
-the distribution up in counted tables; here the distribution is a Laplace, so that gradients exist.
-Latents (n, M, h, w) come in coding order: channel c may look at all positions of channels before
-it, and at positions of its own that lie before in raster order."""
+The real coder (`isoq.entropy.context`) evaluates the same two linear forms in integers and looks
+the distribution up in counted tables. The distribution here is a Laplace, so that gradients exist.
+Latents (n, M, h, w) come in coding order: channel c may use all positions of earlier channels, and
+earlier positions of its own channel in raster order."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from torch.nn import functional as F
 
 from .wavelet import STAGES, Leaf, wavelet_leaves
 
-# Own-channel neighbours, as (row, column) offsets: W, N, NW, NE, WW, NN; the first four also
+# Neighbours in the same channel as (row, column) offsets: W, N, NW, NE, WW, NN. The first four also
 # predict the value itself.
 NEIGHBOURS = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))
 VALUE_NEIGHBOURS = 4
-# What a latent quantized to zero still tells about its magnitude, in steps.
+# The magnitude that a latent quantized to zero still suggests, in steps.
 REST = 0.125
 
 
 def _causal(x: Tensor, weights: Tensor) -> Tensor:
-    """x (n, M, h, w), weights (M, k) for the first k NEIGHBOURS -> weighted sums (n, M, h, w);
-    neighbours outside count as zero."""
+    """Return weighted sums of causal neighbours, (n, M, h, w).
+
+    x: (n, M, h, w); weights: (M, k) for the first k NEIGHBOURS. Neighbours outside count as
+    zero."""
     kernel = x.new_zeros(x.shape[1], 1, 3, 5)
     for k in range(weights.shape[1]):
         row, col = NEIGHBOURS[k]
@@ -37,12 +39,13 @@ def _causal(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def start_weights(latents: int, bands: int) -> np.ndarray:
-    """(M, M, 3, 3) float32: weight of each earlier channel's magnitudes at the nine places around,
-    before any training.
+    """Return the weights of each earlier channel's magnitudes at the nine places around before any
+    training, (M, M, 3, 3) float32.
 
-    In the sub-bands' own geometry: the samples around in the same sub-band, fading with distance,
-    and the sample above in the next coarser level and, less, in the sub-bands of the same level
-    that are already coded. Zero where the latents are no wavelet, or come after it."""
+    They follow the geometry of the sub-bands. The samples around in the same sub-band have weights
+    that fade with distance. The sample above in the next coarser level has a weight too and, with
+    less weight, the sub-bands of the same level that are already coded. Weights are zero for
+    latents that do not belong to the wavelet."""
     w = np.zeros((latents, latents, 3, 3), np.float32)
     if latents < 256 * bands:
         return w
@@ -50,7 +53,7 @@ def start_weights(latents: int, bands: int) -> np.ndarray:
     index = {leaf: c for c, leaf in enumerate(leaves)}
 
     def add(c: int, leaf: Leaf, level: int, kind: int, y: int, x: int, weight: float) -> None:
-        """`weight` for sample (y, x) of a sub-band, counted from latent (0, 0)."""
+        """Add `weight` for sample (y, x) of a sub-band, counted from latent (0, 0)."""
         side = 1 << (STAGES - level)
         (i, y), (j, x) = divmod(y, side), divmod(x, side)
         other = index[Leaf(leaf.band, level, kind, side, y, x)]
@@ -79,16 +82,16 @@ def start_weights(latents: int, bands: int) -> np.ndarray:
 
 
 class ContextRate(nn.Module):
-    """Bits of each latent, given the already coded ones.
+    """Bits of each latent, given the latents that are already coded.
 
-    value:  mu = g * sum_k v_k q_k / g_k over own-channel neighbours and every earlier channel at
-    the same place
-    scale:  E = sum_k w_k A_k, w >= 0, over A = (|q - mu| + REST) / g of own-channel neighbours and
-    of every earlier channel at the nine
-            places around; Laplace parameter exp(a + b log(E g + c)).
+    value:  mu = g * sum_k v_k q_k / g_k, over neighbours in the same channel and over every earlier
+            channel at the same place
+    scale:  E = sum_k w_k A_k, w >= 0, over A = (|q - mu| + REST) / g of neighbours in the same
+            channel and of every earlier channel at the nine places around;
+            Laplace parameter exp(a + b log(E g + c))
+
     g is the step scale sqrt(lambda) at each position, so that neighbours coded at another quality
-    count in the right unit.
-    """
+    count in the right unit."""
 
     earlier: Tensor
 
@@ -107,8 +110,9 @@ class ContextRate(nn.Module):
         self.register_buffer("earlier", torch.tril(torch.ones(m, m), -1))
 
     def forms(self, q: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """q (n, M, h, w) quantized latents, g (n, 1, h, w) -> expected |q - mu| and predicted value
-        mu, both in local steps."""
+        """Return the expected |q - mu| and the predicted value mu, both in local steps.
+
+        q: (n, M, h, w), quantized latents; g: (n, 1, h, w)."""
         mix = lambda w, x: torch.einsum("cd,ndhw->nchw", w, x)  # noqa: E731
         v = q / g
         mu = (mix(self.value_center * self.earlier, v) + _causal(v, self.value_causal)) * g
@@ -118,7 +122,8 @@ class ContextRate(nn.Module):
         return e * g, mu
 
     def forward(self, y: Tensor, q: Tensor, g: Tensor) -> Tensor:
-        """y (n, M, h, w) latents with uniform noise, q the same rounded -> bits (n, M, h, w)."""
+        """Return the bits (n, M, h, w) of latents y (n, M, h, w) with uniform noise; q are the same
+        latents, rounded."""
         v = lambda p: p.view(1, -1, 1, 1)  # noqa: E731
         e, mu = self.forms(q, g)
         b = torch.exp(

@@ -1,5 +1,5 @@
-"""Wavelets as networks compute them: filters, how borders continue, and where sub-bands stand among
-the latents."""
+"""Wavelets as networks compute them: filters, continuation at borders, and the places of sub-bands
+among the latents."""
 
 from __future__ import annotations
 
@@ -11,28 +11,31 @@ STAGES = 4
 
 
 def _whole(*half: float) -> np.ndarray:
-    """A symmetric filter, given from its centre outwards."""
+    """Return a symmetric filter that is given from its centre outwards."""
     return np.array(half[:0:-1] + half)
 
 
 @dataclass(frozen=True)
 class Filters:
     """Low-pass filters of a symmetric biorthogonal wavelet, of odd length, with gain sqrt(2) at
-    frequency zero. `low` is that of the analysis, `back` that of the synthesis; high-pass filters
-    follow from those of the other side."""
+    frequency zero.
+
+    low: filter of the analysis; back: filter of the synthesis. The high-pass filters follow from
+    the low-pass filters of the other side."""
 
     low: np.ndarray
     back: np.ndarray
 
     @property
     def analysis(self) -> tuple[np.ndarray, np.ndarray]:
-        """Low- and high-pass: what stands at even and at odd samples of the transformed line."""
+        """Return the low- and the high-pass filter, whose results are the even and the odd samples
+        of the transformed line."""
         return self.low, _modulated(self.back)
 
     @property
     def synthesis(self) -> tuple[np.ndarray, np.ndarray]:
-        """What makes the even and the odd samples of a line out of the transformed one, in which
-        low- and high-pass samples take turns."""
+        """Return the filters that make the even and the odd samples of a line from the transformed
+        line, in which low- and high-pass samples alternate."""
         reach = max(len(self.low), len(self.back)) // 2
         low, high = (np.pad(taps, reach - len(taps) // 2) for taps in self.adjoint)
         own = np.arange(-reach, reach + 1) % 2 == 0
@@ -40,13 +43,13 @@ class Filters:
 
     @property
     def adjoint(self) -> tuple[np.ndarray, np.ndarray]:
-        """`analysis` with the basis functions of the synthesis."""
+        """Return the filters of `analysis` with the basis functions of the synthesis."""
         return self.back, _modulated(self.low)
 
 
 def _modulated(low: np.ndarray) -> np.ndarray:
-    """The high-pass filter that goes with a low-pass filter of the other side: every other sign
-    changed."""
+    """Return the high-pass filter that belongs to a low-pass filter of the other side: every other
+    sign is changed."""
     return low * (-1.0) ** (np.arange(len(low)) - len(low) // 2)
 
 
@@ -83,9 +86,10 @@ WAVELETS = {"9/7": (_CDF_9_7,) * 4, "17/11": (_CDF_17_11, _CDF_9_7, _CDF_9_7, _C
 
 
 def phase_kernels(even: np.ndarray, odd: np.ndarray) -> tuple[np.ndarray, int]:
-    """Filters for even and odd samples of a line as kernels between its phases: (2, 2, taps)
-    float32, output phase by input phase, for a line that is reflected by the second number at both
-    ends before it is cut into phases."""
+    """Return filters for even and odd samples of a line as kernels between its phases.
+
+    The result is (2, 2, taps) float32, output phase by input phase, and the number of samples by
+    which the line is reflected at both ends before it is cut into phases."""
     reach = max(len(even), len(odd)) // 2
     before = reach + reach % 2
     kernels = np.zeros((2, 2, before + 1), np.float32)
@@ -106,12 +110,13 @@ UP = tuple(_placed(taps, 3 + k) for k, taps in enumerate(_CDF_9_7.adjoint))
 
 
 def mirror_weights(inputs: int, long: int) -> np.ndarray:
-    """(4, inputs) float32: how far `Up` mirrors about the outermost sample (1) or beyond it (0), at
-    the top, bottom, left and right.
+    """Return how far `Up` mirrors about the outermost sample (1) or beyond it (0), at the top,
+    bottom, left and right: (4, inputs) float32.
 
-    The sub-bands of a symmetric wavelet continue differently: at the start a low-pass band about
-    its first sample and a high-pass band about the gap before it, at the end the other way round.
-    The first 4 * long inputs are low-low, low-high, high-low and high-high bands."""
+    The sub-bands of a symmetric wavelet continue in different ways. At the start a low-pass band is
+    mirrored about its first sample and a high-pass band about the gap before it; at the end it is
+    the other way round. The first 4 * long inputs are low-low, low-high, high-low and high-high
+    bands."""
     w = np.zeros((4, inputs), np.float32)
     for kind in range(4 if long else 0):
         vertical, horizontal = kind >> 1, kind & 1
@@ -123,9 +128,11 @@ def mirror_weights(inputs: int, long: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Leaf:
-    """One latent channel of the wavelet: sub-band `kind` (0 low-pass, 1 horizontal, 2 vertical, 3
-    diagonal detail) of `level` 1 ... 4 of a band, and which of its (side x side) interleaved
-    phases: sample (side * i + y, side * j + x) of the sub-band is latent (i, j)."""
+    """A latent channel of the wavelet.
+
+    It belongs to sub-band `kind` (0 low-pass, 1 horizontal, 2 vertical, 3 diagonal detail) of
+    `level` 1 ... 4 of a band, and is one of its (side x side) interleaved phases: sample (side * i
+    + y, side * j + x) of the sub-band is latent (i, j)."""
 
     band: int
     level: int
@@ -136,8 +143,8 @@ class Leaf:
 
 
 def children(channel: int, bands: int) -> list[int]:
-    """Where a stage puts the four children of an input channel: sub-bands of the low-pass channels
-    first, those of all bands together."""
+    """Return where a stage puts the four children of an input channel. The sub-bands of all
+    low-pass channels come first."""
     return (
         [kind * bands + channel for kind in range(4)]
         if channel < bands
@@ -146,7 +153,7 @@ def children(channel: int, bands: int) -> list[int]:
 
 
 def _leaf(digits: tuple[int, ...]) -> Leaf:
-    """digits: band, then the child taken at each stage."""
+    """Return a leaf. digits: the band, then the child taken at each stage."""
     band, *path = digits
     level = next((s + 1 for s, d in enumerate(path) if d), STAGES)
     phases = path[level:]
@@ -156,7 +163,7 @@ def _leaf(digits: tuple[int, ...]) -> Leaf:
 
 
 def _leaves(bands: int) -> list[Leaf]:
-    """The leaves in the order in which the stages leave them."""
+    """Return the leaves in the order in which the stages produce them."""
     paths: list[tuple[int, ...]] = [(band,) for band in range(bands)]
     for _ in range(STAGES):
         split: list[tuple[int, ...]] = [()] * (4 * len(paths))
@@ -168,8 +175,8 @@ def _leaves(bands: int) -> list[Leaf]:
 
 
 def _bayer(leaf: Leaf) -> int:
-    """Rank of a phase in an order that visits a coarse grid first and fills the gaps: late phases
-    have neighbours on all sides."""
+    """Return the rank of a phase in an order that visits a coarse grid first and then fills the
+    gaps, so that late phases have neighbours on all sides."""
     rank, y, x, step = 0, leaf.y, leaf.x, leaf.side
     while step > 1:
         rank = 4 * rank + (0, 3, 2, 1)[2 * (y & 1) + (x & 1)]
@@ -178,8 +185,8 @@ def _bayer(leaf: Leaf) -> int:
 
 
 def wavelet_order(bands: int = 1) -> np.ndarray:
-    """(256 * bands,) int: which output of the last stage each latent channel is. Coding order:
-    coarse to fine, sub-band by sub-band."""
+    """Return the output of the last stage for each latent channel, (256 * bands,) int. The coding
+    order goes from coarse to fine, sub-band by sub-band."""
     leaves = _leaves(bands)
     return np.array(
         sorted(
@@ -190,6 +197,6 @@ def wavelet_order(bands: int = 1) -> np.ndarray:
 
 
 def wavelet_leaves(bands: int = 1) -> list[Leaf]:
-    """The leaf of each latent channel, in coding order."""
+    """Return the leaf of each latent channel, in coding order."""
     leaves = _leaves(bands)
     return [leaves[c] for c in wavelet_order(bands)]
