@@ -216,6 +216,7 @@ def test_the_page_decodes_what_is_written_today(dtype):
     )
 
 
+@pytest.mark.slow
 def test_golden_streams_have_everything():
     files = [by_the_page(path) for path in GOLDEN]
     tiles = [tile for file in files for tile in file.tiles]

@@ -127,7 +127,7 @@ def test_lists_that_wrap_around():
 def test_a_synthesis_of_another_size(folder):
     shutil.copy(folder / "analysis.onnx", folder / "synthesis.onnx")
     broken = Model(folder)
-    with pytest.raises(ModelMismatchError, match="none of isoq's: Conv of"):
+    with pytest.raises(ModelMismatchError, match="not one of isoq's: Conv of"):
         reconstruct(
             [np.zeros((256, 4, 4), np.float32)], [], None, (64, 64), np.dtype("uint8"), broken
         )
