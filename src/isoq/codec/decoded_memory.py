@@ -1,4 +1,4 @@
-"""What a process has decoded lately: so that it does not lose again when it is encoded."""
+"""Remember what a process has decoded lately, so that it does not lose again when it is encoded."""
 
 from __future__ import annotations
 
@@ -27,17 +27,19 @@ _WORD = {1: np.uint8, 2: np.uint16, 4: np.uint32}
 
 
 class Rewrite(NamedTuple):
-    """What is known of samples that hold decoded ones: bands (from 0) that must not lose again,
-    and the loss that they have."""
+    """What is known of samples that include decoded ones: the bands (from 0) that must not lose
+    again, and the loss that they have."""
 
     bands: tuple[int, ...]
     loss: Loss
 
 
 class _Sketch(NamedTuple):
-    """What is kept of samples (bands, rows, cols): digests of the cells of each band, 0 where there
-    is nothing to compare; some single samples, and whether they are valid, both (bands, number);
-    the packed places of all valid samples, their number by band, and the loss."""
+    """A summary of samples (bands, rows, cols) by which they are recognized.
+
+    It has digests of the cells of each band, 0 where there is nothing to compare; some single
+    samples and their validity, both (bands, number); the packed places of all valid samples, their
+    number by band, and the loss."""
 
     cells: list[np.ndarray]
     singles: np.ndarray
@@ -48,7 +50,7 @@ class _Sketch(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes in memory."""
+        """The number of bytes in memory."""
         return sum(part.nbytes for part in (*self.cells, self.singles, self.measured, self.valid))
 
     def shared(self, new: _Sketch) -> np.ndarray | None:

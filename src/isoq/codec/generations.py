@@ -1,12 +1,12 @@
-"""Generation loss: what happens to the error when decoded samples are compressed again.
+"""Generation loss: the error when decoded samples are compressed again.
 
-The error that a file records is that against the samples it was made from. If those had been
-decoded from another file, their own error comes on top. The header's `earlier` says how large that
-one is: {"mse": squared digital numbers by band, "worst": the largest MSE / target of a block}. It
-is empty if the samples have been changed since they were decoded.
+The error that a file records is the error against the samples it was made from. If those had been
+decoded from another file, their own error comes on top. The header's `earlier` has that error:
+{"mse": squared digital numbers by band, "worst": the largest MSE / target of a block}. It is empty
+if the samples have been changed since they were decoded.
 
-An image that `isoq decompress` writes says in its tags where it comes from (`decoded_tags`), and
-`isoq compress` reads them (`earlier_of`)."""
+An image that `isoq decompress` writes names its source in its tags (`decoded_tags`), and `isoq
+compress` reads them (`earlier_of`)."""
 
 from __future__ import annotations
 

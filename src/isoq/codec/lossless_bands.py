@@ -1,4 +1,5 @@
-"""Which bands are kept losslessly: class maps, quality flags, and the alpha band that is a mask."""
+"""Find the bands that are kept losslessly: class maps, quality flags, and the alpha band that is a
+mask."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ _STEP = 0.5  # mean step between unequal neighbours over that between any pixels
 
 @dataclass(frozen=True)
 class LosslessBands:
-    """Bands (from 0) that are kept losslessly, and why, for those that were found."""
+    """Bands (from 0) that are kept losslessly, and the reasons for those that were found."""
 
     bands: tuple[int, ...]
     reasons: dict[int, str]
@@ -56,10 +57,11 @@ class LosslessBands:
 
 
 def lossless_bands(wanted: str | int | Sequence[int], source: Any) -> LosslessBands:
-    """Return the bands to be kept losslessly. The alpha band always is one if it is the mask.
+    """Return the bands that are kept losslessly. An alpha band that is the mask always is one.
 
     wanted: "auto" for `codes_and_flags`, "none", numbers of bands from 1, or a list of these such
-    as "4,7-9". source: `raster.source.Source`, or an array dressed as one. Raises InputError."""
+    as "4,7-9". source: `raster.source.Source`, or an array with the same interface. Raises
+    InputError."""
     masking = getattr(source, "masking", Masking())
     automatic = isinstance(wanted, str) and wanted == "auto"
     alpha = masking.alpha
@@ -81,10 +83,10 @@ def lossless_bands(wanted: str | int | Sequence[int], source: Any) -> LosslessBa
 
 
 def codes_and_flags(source: Any) -> dict[int, str]:
-    """Return why the values of some bands (from 0) are codes or flags and not quantities.
+    """Return the bands (from 0) that hold codes or flags instead of quantities, with the reason.
 
-    A palette says so, or a name such as QA_PIXEL or SCL, or the values themselves. The name of the
-    file counts if it has a single band without a name. Names do not count for floating-point
+    The reason is a palette, a name such as QA_PIXEL or SCL, or the values themselves. The name of
+    the file counts if it has a single band without a name. Names do not count for floating-point
     bands."""
     d = source.description
     colours = d.metadata.get("colorinterp") or [None] * d.bands

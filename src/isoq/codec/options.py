@@ -1,4 +1,4 @@
-"""How a file is coded, besides its target."""
+"""The options of coding a file, besides its target."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .target import Target
 
 @dataclass(frozen=True)
 class Options:
-    """How a file is coded.
+    """The options of coding a file.
 
     block: pixels per side of a block
     tile: pixels per side of a tile; None for 1024, or fewer with many bands
     predictor: method that finds the quality, 'isoq' or 'paper'
     single_pass: code once instead of correcting until every block is below its target
-    joint: None if every block of every band keeps its target, 'mean' if of bands that are coded
-        jointly only the mean of error / target over them keeps it
+    joint: None if every block of every band keeps its target; 'mean' if the mean of error / target
+        over the bands that are coded jointly keeps it
     threads: number of threads
     lossless_bands: bands (from 0) that are kept losslessly
-    embed_model: put what the decoder needs of the model into the file"""
+    embed_model: put the parts of the model that the decoder needs into the file"""
 
     block: int = 64
     tile: int | None = None

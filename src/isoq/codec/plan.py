@@ -1,4 +1,4 @@
-"""What is settled before the first tile of a file is coded: tiles, header, target of each tile."""
+"""Plan a file before its first tile is coded: tiles, header, target of each tile."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ BlockTargets = Callable[[Box, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class FilePlan:
-    """All that coding the tiles of a file needs besides the pixels and the model.
+    """Everything that coding the tiles of a file needs besides the pixels and the model.
 
-    boxes: the tiles in file order; tile_target: the target of all bands, which every tile takes its
-    own from."""
+    boxes: the tiles in file order; tile_target: the target of all bands, from which every tile
+    takes its own."""
 
     description: Description
     target: Target
@@ -49,7 +49,7 @@ class FilePlan:
 
     @property
     def samples(self) -> int:
-        """Samples of the image."""
+        """The number of samples of the image."""
         return self.description.bands * self.description.rows * self.description.cols
 
     @property
@@ -60,7 +60,7 @@ class FilePlan:
         return None
 
     def embedded(self, model: Model) -> bytes:
-        """Return what the file holds of the model, nothing if it does not embed it."""
+        """Return the part of the model that goes into the file, nothing if it is not embedded."""
         return pack(model) if self.options.embed_model else b""
 
     def overhead(self, model: Model, summary: dict | None = None) -> int:
@@ -127,8 +127,8 @@ def tiling(d: Description, options: Options, model: Model) -> tuple[int, list[Bo
 
 
 def _side(d: Description, options: Options) -> int:
-    """Return the side of the largest tile in pixels: the one asked for, or one that limits the
-    memory. Tiles of thin images are longer, because each of them costs some time."""
+    """Return the side of the largest tile in pixels: the requested one, or one that limits the
+    memory. Tiles of thin images are longer, because each tile costs some time."""
     if options.tile is not None:
         return options.tile
     least, most = _SIDES
@@ -151,8 +151,9 @@ def _depth(d: Description, side: int, model: Model) -> int:
 def _tile_target(
     source: Readable, parts: list[Box], target: Target, options: Options
 ) -> TileTarget:
-    """Return the target of all bands as the tiles take it: the only place where a `Target` becomes
-    one. A bitrate, and a quality that only a map tells, have a lambda of NaN."""
+    """Return the target of all bands in the form that tiles take. No other function makes this
+    conversion from a `Target`. Lambda is NaN for a bitrate, and for a quality that only a map
+    gives."""
     d = source.description
     if target.is_error:
         mse = target_mse(source, parts, target)[:, None, None]

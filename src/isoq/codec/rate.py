@@ -1,4 +1,4 @@
-"""The quality at which a file has a given size."""
+"""Find the quality at which a file has a given size."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class RateSearch:
         rate: float,
         samples: int,
     ):
-        """tiles: what each tile holds, and its lossless bands; block: pixels per side; samples: of
-        the whole image."""
+        """tiles: the pixels and the lossless bands of each tile; block: pixels per side; samples:
+        of the whole image."""
         self._tiles, self._model, self._block, self._threads = tiles, model, block, threads
         self._costs: dict[int, int] = {}
         self._rate, self._image_samples = rate, samples
@@ -67,8 +67,8 @@ class RateSearch:
         return self.find((self._wanted - other_bytes) * self.cost(step) / tile_bytes)
 
     def rate_missed(self, size: int) -> dict:
-        """Return the entry of the summary that says why a file of `size` bytes is off by more than
-        1 %; empty if it is not."""
+        """Return the entry of the summary that explains why a file of `size` bytes is off by more
+        than 1 %; empty if it is not."""
         if not self._misses(size):
             return {}
         if self._share == 1:

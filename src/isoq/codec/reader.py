@@ -30,7 +30,7 @@ class LostPart:
     """A part of a damaged file that cannot be read.
 
     part: "tile", "metadata" (georeference, mask, tags, names), "embedded model" or "summary"; why:
-    it cannot be read; box: the place of a tile."""
+    the reason; box: the place of a tile."""
 
     part: str
     why: str
@@ -49,7 +49,7 @@ class LostPart:
         )
 
     def to_dict(self) -> dict:
-        """JSON; bands are counted from 1."""
+        """Return plain JSON; bands are counted from 1."""
         facts: dict = {"part": self.part, "why": self.why}
         if self.box:
             b = self.box
@@ -119,7 +119,7 @@ class File:
 
     @property
     def embedded(self) -> int:
-        """Bytes of the model that the file holds itself, 0 if it does not."""
+        """The number of bytes of the model that the file holds itself, 0 if it does not."""
         return len(self._container.model)
 
     def model(self, given: str | os.PathLike | Model | None = None) -> Model:
@@ -269,8 +269,8 @@ class _Naming:
 
 
 def _common(box: Box, window: Window) -> Box | None:
-    """Return what a tile has in common with a window, rows and columns counted from the corner of
-    the window; None for nothing."""
+    """Return the part of a tile that lies in a window, its rows and columns counted from the corner
+    of the window; None if there is none."""
     row, col = max(box.row - window.row_off, 0), max(box.col - window.col_off, 0)
     rows = min(box.row + box.rows - window.row_off, window.height) - row
     cols = min(box.col + box.cols - window.col_off, window.width) - col

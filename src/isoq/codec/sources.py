@@ -1,4 +1,4 @@
-"""What can be compressed, and reading it tile by tile."""
+"""Sources of samples that can be compressed, and reading them tile by tile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..tile.masks import Pixels
 class Readable(Protocol):
     """An image: a `raster.source.Source`, or an array behind the same methods.
 
-    path: of the file, None if the image is not one."""
+    path: of the file, None if the image is not a file."""
 
     @property
     def description(self) -> Description: ...

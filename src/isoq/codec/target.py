@@ -1,4 +1,4 @@
-"""Targets: what the user asks for, and the error per band that it means."""
+"""Targets that users ask for, and the error per band that they mean."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Target:
         object.__setattr__(self, "value", numbers if len(numbers) > 1 else numbers[0])
 
     def _check_unit(self) -> None:
-        """Raises InputError if `peak` or `physical` cannot be used or do not go with the kind."""
+        """Raise InputError if `peak` or `physical` cannot be used or do not go with the kind."""
         if self.peak is not None:
             numbers = _real_numbers(self.peak)
             if self.kind != "psnr" or np.shape(self.peak) or not numbers or not numbers[0] > 0:

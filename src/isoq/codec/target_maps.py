@@ -41,7 +41,7 @@ class TargetRegions:
     quality_map: Path | None = None
 
     def check(self, target: Target) -> None:
-        """Raises InputError if these files do not go with each other or with the main `target`."""
+        """Raise InputError if these files do not go with each other or with the main `target`."""
         if (self.roi is None) != (self.roi_mse is None):
             raise InputError(
                 "`roi` and `roi_mse`: give both, the polygons and the error inside them"
@@ -108,12 +108,12 @@ def open_target_maps(
 
 
 class _Grid:
-    """A raster laid over the image in cells of one of `steps` pixels per side (the smallest, if it
-    is warped); a context manager.
+    """A raster laid over the image; a context manager.
 
-    Image and raster both with a coordinate reference system: the raster's value at the centre of
-    each cell. Else the raster must have as many cells as the image for one of the steps. counts:
-    the numbers of bands that it may have. Raises InputError."""
+    Its cells have one of `steps` as their number of pixels per side (the smallest one, if the
+    raster is warped). If image and raster both have a coordinate reference system, a cell has the
+    raster's value at its centre. Otherwise the raster must have as many cells as the image for one
+    of the steps. counts: the numbers of bands that the raster may have. Raises InputError."""
 
     def __init__(self, path: Path, image: Description, steps: tuple[int, ...], counts: set[int]):
         self.path, self.covered = path, 0  # cells with a value in the tiles so far

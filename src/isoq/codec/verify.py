@@ -1,4 +1,4 @@
-"""Whether a file is what it records: measured again, with the original or without."""
+"""Check that the records of a file are true, with the original or without it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Slack = Callable[[np.ndarray], np.ndarray]  # an error to the allowance for it, 
 def verify_summary(
     file: File, model: Model, threads: int, progress: Progress = lambda n: None
 ) -> list[str]:
-    """Decode all of a file and compare its summary with what its tiles record.
+    """Decode the whole file and compare its summary with the records of its tiles.
 
     Return a list of what is not true, as `verify_against` does. If a tile is lost, there is nothing
     to compare."""
@@ -203,7 +203,7 @@ def _recorded_errors(tile: Tile, per_block: np.ndarray, slack: Slack, where: str
 
 
 def _target(file: File) -> Target | None:
-    """Return what was asked for when the file was made, if it says so."""
+    """Return the target with which the file was made, if it is recorded."""
     asked = file.header.get("target")
     return asked and Target(
         asked["kind"], asked["value"], asked.get("peak"), asked.get("physical", False)

@@ -29,7 +29,8 @@ Progress = Callable[[int], object]  # called with the number of samples that are
 
 @dataclass(frozen=True)
 class CodedTile:
-    """A tile of the file: its place, its bytes, what was measured, statistics of its pixels."""
+    """A tile of the file: its place, its bytes, the measurements, and the statistics of its
+    pixels."""
 
     box: Box
     data: bytes

@@ -1,4 +1,4 @@
-"""Bytes in the small: varints, length-prefixed parts, entropy-coded integer maps."""
+"""Small pieces of bytes: varints, length-prefixed parts, entropy-coded sequences of integers."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ class Writer:
         self.data = bytearray()
 
     def varint(self, value: int) -> None:
-        """A non-negative integer, 7 bits a byte, lowest first."""
+        """Append a non-negative integer, 7 bits per byte, lowest bits first."""
         while value > 127:
             self.data.append(value & 127 | 128)
             value >>= 7
         self.data.append(value)
 
     def signed(self, value: int) -> None:
-        """An integer of either sign, as a varint of 2 |value| or 2 |value| - 1."""
+        """Append an integer of either sign, as a varint of 2 |value| or 2 |value| - 1."""
         self.varint(2 * value if value >= 0 else -2 * value - 1)
 
     def part(self, data: bytes) -> None:
-        """Length, then the bytes."""
+        """Append the length, then the bytes."""
         self.varint(len(data))
         self.data += data
 
     def pack(self, form: str, *values: Any) -> None:
-        """Little-endian `struct` fields."""
+        """Append little-endian `struct` fields."""
         self.data += struct.pack("<" + form, *values)
 
 
 class Reader:
-    """Reads what Writer wrote; raises CorruptFileError at the end of the data or at an impossible
-    value."""
+    """Reads what `Writer` wrote. Raises CorruptFileError at the end of the data and for an
+    impossible value."""
 
     def __init__(self, data: bytes):
         self._data, self._at = memoryview(data), 0
@@ -76,23 +76,23 @@ class Reader:
         return self.take(len(self._data) - self._at)
 
     def end(self) -> None:
-        """Nothing may be left."""
+        """Raise CorruptFileError if anything is left."""
         if self._at != len(self._data):
             raise CorruptFileError("there are more data than there should be: the file is damaged")
 
 
 def pack_integers(*sequences: np.ndarray) -> bytes:
-    """Sequences of signed integers below 2^26 in magnitude (any shape, flattened) -> bytes; nothing
-    if all are zero.
+    """Return the bytes of sequences of signed integers below 2^26 in magnitude (any shape,
+    flattened). There are none if all integers are zero.
 
-    Each is coded by adaptive probabilities of its bit lengths, so small ones cost little whatever
-    their spread."""
+    Adaptive probabilities of the bit lengths code each sequence, so small integers cost little
+    however far they spread."""
     flat = [np.ascontiguousarray(values.ravel(), np.int32) for values in sequences]
     return encode_integers(flat) if any(values.any() for values in flat) else b""
 
 
 def unpack_integers(data: bytes, *sizes: int) -> list[np.ndarray]:
-    """The sequences, (size,) int32 each. Raises CorruptFileError."""
+    """Return the sequences, each (size,) int32. Raises CorruptFileError."""
     values = (
         decode_integers(np.frombuffer(data, np.uint8), list(sizes))
         if data

@@ -1,9 +1,9 @@
-"""The .isoq file: a signature, typed chunks with checksums, an index of the tiles in front of them.
+"""The .isoq file: a signature, typed chunks with checksums, and an index in front of the tiles.
 
-Chunk: type (4 letters; upper case first: critical, a reader that does not know it must stop; lower
-case: may be skipped), length (uint32), payload, CRC-32 of type and payload (uint32); all
-little-endian. Order: HEAD, meta, modl, INDX, TILE ..., stat, IEND; meta and modl (see `embedded`)
-only where there is such a thing."""
+A chunk has a type (4 letters), a length (uint32), a payload, and the CRC-32 of type and payload
+(uint32); all numbers are little-endian. A reader must stop at an unknown type that begins with an
+upper-case letter, and may skip one in lower case. The order is HEAD, meta, modl, INDX, TILE ...,
+stat, IEND. The chunks meta and modl (see `embedded`) are optional."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ VERSION = 1
 _LARGEST_HEADER = 1 << 28
 _FRAME = struct.Struct("<4sI")
 _NAMES = {b"meta": "metadata", b"modl": "embedded model"}
-# What JSON parts tend to say, most of a small file's header and summary: zlib's preset dictionary
-# (RFC 1950). Part of the format.
+# Frequent text of JSON parts, which make up most of a small file's header and summary. It is zlib's
+# preset dictionary (RFC 1950) and a part of the format.
 DICTIONARY = (
     b'"lossless":["per_band":true,"max_error""bitrate""quality""snr""psnr","peak":"rmse","physical":true,"varied":true'
     b'"software":"isoq '
@@ -43,8 +43,8 @@ DICTIONARY = (
 
 
 class ContainerWriter:
-    """Writes a file in one go to a seekable binary stream: header first, then tiles in order, then
-    `finish`. model: of `embedded.pack`."""
+    """Writes a file in one go to a seekable binary stream: the header, the tiles in order, and the
+    summary with `finish`. model: from `embedded.pack`."""
 
     def __init__(
         self, stream: BinaryIO, header: dict, metadata: dict, tiles: int, model: bytes = b""
@@ -65,7 +65,7 @@ class ContainerWriter:
         self._chunk(b"TILE", data)
 
     def finish(self, statistics: dict) -> None:
-        """Write the summary, and the index in its place."""
+        """Write the summary, and fill in the index."""
         if len(self._sizes) != self._tiles:
             raise ValueError(f"{len(self._sizes)} tiles written, {self._tiles} announced")
         self._chunk(b"stat", _pack_json(statistics))
@@ -90,14 +90,14 @@ def overhead(header: dict, metadata: dict, tiles: int, statistics: dict, model: 
 
 
 class ContainerReader:
-    """Reads header and index at once, tiles on demand. Raises CorruptFileError, its message without
-    the file's name."""
+    """Reads header and index at once, and tiles on demand. Raises CorruptFileError, without the
+    name of the file in its message."""
 
     def __init__(
         self, stream: BinaryIO, on_damage: Callable[[str, CorruptFileError], None] | None = None
     ):
-        """on_damage: called with the name of a part in front of the index that can be done without
-        and has a wrong checksum, and the error; without it the error is raised."""
+        """on_damage: called with an error and the name of a part in front of the index that has a
+        wrong checksum and is not essential. Without it, the error is raised."""
         self._stream, self._reading, self._process = stream, Lock(), os.getpid()
         if stream.read(len(SIGNATURE)) != SIGNATURE:
             raise CorruptFileError("not an .isoq file; check the name")
@@ -138,8 +138,8 @@ class ContainerReader:
         self._size = stream.seek(0, os.SEEK_END)
 
     def tile(self, number: int) -> bytes:
-        """The payload of one tile, read at one go: a remote stream makes each read a request.
-        Threads may share a reader for it."""
+        """Return the payload of one tile. It is read in one go, because a remote stream makes each
+        read a request. Threads may share a reader for it."""
         start, size = int(self._starts[number]), int(self.sizes[number])
         if start + _FRAME.size + size + 4 > self._size:  # no memory for what is not there
             raise CorruptFileError("the file ends too early: it is truncated")
@@ -156,7 +156,7 @@ class ContainerReader:
         return payload
 
     def statistics(self) -> dict:
-        """The summary behind the tiles; checks that the file ends as it should."""
+        """Return the summary behind the tiles, and check the end of the file."""
         self._stream.seek(self._end)
         rest, found = io.BytesIO(self._stream.read(_LARGEST_HEADER)), {}
         while (chunk := _next(rest))[0] != b"IEND":
@@ -169,7 +169,7 @@ class ContainerReader:
 
 
 class _WrongChecksum(CorruptFileError):
-    """A chunk that was altered; the stream stands behind it."""
+    """A chunk was altered; the stream is positioned behind it."""
 
     def __init__(self, kind: bytes):
         super().__init__(f"a checksum is wrong (part '{_text(kind)}'): the file is damaged")

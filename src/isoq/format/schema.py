@@ -1,5 +1,4 @@
-"""What the JSON parts of a file have to look like. Keys that are not known here are not looked at:
-they are for newer readers."""
+"""Check the JSON parts of a file. Unknown keys are ignored, because they are for newer readers."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ def number(value: Any) -> bool:
 
 
 def whole(value: Any) -> bool:
-    """Not negative, and small enough for any arithmetic."""
+    """Accept integers that are not negative and small enough for any arithmetic."""
     return type(value) is int and 0 <= value < 1 << 62
 
 
@@ -45,19 +44,19 @@ def maybe(shape: Shape) -> Shape:
 
 
 def each(shape: Shape, length: int | None = None) -> Shape:
-    """A list, of a certain length if one is given."""
+    """Accept a list, of a certain length if one is given."""
     return lambda value: (
         isinstance(value, list) and length in (None, len(value)) and all(map(shape, value))
     )
 
 
 def values(shape: Shape) -> Shape:
-    """An object with any keys."""
+    """Accept an object with any keys."""
     return lambda value: isinstance(value, dict) and all(map(shape, value.values()))
 
 
 def record(needed: dict[str, Shape], **others: Shape) -> Shape:
-    """An object with known keys."""
+    """Accept an object with known keys."""
 
     def fits(value: Any) -> bool:
         known = needed | others
@@ -71,14 +70,14 @@ def record(needed: dict[str, Shape], **others: Shape) -> Shape:
 
 
 def _tags(value: Any) -> bool:
-    """{namespace: {key: value}}, JSON documents under their namespace's name."""
+    """Accept {namespace: {key: value}}, with JSON documents under the names of their namespaces."""
     return values(values(text))(value) and all(
         space in value[space] for space in value if space.startswith("json:")
     )
 
 
 def _point(value: Any) -> bool:
-    """A ground control point: row, column, x, y, z, id, info."""
+    """Accept a ground control point: row, column, x, y, z, id, info."""
     return isinstance(value, list) and len(value) == 7 and all(map(number, value[:4]))
 
 
@@ -91,7 +90,7 @@ _DEPTH = 4
 
 
 def _element(value: Any, depth: int = _DEPTH) -> bool:
-    """An XML element: name, attributes, text, children."""
+    """Accept an XML element: name, attributes, text, children."""
     return (
         depth > 0
         and isinstance(value, list)
@@ -124,7 +123,7 @@ HEADER = record(
 
 
 def statistics(bands: int) -> Shape:
-    """The summary of an image."""
+    """Accept the summary of an image."""
     per_band = each(number, bands)
     counts = dict.fromkeys(
         ("above", "ceiling_limited", "floor_limited", "patched", "patch_bytes"), whole
@@ -142,7 +141,7 @@ def statistics(bands: int) -> Shape:
 
 
 def metadata(bands: int) -> Shape:
-    """`Description.metadata`."""
+    """Accept `Description.metadata`."""
     names, factors = each(maybe(text), bands), each(either(number, text), bands)
     coefficients = either(number, each(number))
     return record(
@@ -176,6 +175,6 @@ def metadata(bands: int) -> Shape:
 
 
 def check(value: Any, shape: Shape, what: str) -> None:
-    """Raises CorruptFileError unless the value fits."""
+    """Raise CorruptFileError unless the value fits."""
     if not shape(value):
         raise CorruptFileError(f"the {what} is not what it should be: the file is damaged")

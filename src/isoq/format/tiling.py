@@ -1,4 +1,4 @@
-"""How an image is cut into tiles."""
+"""Cut an image into tiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .limits import LARGEST_SIDE, LARGEST_TILE
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One tile: where it lies in the image."""
+    """The place of a tile in the image."""
 
     row: int
     col: int
@@ -22,8 +22,8 @@ class Box:
 
 
 def _cuts(side: int, tile: int, block: int) -> list[tuple[int, int]]:
-    """(start, length) of the tiles along a side: as even as multiples of `block` allow, none longer
-    than `tile`."""
+    """Return (start, length) of the tiles along a side. They are as even as multiples of `block`
+    allow, and none is longer than `tile`."""
     number = -(-side // tile)
     total = -(-side // block)
     edges = [min(side, block * ((total * k + number - 1) // number)) for k in range(number + 1)]
@@ -31,8 +31,8 @@ def _cuts(side: int, tile: int, block: int) -> list[tuple[int, int]]:
 
 
 def boxes(bands: int, rows: int, cols: int, tile: int, block: int, depth: int) -> list[Box]:
-    """The tiles of an image in file order: rows, then columns, then groups of `depth` bands. Raises
-    ValueError, see `limits`."""
+    """Return the tiles of an image in file order: rows, then columns, then groups of `depth` bands.
+    Raises ValueError, see `limits`."""
     check_tiling(bands, rows, cols, tile, block, depth)
     deep = [(b, min(depth, bands - b)) for b in range(0, bands, depth)]
     return [
@@ -44,13 +44,13 @@ def boxes(bands: int, rows: int, cols: int, tile: int, block: int, depth: int) -
 
 
 def padded_samples(bands: int, rows: int, cols: int) -> int:
-    """Samples of a tile as the transforms take them."""
+    """Return the number of samples of a tile that is padded for the transforms."""
     return bands * padded_side(rows) * padded_side(cols)
 
 
 def check_tiling(bands: int, rows: int, cols: int, tile: int, block: int, depth: int) -> int:
-    """The number of tiles of an image. Raises ValueError if they are impossible, or larger than a
-    tile may be."""
+    """Return the number of tiles of an image. Raises ValueError if they are impossible, or larger
+    than a tile may be."""
     if min(tile, block, depth) < 1 or tile % block:
         raise ValueError("tiles are made of whole blocks")
     if (

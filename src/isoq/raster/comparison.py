@@ -1,4 +1,4 @@
-"""What a written image lacks of its description."""
+"""Find out which parts of its description a written image lacks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ _WORDS = {
 
 
 def missing(description: Description, written: Description, why: dict[str, str]) -> list[str]:
-    """Return in words what of a description does not come back from the image written for it.
+    """Return in words the parts of a description that do not come back from the image written for
+    it.
 
     why: reasons, by key of the metadata."""
     lost = [

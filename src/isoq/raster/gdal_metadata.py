@@ -81,7 +81,7 @@ def _nodata(dataset: DatasetReader, gdal: GdalView) -> list[float | None]:
 
 
 def _refuse_unusable(path: object, dataset: DatasetReader) -> None:
-    """Raise UnsupportedImageError for a dataset that is no image of one real type."""
+    """Raise UnsupportedImageError for a dataset that is not an image of one real type."""
     if not dataset.count:
         inside = f", such as {dataset.subdatasets[0]}" if dataset.subdatasets else ""
         raise UnsupportedImageError(

@@ -1,4 +1,4 @@
-"""Headerless images: band-sequential samples whose geometry stands in the file name.
+"""Headerless images: band-sequential samples, with the geometry in the file name.
 
 The convention is `<name>.<bands>_<width>_<height>_<type>_<endianness>_<isRGB>.raw`, for example
 `scene.3_512_256_2_1_0.raw`."""
@@ -24,8 +24,9 @@ _FIELDS = r"(\d{1,9})_(\d{1,9})_(\d{1,9})_(\d)_([01])_([01])"
 
 @dataclass(frozen=True)
 class Geometry:
-    """Shape and storage of a raw file: `dtype` a numpy name, `endian` 0 big or 1 little, `rgb` 1 if
-    the bands are red, green, blue."""
+    """Shape and storage of a raw file.
+
+    dtype: a numpy name; endian: 0 big, 1 little; rgb: 1 if the bands are red, green, blue."""
 
     bands: int
     cols: int
@@ -54,8 +55,8 @@ class Geometry:
 
     @classmethod
     def of_name(cls, path: Path) -> Geometry | None:
-        """The geometry in a file's name, None if the name does not follow the convention. Raises as
-        `parse`."""
+        """Return the geometry in a file's name, None if the name does not follow the convention.
+        Raises the errors of `parse`."""
         match = re.search(rf"(?:^|\.)({_FIELDS})\.raw$", path.name, re.IGNORECASE)
         return cls.parse(match[1]) if match else None
 
@@ -70,12 +71,12 @@ class Geometry:
 
     @property
     def nbytes(self) -> int:
-        """Size of the whole file."""
+        """The size of the whole file in bytes."""
         return self.bands * self.rows * self.cols * self.stored.itemsize
 
     def map(self, path: Path) -> np.memmap:
-        """The file's samples, (bands, rows, cols) in the byte order of the file, read-only. Raises
-        InputError if its size is another."""
+        """Return the file's samples, (bands, rows, cols) in the byte order of the file, read-only.
+        Raises InputError if the file has another size."""
         try:
             size = path.stat().st_size
             if size != self.nbytes:
@@ -90,7 +91,7 @@ class Geometry:
             ) from fault
 
     def write(self, file: BinaryIO, row: int, col: int, samples: np.ndarray, first: int) -> None:
-        """Store a window, (bands, rows, cols), with its upper left corner at (row, col), from band
+        """Write a window, (bands, rows, cols), with its upper left corner at (row, col), from band
         `first` on. Raises OSError."""
         for band, plane in enumerate(samples.astype(self.stored), first):
             for line_row, line in enumerate(plane, row):

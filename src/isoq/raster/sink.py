@@ -61,14 +61,15 @@ class Sink(ABC):
     def write(
         self, row: int, col: int, samples: np.ndarray, band: int = 0, mask: np.ndarray | None = None
     ) -> None:
-        """Store a window, (bands, rows, cols) of the description's type, with its upper left corner
-        at (row, col), in the bands from `band` (0 is the first) on; each sample once.
+        """Write a window, (bands, rows, cols) of the description's type, with its upper left corner
+        at (row, col), to the bands from `band` (0 is the first) on. Each sample must be written
+        once.
 
-        mask: (rows, cols) bool, to be given once for each pixel if the description speaks of a
-        mask; raw files cannot keep it.
+        mask: (rows, cols) bool, to be given once for each pixel if the description has a mask; raw
+        files cannot keep it.
 
-        Raises InputError if it does not lie in the image or cannot be stored (disk full),
-        ValueError for another type or too many bands."""
+        Raises InputError if the window does not lie in the image or cannot be stored (disk full),
+        and ValueError for another type or too many bands."""
         d = self.description
         if (
             samples.dtype != d.dtype
@@ -332,13 +333,12 @@ def _warn_of_losses(path: Path, lost: list[str], advice: str) -> None:
 
 
 def default_suffix(description: Description) -> str:
-    """What to end the name of the restored image with: ".tif", or ".<geometry>.raw" for a raw
-    source."""
+    """Return the suffix of the restored image: ".tif", or ".<geometry>.raw" for a raw source."""
     return f".{_geometry(description)}.raw" if "raw" in description.metadata else ".tif"
 
 
 def with_geometry(path: Path, description: Description) -> Path:
-    """The path; a .raw name that does not tell the geometry gets it, for without it nobody could
+    """Return the path; a .raw name without the geometry gets it, because otherwise nobody could
     read the file."""
     if path.suffix.lower() != ".raw" or Geometry.of_name(path):
         return path

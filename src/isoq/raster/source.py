@@ -29,8 +29,8 @@ _DAMAGED = "damaged or cut off; get another copy of the file"
 class Source(ABC):
     """An open image, to be used as a context manager and by one thread at a time.
 
-    Samples have the type of the description, which is not that of the image where the codec lacks
-    it (`Description.image_dtype`)."""
+    Samples have the type of the description. It differs from that of the image
+    (`Description.image_dtype`) where the codec lacks that type."""
 
     def __init__(
         self, path: Path | ImageName, description: Description, masking: Masking | None = None
@@ -77,10 +77,10 @@ class Source(ABC):
         return valid
 
     def notes(self) -> list[str]:
-        """Return what a user should know about the image, a line for each fact.
+        """Return a line for each fact that a user should know about the image.
 
-        These are what the description does not hold, why a mask is not used, and the share of
-        pixels that were masked where the image has been read so far."""
+        These are the things that the description does not hold, why a mask is not used, and the
+        share of pixels that were masked where the image has been read so far."""
         lines = [] if self.masking.warning is None else [self.masking.warning]
         lost = self.description.metadata.get("not_kept")
         if lost:

@@ -1,4 +1,4 @@
-"""A part of an image: what users give for it, and how it is described."""
+"""Windows: parts of an image, as users give them, and their descriptions."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _SHIFT = {  # metadata that speak of rows and columns
 
 
 def window_of(given: Any, description: Description, name: str | os.PathLike[str]) -> Window:
-    """What rasterio takes for a window, as a Window of integers that lies in the image.
+    """Return a window in any form that rasterio takes as a Window of integers inside the image.
 
-    given: ((row, row end), (col, col end)), or anything with col_off, row_off, width and height,
-    all whole pixels; None: the whole image. Raises InputError, which names the file `name`."""
+    given: ((row, row end), (col, col end)), or an object with col_off, row_off, width and height,
+    all in whole pixels; None is the whole image. Raises InputError, which names the file `name`."""
     try:
         if given is None:
             numbers = (0, 0, description.cols, description.rows)
@@ -76,8 +76,7 @@ def _ends(side: Any) -> tuple[Any, Any]:
 def check_window(
     name: str | os.PathLike[str], description: Description, row: int, col: int, rows: int, cols: int
 ) -> None:
-    """Raises InputError, which names the file, if the window is empty or does not lie in the
-    image."""
+    """Raise InputError, which names the file, if the window is empty or not inside the image."""
     if not (
         0 <= row < row + rows <= description.rows and 0 <= col < col + cols <= description.cols
     ):
@@ -93,8 +92,8 @@ def check_window(
 
 
 def cut(description: Description, window: Window) -> Description:
-    """What a window of the described image is like: its size, and transform, ground control points
-    and RPCs counted from its corner."""
+    """Return the description of a window of the described image. Its transform, ground control
+    points and RPCs count from the corner of the window."""
     metadata = {
         key: _SHIFT[key](value, window) if key in _SHIFT else value
         for key, value in description.metadata.items()

@@ -52,7 +52,7 @@ def atomic(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
 def provenance(path: Path | ImageName) -> dict[str, str]:
     """Return a file's name and the SHA-256 of its bytes, which are read in pieces.
 
-    Returns the name alone for what is no file, such as a part of a collection. Raises
+    Only the name is returned if it is not a file, such as a part of a collection. Raises
     InputError."""
     if isinstance(path, ImageName) or not path.is_file():
         return {"name": path.name}
@@ -66,10 +66,10 @@ def provenance(path: Path | ImageName) -> dict[str, str]:
 
 
 def expand(patterns: list[str]) -> list[Path | ImageName]:
-    """Return the files that names and wildcards (** too) stand for, in order, each once.
+    """Return the files that match names and wildcards (also **), in order, each once.
 
-    Other names that GDAL may open stand for themselves. Raises InputError for a pattern without
-    any file."""
+    Other names that GDAL may open are returned unchanged. Raises InputError for a pattern that
+    matches no file."""
     found: dict[Path | ImageName, None] = {}
     for pattern in patterns:
         if is_image_name(pattern):

@@ -1,6 +1,6 @@
-"""Files wherever fsspec reaches: listing, fetching, checking and publishing them.
+"""List, fetch, check and publish files wherever fsspec reaches.
 
-An address is a URL, or an absolute path."""
+An address is a URL or an absolute path."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..errors import InputError
 from .local import atomic
 
 _CHUNK = 8 << 20  # bytes
-# What file systems say of a file that changes with its content, the most telling first.
+# Entries of file systems that change with the content of a file, the most reliable first.
 _TAGS = (
     "ETag",
     "etag",
@@ -33,7 +33,8 @@ _TAGS = (
     "modified",
     "created",
 )
-# What GDAL looks for beside an image: endings of the whole name, and those in place of its suffix.
+# Files that GDAL looks for beside an image: endings of the whole name, and others in place of its
+# suffix.
 _WHOLE_NAME = (".aux.xml", ".msk", ".hdr")
 _STEM = (".hdr", ".aux", ".wld", ".prj", ".tab", ".clr", ".stx", ".imd", ".rpb", "_rpc.txt")
 _VRT_SOURCE = re.compile(r'<SourceFilename[^>]*relativeToVRT="1"[^>]*>([^</][^<]*)<')
@@ -41,9 +42,10 @@ _VRT_SOURCE = re.compile(r'<SourceFilename[^>]*relativeToVRT="1"[^>]*>([^</][^<]
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a listing: its address, where it lies below the fixed part of the pattern, and a
-    text that is another one if the content is another one; None where the file system has nothing
-    to say."""
+    """A file of a listing.
+
+    address: of the file; below: its place below the fixed part of the pattern; version: text that
+    changes with the content, None where the file system does not provide one."""
 
     address: str
     below: str
@@ -51,7 +53,7 @@ class Entry:
 
 
 def resolve_filesystem(address: str) -> tuple[AbstractFileSystem, str]:
-    """The file system of an address, and the path in it. Raises InputError."""
+    """Return the file system of an address, and the path in it. Raises InputError."""
     try:
         return fsspec.core.url_to_fs(address)
     except Exception as error:  # each file system has errors of its own
@@ -61,7 +63,8 @@ def resolve_filesystem(address: str) -> tuple[AbstractFileSystem, str]:
 
 
 def absolute(address: str) -> str:
-    """The same place for a process elsewhere: a URL, or an absolute path. Raises InputError."""
+    """Return an address that names the same place for a process elsewhere: a URL or an absolute
+    path. Raises InputError."""
     system, path = resolve_filesystem(address)
     return path if isinstance(system, LocalFileSystem) else system.unstrip_protocol(path)
 
@@ -71,8 +74,8 @@ def join(folder: str, *names: str) -> str:
 
 
 def list_files(pattern: str) -> list[Entry]:
-    """The files that a path or URL with wildcards (** too) stands for, in order. Raises InputError
-    where there is none."""
+    """Return the files that match a path or URL with wildcards (also **), in order. Raises
+    InputError if there are none."""
     system, path = resolve_filesystem(pattern)
     fixed = path
     while glob.has_magic(fixed) or fixed == path:
@@ -107,8 +110,8 @@ def is_local(address: str) -> bool:
 def fetch(address: str, folder: Path) -> Path:
     """Return the path of a file on this machine: its own, or that of a copy in `folder`.
 
-    The files that GDAL takes for parts of an image are copied too. Raises what the file system
-    raises."""
+    The files that GDAL takes for parts of an image are copied too. Raises the errors of the file
+    system."""
     system, path = resolve_filesystem(address)
     if isinstance(system, LocalFileSystem):
         return Path(path)
@@ -167,8 +170,8 @@ def _listing(system: AbstractFileSystem, folder: str) -> list[str] | None:
 
 
 def digest(address: str) -> str | None:
-    """The SHA-256 of a file's bytes, in hexadecimal; None if there is no such file. Raises what the
-    file system raises."""
+    """Return the SHA-256 of a file's bytes in hexadecimal, None if there is no such file. Raises
+    the errors of the file system."""
     system, path = resolve_filesystem(address)
     found = hashlib.sha256()
     try:
@@ -181,7 +184,8 @@ def digest(address: str) -> str | None:
 
 
 def read(address: str) -> bytes | None:
-    """A small file's bytes, None if there is no such file. Raises what the file system raises."""
+    """Return the bytes of a small file, None if there is no such file. Raises the errors of the
+    file system."""
     system, path = resolve_filesystem(address)
     try:
         return system.cat_file(path)
@@ -207,8 +211,8 @@ def is_folder(address: str) -> bool:
 
 
 def publish(file: Path, address: str) -> None:
-    """Copy a complete file to an address, where it appears, or takes the place of another one, at
-    once and whole. Raises what the file system raises."""
+    """Copy a complete file to an address. It appears there, or replaces another file, at once and
+    complete. Raises the errors of the file system."""
     system, path = resolve_filesystem(address)
     if isinstance(system, LocalFileSystem):
         Path(path).parent.mkdir(parents=True, exist_ok=True)

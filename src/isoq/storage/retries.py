@@ -1,4 +1,4 @@
-"""Requests to other machines, tried again where that can help."""
+"""Repeat requests to other machines where that can help."""
 
 from __future__ import annotations
 

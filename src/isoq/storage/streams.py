@@ -1,7 +1,7 @@
-"""Streams for reading that a forked process can use beside its parent.
+"""Streams for reading that a forked process and its parent can both use.
 
-After a fork, both processes share each open file, its position included. A seek in one process
-would move the other one's next read."""
+After a fork, both processes share each open file, including its position. A seek in one process
+would move the next read of the other one."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ _SILENCE = 7.0  # seconds that a server may take for the next bytes
 
 @dataclass(frozen=True)
 class Url:
-    """The address of a file, with what of a Path reading it needs; what is made of it goes to the
-    current folder."""
+    """The address of a file, with the parts of a Path that readers need. Files made from it go to
+    the current folder."""
 
     address: str
     parent = Path()
@@ -38,12 +38,12 @@ class Url:
 
 
 def parse_location(place: str | os.PathLike[str]) -> Path | Url:
-    """A path, or a URL if it has a "://"."""
+    """Return a URL for a text with "://", else a path."""
     return Url(str(place)) if "://" in str(place) else Path(place)
 
 
 def expand_locations(patterns: list[str]) -> list[Path | Url]:
-    """Return what `local.expand` does for .isoq files; URLs stand for themselves.
+    """Return the .isoq files that `local.expand` finds; URLs are returned unchanged.
 
     Raises InputError."""
     found: dict[Path | Url, None] = {}
