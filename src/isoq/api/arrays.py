@@ -106,9 +106,9 @@ def compress(
     predictor : {"isoq", "paper"}
         How the quality of a block is predicted.
     model : str, path or Model
-        Name of a shipped model, folder of another one, or what `load_model` returns.
+        Name of a shipped model, folder of another one, or the result of `load_model`.
     embed_model : bool
-        Put what decoding needs of the model into the file.
+        Put the parts of the model that decoding needs into the file.
     device : {"cpu", "cuda"}, optional
         Where the transforms run. Default: the CPU, or where a loaded model is.
     threads : int, optional

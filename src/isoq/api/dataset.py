@@ -175,7 +175,7 @@ class Dataset:
 
     @property
     def profile(self) -> dict[str, Any]:
-        """What ``rasterio.open(path, "w", **profile)`` needs for an image like this one."""
+        """Keywords of ``rasterio.open(path, "w", **profile)`` for an image like this one."""
         values = {"driver": "GTiff", "dtype": self.description.image_dtype, "nodata": self.nodata}
         size = {"width": self.width, "height": self.height, "count": self.count}
         return {**values, **size, "crs": self.crs, "transform": self.transform}
@@ -216,8 +216,8 @@ class Dataset:
             column stop)), or two slices. Default: all of it. Only tiles that hold some of it are
             read and decoded.
         masked : bool
-            Return a masked array. It masks nodata, NaN, what the mask of the image excludes, and
-            what an alpha band says is transparent.
+            Return a masked array. It masks nodata, NaN, pixels that the mask of the image
+            excludes, and pixels that an alpha band makes transparent.
         out_shape : tuple of int, optional
             Rows and columns of the result, or the shape of the whole result. Every output pixel
             is the input pixel nearest to its centre (nearest neighbour), so nodata are never
@@ -305,7 +305,7 @@ class Dataset:
         grid: NearestGrid,
         area: Window,
     ) -> np.ma.MaskedArray:
-        """The samples `out` of bands with their masks. excluded: by the mask of the image."""
+        """Return the samples `out` of bands, masked. excluded: by the mask of the image."""
         alpha, dtype = alpha_mask(self.description), out.dtype
         if alpha is not None:
             for part, samples, _ in self._pieces(area, {alpha}):

@@ -103,9 +103,9 @@ threads
         As for `compress`. With ``lossless_bands="auto"`` these are bands with a palette, alpha
         bands, and those whose name or values show that they hold codes or flags.
     mask : {"auto", "none", "nodata", "alpha", "dataset"}
-        What tells which pixels are measurements: nodata values alone, the alpha band, the mask of
-        the file, or nothing. "auto" does what GDAL does, but takes an alpha band that looks like
-        data for data.
+        The source of validity: nodata values alone, the alpha band, the mask of the file, or
+        nothing. "auto" does what GDAL does, but takes an alpha band that looks like data for
+        data.
     geometry : str, optional
         Layout of a raw file whose name does not tell it: "BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB".
     out : path, optional
@@ -118,7 +118,7 @@ threads
     Returns
     -------
     dict
-        What ``isoq compress --json`` prints: ``file``, ``bytes``, ``bits_per_sample``, ``model``,
+        The output of ``isoq compress --json``: ``file``, ``bytes``, ``bits_per_sample``, ``model``,
         and the summary that the file keeps: ``mse``, ``variance`` and ``pixels`` per band, and the
         errors of the blocks.
 
@@ -268,8 +268,8 @@ def decompress_file(
     Returns
     -------
     dict
-        What ``isoq decompress --json`` prints: ``file``, ``image``, ``bands``, ``rows``, ``cols``,
-        ``dtype``, and with `on_damage` what is ``lost``.
+        The output of ``isoq decompress --json``: ``file``, ``image``, ``bands``, ``rows``,
+        ``cols``, ``dtype``, and with `on_damage` the parts that are ``lost``.
 
     Raises
     ------

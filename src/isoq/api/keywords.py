@@ -1,4 +1,4 @@
-"""The keywords of the public functions, as the values that the codec works with."""
+"""The keywords of the public functions, as values that the codec works with."""
 
 from __future__ import annotations
 

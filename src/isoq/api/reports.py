@@ -1,4 +1,4 @@
-"""What a file is, whether its records are true, and what files would be like."""
+"""Describe files, check their records, and estimate what files would be like."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _HEADER = (
 
 
 def info(source: PathLike | BinaryIO) -> dict[str, Any]:
-    """Tell what an .isoq file is, how it was made, and the requested and measured errors.
+    """Describe an .isoq file: its image, how it was made, the requested and the measured errors.
 
     Only the header, the index and the summary are read.
 
@@ -60,7 +60,7 @@ def info(source: PathLike | BinaryIO) -> dict[str, Any]:
     Returns
     -------
     dict
-        What ``isoq info --json`` prints, all of it plain JSON: among others ``bytes``,
+        The output of ``isoq info --json``, which is plain JSON: among others ``bytes``,
         ``bits_per_sample``, ``ratio``, the image's ``bands``, ``rows``, ``cols``, ``dtype``,
         ``nodata`` and ``metadata``, the ``target``, and per band ``mse`` (squared digital numbers)
         and ``snr`` (dB).
@@ -115,7 +115,7 @@ def verify(
     on_damage: Callable[[LostPart], None] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Decode an .isoq file and check what it records.
+    """Decode an .isoq file and check its records.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def verify(
     Returns
     -------
     dict
-        What ``isoq verify --json`` prints: ``file``, ``against``, ``problems`` and ``lost``. Both
+        The output of ``isoq verify --json``: ``file``, ``against``, ``problems`` and ``lost``. Both
         lists are empty if all is true. ``remark`` tells if errors may have added up, because the
         original had been decoded from lossy data itself.
 
@@ -221,7 +221,7 @@ def estimate(
     image : path or array_like or xarray.DataArray
         An image file, or an array as `compress` takes it.
     targets : Target or iterable of Target
-        What to try, of any kind but "bitrate".
+        The targets to try, of any kind except "bitrate".
     nodata, mask, band_axis
         Of an array, as for `compress`; `mask` of a file, as for `compress_file`.
     joint, lossless_bands, block, tile, predictor, model, device, threads

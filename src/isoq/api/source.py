@@ -1,4 +1,4 @@
-"""Arrays as images: plain ones, masked ones and DataArrays, with what they say of themselves."""
+"""Arrays as images: plain arrays, masked ones and DataArrays, with their metadata."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ _SPATIAL = (("y", "x"), ("lat", "lon"), ("latitude", "longitude"), ("northing", 
 
 @dataclass(frozen=True)
 class _Image:
-    """An array (bands, rows, cols) and what came with it: per band True where a sample is no
-    measurement, the value that stands for none, and metadata of a Description."""
+    """An array (bands, rows, cols) with its metadata.
+
+    masked: per band, True where a sample is not a measurement; nodata: the value of such samples;
+    metadata: of a Description."""
 
     samples: np.ndarray
     masked: np.ndarray | None
@@ -117,7 +119,7 @@ def _image(array: Any, band_axis: int | None) -> _Image:
 
 
 def _check_dtype(dtype: np.dtype) -> None:
-    """Raises UnsupportedImageError for samples that isoq does not code."""
+    """Raise UnsupportedImageError for samples that isoq does not code."""
     if dtype.name not in DTYPES:
         advice = _ADVICE.get(dtype.kind, f"give an array of {', '.join(DTYPES)}")
         raise UnsupportedImageError(f"{dtype.name} samples are not supported; {advice}")

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 TARGET_HELP = {
     "mse": ("X", "largest MSE of every block of every band, in squared digital numbers"),
-    "rmse": ("X", "its square root, in digital numbers"),
+    "rmse": ("X", "largest RMSE of every block of every band, in digital numbers"),
     "psnr": ("DB", "lowest PSNR of every block of every band, in dB; see --peak"),
     "snr": ("DB", "lowest ratio of the variance of a band to the MSE of any of its blocks, in dB"),
     "max_error": ("E", "largest error of a pixel, in digital numbers"),
     "lossless": (None, "keep every sample exactly"),
     "quality": (
         "LAMBDA",
-        "no promise of an error: weight of a squared digital number relative to a bit per sample",
+        "promises no error: weight of a squared digital number relative to a bit per sample",
     ),
-    "bitrate": ("BPS", "no promise of an error: bits per sample of the file"),
+    "bitrate": ("BPS", "promises no error: bits per sample of the file"),
 }
 
 
@@ -106,7 +106,8 @@ def add_how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--single-pass",
         action="store_true",
-        help="code once with predicted qualities and correct nothing; faster, but no promise",
+        help="code once with predicted qualities, without corrections; faster, but promises no "
+        "error",
     )
     parser.add_argument(
         "--embed-model",
@@ -148,8 +149,9 @@ def _add_promise(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--joint",
         choices=["mean"],
-        help="mean: of bands coded jointly only the mean of error / target keeps the target, so "
-        "single bands may lie above it (default: every block of every band keeps it)",
+        help="mean: only the mean of error / target over the bands that are coded jointly keeps "
+        "the target, so single bands may lie above it (default: every block of every band keeps "
+        "it)",
     )
     parser.add_argument(
         "--block",
@@ -166,7 +168,7 @@ def _add_promise(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--predictor",
         default="isoq",
-        help="predictor of the quality of a block: isoq or paper (default: %(default)s)",
+        help="method that predicts the quality of a block: isoq or paper (default: %(default)s)",
     )
 
 
@@ -185,14 +187,14 @@ def _add_samples(parser: argparse.ArgumentParser) -> None:
         "--mask",
         choices=("auto", "none", "nodata", "alpha", "dataset"),
         default="auto",
-        help="which pixels count as valid: by nodata values alone, by the alpha band, by the mask "
-        "of the file, all (none), or as GDAL says (auto; an alpha band that looks like data is a "
-        "band then) (default: %(default)s)",
+        help="source of validity: nodata values alone, the alpha band, the mask of the file "
+        "(dataset), none (all pixels are valid), or auto, which does what GDAL does but takes "
+        "an alpha band that looks like data for data (default: %(default)s)",
     )
     parser.add_argument(
         "--geometry",
         metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB",
-        help="layout of raw files whose names do not tell it",
+        help="layout of raw files whose names do not have it",
     )
 
 

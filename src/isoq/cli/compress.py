@@ -59,9 +59,9 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "--target-map",
         type=Path,
         metavar="FILE",
-        help="raster of target MSE with one band, or one per band of the image; georeferenced, or "
-        "of the size of the image in pixels or blocks; a block keeps the smallest value of its "
-        "pixels, and the main target where the map has nodata",
+        help="raster of target MSE with one band, or one per band of the image; it must be "
+        "georeferenced, or have the size of the image in pixels or blocks; a block keeps the "
+        "smallest value of its pixels, and the main target where the map has nodata",
     )
     places.add_argument(
         "--roi",
@@ -80,8 +80,9 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "--quality-map",
         type=Path,
         metavar="FILE",
-        help="instead of a target: raster of LAMBDA, either georeferenced or with one value per "
-        "block or per 16 x 16 pixels; --quality applies where it has nodata; no promise",
+        help="raster of LAMBDA in place of a target, which promises no error; it must be "
+        "georeferenced, or have one value per block or per 16 x 16 pixels; --quality applies "
+        "where it has nodata",
     )
     add_how(parser)
     add_coding(parser)

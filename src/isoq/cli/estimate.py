@@ -15,9 +15,9 @@ from .each import each, images, show_results
 KINDS = (*ERRORS, *BOUNDS, "quality")
 
 _DESCRIPTION = """\
-Estimates size and error for a list of targets, without writing a file.
+Estimate size and error for a list of targets, without writing a file.
 
-At most 8 tiles, evenly spread over the image, are coded in memory in a single pass."""
+isoq codes at most 8 tiles, evenly spread over the image, in memory and in a single pass."""
 
 _EXAMPLES = """examples:
   isoq estimate scene.tif --snr 25 30 35

@@ -18,15 +18,15 @@ SNR = (25.0, 30.0, 35.0, 40.0, 45.0)
 
 
 _DESCRIPTION = """\
-Compares a model with other codecs at equal error.
+Compare a model with other codecs at equal error.
 
-Single bands of the images, and all bands of an image together, go through isoq and every other
-codec, whose setting is searched until the error is the same. DIR gets rows.csv, with one row per
-group of bands, codec and target (also rows.parquet if pyarrow is installed), the plots as PNG, and
-report.html with everything.
+isoq and every other codec compress single bands of the images, and all bands of an image together.
+The setting of each codec is searched until the error is the same. DIR gets rows.csv, with one row
+per group of bands, codec and target (also rows.parquet if pyarrow is installed), the plots as PNG,
+and report.html with everything.
 
-A run that was stopped can be continued, also with more images or targets: rows.jsonl keeps the
-finished rows, until something changes that they depend on."""
+You can continue a run that was stopped, also with more images or targets: rows.jsonl keeps the
+finished rows until something changes that they depend on."""
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from .each import each, files, show_results
 from .messages import explain, say
 
 _DESCRIPTION = """\
-Decodes files and checks their checksums and records. With --against, it measures the recorded
+Decode files and check their checksums and records. With --against, isoq measures the recorded
 errors again.
 
 The exit status is 0 if all is true, 1 if a record is not true or a block breaks its promise, and 2

@@ -1,2 +1,2 @@
-"""isoq inside other libraries. Each module needs the library that it is for, and nothing else of
-isoq imports them."""
+"""isoq inside other libraries. Each module needs the library that it is for, and the rest of isoq
+does not import them."""

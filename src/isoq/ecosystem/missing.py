@@ -1,4 +1,4 @@
-"""The ways in which the CF conventions (2.5.1) say that a value is missing."""
+"""Missing values in the ways of the CF conventions (2.5.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""numcodecs, for Zarr version 2, kerchunk and whoever else keeps arrays in its codecs."""
+"""numcodecs, for Zarr version 2, kerchunk and other libraries that use its codecs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from .chunks import decode, encode, settings_of
 
 
 class Isoq(Codec):
-    """A buffer as an .isoq stream, `Isoq(mse=25.0)`; takes the keywords of `isoq.compress`.
+    """A codec that stores a buffer as an .isoq stream: `Isoq(mse=25.0)`. It takes the keywords of
+    `isoq.compress`.
 
-    Numpy arrays of two and more axes are images: the last two are rows and columns, those before
-    them bands. Bytes are taken for uint8 samples in a row. nodata: give the array's fill value, of
-    which Zarr version 2 tells its codecs nothing. Encoding raises TypeError for a type that isoq
-    does not code, big-endian samples among them, for it could not know them when it decodes,
-    ValueError for Fortran order, for the same reason, and InputError."""
+    Numpy arrays of two and more axes are images: the last two axes are rows and columns, those
+    before them bands. Bytes are taken for uint8 samples in a row. Give the array's fill value as
+    nodata, because Zarr version 2 does not tell it to its codecs.
+
+    Encoding raises TypeError for a type that isoq does not code and for big-endian samples,
+    ValueError for Fortran order, and InputError. Big-endian samples and Fortran order are refused
+    because decoding could not restore them."""
 
     codec_id = "isoq"
 
@@ -29,8 +32,8 @@ class Isoq(Codec):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """From an array's metadata; unlike the constructor it needs no model, for readers of
-        shipped models' chunks have no use for it."""
+        """Return the codec in an array's metadata. Unlike the constructor it needs no model,
+        because readers of chunks of shipped models have no use for it."""
         codec, config = cls.__new__(cls), dict(config)
         nodata = config.pop("nodata", None)
         codec._nodata, codec._settings = None if nodata is None else float(nodata), config
@@ -46,7 +49,7 @@ class Isoq(Codec):
         return f"Isoq({', '.join(f'{key}={value!r}' for key, value in config.items())})"
 
     def encode(self, buf: Any) -> bytes:
-        """buf: an array, or whatever exports bytes."""
+        """Return a buffer as an .isoq stream. buf: an array, or any object that exports bytes."""
         array = np.asarray(ensure_ndarray_like(buf))
         array = (
             array.view(np.uint8)
@@ -68,8 +71,8 @@ class Isoq(Codec):
             raise TypeError(str(error)) from error
 
     def decode(self, buf: Any, out: Any = None) -> np.ndarray:
-        """(bands, rows, cols) samples, or `out`, which has as many bytes. Raises CorruptFileError,
-        ModelMismatchError."""
+        """Return samples (bands, rows, cols), or `out`, which has as many bytes. Raises
+        CorruptFileError and ModelMismatchError."""
         data = ensure_bytes(buf)
         image = decode(data, self._settings) if data else np.zeros(0, np.uint8)
         return image if out is None else ndarray_copy(image, out)

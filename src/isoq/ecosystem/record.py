@@ -1,11 +1,12 @@
-"""The error that was reached, in the attributes of a Zarr array.
+"""The measured error, in the attributes of a Zarr array.
 
-The CF conventions (8.4, quantization) describe how floating-point data were degraded: a variable
-without data names `algorithm` and `implementation`, and the attribute `quantization` of each data
-variable names that variable, beside parameters. CF's algorithms are four ways of rounding
-mantissas, and it excludes integers. So floating-point variables have that attribute here, with an
-algorithm that is not in CF's list. All variables have the same under another name,
-`lossy_compression`, with the parameters that matter here: the target and the error reached."""
+The CF conventions (8.4, quantization) describe how floating-point data were degraded. A variable
+without data has the attributes `algorithm` and `implementation`. The attribute `quantization` of
+each data variable names that variable, and other attributes hold parameters. CF's algorithms are
+four ways of rounding mantissas, and it excludes integers. Floating-point variables therefore have
+that attribute here, with an algorithm that is not in CF's list. All variables have the same under
+another name, `lossy_compression`, with the parameters that matter here: the target and the measured
+error."""
 
 from __future__ import annotations
 
@@ -35,11 +36,12 @@ def record_errors(
 ) -> None:
     """Write the errors of the .isoq arrays of a Zarr group into their attributes.
 
-    Reads the summaries of all chunks and no samples. Call it again when the arrays have changed.
-    Errors are in the unit that an array's attribute `scale_factor` gives its samples. brought: by
-    name of an array, the attributes that its samples came with. If these record an error, and it is
-    not the very coding that is found in the array, the samples have been coded twice. The record
-    then says what both errors may have added up to."""
+    This reads the summaries of all chunks, but no samples. Call it again when the arrays have
+    changed. Errors are in the unit that an array's attribute `scale_factor` gives its samples.
+
+    brought: by name of an array, the attributes that its samples came with. If these record an
+    error, and the array does not hold the same coding, the samples have been coded twice. The
+    record then says what both errors may have added up to."""
     root = zarr.open_group(
         store, mode="r+", path=group or "", storage_options=storage_options, use_consolidated=False
     )
@@ -71,18 +73,18 @@ def record_errors(
     whole = zarr.open_group(store, mode="r", storage_options=storage_options)
     if whole.metadata.consolidated_metadata is not None:
         with warnings.catch_warnings():
-            # "not part of the specification": but whoever wrote the store wanted it
+            # "not part of the specification": but the author of the store wanted it
             warnings.simplefilter("ignore")
             zarr.consolidate_metadata(root.store)
 
 
 def summary_of(summaries: Iterable[Summary], scale: float = 1) -> dict[str, Any]:
-    """Return what the attributes of an array say of its chunks.
+    """Return the attributes of an array that describe its chunks.
 
-    The target (kind and value), the mean squared error over all valid samples, and, if the target
-    is an error, the largest MSE / target of a block. All are against what was compressed first,
-    also in chunks that were written several times. scale: units per digital number; the attributes
-    are in that unit."""
+    These are the target (kind and value), the mean squared error over all valid samples, and, if
+    the target is an error, the largest MSE / target of a block. All are against the samples that
+    were compressed first, also in chunks that were written several times. scale: units per digital
+    number; the attributes are in that unit."""
     squared, pixels = 0.0, 0
     worst: list[float | None] = []
     targets = set()
@@ -107,13 +109,14 @@ def summary_of(summaries: Iterable[Summary], scale: float = 1) -> dict[str, Any]
 
 
 def _same(attributes: dict[str, Any], came: Mapping[str, Any]) -> bool:
-    """Return whether a record of chunks is that which samples came with: the chunks are copies."""
+    """Return True if a record of chunks is the record that samples came with: the chunks are
+    copies."""
     expected = with_earlier(attributes, came.get(_EARLIER, 0))
     return all(came.get(key) == value for key, value in expected.items())
 
 
 def with_earlier(attributes: dict[str, Any], earlier: float) -> dict[str, Any]:
-    """Return the record of samples that had a mean squared error, in the same unit, before."""
+    """Return the record of samples that already had a mean squared error, in the same unit."""
     if not earlier:
         return attributes
     both = accumulated({"earlier": Loss((earlier,)).to_dict()}, {"mse": [attributes.get(_MSE, 0)]})
@@ -124,7 +127,7 @@ def with_earlier(attributes: dict[str, Any], earlier: float) -> dict[str, Any]:
 def earlier_error(attributes: Mapping[str, Any]) -> float:
     """Return the mean squared error that an array's attributes record, 0 if they record none.
 
-    It is that of the worst block where that is known, for a part of an array may have it."""
+    It is that of the worst block if that is known, because a part of an array may have it."""
     mse, target = attributes.get(_MSE, 0.0), str(attributes.get("lossy_compression_target", ""))
     kind, _, value = target.partition(" ")
     if kind in ("mse", "rmse") and _WORST in attributes and " " not in value:

@@ -1,4 +1,4 @@
-"""What a SpatioTemporal Asset Catalog says of an .isoq file."""
+"""The description of an .isoq file in a SpatioTemporal Asset Catalog."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ EXTENSIONS = [
 
 
 def asset(file: File, href: str, size: int, sha256: str) -> dict:
-    """An Asset Object of STAC 1.1, to be put into an item that lists EXTENSIONS.
+    """Return an Asset Object of STAC 1.1, for an item that lists EXTENSIONS.
 
-    size: bytes; sha256: of the bytes, hexadecimal. Fields that no extension has begin with `isoq:`:
-    the target and what became of it, of the file as in its summary (docs/format.md, section 7), of
-    each band in `raster:bands`."""
+    size: bytes; sha256: of the bytes, hexadecimal. Fields that no extension has begin with `isoq:`.
+    They hold the target and the errors, for the file as in its summary (docs/format.md, section 7),
+    and for each band in `raster:bands`."""
     d, header, summary = file.description, file.header, file.statistics()
     said = {
         "target": header.get("target"),
@@ -74,7 +74,7 @@ def _projection(d: Description) -> dict:
 
 
 def _band(d: Description, header: dict, summary: dict, band: int) -> dict:
-    """A Raster Band Object, with the error of a lossy band."""
+    """Return a Raster Band Object, with the error of a lossy band."""
     more = {
         key: d.metadata[name][band]
         for key, name in (
@@ -112,7 +112,8 @@ def _band(d: Description, header: dict, summary: dict, band: int) -> dict:
 
 
 def _resolution(d: Description) -> float | None:
-    """Side of a pixel in metres, None where the reference system does not measure in metres."""
+    """Return the side of a pixel in metres, None where the reference system does not measure in
+    metres."""
     crs, transform = d.metadata.get("crs"), d.metadata.get("transform")
     if not (crs and transform):
         return None

@@ -1,5 +1,5 @@
-"""xarray: .isoq files as datasets (`engine="isoq"`), and datasets as Zarr arrays that keep a
-promise each (`to_zarr`)."""
+"""xarray: .isoq files as datasets (`engine="isoq"`), and datasets as Zarr arrays, each with a
+promise of its own (`to_zarr`)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CHUNK = 1024  # pixels of a chunk's side, at most
 def to_zarr(dataset: xr.Dataset, store: Any, **keywords: Any) -> None:
     """Write a dataset as Zarr arrays (version 3) of .isoq chunks.
 
-    The attributes of each array record the error that was reached.
+    The attributes of each array record the measured error.
 
     keywords: those of `isoq.compress` (mse=25, model=..., block=...) and those of
     `xarray.Dataset.to_zarr` (mode, group, encoding, ...). A keyword of `isoq.compress` has one
@@ -46,12 +46,12 @@ def to_zarr(dataset: xr.Dataset, store: Any, **keywords: Any) -> None:
     fewer than two dimensions. mse, rmse, peak and quality are in the unit of the dataset's values,
     whatever scale they are packed with. snr is relative to the variance of each chunk.
 
-    Missing values come back exactly and are in no error. A variable says which they are by
-    `_FillValue` or `missing_value`; what lies outside its `valid_range` (`valid_min`, `valid_max`)
-    is written as the missing value. Chunks are those of the variable, of its encoding or of dask;
-    otherwise 1024 x 1024 pixels or less, one layer of the other axes at a time, but all of an axis
-    `band`. Data that are appended (append_dim, region) are coded as the arrays are and take no
-    targets. Raises InputError."""
+    Missing values come back exactly and count in no error. A variable names them by `_FillValue` or
+    `missing_value`; values outside its `valid_range` (`valid_min`, `valid_max`) are written as the
+    missing value. Chunks are those of the variable, of its encoding or of dask. Otherwise they have
+    1024 x 1024 pixels or less, one layer of the other axes at a time, but all of an axis `band`.
+    Data that are appended (append_dim, region) are coded as the arrays are and take no targets.
+    Raises InputError."""
     options = {
         key: keywords.pop(key)
         for key in inspect.signature(xr.Dataset.to_zarr).parameters
@@ -64,7 +64,7 @@ def to_zarr(dataset: xr.Dataset, store: Any, **keywords: Any) -> None:
     if {"append_dim", "region"} & set(options):
         if keywords:
             raise InputError(
-                f"what is appended is coded as the arrays are; leave {', '.join(keywords)} out"
+                f"appended data are coded as the arrays are; leave {', '.join(keywords)} out"
             )
     else:
         encoding = dict(options.pop("encoding", None) or {})
@@ -85,7 +85,7 @@ def to_zarr(dataset: xr.Dataset, store: Any, **keywords: Any) -> None:
 def _by_variable(
     dataset: xr.Dataset, keywords: Mapping[str, Any]
 ) -> dict[Hashable, dict[str, Any]]:
-    """The keywords of each variable that has a target."""
+    """Return the keywords of each variable that has a target."""
     images = [name for name, variable in dataset.data_vars.items() if variable.ndim >= 2]
     for key, value in keywords.items():
         if isinstance(value, Mapping) and (unknown := set(value) - set(images)):
@@ -107,7 +107,7 @@ def _by_variable(
 
 
 def _encoding(name: Hashable, variable: xr.Variable, settings: dict[str, Any]) -> dict[str, Any]:
-    """What has to be added to a variable's encoding."""
+    """Return the additions to a variable's encoding."""
     encoding = variable.encoding
     stored = np.dtype(encoding.get("dtype", variable.dtype))
     if stored.name not in DTYPES:
@@ -141,8 +141,8 @@ def _chunks(variable: xr.Variable) -> tuple[int, ...]:
 
 
 def _even(side: int) -> int:
-    """The side of chunks that share an image's side evenly, a multiple of a block where there are
-    several."""
+    """Return the side of chunks that share an image's side evenly, a multiple of a block if there
+    are several."""
     number = -(-side // _CHUNK)
     return max(side, 1) if number <= 1 else -(-side // number // 64) * 64
 

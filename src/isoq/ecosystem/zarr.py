@@ -48,7 +48,7 @@ class IsoqCodec(ArrayBytesCodec):
     """The Zarr codec that stores each chunk as an .isoq stream: `IsoqCodec(mse=25.0)`.
 
     It takes the keywords of `isoq.compress` except `nodata`, which is the array's fill value.
-    Samples with that value come back exactly and are in no error; so do NaN and infinities. A chunk
+    Samples with that value, NaN and infinities come back exactly and count in no error. A chunk
     that holds nothing else is not stored at all. Arrays are uint8, uint16, int16, int32 or float32,
     with chunks of any shape: the last two axes are rows and columns, those before them bands. A
     sequence of targets goes along the axis before the rows, and a chunk has to hold all of that

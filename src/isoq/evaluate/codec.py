@@ -1,4 +1,4 @@
-"""What all reference codecs share: one positive setting, and samples of a type that they take."""
+"""The base of all reference codecs: one positive setting, and samples of a type that they take."""
 
 from __future__ import annotations
 

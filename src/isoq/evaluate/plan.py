@@ -1,4 +1,4 @@
-"""What a comparison consists of, and what its results depend on."""
+"""The plan of a comparison, and everything that its results depend on."""
 
 from __future__ import annotations
 
@@ -25,14 +25,11 @@ PACKAGE = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """What is compared.
+    """The plan of a comparison.
 
-    groups: groups of bands.
-    codecs: "isoq" or names of REFERENCE_CODECS.
-    kind: kind of target, "snr" (dB) or "mse".
-    values: the targets.
-    model: name or folder of the model.
-    block: side of a block in pixels."""
+    groups: groups of bands. codecs: "isoq" or names of REFERENCE_CODECS. kind: kind of target,
+    "snr" (dB) or "mse". values: the targets. model: name or folder of the model. block: side of a
+    block in pixels."""
 
     groups: tuple[Group, ...]
     codecs: tuple[str, ...]
@@ -133,7 +130,7 @@ def code_version(codec: str) -> str:
 
 
 def circumstances(plan: EvaluationPlan) -> dict:
-    """Return what the rows depend on (command, commit, machine, versions) as JSON values."""
+    """Return the circumstances of a run (command, commit, machine, versions) as JSON values."""
 
     def git(*words: str) -> str:
         return subprocess.run(

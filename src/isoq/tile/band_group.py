@@ -1,8 +1,8 @@
 """A group of bands that the network codes together, as the encoder sees it: samples, latents, and
 the errors that a coding will leave.
 
-A `BandGroup` never changes. What one quantization found out is a value of its own, a
-`QuantizedLatents`, which the next quantization takes:
+A `BandGroup` never changes. A quantization is a value of its own, a `QuantizedLatents`, which the
+next quantization takes:
 
     state = group.first_pass(levels)
     error = group.expected_error(state)
@@ -38,11 +38,11 @@ from .value_range import ValueRange
 
 @dataclass(frozen=True)
 class CodedGroup:
-    """A group as the network has coded it.
+    """A group that the network has coded.
 
     levels: per block (block rows, block cols); streams: one for each component; latents: quantized
     (components, M, h, w) int32; decoded: samples (bands, rows, cols), limited to the range of the
-    source; ranges: those ends of it that limit anything."""
+    source; ranges: the ends of that range that change anything."""
 
     levels: np.ndarray
     streams: list[bytes]
@@ -188,12 +188,13 @@ class BandGroup:
 
     @property
     def _share(self) -> float:
-        """What an error summed over the components is as a mean over the bands."""
+        """Return an error summed over the components as a mean over the bands."""
         return 1.0 if self.rotation is None else 1 / len(self.samples)
 
     def refined(self) -> BandGroup:
-        """Return the group after one step of iterative inversion: the analysis of what the
-        synthesis of the latents misses is added to them. It helps near the highest quality."""
+        """Return the group after one step of iterative inversion: the analysis of the difference
+        between the samples and the synthesis is added to the latents. It helps near the highest
+        quality."""
         return replace(
             self,
             components=[
@@ -345,7 +346,7 @@ class BandGroup:
 
 
 def _padding(side: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return what the network needs behind `side` rows and columns."""
+    """Return the padding that the network needs behind `side` rows and columns."""
     rows, cols = side
     return (0, padded_side(rows) - rows), (0, padded_side(cols) - cols)
 

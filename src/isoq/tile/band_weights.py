@@ -35,7 +35,7 @@ SAMPLE_SIDE = 512  # pixels of a tile, along a side, that the search looks at
 _PREDICTED_ROUNDS, _QUANTIZED_ROUNDS = 6, 3
 _SETTLED = 0.01  # the search ends if no weight changes by more
 # Exponent of the soft maximum over the bands. The weights move half of the way that would make its
-# shares agree if errors answered to weights alone.
+# shares agree if errors depended on weights alone.
 _SHARPNESS, _SHARE = 12, 0.5
 _LEAST_STEP, _MOST_STEP = 0.3, 3.0  # of a weight in one round
 _DAMPED = 0.8  # share of the way that levels move in a round
@@ -48,8 +48,9 @@ _LARGEST_FACTOR = 4.0  # of the error of blocks in a round
 
 @dataclass(frozen=True)
 class BandErrors:
-    """What a coding is expected to leave: mean squared error (bands, block rows, block cols), in
-    the units of the target, and significant latents (components, block rows, block cols)."""
+    """The errors that a coding is expected to leave: mean squared error (bands, block rows, block
+    cols) in the units of the target, and significant latents (components, block rows, block
+    cols)."""
 
     error: np.ndarray
     significant: np.ndarray
@@ -270,7 +271,7 @@ def _spaced(count: int, block: int) -> np.ndarray:
 
 def _members(side: int, step: int, count: int, chosen: np.ndarray) -> np.ndarray:
     """Return the positions below `side` that lie in the blocks `chosen` out of `count`, which are
-    `step` positions wide. What lies beyond the last block belongs to it."""
+    `step` positions wide. Positions beyond the last block belong to it."""
     at = np.arange(side)
     return at[np.isin(np.minimum(at // step, count - 1), chosen)]
 

@@ -51,7 +51,7 @@ class EncodedGroup:
 
 @dataclass(frozen=True)
 class GroupCoding(ABC):
-    """A group of neighbouring bands as it is in the file."""
+    """A group of neighbouring bands in the form that the file has."""
 
     bands: slice
     mode: ClassVar[Mode]
@@ -244,8 +244,9 @@ class Predictive(GroupCoding):
 
 @dataclass(frozen=True)
 class Neural(GroupCoding):
-    """Bands that the network takes at once. normalization: of each of them, the last ones repeated
-    if the network takes more."""
+    """Bands that the network takes at once.
+
+    normalization: of each of them; the last one is repeated if the network takes more."""
 
     normalization: list[NormalizationCode]
     mode = Mode.NEURAL
@@ -280,7 +281,7 @@ class Neural(GroupCoding):
         return cls(bands, [NormalizationCode.read(reader) for _ in range(model.bands)])
 
     def decode(self, header: TileHeader, latents: LatentReader) -> np.ndarray:
-        """Return what the synthesis makes of the latents."""
+        """Return the synthesis of the latents."""
         decoded = reconstruct(
             latents.next_group(self.rotation.components if self.rotation else 1),
             [code.affine for code in self.normalization],

@@ -167,9 +167,9 @@ def _corrected(
 def _ratio_to_correct(
     group: BandGroup, coded: CodedGroup, target: ErrorTarget
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function from decoded samples to the error over target that the levels of the
-    blocks are to bring to 1. For weighted bands it leaves as many bands to the residual layer as is
-    best after the first coding, `coded`."""
+    """Return a function from decoded samples to the error over target that the levels of the blocks
+    should bring to 1. For weighted bands it leaves as many bands to the residual layer as is best
+    after the first coding, `coded`."""
     if not group.weighted:
         return lambda decoded: error_ratio(group, decoded, target)
     ratio = _band_ratio(group, coded.decoded, target)

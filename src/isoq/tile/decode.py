@@ -1,4 +1,4 @@
-"""A tile from bytes to samples. `encode` is the way there."""
+"""A tile from bytes to samples. `encode` is the opposite direction."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Tile:
 def decode_tile(
     data: bytes, nodata: tuple[float | None, ...], model: Model, shape: Shape, dtype: str
 ) -> Tile:
-    """Decode what `encode_tile` wrote. shape, dtype: what the file says of this tile. Raises
+    """Decode the bytes that `encode_tile` wrote. shape, dtype: of this tile, from the file. Raises
     CorruptFileError."""
     reader = Reader(data)
     header = TileHeader.read(reader, nodata, shape, dtype)
@@ -98,7 +98,7 @@ def _finish(
     samples: np.ndarray, layer: bytes, header: TileHeader, groups: list[GroupCoding]
 ) -> int:
     """Restore special values and apply patches, in place, and return the number of patches.
-    Bit-exact groups stay as they are, under masks, too."""
+    Bit-exact groups stay as they are, also under masks."""
     exact = [(group.bands, samples[group.bands].copy()) for group in groups if group.bit_exact]
     header.restore(samples)
     patched = residual.unpack_onto(layer, samples, header.valid, header.block)

@@ -1,4 +1,4 @@
-"""A tile from samples to bytes. `decode` is the way back.
+"""A tile from samples to bytes. `decode` is the opposite direction.
 
 A tile describes itself: only the model is needed to decode it."""
 
@@ -32,15 +32,15 @@ def encode_tile(
     lossless_bands: Container[int] = (),
     mask: np.ndarray | None = None,
 ) -> tuple[bytes, TileReport]:
-    """Code one tile, and return its bytes and what was measured.
+    """Code one tile, and return its bytes and the report on it.
 
     samples: (bands, rows, cols) of one of DTYPES, native byte order; nodata: per band; block:
-    pixels per side, a multiple of 16; lossless_bands: those that are kept losslessly, whose blocks
-    are not in the report; mask: (rows, cols), False for no measurement in any band.
+    pixels per side, a multiple of 16; lossless_bands: bands that are kept losslessly, whose blocks
+    are not in the report; mask: (rows, cols), False where no band has a measurement.
 
     The other bands are coded `model.bands` at a time; if they do not divide evenly, the last band
-    is repeated. Pixels without a measurement are coded losslessly and are in no error. What lies
-    under a mask becomes nodata, or 0 without one, except in lossless bands."""
+    is repeated. Pixels without a measurement are coded losslessly and count in no error. Samples
+    under a mask become nodata, or 0 without one, except in lossless bands."""
     tile = TileInput.of(samples, nodata, block, lossless_bands, mask)
     target = as_stored(target, tile.grid)
     groups = encode_groups(tile, target, model)

@@ -23,7 +23,7 @@ _SMALL, _NEAR = 2.5, 32
 
 @dataclass(frozen=True)
 class Component:
-    """What one call of the analysis takes and returns.
+    """The input and the output of one call of the analysis.
 
     x: (1, bands, h, w), normalized and padded; y: its latents (M, h / 16, w / 16), gains not
     applied; counted: (h, w) bool, the pixels whose errors count."""
@@ -39,7 +39,7 @@ class QuantizedLatents:
 
     levels: per block (block rows, block cols); latent_levels: per position (h, w); gains: (M, h,
     w); inputs: for each component the latents that were quantized (M, h, w), gains not applied;
-    steps: what they were quantized to, gains applied."""
+    steps: the results of the quantization, gains applied."""
 
     levels: np.ndarray
     latent_levels: np.ndarray

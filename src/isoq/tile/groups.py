@@ -1,4 +1,4 @@
-"""Which bands of a tile are coded together, and in which mode."""
+"""Sort the bands of a tile into groups that are coded together, and choose their modes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands at the start of a tile, and the pixels of a tile that is to be coded."""
+"""The start of a tile, and the pixels of a tile that is to be coded."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _LIMITED = 0x80  # added to the number of the type: ranges follow
 
 @dataclass(frozen=True, eq=False)
 class TileHeader:
-    """What the decoder knows of a tile before its samples.
+    """The properties of a tile that the decoder knows before its samples.
 
     dtype: of the samples; shape: bands, rows, cols; block: pixels per side; classes: uint8 (bands,
-    rows, cols), see `masks`; nodata: per band, which the header of the file tells; ranges: what
-    decoded samples are limited to, None without limits."""
+    rows, cols), see `masks`; nodata: per band, from the header of the file; ranges: limits of the
+    decoded samples, None without limits."""
 
     dtype: np.dtype
     shape: Shape
@@ -38,7 +38,7 @@ class TileHeader:
 
     @cached_property
     def valid(self) -> np.ndarray:
-        """Which samples are measurements, (bands, rows, cols) bool."""
+        """The samples that are measurements, (bands, rows, cols) bool."""
         return self.classes == masks.VALID
 
     @property
@@ -68,7 +68,7 @@ class TileHeader:
     def read(
         cls, reader: Reader, nodata: tuple[float | None, ...], shape: Shape, dtype: str
     ) -> TileHeader:
-        """Read what `write` wrote. shape, dtype: what the file says of this tile. Raises
+        """Read the fields that `write` wrote. shape, dtype: of this tile, from the file. Raises
         CorruptFileError."""
         limited, code = divmod(reader.unpack("B")[0], _LIMITED)
         stored_shape = tuple(reader.varint() for _ in range(3))
@@ -88,8 +88,9 @@ class TileHeader:
 
 @dataclass(frozen=True, eq=False)
 class TileInput(TileHeader):
-    """A tile that is to be coded. samples: (bands, rows, cols); lossless_bands: those that are kept
-    losslessly."""
+    """A tile that is to be coded.
+
+    samples: (bands, rows, cols); lossless_bands: bands that are kept losslessly."""
 
     samples: np.ndarray
     lossless_bands: Container[int]

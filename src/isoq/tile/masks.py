@@ -1,4 +1,4 @@
-"""Pixels that carry no measurement: nodata, NaN, infinities, masked ones.
+"""Pixels without a measurement: nodata, NaN, infinities, masked ones.
 
 They are kept losslessly, and filled smoothly before the transform."""
 
@@ -28,7 +28,7 @@ class Pixels:
 
     @property
     def valid(self) -> np.ndarray:
-        """(bands, rows, cols) bool: which samples are measurements."""
+        """The samples that are measurements, (bands, rows, cols) bool."""
         return classify(self.samples, self.nodata, self.mask) == VALID
 
 

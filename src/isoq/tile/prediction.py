@@ -1,4 +1,4 @@
-"""Which bands of a tile are predicted instead of transformed."""
+"""Choose the bands of a tile that are predicted instead of transformed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ _ANY_SIZE = 1 << 62  # bytes, a limit that nothing reaches
 
 @dataclass(frozen=True)
 class _Promise:
-    """What a band is promised beyond a mean error. bound: the largest error of a valid pixel, in
-    digital numbers; lossless: the band was asked to be lossless; bit_exact: what is under the masks
-    has to be kept, too, because the masks do not tell it."""
+    """The promise of a band beyond a mean error.
+
+    bound: the largest error of a valid pixel, in digital numbers; lossless: the band was asked to
+    be lossless; bit_exact: samples under the masks must be kept too, because the masks do not
+    define them."""
 
     band: int
     bound: float
@@ -37,8 +39,8 @@ class _Promise:
 
 
 def code_exact_bands(tile: TileInput, target: TileTarget) -> list[EncodedGroup]:
-    """Code the bands that are promised more than a mean error: lossless ones, and with a bound all
-    of them. Bands of a single value are left out."""
+    """Code the bands with a promise beyond a mean error: lossless bands, and with a bound all
+    bands. Bands of a single value are left out."""
     groups: list[EncodedGroup] = []
     predicted: list[_Promise] = []
     for promise in _promises(tile, target):
@@ -76,8 +78,9 @@ def predict_if_smaller(
 
 
 def predict_thin(tile: TileInput, target: TileTarget, bands: slice) -> EncodedGroup | None:
-    """Code bands of a thin tile by prediction, which is faster than the network there and smaller.
-    Return None if the tile is not thin, the target is no error, or prediction cannot meet it."""
+    """Code bands of a thin tile by prediction, which is faster and smaller there than the network.
+    Return None if the tile is not thin, the target is not an error, or prediction cannot meet
+    it."""
     if not is_thin(*tile.shape[1:]) or not isinstance(target, ErrorTarget):
         return None
     return Predictive.encode_for(tile, bands, target.mse[bands], _ANY_SIZE)
@@ -96,7 +99,7 @@ def _size(group: EncodedGroup) -> int:
 
 
 def _promises(tile: TileInput, target: TileTarget) -> Iterator[_Promise]:
-    """Yield what each band is promised; nothing for bands that have a mean error or one value."""
+    """Yield the promise of each band; nothing for bands that have a mean error or one value."""
     for band in range(len(tile.samples)):
         is_lossless = band in tile.lossless_bands
         if is_lossless:
@@ -122,7 +125,7 @@ def _lossless_if_smaller(tile: TileInput, promise: _Promise) -> EncodedGroup | N
 
 
 def _runs(promises: list[_Promise]) -> Iterator[list[_Promise]]:
-    """Yield neighbouring bands that are promised the same but for their bounds."""
+    """Yield neighbouring bands with the same promise except for their bounds."""
 
     def key(item: tuple[int, _Promise]) -> tuple[int, bool, bool]:
         number, promise = item
@@ -133,8 +136,8 @@ def _runs(promises: list[_Promise]) -> Iterator[list[_Promise]]:
 
 
 def _predicted_run(tile: TileInput, run: list[_Promise]) -> list[EncodedGroup]:
-    """Code neighbouring bands by prediction. Lossless ones of noise, which that makes larger, are
-    coded without."""
+    """Code neighbouring bands by prediction. Lossless bands of noise, which prediction makes
+    larger, are coded without."""
     bands = slice(run[0].band, run[-1].band + 1)
     bound = np.array([promise.bound for promise in run])
     group = Predictive.encode_bounded(tile, bands, bound, run[0].bit_exact)

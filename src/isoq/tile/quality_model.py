@@ -43,11 +43,11 @@ def before_rounding(mse: np.ndarray) -> np.ndarray:
 def paper_levels(floor: np.ndarray, target: np.ndarray, model: Model) -> np.ndarray:
     """Return levels by the paper's closed form, per block.
 
-    floor: error of the autoencoder without quantization; target: error asked for; both per block.
+    floor: error of the autoencoder without quantization; target: requested error; both per block.
 
-    With the mean gain a lambda + b the step is D = 1 / (2 (a lambda + b)) and the error is modelled
-    as floor (1 + alpha D^2); solved for lambda (Mijares i Verdu et al. 2024). Where the target is
-    not above the floor, the highest quality."""
+    With the mean gain a lambda + b the step is D = 1 / (2 (a lambda + b)), and the error is
+    modelled as floor (1 + alpha D^2), solved for lambda (Mijares i Verdu et al. 2024). Blocks whose
+    target is not above the floor get the highest quality."""
     alpha, a, b = (model.calibration["paper"][k] for k in ("alpha", "a", "b"))
     with np.errstate(invalid="ignore", divide="ignore"):
         step = np.sqrt((target / np.maximum(floor, 1e-12) - 1) / alpha)
@@ -60,8 +60,8 @@ def paper_levels(floor: np.ndarray, target: np.ndarray, model: Model) -> np.ndar
 
 
 def calibrated(error: np.ndarray, levels: np.ndarray, model: Model) -> np.ndarray:
-    """Return the error expected of the pixels from that expected from the latents alone, by a
-    factor that was fitted as a function of the level."""
+    """Return the error expected in the pixels, from the error expected from the latents alone. The
+    factor was fitted as a function of the level."""
     table = model.calibration["synthesis"]
     return error * np.exp2(np.interp(levels, table["level"], table["log2_factor"]))
 
@@ -73,7 +73,7 @@ def predicted_levels(
     there (log2 of the error per level).
 
     error: function of levels per block. This is a secant search in the log domain. Blocks that stay
-    below their target at the lowest level get that."""
+    below their target at the lowest level get that level."""
     wanted = np.log2(np.where(np.isnan(target), 1.0, np.maximum(target, 1e-12)))
     levels = lambda_to_level(LAMBDA_MSE_AT_HIGH_RATE / np.exp2(wanted)).clip(
         model.lowest, model.highest

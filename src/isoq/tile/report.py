@@ -1,4 +1,4 @@
-"""What the encoder measures of a tile, and the part of it that the tile records."""
+"""The measurements of a tile by the encoder, and the part of them that the tile records."""
 
 from __future__ import annotations
 
@@ -117,9 +117,9 @@ def recorded_errors(
 ) -> np.ndarray:
     """Return the errors of blocks (bands, block rows, block cols) that `error_steps` recorded.
 
-    lossy: (bands,), which bands are not lossless; pixels: valid ones (bands, block rows, block
-    cols). Errors are within half of 1/ERROR_STEPS octave of what was measured, 0 in lossless bands
-    and NaN without valid pixels."""
+    lossy: (bands,), True for bands that are not lossless; pixels: valid ones (bands, block rows,
+    block cols). Errors are within half of 1/ERROR_STEPS octave of the measured ones, 0 in lossless
+    bands, and NaN without valid pixels."""
     recorded = (pixels > 0) & lossy[:, None, None]
     of_band = np.zeros(len(lossy), np.int64)
     of_band[lossy] = np.cumsum(worst, dtype=np.int64)

@@ -16,7 +16,7 @@ from ..format.bytestream import Reader, Writer, pack_integers, unpack_integers
 from .header import TileInput
 from .masks import leave_nodata
 
-# Pixels that are off by less of a step stay, or a step too many would be nearly as bad.
+# Pixels that are off by a smaller part of a step stay. A step too many would be nearly as bad.
 _WORTH_MOVING = 0.8
 # Bits of a patch beside its values, and bits per pixel by how many times the error is above the
 # target.

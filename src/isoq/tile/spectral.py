@@ -1,11 +1,11 @@
 """The spectral transform: an image-adaptive rotation of the bands in front of a model of one band.
 
 It is the Karhunen-Loeve transform of the *gradients*: the eigenvectors of the covariance of
-differences between neighbouring pixels. Nearly all bits are spent on detail, and what the bands
-share there differs from what their mean levels share; bench/spectral.py compares it with the usual
-choice, the covariance of the samples. The rotation is (nearly) orthonormal, so a squared error of
-the components is the same squared error of the bands. Components that stay far below the allowed
-error everywhere are not coded at all."""
+differences between neighbouring pixels. Nearly all bits are spent on detail, and bands share their
+detail in another way than their mean levels. bench/spectral.py compares this with the usual choice,
+the covariance of the samples. The rotation is (nearly) orthonormal, so a squared error of the
+components is the same squared error of the bands. Components that stay far below the allowed error
+everywhere are not coded at all."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Rotation:
 
     @classmethod
     def unpack(cls, reader: Reader, bands: int) -> Rotation:
-        """Read what `pack` wrote. Raises CorruptFileError."""
+        """Read the fields that `pack` wrote. Raises CorruptFileError."""
         components, precision = reader.varint(), reader.varint()
         if not 1 <= components <= bands <= MOST_BANDS or precision > _MOST_PRECISION:
             raise CorruptFileError("impossible spectral transform: the file is damaged")
@@ -104,11 +104,11 @@ def fit_weighted(
     allowed: np.ndarray,
     block: int,
 ) -> tuple[Rotation, np.ndarray]:
-    """The rotation of weighted bands, and the energy that it drops per band, block and valid pixel
-    (bands, block rows, block cols).
+    """Return the rotation of weighted bands, and the energy that it drops per band, block and valid
+    pixel (bands, block rows, block cols).
 
-    planes, valid: as in `fit`; basis: (components, bands), orthonormal; weights: (bands,);
-    allowed: mean squared error (bands, block rows, block cols) in squared units."""
+    planes, valid: as in `fit`; basis: (components, bands), orthonormal; weights: (bands,); allowed:
+    mean squared error (bands, block rows, block cols) in squared units."""
     energy = np.tensordot(weights**2, _energies(planes, valid, block), 1).max()
     rotation = _rounded(basis / weights, energy, _WEIGHTED_LEAKED * allowed.min())
     missed = planes - rotation.inverse(rotation.forward(planes, weights))
@@ -116,8 +116,8 @@ def fit_weighted(
 
 
 def _rounded(basis: np.ndarray, energy: float, leaked: float) -> Rotation:
-    """`basis` (components, bands) rounded, so that components of that energy in all move at most
-    an energy of `leaked` to where it does not belong."""
+    """Return `basis` (components, bands) rounded. The rounding moves at most an energy of `leaked`
+    between components that have the given energy in total."""
     with np.errstate(divide="ignore"):
         ratio = energy / (12 * leaked)
         precision = int(np.clip(np.ceil(np.log2(ratio) / 2), _LEAST_PRECISION, _MOST_PRECISION))

@@ -1,4 +1,4 @@
-"""What a tile is coded for: an error per block, a lambda or a bound."""
+"""The targets of a tile: an error per block, a lambda or a bound."""
 
 from __future__ import annotations
 
@@ -54,8 +54,10 @@ class ErrorTarget:
 
 @dataclass(frozen=True)
 class LambdaTarget:
-    """A weight of the error against the rate. lam: lambda per squared digital number, one for the
-    tile or one for each block (block rows, block cols)."""
+    """A weight of the error against the rate.
+
+    lam: lambda per squared digital number, one for the tile or one for each block (block rows,
+    block cols)."""
 
     lam: float | np.ndarray
 

@@ -1,8 +1,8 @@
-"""The least and the largest valid sample of each band, which decoded samples never leave.
+"""The least and the largest valid sample of each band, which limit the decoded samples.
 
-A coding may overshoot: 4095 of 12 bits comes back as 4161, an NDVI of 1 as 1.03. Samples that are
-limited to the range of the source can only come nearer to it. A tile carries those ends of the
-ranges that change anything."""
+A coding may overshoot: 4095 of 12 bits comes back as 4161, an NDVI of 1 as 1.03. Limiting samples
+to the range of the source can only bring them nearer to it. A tile stores those ends of the ranges
+that change anything."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ValueRange:
 
     @classmethod
     def unpack(cls, data: bytes, bands: int, dtype: np.dtype) -> ValueRange:
-        """Read what `pack` wrote. Raises CorruptFileError."""
+        """Read the ranges that `pack` wrote. Raises CorruptFileError."""
         reader, found = Reader(data), cls.unlimited(bands, dtype)
         bits = np.unpackbits(np.frombuffer(reader.take(-(-2 * bands // 8)), np.uint8))
         if bits[2 * bands :].any():
@@ -98,7 +98,8 @@ class ValueRange:
         return found
 
     def _sides(self) -> np.ndarray:
-        """Return whether the low and the high end of each band limit anything, (bands, 2) bool."""
+        """Return, for each band, True if the low and the high end limit anything, (bands, 2)
+        bool."""
         least, most = _ends(self.low.dtype)
         return np.stack([self.low > least, self.high < most], 1)
 

@@ -1,5 +1,5 @@
 """Bands that are predicted from each other: bytes to samples (docs/format.md, section 6.9).
-`encode` is the way there."""
+`encode` is the opposite direction."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LARGEST_STEP = (1 << 31) - PARTS
 
 @dataclass(frozen=True)
 class _Bands:
-    """What comes before the weights.
+    """The fields in front of the weights.
 
-    described: how the samples of each band stand for integers; repeats: (bands,) uint8; base: usual
-    steps (bands,); reference: (bands, REFERENCES) int32, -1 for none."""
+    described: the mapping between samples and integers of each band; repeats: (bands,) uint8; base:
+    usual steps (bands,); reference: (bands, REFERENCES) int32, -1 for none."""
 
     described: list[Described]
     repeats: np.ndarray
@@ -44,7 +44,7 @@ def is_lossy(data: bytes) -> bool:
 
 
 def is_bit_exact(data: bytes) -> bool:
-    """Return True if the bands coded in `data` count as they are, whatever the masks say."""
+    """Return True if the bands coded in `data` are exact everywhere, also under the masks."""
     return bool(data[:1]) and bool(data[0] & BIT_EXACT)
 
 
@@ -87,7 +87,7 @@ def decode(
 
 
 def _read_bands(reader: Reader, dtype: np.dtype, shape: tuple[int, int, int]) -> _Bands:
-    """Read what comes before the weights. Raises CorruptFileError."""
+    """Read the fields in front of the weights. Raises CorruptFileError."""
     count, rows, cols = shape
     described, repeats, base = [], np.zeros(count, np.uint8), np.zeros(count, np.int64)
     reference = np.full((count, predictor.REFERENCES), -1, np.int32)
@@ -111,8 +111,9 @@ def _read_bands(reader: Reader, dtype: np.dtype, shape: tuple[int, int, int]) ->
 def _read_weights(
     reader: Reader, bands: _Bands, dtype: np.dtype, changes: int
 ) -> tuple[np.ndarray, np.ndarray, list[Values], np.ndarray]:
-    """Return weights (bands, TAPS) and activity (bands, ACTIVITIES), both int32, how the samples of
-    each band stand for integers, and `changes` changes of the step. Raises CorruptFileError."""
+    """Return weights (bands, TAPS) and activity (bands, ACTIVITIES), both int32, the mapping
+    between samples and integers of each band, and `changes` changes of the step. Raises
+    CorruptFileError."""
     taps = [[size - 1 for _, size in sources(n)] for n in bands.used]
     own, other, active, gaps, change = unpack_integers(
         reader.part(),

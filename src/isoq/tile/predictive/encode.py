@@ -1,5 +1,5 @@
 """Bands that are predicted from each other: samples to bytes (docs/format.md, section 6.9).
-`decode` is the way back."""
+`decode` is the opposite direction."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .values import Values
 
 _ROUNDS = 5
 _FINER = 16  # units of floats per step
-# Shares of the target: where blocks are to be, and below which they may do with a wider step.
+# Shares of the target: the aim of blocks, and the share below which they get a wider step.
 _AIM, _ENOUGH = 0.985, 0.95
-# Times the bytes that are to be undercut, beyond which corrections do not help.
+# Corrections do not help if the first pass takes this many times the bytes that it must undercut.
 _HOPELESS = 1.1
 
 
@@ -127,8 +127,8 @@ def encode_bounded(
 ) -> tuple[bytes, np.ndarray]:
     """Code bands with a largest error for every valid sample, and return bytes and decoded samples.
 
-    samples and valid: (bands, rows, cols); bound: (bands,). What cannot be kept otherwise is kept
-    exactly. bit_exact: the samples count as they are, whatever the masks say; all are valid."""
+    samples and valid: (bands, rows, cols); bound: (bands,). Bands that cannot keep their bound in
+    another way are kept exactly. bit_exact: samples under the masks count too; all are valid."""
     inside = _inside(samples, valid)
     chosen = [_bounded(found, most) for found, most in zip(inside, bound.tolist(), strict=True)]
     special = (None,) * len(samples) if bit_exact else nodata

@@ -1,7 +1,7 @@
-"""What the encoder chooses for each plane: which earlier planes it is predicted from, weights, and
-whether repeated samples are flagged.
+"""The choices of the encoder for each plane: the earlier planes it is predicted from, the weights,
+and the flagging of repeated samples.
 
-A decoder reads all of it from the stream. Floating point is allowed here."""
+A decoder reads all of them from the stream. Floating point is allowed here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEAST_TRIED, _MOST_TRIED = 4096, 16384  # samples that weights are fitted to
 
 @dataclass(frozen=True)
 class Predictor:
-    """How planes are predicted: the arrays of the plan in plan.h except for the steps.
+    """The prediction of planes: the arrays of the plan in plan.h except for the steps.
 
     reference: (planes, REFERENCES), weight: (planes, TAPS), activity: (planes, ACTIVITIES), limits:
     (planes, 2), all int32; avoided: (planes,) int64; repeats: (planes,) uint8."""
@@ -68,8 +68,8 @@ def choose(
 ) -> Predictor:
     """Fit a predictor to planes (planes, rows, cols) int32, all samples filled.
 
-    valid: which samples are coded; limits, avoided: of the predictor; step: usual step of each
-    plane, in 1 / PARTS."""
+    valid: True for samples that are coded; limits, avoided: of the predictor; step: usual step of
+    each plane, in 1 / PARTS."""
     number = len(planes)
     predictor = Predictor(
         np.full((number, REFERENCES), -1, np.int32),

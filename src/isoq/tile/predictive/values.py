@@ -1,5 +1,5 @@
-"""How samples of a band become the 32-bit integers that are predicted: what all samples share is
-taken out first."""
+"""The mapping between the samples of a band and the 32-bit integers that are predicted. Everything
+that all samples share is taken out first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INT32 = np.iinfo(np.int32)
 
 @dataclass(frozen=True)
 class Values:
-    """How the samples of a band stand for integers.
+    """The mapping between the samples of a band and integers.
 
     SPACED: sample = offset + unit * integer; LISTED: the integer is the place in `listed`
     (ascending int64); FLOATS: the bits of a float32 in the order of its values; ROUNDED: sample =
@@ -101,14 +101,16 @@ class Values:
 
     @property
     def gaps(self) -> np.ndarray:
-        """Gaps between the values of the list, less 1, which `write` leaves out."""
+        """Return the gaps between the values of the list, less 1, which `write` leaves out."""
         return np.diff(self.listed) - 1 if self.kind == LISTED else np.zeros(0, np.int64)
 
 
 @dataclass
 class Described:
-    """What `write` wrote. missing: number of gaps of the list, which it leaves out; limits: least
-    and largest integer of the band."""
+    """The fields that `write` wrote.
+
+    missing: number of gaps of the list, which it leaves out; limits: least and largest integer of
+    the band."""
 
     kind: int
     offset: int
@@ -137,7 +139,8 @@ class Described:
 
 
 def read(reader: Reader, dtype: np.dtype, most: int) -> Described:
-    """Read what `Values.write` wrote. most: number of values in a list. Raises CorruptFileError."""
+    """Read the fields that `Values.write` wrote. most: number of values in a list. Raises
+    CorruptFileError."""
     kind = reader.unpack("B")[0]
     offset, unit, missing = 0, 1.0, 0
     if kind == SPACED:
