@@ -1,9 +1,11 @@
 """Servers as they are: some give no parts, some are busy for a moment, some say nothing."""
 
+import gc
 import gzip
 import http.server
 import threading
 import time
+import zipfile
 
 import fsspec
 import numpy as np
@@ -118,6 +120,41 @@ def test_requests_are_tried_again_only_where_that_can_help():
     with pytest.raises(Answer):
         retried(lambda: request(Answer(404), 1))
     assert len(tries) == 1
+
+
+def test_no_try_begins_that_would_end_too_late(monkeypatch):
+    """Tries that take 7 s each, and twice as long."""
+    clock = [0.0]
+    monkeypatch.setattr(retries, "_PAUSES", (0.25, 1.0, 3.0))
+    monkeypatch.setattr(retries.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(retries.time, "sleep", lambda pause: request(pause, False))
+
+    def request(seconds, silent=True):
+        clock[0] += seconds
+        if silent:
+            raise TimeoutError
+
+    for seconds, total in ((7, 14.25), (14, 14)):
+        clock[0] = 0.0
+        with pytest.raises(TimeoutError):
+            retried(lambda seconds=seconds: request(seconds))
+        assert clock[0] == total
+
+
+def test_files_in_archives_and_schemes_in_any_case(tmp_path):
+    (tmp_path / "a b%20.isoq").write_bytes(
+        Server.data or isoq.compress(crop("landsat.tif"), mse=25)
+    )
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.write(tmp_path / "a b%20.isoq", "in/a.isoq")
+    for address in (
+        f"zip://in/a.isoq::{tmp_path}/z.zip",
+        f"ZIP://in/a.isoq::File://{tmp_path}/z.zip",
+        f"FILE://{tmp_path}/a b%20.isoq",
+    ):
+        with isoq.open(address) as file:
+            gc.collect()  # the file system of an archive closes the archive when it goes
+            assert file.read(1).shape == crop("landsat.tif").shape[1:]
 
 
 def test_files_beside_a_remote_image_come_along(tmp_path):

@@ -136,6 +136,26 @@ def test_samples_of_other_types_are_refused_with_advice(array, words):
         isoq.compress(array, mse=1)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint32", "int64", "uint64", "float64"])
+def test_arrays_of_wider_types_come_back_in_their_type(dtype):
+    array = terrain(2, 40, 50, "int16").astype(dtype)
+    nodata = {"f": -1.7976931348623157e308}.get(array.dtype.kind)
+    if nodata is None:
+        nodata = int(np.iinfo(dtype).max)
+    array[:, :9] = nodata
+    found = isoq.decompress(isoq.compress(array, max_error=2, nodata=nodata), masked=True)
+    assert found.dtype == dtype
+    assert np.array_equal(found.mask, array == nodata)
+    assert (found.data[:, :9] == nodata).all()
+    assert np.abs(found.astype(float) - array)[:, 9:].max() <= 2
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(0.1, "float64"), (2**40, "int64")])
+def test_samples_of_64_bits_that_do_not_fit_are_refused_even_if_lossless(value, dtype):
+    with one_line(UnsupportedImageError, dtype, str(value), "float32"):
+        isoq.compress(np.full((4, 4), value, dtype), lossless=True)
+
+
 @pytest.mark.parametrize("array", [None, b"abcd", "scene.tif", [[1, 2], [3, 4]], 7])
 def test_what_is_no_array_is_refused(array):
     with one_line(InputError, "array"):

@@ -52,8 +52,9 @@ def compress(
     Parameters
     ----------
     array : array_like or xarray.DataArray
-        Image of shape (bands, rows, cols) or (rows, cols); uint8, uint16, int16, int32 or float32
-        in any byte order. Masked samples of a NumPy masked array count as nodata. The dimensions
+        Image of shape (bands, rows, cols) or (rows, cols), in any byte order. Samples are integers
+        of 8 to 64 bits, float32 or float64. Those of 64 bits have to fit int32 or float32 exactly
+        (float64 values such as 0.1 do not). Masked samples of a NumPy masked array count as nodata. The dimensions
         of a DataArray name its axes; its nodata, reference system, transform, band names, units,
         scales and offsets are kept (the first three as rioxarray reads them).
     mse : float or sequence of float, optional
@@ -86,7 +87,8 @@ def compress(
         and count in no error. NaN and infinities never count.
     mask : numpy.ndarray, optional
         Shape (rows, cols): 0 where no band has a measurement, else any other value, as
-        ``rasterio`` has it. Samples there come back as nodata, or 0 without one.
+        ``rasterio`` has it. Samples there come back as nodata, or 0 without one; a lossless band
+        keeps them.
     band_axis : int, optional
         Axis of the bands of a three-dimensional array. Default: 0, but an array of shape
         (rows, cols, n) with n up to 4 is refused until this says which it is.
@@ -124,7 +126,7 @@ def compress(
     InputError
         There is not exactly one target, or an argument cannot be used.
     UnsupportedImageError
-        The sample type is not supported.
+        The sample type is not supported, or samples of 64 bits do not fit.
     ModelMismatchError
         There is no such model.
 

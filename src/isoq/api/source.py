@@ -12,15 +12,13 @@ from rasterio.crs import CRS
 
 from ..codec.sources import ArraySource
 from ..errors import InputError, UnsupportedImageError, argument
-from ..samples import DTYPES, holds
+from ..samples import CODED_AS, DTYPES, holds
 
 NoData = float | Sequence[float | None] | None
 
 # By kind of dtype, what to do with samples that isoq does not code.
 _ADVICE = {
     "b": "convert them with .astype('uint8')",
-    "i": "convert them to int32 or a smaller type that holds all values",
-    "u": "convert them to int32 or a smaller type that holds all values",
     "f": "convert them with .astype('float32')",
     "c": "give the real and the imaginary part as two bands of float32",
 }
@@ -52,13 +50,9 @@ class ImageSource(ArraySource):
         valid: np.ndarray | None,
         metadata: dict[str, Any],
     ):
-        super().__init__(samples)
+        masked = {} if valid is None else {"mask": True}
+        super().__init__(samples, nodata, metadata=metadata | masked)
         self._valid = valid
-        self.description = replace(
-            self.description,
-            nodata=tuple(nodata),
-            metadata=metadata | ({} if valid is None else {"mask": True}),
-        )
 
     def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
         """The validity of a window, (rows, cols) bool."""
@@ -120,7 +114,7 @@ def _image(array: Any, band_axis: int | None) -> _Image:
 
 def _check_dtype(dtype: np.dtype) -> None:
     """Raise UnsupportedImageError for samples that isoq does not code."""
-    if dtype.name not in DTYPES:
+    if dtype.name not in (*DTYPES, *CODED_AS):
         advice = _ADVICE.get(dtype.kind, f"give an array of {', '.join(DTYPES)}")
         raise UnsupportedImageError(f"{dtype.name} samples are not supported; {advice}")
 
@@ -159,19 +153,24 @@ def _nodata_per_band(nodata: Any, samples: np.ndarray, lenient: bool) -> tuple[f
             raise InputError(
                 f"{argument('nodata', nodata)}: must be a number, or a sequence with one per band"
             )
-        fits = np.ndim(value) == 0 and holds(samples.dtype, float(value))
+        fits = np.ndim(value) == 0 and holds(samples.dtype, value)
         if not fits and not lenient:
             raise InputError(
                 f"{argument('nodata', nodata)}: {samples.dtype.name} samples cannot have this "
                 "value; leave it out, or give one that they can have"
             )
-        values.append(float(value) if fits else None)
+        values.append(_number(value, samples.dtype) if fits else None)
     if len(values) not in (1, len(samples)):
         raise InputError(
             f"{argument('nodata', nodata)}: {len(values)} values for {len(samples)} band(s); give "
             "one, or one per band"
         )
     return tuple(values) if len(values) == len(samples) else tuple(values) * len(samples)
+
+
+def _number(value: Any, dtype: np.dtype) -> float:
+    """Return a value of `dtype`; an integer of 64 bits is exact."""
+    return float(value) if dtype.kind == "f" else int(value)
 
 
 def _valid(mask: Any, samples: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import blocks
 from .generations import Loss
 
 _STREAM_BYTES = 64 << 20  # of the encoded streams that are kept
@@ -57,7 +58,7 @@ class _Sketch(NamedTuple):
         """Return how many cells, or else single samples, of each band (bands,) are unchanged in
         `new`; None if `new` is what was compressed."""
         measured = self.measured & new.measured
-        difference = np.where(measured, new.singles.astype(np.float64) - self.singles, 0)
+        difference = blocks.difference(new.singles, self.singles, measured)
         number = np.maximum(measured.sum(1), 1)
         same = [(a == b) & (a > 0) for a, b in zip(self.cells, new.cells, strict=True)]
         cells = np.array([one.sum() for one in same])

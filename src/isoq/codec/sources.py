@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,23 +33,38 @@ class Readable(Protocol):
 
 
 class ArraySource:
-    """An array (bands, rows, cols) as a source. Raises UnsupportedImageError for types that the
-    codec does not have. earlier: the error that its samples have already, see `generations`."""
+    """An array (bands, rows, cols) as a source.
+
+    nodata: one value, or one per band. earlier: the error that its samples have already, see
+    `generations`. metadata: of a `Description`. Raises UnsupportedImageError for types that isoq
+    does not take."""
 
     path = None
 
-    def __init__(self, array: np.ndarray, nodata: float | None = None, earlier: dict | None = None):
+    def __init__(
+        self,
+        array: np.ndarray,
+        nodata: float | None | Sequence[float | None] = None,
+        earlier: dict | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
         self.earlier = earlier
         self._array = array
         bands, rows, cols = array.shape
-        self.description = Description(bands, rows, cols, array.dtype.name, (nodata,) * bands)
+        values = nodata if isinstance(nodata, Sequence) else [nodata] * bands
+        self.description = Description.of_image(
+            bands, rows, cols, array.dtype.name, values, metadata or {}
+        )
 
     def read(
         self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)
     ) -> np.ndarray:
-        """Return a window of some bands, in native byte order."""
+        """Return a window of some bands, in native byte order and with the description's type.
+
+        Raises UnsupportedImageError if that type lacks a value."""
         native = self._array.dtype.newbyteorder("=")
-        return np.ascontiguousarray(self._array[bands, row : row + rows, col : col + cols], native)
+        window = self._array[bands, row : row + rows, col : col + cols]
+        return self.description.to_coded(np.ascontiguousarray(window, native), bands.start or 0)
 
     def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
         """Return None: an array has no mask of its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -11,10 +12,15 @@ import numpy as np
 
 from ..errors import CorruptFileError, UnsupportedImageError
 from ..format import schema
-from ..samples import CODED_AS, DTYPES, from_coded, image_nodata
+from ..samples import CODED_AS, DTYPES, coded_nodata, from_coded, image_nodata, to_coded
 from .guard import FAULTS, one_line
 
 RGB = ["red", "green", "blue"]
+# What to do with samples that do not fit the type that they would be coded as.
+_ADVICE = {
+    "float32": "convert them to float32, which rounds them to 7 digits",
+    "int32": "subtract an offset, or convert them to float32, which rounds them to 7 digits",
+}
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,28 @@ class Description:
             tuple(None if v is None else math.nan if v != v else float(v) for v in self.nodata),
         )
 
+    @classmethod
+    def of_image(
+        cls,
+        bands: int,
+        rows: int,
+        cols: int,
+        dtype: str,
+        nodata: Sequence[float | None],
+        metadata: dict[str, Any],
+    ) -> Self:
+        """Return the description of an image whose samples have any type that isoq takes.
+
+        dtype and nodata are those of the image. Raises the errors of `Description`."""
+        if dtype in CODED_AS:
+            coded = [coded_nodata(dtype, value) for value in nodata]
+            metadata = metadata | {"source_dtype": dtype}
+            if [image_nodata(dtype, value) for value in coded] != list(nodata):
+                texts = [None if value is None else repr(value) for value in nodata]
+                metadata["source_nodata"] = texts
+            dtype, nodata = CODED_AS[dtype], coded
+        return cls(bands, rows, cols, dtype, tuple(nodata), metadata)
+
     @property
     def image_dtype(self) -> str:
         """The type of the image's samples; `dtype` is the one that is coded."""
@@ -83,6 +111,20 @@ class Description:
         if kept is not None:
             return tuple(_from_text(value, self.image_dtype) for value in kept)
         return tuple(image_nodata(self.image_dtype, value) for value in self.nodata)
+
+    def to_coded(self, samples: np.ndarray, first: int = 0) -> np.ndarray:
+        """Return samples (bands, rows, cols) of `image_dtype`, from band `first` on, as `dtype`.
+
+        Raises UnsupportedImageError if a value would change."""
+        if self.image_dtype == self.dtype:
+            return samples
+        try:
+            return to_coded(samples, self.image_nodata[first : first + len(samples)])
+        except ValueError as fault:
+            raise UnsupportedImageError(
+                f"{self.image_dtype} samples must all fit {self.dtype} ({fault}); "
+                f"{_ADVICE[self.dtype]}"
+            ) from fault
 
     def to_image(self, samples: np.ndarray, first: int = 0) -> np.ndarray:
         """Return coded samples (bands, rows, cols), from band `first` on, as `image_dtype`."""
@@ -155,9 +197,9 @@ def json_number(value: float | None) -> float | str | None:
 
 
 def described(path: object, *fields: Any) -> Description:
-    """Return Description(*fields). Its UnsupportedImageError names the file."""
+    """Return Description.of_image(*fields). Its UnsupportedImageError names the file."""
     try:
-        return Description(*fields)
+        return Description.of_image(*fields)
     except UnsupportedImageError as fault:
         raise UnsupportedImageError(f"{path}: {fault}") from fault
 

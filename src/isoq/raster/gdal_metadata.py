@@ -14,7 +14,6 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
 from ..errors import UnsupportedImageError
-from ..samples import CODED_AS, coded_nodata, image_nodata
 from .description import Description, alpha_in, described, is_default, json_number
 from .gdal_view import GdalView, view
 from .validity import Masking
@@ -59,15 +58,8 @@ def describe(path: object, dataset: DatasetReader, masking: Masking) -> Descript
         nodata = [None] * dataset.count
     if not_kept:
         metadata["not_kept"] = not_kept
-    dtype = dataset.dtypes[0]
-    if dtype in CODED_AS:
-        metadata["source_dtype"] = dtype
-        coded = [coded_nodata(dtype, value) for value in nodata]
-        if [image_nodata(dtype, value) for value in coded] != nodata:
-            metadata["source_nodata"] = [None if v is None else repr(v) for v in nodata]
-        dtype, nodata = CODED_AS[dtype], coded
     size = dataset.count, dataset.height, dataset.width
-    return described(path, *size, dtype, nodata, metadata)
+    return described(path, *size, dataset.dtypes[0], nodata, metadata)
 
 
 def _nodata(dataset: DatasetReader, gdal: GdalView) -> list[float | None]:

@@ -12,7 +12,6 @@ from rasterio.windows import Window
 
 from ..errors import UnsupportedImageError
 from ..names import ImageName, parse_image_name
-from ..samples import CODED_AS, to_coded
 from .description import Description, described
 from .gdal_metadata import describe, open_dataset
 from .guard import guard
@@ -134,16 +133,10 @@ class _RasterSource(Source):
         indexes = [band + 1 for band in range(self.description.bands)[bands]]
         with guard(self.path, f"samples cannot be read, {_DAMAGED}"):
             samples = self._dataset.read(indexes, window=window)
-        kind = self.description.image_dtype
-        if kind not in CODED_AS:
-            return samples
         try:
-            return to_coded(samples, self.description.image_nodata[bands])
-        except ValueError as fault:
-            raise UnsupportedImageError(
-                f"{self.path}: {kind} samples that do not fit {self.description.dtype} are not "
-                f"supported ({fault}); convert them, as with gdal_translate -ot"
-            ) from fault
+            return self.description.to_coded(samples, bands.start or 0)
+        except UnsupportedImageError as fault:
+            raise UnsupportedImageError(f"{self.path}: {fault}") from fault
 
     def _mask(self, window: Window) -> np.ndarray | None:
         with guard(self.path, f"mask cannot be read, {_DAMAGED}"):

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 _PAUSES = (0.25, 1.0, 3.0)  # seconds before each further try
-_LIMIT = 15.0  # seconds after which no further try begins
+_LIMIT = 15.0  # seconds after which no further try is to end, if it lasts as long as the last one
 _STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})  # of HTTP: the server may answer later
 _NAMES = ("ClientConnectionError", "ClientPayloadError", "ServerDisconnectedError")  # of aiohttp
 
@@ -16,13 +16,16 @@ _NAMES = ("ClientConnectionError", "ClientPayloadError", "ServerDisconnectedErro
 def retried(request: Callable[[], _T]) -> _T:
     """Return what `request` returns, and try again after faults that may pass.
 
-    Raises what the last try raises. After 15 seconds no further try begins."""
+    Raises what the last try raises. A further try only begins if one as long as the last would end
+    within 15 seconds of the start of the first."""
     began = time.monotonic()
     for pause in _PAUSES:
+        last = time.monotonic()
         try:
             return request()
         except Exception as error:
-            if not is_transient(error) or time.monotonic() + pause - began > _LIMIT:
+            now = time.monotonic()
+            if not is_transient(error) or now - began + pause + now - last > _LIMIT:
                 raise
         time.sleep(pause)
     return request()

@@ -9,7 +9,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from .retries import retried
 
@@ -79,12 +79,14 @@ class LocalStream(_Stream):
 class RemoteStream(_Stream):
     """A stream that `opener` opens, once in each process: a connection cannot be shared.
 
-    Requests that fail are tried again. whole: returns a copy of the file, for servers that do not
-    give parts of it. Faults of the network are raised as OSError."""
+    opener: returns the stream and its file system, which is kept as long as the stream, because
+    that of an archive closes the archive when it goes. whole: returns a copy of the file, for
+    servers that do not give parts of it. Requests that fail are tried again. Faults of the network
+    are raised as OSError."""
 
-    def __init__(self, opener: Callable[[], BinaryIO], whole: Callable[[], BinaryIO]):
+    def __init__(self, opener: Callable[[], tuple[BinaryIO, Any]], whole: Callable[[], BinaryIO]):
         self._opener, self._whole = opener, whole
-        self._stream, self._process = retried(opener), os.getpid()
+        (self._stream, self._system), self._process = retried(opener), os.getpid()
 
     def close(self) -> None:
         if not self.closed and self._process == os.getpid():
@@ -93,7 +95,7 @@ class RemoteStream(_Stream):
 
     def _own(self) -> BinaryIO:
         if self._process != os.getpid():
-            self._stream, self._process = retried(self._opener), os.getpid()
+            (self._stream, self._system), self._process = retried(self._opener), os.getpid()
         return self._stream
 
     def _size(self) -> int:

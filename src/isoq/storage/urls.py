@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from .streams import LocalStream, RemoteStream
 # Bytes: header and index of some ten thousand tiles, fetched while waiting for an answer anyway.
 _FIRST_READ = 1 << 16
 _SILENCE = 7.0  # seconds that a server may take for the next bytes
+_SCHEMES = re.compile(r"(?:^|(?<=::))[A-Za-z][A-Za-z0-9+.-]*(?=:)")  # in any case, says RFC 3986
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,13 @@ def open_stream(place: Path | Url) -> BinaryIO:
         ) from error
 
 
-def _open_url(url: Url) -> BinaryIO:
+def _open_url(url: Url) -> tuple[BinaryIO, Any]:
+    """Return the file and its file system. Raises InputError."""
     try:
         system, path = _filesystem(url)
         # The first block is kept, for the header and the index; behind it the reader asks for whole
         # tiles, which anything read ahead would only make larger.
-        return system.open(path, "rb", block_size=_FIRST_READ, cache_type="first")
+        return system.open(path, "rb", block_size=_FIRST_READ, cache_type="first"), system
     except InputError:
         raise
     except Exception as error:  # each file system has errors of its own
@@ -101,12 +104,13 @@ def _filesystem(url: Url) -> tuple[Any, str]:
         raise InputError(
             f"{url}: URLs are read with fsspec, which is missing; pip install 'isoq[remote]'"
         ) from error
-    return fsspec.core.url_to_fs(url.address, **_http_options(url))
+    address = _SCHEMES.sub(lambda scheme: scheme[0].lower(), url.address)
+    return fsspec.core.url_to_fs(address, **_http_options(address))
 
 
-def _http_options(url: Url) -> dict[str, Any]:
+def _http_options(address: str) -> dict[str, Any]:
     """Return options for HTTP: time-outs for silent servers, and no compression of parts."""
-    if not url.address.startswith(("http://", "https://")):
+    if not address.startswith(("http://", "https://")):
         return {}
     from aiohttp import ClientTimeout
 

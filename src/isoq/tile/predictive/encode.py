@@ -160,7 +160,7 @@ def encode_for(
     if len(known) < len(chosen):
         return None
     planes = Planes(samples, valid, inside, nodata, known, block)
-    units = np.array([mapping.unit for mapping in known])
+    units = np.array([mapping.unit for mapping in known], np.float64)
     aim = _AIM * (mse / units[:, None, None] ** 2)
     steps = _steps_for(aim)
     for round_ in range(_ROUNDS):
