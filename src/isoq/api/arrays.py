@@ -54,9 +54,10 @@ def compress(
     array : array_like or xarray.DataArray
         Image of shape (bands, rows, cols) or (rows, cols), in any byte order. Samples are integers
         of 8 to 64 bits, float32 or float64. Those of 64 bits have to fit int32 or float32 exactly
-        (float64 values such as 0.1 do not). Masked samples of a NumPy masked array count as nodata. The dimensions
-        of a DataArray name its axes; its nodata, reference system, transform, band names, units,
-        scales and offsets are kept (the first three as rioxarray reads them).
+        (float64 values such as 0.1 do not). Masked samples of a NumPy masked array count as
+        nodata. The dimensions of a DataArray name its axes; its nodata, reference system,
+        transform, band names, units, scales and offsets are kept (the first three as rioxarray
+        reads them).
     mse : float or sequence of float, optional
         Largest mean squared error of a block, in squared digital numbers. This and the other
         targets that may be a sequence take one number, or one per band.

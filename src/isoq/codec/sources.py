@@ -44,7 +44,7 @@ class ArraySource:
     def __init__(
         self,
         array: np.ndarray,
-        nodata: float | None | Sequence[float | None] = None,
+        nodata: float | Sequence[float | None] | None = None,
         earlier: dict | None = None,
         metadata: dict[str, Any] | None = None,
     ):
