@@ -1,9 +1,10 @@
-"""What chunks of a Zarr array cost beside their samples, by their size; results/chunks.csv.
+"""Measure the cost of the chunks of a Zarr array beside their samples, by their size;
+results/chunks.csv.
 
-Bands cut to whole chunks of the largest size, every block at the error that is the given SNR of the
-whole band, in a Zarr array in memory. `beside`: bytes of a chunk that are not its tile (signature,
-header, index, summary, checksums); the rest of what smaller chunks cost more is that each is coded
-for itself."""
+Bands are cut to whole chunks of the largest size, and every block has the error that is the given
+SNR of the whole band, in a Zarr array in memory. `beside` is the number of bytes of a chunk that
+are not its tile (signature, header, index, summary, checksums). Smaller chunks also cost more
+because each is coded by itself."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What the benchmarks share: bands of test images, one run of the public codec, tables with the
-circumstances they were made in."""
+"""The common parts of the benchmarks: bands of test images, one run of the public codec, tables and
+the circumstances they were made in."""
 
 from __future__ import annotations
 
@@ -170,8 +170,8 @@ def sweep(band: Image, model: str, snr: list[float], how: Options = ONE_PASS) ->
 
 
 def over(work: Callable[[T], list[R]], items: list[T], unit: str) -> list[R]:
-    """What `work` makes of every item, in order, by two processes; progress on stderr. Ends the
-    program if it is nothing."""
+    """Return the results of `work` for all items, in order, computed by two processes, with
+    progress on stderr. Ends the program if there are none."""
     with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
         found = [
             result

@@ -1,10 +1,10 @@
-"""What damage does: single bits flipped, sectors of 512 bytes zeroed, files cut off, all at random
-places; results/damage.csv.
+"""Measure the effect of damage: single bits flipped, sectors of 512 bytes zeroed, files cut off,
+all at random places; results/damage.csv.
 
-A damaged file is read whole, as `isoq verify` does: the damage is detected, or harmless (all reads
-as before), or wrong. Then it is read again with what `--keep-going` does: `spoiled` are files of
-which a tile that is not reported lost has other pixels than before, `given up` those of which
-nothing can be read."""
+A damaged file is first read whole, as `isoq verify` does. The damage is detected, or harmless (all
+reads as before), or wrong. Then the file is read again as `--keep-going` does. A file is `spoiled`
+if a tile that is not reported lost has other pixels than before, and `given up` if nothing can be
+read."""
 
 from __future__ import annotations
 

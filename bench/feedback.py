@@ -1,9 +1,9 @@
-"""What feedback from one coding to the next gains and costs (isoq.feedback); results/feedback.csv.
+"""Measure the gain and the cost of feedback from one coding to the next; results/feedback.csv.
 
 Every band is coded with the model as it is and without its adjoint, which leaves the latents where
 the analysis puts them, once in one pass and once by the closed loop. `rate` is the size with
-feedback over that without it at the same mean squared error, between targets interpolated in the
-logarithm of the size; `time` is processor time over that without."""
+feedback over the size without it at the same mean squared error, interpolated between targets in
+the logarithm of the size. `time` is the processor time over that without feedback."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ results/ladder.csv and a plot.
 Every configuration is trained on train/ for so many seconds of processor time (checks not counted),
 finished as `isoq train` does it and measured on val/ through the public coder: whole tiles at
 uniform quality, 512 x 512 in the middle of the first and last band of each file, delta rate against
-OpenJPEG 9/7 where that stands at 0.25 to 3 bit/sample. What a run has made stays in `--runs`, and a
-second call goes on from there. Needs the extras `train` and `evaluate`."""
+OpenJPEG 9/7 where that takes 0.25 to 3 bit/sample. The results of a run stay in `--runs`, and a
+second call continues from there. Needs the extras `train` and `evaluate`."""
 
 from __future__ import annotations
 

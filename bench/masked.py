@@ -1,9 +1,10 @@
-"""What a masked part of a scene costs: 30 % of it masked from each of the four sides, at the error
-target of the whole; results/masked.csv.
+"""Measure the cost of a masked part of a scene: 30 % of it are masked from each of the four sides,
+at the error target of the whole; results/masked.csv.
 
-Bytes over those of the whole image, mean over the four sides; the goal is at most 0.73. What an
-image holds is not spread evenly, so the part that is left stands beside it, cut out and coded as an
-image of its own: the rest is what the mask costs. Closed loop, tiles of 1024."""
+The figure is the size over that of the whole image, as a mean over the four sides; the goal is at
+most 0.73. The content of an image is not spread evenly. The remaining part is therefore also cut
+out and coded as an image of its own, and the difference is the cost of the mask. Closed loop, tiles
+of 1024."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ NODATA = 0
 
 
 def sides(shape: tuple[int, int]) -> dict[str, tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """What is masked, from each side, and what is left."""
+    """Return, for each side, the part that is masked and the part that is left."""
     rows, cols = (round(SHARE * n) for n in shape)
     everything = slice(None)
     return {

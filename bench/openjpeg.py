@@ -50,8 +50,8 @@ def decompress(source: Path, destination: Path, threads: int) -> None:
 
 
 def psnr_for(path: Path, mse: float) -> float:
-    """What to ask OpenJPEG for, in dB, so that some tiles of the image have the mean squared error
-    `mse` (within 0.3 % if it can)."""
+    """Return the PSNR, in dB, with which OpenJPEG gives some tiles of the image the mean squared
+    error `mse` (within 0.3 % if it can)."""
     with open_source(path) as image:
         tiles = [pixels.samples for _, pixels in sample_tiles(image, _boxes(image), _SAMPLES)]
     asked = mse

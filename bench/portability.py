@@ -106,7 +106,7 @@ def decode_all(folder: Path, model: Model) -> None:
 
 
 def run(folder: Path, model: str, place: Place) -> list[tuple[np.ndarray, str]]:
-    """What another process decodes of the files in a folder."""
+    """Return what another process decodes from the files in a folder."""
     call = [
         *place.launcher,
         sys.executable,
@@ -131,7 +131,7 @@ def encoded(source: Readable, snr: float, model: Model) -> bytes:
 def from_raw(
     folder: Path, samples: np.ndarray, order: str, snr: float, model: Model
 ) -> tuple[np.ndarray, str]:
-    """What comes of the same image in a raw file; order: "<" or ">"."""
+    """Return the results for the same image in a raw file. order: "<" or ">"."""
     layout = Geometry(
         1, samples.shape[2], samples.shape[1], samples.dtype.name, int(order == "<"), 0
     )

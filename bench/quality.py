@@ -1,11 +1,12 @@
-"""How well the promise is kept and what it costs: every 64 x 64 block against its target, closed
-loop and one pass; results/quality.csv.
+"""Measure how well the promise is kept and what it costs: every 64 x 64 block against its target,
+closed loop and one pass; results/quality.csv.
 
-The chosen bands of an image go into one file, at a target SNR per band; bands whose target MSE is
-below 2 (16 bit) or 0.3 (8 bit) squared digital numbers are left out. Errors are MSE / target, mean
-over the bands, which is what bands coded jointly promise. Everything is measured on the decoded
-file; what the encoder reports is not used. Blocks whose own variance is below their target cannot
-come near it from below: they are counted apart, as "calm"."""
+The chosen bands of an image go into one file, at a target SNR per band. Bands whose target MSE is
+below 2 (16 bit) or 0.3 (8 bit) squared digital numbers are left out. Files are made with
+`joint="mean"`, and errors are MSE / target as a mean over the bands, as that option promises.
+Everything is measured on the decoded file; the report of the encoder is not used. Blocks whose own
+variance is below their target cannot come near it from below. They are counted separately, as
+"calm"."""
 
 from __future__ import annotations
 
@@ -137,7 +138,7 @@ def network(name: str) -> Model:
 
 
 def results(task: tuple[Image, float], model: str, methods: list[str]) -> list[Result]:
-    """What the methods make of an image at a target SNR in dB."""
+    """Return the results of the methods for an image at a target SNR in dB."""
     image, snr = task
     original = Original.of(image, snr)
     if original is None:

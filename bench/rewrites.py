@@ -1,7 +1,7 @@
-"""What it costs to write into a part of a Zarr chunk, on examples/data/sentinel2.tif.
+"""Measure the cost of writing into a part of a Zarr chunk, on examples/data/sentinel2.tif.
 
-Each row: the size of the chunk after a single sample was written, and of a lossless chunk, both
-over the size of the chunk as it was first."""
+Each row has the size of the chunk after a single sample was written, and the size of a lossless
+chunk, both over the size of the chunk at first."""
 
 from __future__ import annotations
 

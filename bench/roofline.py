@@ -1,5 +1,5 @@
-"""How fast the transforms could be: arithmetic and memory traffic of their graphs, against what one
-core does of either. Needs onnx."""
+"""Compute how fast the transforms could be: the arithmetic and memory traffic of their graphs,
+against the speed of one core in either. Needs onnx."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ ROUNDS, CHANNELS, SIDE = (
 
 @dataclass(frozen=True)
 class Load:
-    """What a graph asks of the machine per pixel: multiplications (each with an addition), and
-    bytes moved if every tensor between two nodes is written once and read once."""
+    """The work of a graph per pixel: multiplications (each with an addition), and the bytes moved
+    if every tensor between two nodes is written once and read once."""
 
     products: float
     bytes: float
@@ -88,7 +88,7 @@ def peak() -> tuple[float, float]:
 
 
 def loads(folder: Path, bands: int, latents: int, side: int) -> dict[str, Load]:
-    """Of both transforms of a model, for a tile of `side` pixels."""
+    """Return the work of both transforms of a model, for a tile of `side` pixels."""
     small = side // STRIDE
     return {
         "analysis": load(folder / "analysis.onnx", (1, bands, side, side), side**2),

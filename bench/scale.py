@@ -1,11 +1,11 @@
-"""Throughput of `isoq batch` on one and two dask workers, a large file in parts or whole, what a
-petabyte would take; results/scale.csv.
+"""Measure the throughput of `isoq batch` on one and two dask workers, with a large file in parts or
+whole, and estimate the time for a petabyte; results/scale.csv.
 
-Workers are processes of this machine with one task at a time; time counts from the first task to
+Workers are processes of this machine with one task at a time. Time counts from the first task to
 the last row, without the start of the workers. The collection is copies of a mosaic of 16-bit test
 images, a tiled GeoTIFF that is not compressed. CPU seconds are those of the workers alone, and
-their peak memory is that of the larger one. The collection is coded in a closed loop, the large
-file in a single pass, where what parts cost weighs more."""
+their peak memory is that of the larger one. The collection is coded in a closed loop. The large
+file is coded in a single pass, where the cost of parts weighs more."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def spent() -> tuple[float, float]:
 
 
 def warm(name: str) -> None:
-    """What a worker does once."""
+    """Load the model in a worker, so that no measured time includes it."""
     isoq.compress(np.zeros((64, 64), np.uint16), mse=1.0, model=name)
 
 

@@ -1,10 +1,11 @@
-"""What the spectral transform saves; results/spectral.csv.
+"""Measure the gain of the spectral transform; results/spectral.csv.
 
-Images of several bands, whole files in one pass at a mean squared error that is the same in all
-bands. Bit/sample with the rotation taken from the covariance of the gradients (isoq), from that of
-the samples (the usual Karhunen-Loeve transform), without one (every band for itself), and with the
-promise kept by each band instead of their mean (closed loop, against the closed loop). All at the
-same target; what single passes miss it by is in the rows."""
+Images of several bands are coded as whole files in one pass at a mean squared error that is the
+same in all bands. The rows have bit/sample with the rotation taken from the covariance of the
+gradients (isoq), from that of the samples (the usual Karhunen-Loeve transform), without a rotation
+(every band by itself), and with the promise kept by each band instead of their mean (closed loop,
+against the closed loop). All have the same target, and the rows also have the error by which a
+single pass misses it."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def mosaic(path: Path, side: int) -> np.ndarray:
 
 
 def by_tile(image: np.ndarray, target: Target, model: Model, rounds: int) -> list[Row]:
-    """What the side of a tile changes: speed of one pass and of decompression, and rate."""
+    """Return the speed of one pass and of decompression, and the rate, by the side of a tile."""
     rows: list[Row] = []
     for tile in TILES:
         out, how = io.BytesIO(), Options(tile=tile, single_pass=True)

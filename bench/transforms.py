@@ -1,11 +1,12 @@
-"""What the transforms cost: networks and runtimes side by side, one thread, one tile;
+"""Measure the cost of the transforms: networks and runtimes side by side, one thread, one tile;
 results/transforms.csv.
 
-Networks: the paper's widths 64-64-64 with GDN, the default preset when its transforms are learned
+Networks: the paper's widths 64-64-64 with GDN, the default preset with learned transforms
 (16-32-64), and the wavelets of the shipped models: eo16-1 filters both axes at once, eo16-2 one
-after the other. Runtimes: ONNX Runtime with up-sampling as a convolution per output phase (what
-`isoq train` writes for networks), or as a transposed convolution; OpenVINO in float32 and bfloat16,
-if it is installed. SNR: of the synthesis against the first of these. Needs the extra `train`."""
+after the other. Runtimes: ONNX Runtime with up-sampling as a convolution per output phase (as `isoq
+train` writes it for networks) or as a transposed convolution; OpenVINO in float32 and bfloat16, if
+it is installed. SNR is that of the synthesis against the first of these. Needs the extra
+`train`."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Campaign:
         self.targets, self.places, self._crumb, self._said = Targets(), {}, crumb, time.monotonic()
 
     def run(self, data: bytes, seed: Seed, whole: bool) -> str | None:
-        """What came of a file, or of a tile; None for a finding."""
+        """Return the outcome of a file or a tile, None for a finding."""
         if self._crumb:
             self._crumb.write_bytes(data)
         try:

@@ -149,7 +149,7 @@ class Tile:
         return neural * self.grid[0] * self.grid[1], int(lossy.sum()), int((valid[lossy] > 0).sum())
 
     def valid_pixels(self) -> np.ndarray:
-        """Of every block (bands, block rows, block cols)."""
+        """Return the number of valid pixels of every block (bands, block rows, block cols)."""
         return blocks.sums(masks.unpack(self.mask, self.shape) == masks.VALID, 16 * self.block)
 
 

@@ -1,5 +1,5 @@
-"""What is run on every input: a tile decoded, and a file opened, read whole and described. Anything
-but an IsoqError is a finding."""
+"""The code that runs on every input: it decodes a tile, or opens a file, reads it whole and
+describes it. Every exception except an IsoqError is a finding."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ _CORPUS = Path(__file__).parent / "corpus"
 
 @dataclass
 class Counts:
-    """Of the executions: how many reached entropy decoding, how many were decoded to the end."""
+    """Numbers of executions, of those that reached entropy decoding, and of those decoded to the
+    end."""
 
     executions: int = 0
     reached: int = 0
@@ -90,11 +91,11 @@ class Targets:
         return self._counted(self._tile, data, seed)
 
     def file(self, data: bytes, seed: Seed) -> str:
-        """What `decompress`, `info` and `decompress --window` do with a file."""
+        """Run `decompress`, `info` and `decompress --window` on a file."""
         return self._counted(self._file, data, seed)
 
     def _counted(self, run: Callable[[bytes, Seed], None], data: bytes, seed: Seed) -> str:
-        """What came of it: a message without numbers, empty if all was decoded."""
+        """Return a message without numbers, empty if everything was decoded."""
         self.counts.executions += 1
         reached, start = seed.model.entropy.reached, time.monotonic()
         try:

@@ -12,5 +12,5 @@ def is_thin(rows: int, cols: int) -> bool:
 
 
 def padded_side(n: int) -> int:
-    """Pixels that a side of `n` is padded to for the transforms."""
+    """Return the number of pixels to which a side of `n` is padded for the transforms."""
     return max(LEAST_SIDE, -(-n // STRIDE) * STRIDE)

@@ -1,7 +1,7 @@
 """The scale of quality: log-spaced levels of lambda.
 
 lambda is the weight of one squared *normalized* unit of error against one bit per sample (rate +
-lambda * MSE). Level k stands for lambda = LAMBDA_MIN * 2**(k / PER_OCTAVE): neighbouring levels
+lambda * MSE). Level k means lambda = LAMBDA_MIN * 2**(k / PER_OCTAVE): neighbouring levels
 differ by 1.1 % in mean squared error, all of them span 60 dB."""
 
 from __future__ import annotations

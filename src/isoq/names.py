@@ -28,7 +28,7 @@ class ImageName:
 
     @property
     def stem(self) -> str:
-        """The name of the file without its suffix, and its part, such as "weather-rain"."""
+        """The name of the file without its suffix, with the part, such as "weather-rain"."""
         plain = self.address.partition("?")[0].replace('"', "").rstrip("/")
         if plain.startswith("/") or re.match(r"[\w+.-]+://", plain):  # "!" leads into an archive
             return Path(re.split("[/!]", plain)[-1]).stem
@@ -40,7 +40,7 @@ class ImageName:
 
     @property
     def name(self) -> str:
-        """A name of a file for it, without folders."""
+        """A file name for it, without folders."""
         return self.stem
 
 
@@ -53,5 +53,5 @@ def parse_image_name(name: str | os.PathLike[str]) -> Path | ImageName:
 
 
 def is_image_name(text: str) -> bool:
-    """Return True for a text that has the form of a name of GDAL or rasterio and is no file."""
+    """Return True for a text in the form of a name of GDAL or rasterio that is not a file."""
     return bool(_NAME.match(text)) and not os.path.exists(text)

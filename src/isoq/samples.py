@@ -1,4 +1,4 @@
-"""Sample types: which ones are coded, how others are coded as one of them, and conversion."""
+"""Sample types: the types that are coded, others that are coded as one of them, and conversions."""
 
 from __future__ import annotations
 

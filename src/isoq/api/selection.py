@@ -1,4 +1,4 @@
-"""What a read selects: bands by their numbers, and pixels by nearest neighbour."""
+"""The selection of a read: bands by their numbers, and pixels by nearest neighbour."""
 
 from __future__ import annotations
 

@@ -123,8 +123,8 @@ def _bands_first(samples: np.ndarray, band_axis: int | None) -> np.ndarray:
     """Return the samples as (bands, rows, cols). Raises InputError."""
     if samples.ndim not in (2, 3) or 0 in samples.shape:
         raise InputError(
-            f"an array of shape {samples.shape} is no image; give (bands, rows, cols) or (rows, "
-            "cols), none of them 0"
+            f"an array of shape {samples.shape} is not an image; give (bands, rows, cols) or "
+            "(rows, cols), none of them 0"
         )
     if samples.ndim == 2:
         return np.asarray(samples)[None]

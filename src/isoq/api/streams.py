@@ -17,7 +17,7 @@ def check_stream(source: Any) -> None:
     """Raise InputError unless `source` is a binary stream that can be read."""
     if isinstance(source, bytes | bytearray | memoryview):
         raise InputError(
-            "the bytes of a file are no file; give io.BytesIO(data), or use isoq.decompress"
+            "the bytes of a file are not a stream; give io.BytesIO(data), or use isoq.decompress"
         )
     if isinstance(source, io.TextIOBase):
         raise InputError("a text stream has no bytes; open the file in binary mode ('rb')")

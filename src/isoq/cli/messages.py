@@ -1,4 +1,4 @@
-"""What the command line says on standard error: errors and warnings, a line each."""
+"""Errors and warnings on standard error, a line each."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _WORD = {1: np.uint8, 2: np.uint16, 4: np.uint32}
 
 
 class Rewrite(NamedTuple):
-    """What is known of samples that include decoded ones: the bands (from 0) that must not lose
+    """The facts about samples that include decoded ones: the bands (from 0) that must not lose
     again, and the loss that they have."""
 
     bands: tuple[int, ...]

@@ -32,16 +32,16 @@ def record_errors(
     store: Any,
     group: str | None = None,
     storage_options: dict[str, Any] | None = None,
-    brought: Mapping[Hashable, Mapping[str, Any]] | None = None,
+    source_attributes: Mapping[Hashable, Mapping[str, Any]] | None = None,
 ) -> None:
     """Write the errors of the .isoq arrays of a Zarr group into their attributes.
 
     This reads the summaries of all chunks, but no samples. Call it again when the arrays have
     changed. Errors are in the unit that an array's attribute `scale_factor` gives its samples.
 
-    brought: by name of an array, the attributes that its samples came with. If these record an
-    error, and the array does not hold the same coding, the samples have been coded twice. The
-    record then says what both errors may have added up to."""
+    source_attributes: by name of an array, the attributes that its samples came with. If these
+    record an error, and the array does not hold the same coding, the samples have been coded twice.
+    The record then says what both errors may have added up to."""
     root = zarr.open_group(
         store, mode="r+", path=group or "", storage_options=storage_options, use_consolidated=False
     )
@@ -53,7 +53,7 @@ def record_errors(
         written |= {(header.get("software", "isoq"), header["model"][0]) for header, _ in summaries}
         attributes = summary_of(summaries, float(str(array.attrs.get("scale_factor", 1))))
         before = float(str(array.attrs.get(_EARLIER, 0)))
-        if (came := (brought or {}).get(name, {})) and not _same(attributes, came):
+        if (came := (source_attributes or {}).get(name, {})) and not _same(attributes, came):
             before = max(before, earlier_error(came))
         kind = {"quantization": CONTAINER} if array.dtype.kind == "f" else {}
         for stale in (_MSE, _WORST, _EARLIER):

@@ -78,8 +78,8 @@ def to_zarr(dataset: xr.Dataset, store: Any, **keywords: Any) -> None:
             variable.encoding |= _encoding(name, variable, settings) | given
         options["encoding"] = encoding
     dataset.to_zarr(store, **options)
-    brought = {name: variable.attrs for name, variable in dataset.data_vars.items()}
-    record_errors(store, options.get("group"), options.get("storage_options"), brought)
+    attributes = {name: variable.attrs for name, variable in dataset.data_vars.items()}
+    record_errors(store, options.get("group"), options.get("storage_options"), attributes)
 
 
 def _by_variable(

@@ -97,8 +97,8 @@ def _rows(job: EvaluationJob) -> Iterator[Row]:
 
 
 class CodedGroup(NamedTuple):
-    """What a codec made of a group in one mode, with seconds and peak memory (MiB) of encoder and
-    decoder."""
+    """The result of a codec for a group in one mode, with seconds and peak memory (MiB) of encoder
+    and decoder."""
 
     mode: str
     setting: float

@@ -83,7 +83,7 @@ class ContainerWriter:
 
 
 def overhead(header: dict, metadata: dict, tiles: int, statistics: dict, model: bytes = b"") -> int:
-    """Bytes of a file beside the payload of its tiles."""
+    """Return the size of a file without the payload of its tiles."""
     out = io.BytesIO()
     ContainerWriter(out, header, metadata, tiles, model)
     return out.tell() + (tiles + 2) * (_FRAME.size + 4) + len(_pack_json(statistics))
@@ -187,8 +187,8 @@ def _text(kind: bytes) -> str:
 
 
 def _next(stream: BinaryIO, expected: int | None = None) -> tuple[bytes, bytes]:
-    """Kind and payload of the chunk that `stream` stands at; expected: the size that the payload
-    must have."""
+    """Return kind and payload of the chunk at the position of `stream`. expected: the size that the
+    payload must have."""
     frame = stream.read(_FRAME.size)
     if len(frame) != _FRAME.size:
         raise CorruptFileError("the file ends too early: it is truncated")

@@ -57,7 +57,7 @@ class PixelError:
         count = cells.sum(2)
         self._full = count == STRIDE * STRIDE
         self._partial = np.nonzero((count > 0) & ~self._full)
-        # What each latent of the 3 x 3 around a partly valid cell leaves on its valid pixels:
+        # The energy of each latent of the 3 x 3 around a partly valid cell on its valid pixels:
         # (partial cells, 9, latents).
         spread = prints.transpose(3, 1, 2, 0).reshape(STRIDE * STRIDE, -1)
         self._weights = (cells[self._partial].astype(np.float32) @ spread).reshape(

@@ -11,7 +11,7 @@ from ..samples import holds
 from .description import Description
 from .guard import FAULTS
 
-# What a driver chooses itself, and what others check or tell.
+# Keys that a driver chooses itself, or that other code checks or reports.
 _APART = {"container", "raw", "not_kept", "mask", "mask_from", "source_dtype", "source_nodata"}
 _WORDS = {
     "crs": "the reference system",

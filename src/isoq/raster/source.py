@@ -121,7 +121,7 @@ class _RasterSource(Source):
             with guard(path, "damaged header; get another copy of the file"):
                 masking = choose_mask(path, self._dataset, mask)
                 description = describe(path, self._dataset, masking)
-            # Whoever masks samples of the file or compares it with the image needs to know.
+            # Users who mask samples of the file or compare it with the image need to know.
             if mask != "auto" or masking.warning:
                 description.metadata["mask_from"] = "nodata" if masking.warning else mask
             super().__init__(path, description, masking)

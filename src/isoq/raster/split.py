@@ -1,5 +1,5 @@
-"""Images taken apart and put together again: groups of bands, and tiles. Samples pass by windows,
-so memory stays small."""
+"""Split images and join them again: groups of bands, and tiles. Samples are copied window by
+window, so memory stays small."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def stem_of(path: Path | ImageName) -> str:
 
 @dataclass(frozen=True)
 class SubImage:
-    """A file to be: its name without suffix, what it holds of the image (the place of its upper
-    left corner, bands), its description."""
+    """A part of an image that becomes a file: the name without suffix, the place of the upper left
+    corner, the bands, and the description."""
 
     name: str
     place: Place
@@ -55,7 +55,7 @@ class SubImage:
 
 
 def band_parts(source: Source, size: int) -> Iterator[SubImage]:
-    """Groups of `size` consecutive bands (the last may be smaller). Raises InputError."""
+    """Yield groups of `size` consecutive bands (the last may be smaller). Raises InputError."""
     d = source.description
     if not 1 <= size <= d.bands:
         raise InputError(
@@ -71,8 +71,8 @@ def band_parts(source: Source, size: int) -> Iterator[SubImage]:
 
 
 def tile_parts(source: Source, size: int) -> Iterator[SubImage]:
-    """Tiles of `size` x `size` pixels (smaller at the right and lower border), row by row. Raises
-    InputError."""
+    """Yield tiles of `size` x `size` pixels (smaller at the right and lower border), row by row.
+    Raises InputError."""
     d = source.description
     if size < 1:
         raise InputError(f"`size={size}`: must be at least 1 pixel")
@@ -94,8 +94,8 @@ def extract(source: Source, part: SubImage, sink: Sink, progress: Progress) -> N
 
 
 def merged_description(sources: list[Source]) -> Description:
-    """What the bands of all sources make together, tags being those that all have. Raises
-    InputError if they do not fit."""
+    """Return the description of the bands of all sources together, with the tags that all have.
+    Raises InputError if the sources do not fit."""
     for source in sources[1:]:
         _refuse_misfit(
             sources[0],
@@ -151,10 +151,10 @@ def merge(sources: list[Source], sink: Sink, progress: Progress) -> None:
 
 
 def joined_description(sources: list[Source]) -> tuple[list[Place], Description]:
-    """Where each tile lies, and what they make together; the sources may be closed. Raises
-    InputError if they do not fit or some are missing.
+    """Return the place of each tile, and the description of all tiles together.
 
-    Positions are those given by the names, else by the georeference."""
+    The sources may be closed. The names give the places, or else the georeference. Raises
+    InputError if the tiles do not fit or some are missing."""
     for source in sources[1:]:
         _refuse_misfit(
             sources[0],
@@ -200,8 +200,8 @@ def joined_description(sources: list[Source]) -> tuple[list[Place], Description]
 
 
 def join(sources: list[Source], places: list[Place], sink: Sink, progress: Progress) -> None:
-    """Fill a sink with tiles. The sources are opened again one by one: there may be more than a
-    process may hold open."""
+    """Fill a sink with tiles. The sources are opened again one by one, because there may be more
+    than a process may hold open."""
     for closed, (top, left) in zip(sources, places, strict=True):
         with open_source(closed.path) as source:
             for row, col, rows, cols in _windows(source.description):
@@ -213,7 +213,7 @@ def join(sources: list[Source], places: list[Place], sink: Sink, progress: Progr
 
 
 def _mask(source: Source, window: tuple[int, int, int, int]) -> np.ndarray | None:
-    """The mask beside the bands; an alpha band is a band like others here."""
+    """Return the mask beside the bands. An alpha band is a band like others here."""
     return source.mask(*window) if source.description.metadata.get("mask") else None
 
 
@@ -225,7 +225,7 @@ def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
 
 
 def _windows(d: Description) -> Iterator[tuple[int, int, int, int]]:
-    """(row, col, rows, cols) of windows that cover an image, row by row."""
+    """Yield (row, col, rows, cols) of windows that cover an image, row by row."""
     wide = max(_BLOCK, _SAMPLES // (d.bands * _BLOCK) // _BLOCK * _BLOCK)
     for row in range(0, d.rows, _BLOCK):
         for col in range(0, d.cols, wide):
@@ -256,7 +256,7 @@ def _description_of_bands(d: Description, bands: slice) -> Description:
 
 
 def _without_defaults(metadata: dict[str, Any]) -> dict[str, Any]:
-    """As a description wants it: no key for what holds for any image."""
+    """Return metadata without the keys that hold for any image."""
     plain = {
         key
         for key, default in _BY_BAND.items()
@@ -282,7 +282,7 @@ def _common_tags(all_of: list[Description]) -> dict[str, dict[str, str]]:
 def _refuse_misfit(
     one: Source, other: Source, attributes: tuple[str, ...], metadata: tuple[str, ...]
 ) -> None:
-    """Raises InputError if two sources differ in attributes or metadata of their descriptions."""
+    """Raise InputError if two sources differ in attributes or metadata of their descriptions."""
     a, b = one.description, other.description
     differing = [name for name in attributes if getattr(a, name) != getattr(b, name)]
     differing += [key for key in metadata if a.metadata.get(key) != b.metadata.get(key)]
@@ -293,8 +293,8 @@ def _refuse_misfit(
 
 
 def _distance(one: Source, other: Source) -> Place:
-    """Rows and columns from the origin of one source to that of another, by their georeference.
-    Raises InputError."""
+    """Return the rows and columns from the origin of one source to that of another, by their
+    georeference. Raises InputError."""
     for source in (one, other):
         if "transform" not in source.description.metadata:
             raise InputError(
@@ -315,7 +315,7 @@ def _distance(one: Source, other: Source) -> Place:
 
 
 def _refuse_gaps(sources: list[Source], places: list[Place], rows: int, cols: int) -> None:
-    """Raises InputError unless the tiles form a grid that covers the image."""
+    """Raise InputError unless the tiles form a grid that covers the image."""
     tiles: dict[Place, Source] = {}
     for place, source in zip(places, sources, strict=True):
         if place in tiles:

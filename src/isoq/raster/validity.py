@@ -1,4 +1,5 @@
-"""Which pixels are measurements: what masks, alpha bands and nodata values say, as GDAL has it."""
+"""Find out which pixels are measurements, from masks, alpha bands and nodata values, as GDAL
+does."""
 
 from __future__ import annotations
 
@@ -19,11 +20,11 @@ _SHARE, _DISTINCT = 0.5, 16
 
 @dataclass(frozen=True)
 class Masking:
-    """Where the mask of an image comes from.
+    """The source of an image's mask.
 
     beside: the file has a mask beside the bands, which is used; alpha: number, from 0, of the alpha
-    band that is used instead; nodata: the nodata values count; ignored: masks that the file has and
-    that are not used, in words; warning: why, if nobody asked for that."""
+    band that is used instead; nodata: the nodata values count; ignored: masks of the file that are
+    not used, in words; warning: the reason, if nobody asked for that."""
 
     beside: bool = False
     alpha: int | None = None

@@ -29,8 +29,7 @@ SCALES = 2.0 ** (LOG_MIN + LOG_STEP * np.arange(TABLES))
 OUTLIERS = 2.0**-10
 # Natural logarithms of the narrowest and widest logistic of the prior of z.
 LOG_WIDTHS = -4.0, 12.0
-# Of weights and activations in the export: 17 bits with sign, and 17 bits with 3 more until
-# saturation.
+# Bits of weights and activations in the export: 17 with sign, and 17 with 3 more until saturation.
 WEIGHT_BITS, ACTIVATION_BITS = 16, 17
 
 
