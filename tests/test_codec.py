@@ -186,11 +186,11 @@ def test_impossibly_good_targets(target):
     ],
 )
 def test_what_is_no_image(array):
-    with pytest.raises(InputError, match="no image"):
+    with pytest.raises(InputError, match="not an image"):
         isoq.compress(array, mse=1)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "int64", "int8", "bool", "complex64"])
+@pytest.mark.parametrize("dtype", ["bool", "complex64", "float16"])
 def test_unsupported_types(dtype):
     with one_line(UnsupportedImageError, dtype):
         isoq.compress(np.zeros((4, 4), dtype), mse=1)

@@ -236,6 +236,7 @@ def test_golden_streams_have_everything():
     assert any(np.unique(group.levels).size > 5 for group in groups if group.levels is not None)
 
 
+@pytest.mark.slow
 def test_the_page_names_every_key():
     page = (Path(__file__).parents[1] / "docs" / "format.md").read_text()
     objects = [model_of(path).info for path in GOLDEN]
