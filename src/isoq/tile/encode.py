@@ -44,11 +44,11 @@ def encode_tile(
     tile = TileInput.of(samples, nodata, block, lossless_bands, mask)
     target = as_stored(target, tile.grid)
     groups = encode_groups(tile, target, model)
-    coded = _write_tile(tile, target, groups)
+    coded = _assemble(tile, target, groups)
     if isinstance(target, ErrorTarget) and target.closed:
         predicted = predict_if_smaller(tile, target, groups, len(coded[0]))
         if predicted:
-            other = _write_tile(tile, target, predicted)
+            other = _assemble(tile, target, predicted)
             coded = min(coded, other, key=lambda candidate: len(candidate[0]))
     return coded
 
@@ -70,10 +70,23 @@ def encode_groups(tile: TileInput, target: TileTarget, model: Model) -> list[Enc
     return sorted(groups, key=lambda group: group.bands.start)
 
 
-def _write_tile(
+def _assemble(
     tile: TileInput, target: TileTarget, groups: list[EncodedGroup]
 ) -> tuple[bytes, TileReport]:
     """Return the bytes of a tile whose groups are coded, and the report on it."""
+    tile, decoded, patches = _reconstruct(tile, target, groups)
+    layer = residual.pack(patches, tile.dtype)
+    report = replace(
+        _report(tile, target, groups, decoded), patched=len(patches), patch_bytes=len(layer)
+    )
+    return _pack(tile, target, groups, report, layer), report
+
+
+def _reconstruct(
+    tile: TileInput, target: TileTarget, groups: list[EncodedGroup]
+) -> tuple[TileInput, np.ndarray, list[residual.Patch]]:
+    """Return the tile with the ranges that it needs, the samples that the decoder will have, and
+    the patches that they include."""
     decoded = np.empty_like(tile.samples)
     for group in groups:
         decoded[group.bands] = group.decoded
@@ -81,27 +94,7 @@ def _write_tile(
     patches = _patches(tile, target, groups, decoded)
     if patches:
         tile = _limited(tile, decoded, tile.ranges)
-    layer = residual.pack(patches, tile.dtype)
-    report = _report(tile, target, groups, decoded)
-    report = replace(report, patched=len(patches), patch_bytes=len(layer))
-    network = [group.network for group in groups if group.network]
-    out = Writer()
-    tile.write(out)
-    out.part(pack_targets(target))
-    for group in groups:
-        write_group(group.coding, out)
-    lossy = np.concatenate([_per_band(group, group.coding.lossy) for group in groups])
-    residuals = [map_residuals(coded.levels).ravel() for coded in network]
-    levels = np.concatenate([np.zeros(0, np.int32), *residuals])
-    out.part(pack_integers(levels, *error_steps(report.per_block[lossy])))
-    check = 0
-    for coded in network:
-        check = checksum(coded.latents, check)
-        for stream in coded.streams:
-            out.part(stream)
-    out.pack("I", check)
-    out.part(layer)
-    return bytes(out.data), report
+    return tile, decoded, patches
 
 
 def _ranges_of(tile: TileInput, groups: list[EncodedGroup]) -> ValueRange:
@@ -167,6 +160,34 @@ def _report(
         relative = promised_ratios(report.per_block / target.mse, lossy, target.per_band)
         return replace(report, target=target.mse, relative=relative)
     return report
+
+
+def _pack(
+    tile: TileInput,
+    target: TileTarget,
+    groups: list[EncodedGroup],
+    report: TileReport,
+    layer: bytes,
+) -> bytes:
+    """Return the bytes of a tile. layer: the patches."""
+    network = [group.network for group in groups if group.network]
+    out = Writer()
+    tile.write(out)
+    out.part(pack_targets(target))
+    for group in groups:
+        write_group(group.coding, out)
+    lossy = np.concatenate([_per_band(group, group.coding.lossy) for group in groups])
+    residuals = [map_residuals(coded.levels).ravel() for coded in network]
+    levels = np.concatenate([np.zeros(0, np.int32), *residuals])
+    out.part(pack_integers(levels, *error_steps(report.per_block[lossy])))
+    check = 0
+    for coded in network:
+        check = checksum(coded.latents, check)
+        for stream in coded.streams:
+            out.part(stream)
+    out.pack("I", check)
+    out.part(layer)
+    return bytes(out.data)
 
 
 def _per_band(group: EncodedGroup, value: bool) -> np.ndarray:
