@@ -57,6 +57,7 @@ def closed(header, summary):
     header["loop"] = "closed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("edit", "words"),
     [(lower_error, "error of a band"), (easier_target, "target"), (closed, "above their target")],

@@ -130,6 +130,7 @@ def test_exit_statuses_of_verify(call, folder, tmp_path):
     assert call(f"verify a.isoq none.isoq --against {tmp_path}")[0] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

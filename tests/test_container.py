@@ -206,6 +206,7 @@ def test_headers_that_lie(small, header):
         isoq.decompress(data[:start] + chunk(b"HEAD", payload) + data[end:])
 
 
+@pytest.mark.slow
 @modest(200)
 @given(
     st.integers(1, 9),

@@ -76,6 +76,7 @@ def tiles_of(pixels: np.ndarray) -> list[np.ndarray]:
     return [pixels[:, row : row + SIDE, col : col + SIDE] for row in (0, SIDE) for col in (0, SIDE)]
 
 
+@pytest.mark.slow
 def test_a_lost_tile(scene, run, tmp_path):
     path, masked = scene
     data = path.read_bytes()

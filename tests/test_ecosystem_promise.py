@@ -14,7 +14,8 @@ xr = pytest.importorskip("xarray")
 from isoq.ecosystem.numcodecs import Isoq  # noqa: E402
 from isoq.ecosystem.record import record_errors  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part")
+CONSOLIDATED = "ignore:Consolidated metadata is currently not part"
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(CONSOLIDATED)]
 BLOCK = 16
 
 
@@ -70,7 +71,6 @@ def test_numcodecs_and_both_versions_of_zarr(drawn):
         check(zarr.open_array(store, path=name)[:], values, fill, chunk, mse)
 
 
-@pytest.mark.slow
 @modest(20)
 @given(cubes(), st.lists(st.tuples(*[st.floats(0, 1)] * 6), min_size=1, max_size=4))
 def test_the_record_is_true_after_any_writes(drawn, writes):
@@ -99,7 +99,6 @@ def test_the_record_is_true_after_any_writes(drawn, writes):
     assert error <= recorded * (1 + 1e-4) + 1e-9
 
 
-@pytest.mark.slow
 @modest(15)
 @given(cubes(), st.sampled_from([1, 0.25]), st.sampled_from(["_FillValue", "missing_value"]))
 def test_datasets(drawn, scale, key):

@@ -314,6 +314,7 @@ def test_map_and_polygons_together(tmp_path):
     assert (found[1:] == [100, 200, 300, 400]).all()
 
 
+@pytest.mark.slow
 def test_quality_maps(tmp_path):
     path = make(tmp_path / "a.tif", crop("landsat.tif"))
     lambdas = np.full((1, 4, 4), 1e-3, np.float32)

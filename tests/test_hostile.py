@@ -277,6 +277,7 @@ def test_many_bands_take_no_more_time_than_few():
         isoq.decompress(stream.getvalue())
 
 
+@pytest.mark.slow
 def test_a_side_file_of_many_bands():
     """Once the nodata values of all bands were compared for each band: minutes."""
     assert side_file(Description(20_000, 1, 1, "uint8", (7.0,) * 20_000), band_tags=True) is None

@@ -41,6 +41,7 @@ def save_members(folder, members: dict[str, bytes]) -> None:
             archive.writestr(name, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("array", "words"),
     [

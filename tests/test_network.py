@@ -92,6 +92,7 @@ def test_files_are_read_from_servers_of_any_kind(base, kind):
     assert np.array_equal(part, isoq.decompress(Server.data)[0, 130:190, 120:200])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "word"), [("down", "503"), ("silent", "imeout")])
 def test_a_server_that_does_not_answer_is_one_line(base, kind, word):
     with one_line(InputError, f"{base}/{kind}/a.isoq: cannot be ", word):
@@ -141,6 +142,7 @@ def test_no_try_begins_that_would_end_too_late(monkeypatch):
         assert clock[0] == total
 
 
+@pytest.mark.slow
 def test_files_in_archives_and_schemes_in_any_case(tmp_path):
     (tmp_path / "a b%20.isoq").write_bytes(
         Server.data or isoq.compress(crop("landsat.tif"), mse=25)

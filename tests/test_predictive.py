@@ -192,6 +192,7 @@ def test_floats_keep_a_mean_error_too():
     assert np.mean((tile.samples - image) ** 2) <= image.var() * 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bound", [0.0, 3.0])
 def test_damage_is_noticed(bound):
     image = crop("sentinel2.tif")[:, :40, :48]

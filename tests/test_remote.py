@@ -91,6 +91,7 @@ def test_info_takes_two_requests(far, packed, capsys):
     assert far.fetched == ((0, 1 << 16), (packed.index(b"stat", -2000), len(packed)))
 
 
+@pytest.mark.slow
 def test_commands_take_urls(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     system = fsspec.filesystem("memory")
@@ -119,6 +120,7 @@ def test_commands_take_urls(capsys, tmp_path, monkeypatch):
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_what_cannot_be_fetched(far, monkeypatch):
     with one_line(InputError, "memory://none.isoq: cannot be opened"):
         isoq.open("memory://none.isoq")

@@ -52,6 +52,7 @@ def test_arrays_keep_their_range(field):
     stays_inside(samples, isoq.decompress(isoq.compress(samples, rmse=rmse)), rmse)
 
 
+@pytest.mark.slow
 def test_files_keep_their_range(field, tmp_path):
     samples, rmse = field
     source, coded, result = (tmp_path / name for name in ("a.tif", "a.isoq", "b.tif"))

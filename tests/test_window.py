@@ -289,6 +289,7 @@ def test_a_raw_window_is_named_for_its_size(tmp_path):
     assert (tmp_path / "a.2_70_10_2_0_0.raw").read_bytes() == expected.astype(">u2").tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "window", ["0 0 234 5", "0 200 1 2", "-1 0 5 5", "0 0 0 5", "0 0 5 -5", "300 0 5 5"]
 )

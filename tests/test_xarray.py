@@ -252,6 +252,7 @@ def test_missing_values_are_nodata(scene, tmp_path, key, place):
     assert np.mean((found.values - expected)[~gone] ** 2) <= 64.1
 
 
+@pytest.mark.slow
 def test_values_outside_the_valid_range_are_missing(scene, tmp_path):
     raw = scene.B04.astype("int16").drop_attrs().to_dataset(name="a").drop_encoding()
     raw.a[:4], raw.a[4:8] = -7, 30000
@@ -363,6 +364,7 @@ def test_only_what_is_needed_is_decoded(both, monkeypatch):
     assert read == [3]
 
 
+@pytest.mark.slow
 def test_chunks_are_tiles_and_threads_share_a_file(both):
     lazy = xr.open_dataset(both[0], chunks={})
     assert dict(lazy.chunks) == {"band": (3,), "y": (64, 64, 3), "x": (64, 64, 21)}
@@ -424,6 +426,7 @@ def test_a_mask_is_nan(tmp_path):
     assert np.array_equal(isoq.open(path).dataset_mask() > 0, mask)
 
 
+@pytest.mark.slow
 def test_images_without_a_place(tmp_path):
     pixels = terrain(2, 70, 80, "uint16")
     plain = xr.open_dataset(packed(tmp_path / "a.isoq", pixels))

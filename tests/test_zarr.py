@@ -162,6 +162,7 @@ def test_tiny_and_empty(shape):
     assert np.array_equal(array[...], values)
 
 
+@pytest.mark.slow
 def test_a_chunk_of_several_tiles():
     values = terrain(1, 40, 2100, "uint8")[0]
     array = create(zarr.storage.MemoryStore(), values, IsoqCodec(mse=4, block=32), (40, 2100))
@@ -423,6 +424,7 @@ def test_writing_a_part_of_a_chunk_leaves_the_rest_as_it_is(chunk, behind, tmp_p
     assert error <= zarr.open_group(tmp_path)["a"].attrs["lossy_compression_mse"] * 1.001
 
 
+@pytest.mark.slow
 def test_bands_written_anew_are_lossy_and_the_others_kept(tmp_path):
     """A chunk that is filled date by date, each of which keeps the promise."""
     pixels = crop("sentinel2.tif")
