@@ -18,7 +18,7 @@ from isoq.blocks import mean_square
 HERE = Path(__file__).parent
 IMAGE = HERE / "data" / "landsat8_pan.tif"
 OUTPUT = HERE.parent / "demo-output"
-TARGET = 10_000.0  # squared digital numbers, asked of every block: 100 digital numbers RMS
+TARGET = 10_000.0  # squared digital numbers, for every block: 100 digital numbers RMS
 BLOCK = 64
 
 

@@ -221,19 +221,18 @@ def _promise(facts: dict) -> str:
         else f"{facts['above']} BLOCKS ARE ABOVE THEIR TARGET"
     )
     return (
-        f"closed loop: {kept}; {facts['patched']} patched by a residual layer of "
-        f"{facts['patch_bytes']} bytes, {facts['floor_limited']} better than their target at the "
-        "lowest quality"
+        f"closed loop: {kept}; patched blocks: {facts['patched']} ({facts['patch_bytes']} bytes); "
+        f"better than their target at the lowest quality: {facts['floor_limited']}"
     )
 
 
 def _held(facts: dict) -> str:
-    """Return what keeps its target in a file without a block above it."""
+    """Return the blocks that the target of a file is about, in words."""
     if facts["bands"] == 1 or facts["target"]["kind"] not in ERRORS:
         return "every block"
     if facts.get("per_band"):
         return "every block of every band"
-    return "of every block, the mean over the bands that are coded jointly (not every band)"
+    return "the mean over the jointly coded bands (not every band) of every block"
 
 
 def _write_blocks(file: File, options: argparse.Namespace) -> None:

@@ -27,7 +27,7 @@ class Target:
     Parameters
     ----------
     kind : str
-        - ``"mse"``: mean squared error of every block, in squared digital numbers.
+        - ``"mse"``: mean squared error of every block of every band, in squared digital numbers.
         - ``"rmse"``: square root of the mean squared error of every block, in digital numbers.
         - ``"psnr"``: ``10 log10(peak**2 / MSE)`` of every block, in dB.
         - ``"snr"``: ``10 log10(variance / MSE)`` of every block, in dB; the variance is that of
