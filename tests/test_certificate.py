@@ -1,4 +1,4 @@
-"""What a file says of itself has to be true, and is looked at again."""
+"""The records of a file have to be true, and are checked again."""
 
 from __future__ import annotations
 

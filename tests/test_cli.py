@@ -1,5 +1,5 @@
-"""The command line: what it writes and prints when all is well. What it says when not is in
-test_cli_errors."""
+"""The command line: the files and lines that it writes when all is well. test_cli_errors has its
+errors."""
 
 import hashlib
 import json

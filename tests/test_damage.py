@@ -1,4 +1,4 @@
-"""What is left of a damaged file: every undamaged tile as it was, nothing made up for the rest, and
+"""The rest of a damaged file: every undamaged tile as it was, nothing made up for the others, and
 a list of what is lost."""
 
 import io

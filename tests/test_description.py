@@ -1,4 +1,4 @@
-"""What an image is besides its samples survives: through JSON, into a GeoTIFF and back."""
+"""The metadata of an image survive: through JSON, into a GeoTIFF and back."""
 
 import math
 import warnings

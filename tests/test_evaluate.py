@@ -260,7 +260,7 @@ def test_displacement(shift):
 
 
 def test_coarse_results_are_believed():
-    """What is coarse but honest must pass: 8 dB."""
+    """A coarse but honest result must pass: 8 dB."""
     for name in ("sentinel2.tif", "landsat.tif"):
         samples = crop(name)[:1, :128, :128]
         target = float(samples.var()) / 10**0.8

@@ -1,5 +1,5 @@
-"""What the documentation says about the code is true: constants, paths, modules, commands, options,
-names, extras, links.
+"""The documentation agrees with the code: constants, paths, modules, commands, options, names,
+extras, links.
 
 A number is compared with the code where a comment follows it: `0.98 <!-- isoq.module.NAME -->`.
 The comment may hold a small expression, such as `isoq.module.NAME / 2**20`."""

@@ -83,7 +83,7 @@ def test_feedback_from_another_level_does_no_harm():
 
 
 def test_a_quantization_depends_on_nothing_but_its_arguments():
-    """What was computed before, and how often, changes nothing."""
+    """Earlier computations change nothing, however many there were."""
     group = group_of(crop("landsat.tif"), model())
     levels = np.full(group.any_pixels.shape, 400)
     first = group.first_pass(levels)

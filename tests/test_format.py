@@ -189,7 +189,7 @@ def inflated(mask: bytes) -> bytes:
 
 
 def unpacked(band: bytes, dtype: np.dtype) -> tuple[bytes, bytes]:
-    """What stands before the LZMA stream of a lossless band, and what is in it."""
+    """Return the fields before the LZMA stream of a lossless band, and what the stream holds."""
     fields = spec_decoder.Bytes(band)
     if fields.take(1) == b"\0":
         fields.take(fields.varint() * dtype.itemsize)

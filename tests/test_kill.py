@@ -48,7 +48,7 @@ def start(arguments: list[str], **how) -> subprocess.Popen:
 
 
 def contents(folder: Path) -> dict[Path, bytes | None]:
-    """What lies in a folder: files with their bytes, folders without."""
+    """Return the content of a folder: files with their bytes, folders without."""
     return {path: path.read_bytes() if path.is_file() else None for path in folder.iterdir()}
 
 

@@ -1,4 +1,4 @@
-"""What is measured on decoded images, against definitions written out."""
+"""The measures of decoded images, against definitions written out."""
 
 import numpy as np
 import pytest

@@ -46,7 +46,7 @@ def code(
     assert np.array_equal(np.isnan(report.per_block), np.isnan(found.per_block))
     assert np.allclose(report.squared, found.squared, rtol=1e-3)
     assert np.allclose(report.per_block, found.per_block, rtol=1e-3, equal_nan=True)
-    # What is recorded is rounded, to 1/ERROR_STEPS octave or better.
+    # Recorded errors are rounded to 1/ERROR_STEPS octave or better.
     assert np.array_equal(tile.report.pixels, report.pixels)
     assert np.array_equal(np.isnan(tile.report.per_block), np.isnan(report.per_block))
     half = 2 ** (0.51 / ERROR_STEPS)

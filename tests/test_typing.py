@@ -1,4 +1,4 @@
-"""What a type checker says of right and wrong calls."""
+"""A type checker accepts right calls and finds wrong ones."""
 
 import re
 import subprocess

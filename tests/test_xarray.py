@@ -175,7 +175,7 @@ def test_by_encoding(scene, tmp_path):
 
 @pytest.mark.slow
 def test_a_cube_grows(scene, tmp_path):
-    """What is appended is coded as the array is, and the record is that of all of it."""
+    """Appended data are coded as the array is, and the record covers all of it."""
     first, second = (scene[["B02"]].expand_dims(time=[n]) for n in (0, 1))
     second = second + np.uint16(7)
     target = tmp_path / "a.zarr"
