@@ -253,12 +253,18 @@ def files(tmp_path_factory):
 
 TILES = [f"t/a-r{r}-c{c}-of-30x40.tif" for r in ("00", "16") for c in ("00", "16", "32")]
 REFUSED = {
-    "other size": (["bands", "merge", "a.tif", "small.tif"], "small.tif: not as a.tif in rows"),
-    "other type": (["bands", "merge", "a.tif", "type.tif"], "type.tif: not as a.tif in dtype"),
-    "other crs": (["bands", "merge", "a.tif", "crs.tif"], "crs.tif: not as a.tif in crs"),
+    "other size": (
+        ["bands", "merge", "a.tif", "small.tif"],
+        "small.tif: differs from a.tif in rows",
+    ),
+    "other type": (
+        ["bands", "merge", "a.tif", "type.tif"],
+        "type.tif: differs from a.tif in dtype",
+    ),
+    "other crs": (["bands", "merge", "a.tif", "crs.tif"], "crs.tif: differs from a.tif in crs"),
     "other place": (
         ["bands", "merge", "a.tif", "moved.tif"],
-        "moved.tif: not as a.tif in transform",
+        "moved.tif: differs from a.tif in transform",
     ),
     "no band file": (["bands", "merge", "a.tif", "absent.tif"], "absent.tif: no such file"),
     "group 0": (["bands", "extract", "a.tif", "--group", "0"], "a.tif: 2 bands"),

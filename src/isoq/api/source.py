@@ -55,7 +55,7 @@ class ImageSource(ArraySource):
         self._valid = valid
 
     def mask(self, row: int, col: int, rows: int, cols: int) -> np.ndarray | None:
-        """The validity of a window, (rows, cols) bool."""
+        """Return the validity of a window, (rows, cols) bool."""
         return None if self._valid is None else self._valid[row : row + rows, col : col + cols]
 
 
@@ -212,7 +212,7 @@ def _from_data_array(array: Any, band_axis: int | None) -> _Image:
 
 
 def _spatial_names(array: Any, placed: Any) -> tuple[str, str] | None:
-    """The names of the dimensions of rows and columns, if they can be told."""
+    """Return the names of the dimensions of rows and columns, None if they cannot be told."""
     known = next((pair for pair in _SPATIAL if set(pair) <= set(array.dims)), None)
     if known is None and placed is not None:
         try:
@@ -223,7 +223,7 @@ def _spatial_names(array: Any, placed: Any) -> tuple[str, str] | None:
 
 
 def _georeference(placed: Any) -> dict[str, Any]:
-    """Reference system and transform, for the metadata of a Description."""
+    """Return reference system and transform, for the metadata of a Description."""
     found: dict[str, Any] = {}
     if placed.crs:
         code = placed.crs.to_epsg(confidence_threshold=100)
@@ -236,7 +236,7 @@ def _georeference(placed: Any) -> dict[str, Any]:
 
 
 def _metadata(array: Any, others: list[Any], bands: int) -> dict[str, Any]:
-    """Names, units, scales and offsets of the bands, for the metadata of a Description."""
+    """Return names, units, scales and offsets of the bands, for the metadata of a Description."""
     found: dict[str, Any] = {}
     names = array.attrs.get("long_name")
     if isinstance(names, str):

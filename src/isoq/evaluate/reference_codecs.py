@@ -147,8 +147,8 @@ class JpegXl(UnsignedCodec):
     name, library, power, largest = "jpegxl", "jpegxl", 1.9, 25.0
 
     def first(self, mse: float) -> float:
-        """The distance is an error in a space near the cube root of the samples. The factor of 40
-        was measured on several sensors."""
+        """Return the distance expected for `mse`. The distance is an error in a space near the cube
+        root of the samples. The factor of 40 was measured on several sensors."""
         peak = float(np.iinfo(self._bands.dtype).max)
         bright = max(float(self._bands.mean()) / peak, 1e-3)
         return min(20.0, 40 * math.sqrt(mse) / self._step / peak * bright ** (-2 / 3))
@@ -176,7 +176,8 @@ class JpegLs(UnsignedCodec):
         self.largest = 127 if self._bands.dtype == np.uint8 else 255
 
     def first(self, mse: float) -> float:
-        """Errors that are uniform over -n ... n have the mean square n (n + 1) / 3."""
+        """Return the largest error expected for `mse`. Errors that are uniform over -n ... n have
+        the mean square n (n + 1) / 3."""
         return (math.sqrt(1 + 12 * mse / self._step**2) - 1) / 2
 
     def _encode(self, band: np.ndarray, setting: float) -> bytes:

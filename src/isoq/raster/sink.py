@@ -253,8 +253,7 @@ class _RawSink(Sink):
         if named:  # the name is the only header, so it decides on the byte order
             if replace(self._geometry, endian=named.endian, rgb=named.rgb) != named:
                 raise InputError(
-                    f"{path}: the image is not as its name says; let the name end in "
-                    f".{self._geometry}.raw"
+                    f"{path}: the name describes another image; let it end in .{self._geometry}.raw"
                 )
             self._geometry = named
 

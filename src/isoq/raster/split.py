@@ -144,7 +144,8 @@ def merge(sources: list[Source], sink: Sink, progress: Progress) -> None:
         for source in sources[1:]:
             if not _same(_mask(source, window), mask):
                 raise InputError(
-                    f"{source.path}: not as {sources[0].path} in its mask; give parts of one image"
+                    f"{source.path}: differs from {sources[0].path} in its mask; give parts of one "
+                    "image"
                 )
         sink.write(*window[:2], samples, mask=mask)
         progress(samples.size)
@@ -168,7 +169,8 @@ def joined_description(sources: list[Source]) -> tuple[list[Place], Description]
         for source, name in zip(sources, names, strict=True):
             if name.group(1, 4, 5) != names[0].group(1, 4, 5):
                 raise InputError(
-                    f"{source.path}: by its name a tile of another image than {sources[0].path}; "
+                    f"{source.path}: its name is that of a tile of another image than "
+                    f"{sources[0].path}; "
                     "give the tiles of one image"
                 )
         places = [(int(name[2]), int(name[3])) for name in names]
@@ -288,7 +290,8 @@ def _refuse_misfit(
     differing += [key for key in metadata if a.metadata.get(key) != b.metadata.get(key)]
     if differing:
         raise InputError(
-            f"{other.path}: not as {one.path} in {', '.join(differing)}; give parts of one image"
+            f"{other.path}: differs from {one.path} in {', '.join(differing)}; give parts of one "
+            "image"
         )
 
 
@@ -320,7 +323,7 @@ def _refuse_gaps(sources: list[Source], places: list[Place], rows: int, cols: in
     for place, source in zip(places, sources, strict=True):
         if place in tiles:
             raise InputError(
-                f"{source.path}: lies where {tiles[place].path} does; give each tile once"
+                f"{source.path}: has the same place as {tiles[place].path}; give each tile once"
             )
         tiles[place] = source
     row = 0
