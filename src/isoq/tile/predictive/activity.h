@@ -1,11 +1,11 @@
-/* What is active around a sample, and how much it says of the error of the prediction there. */
+/* The activity around a sample, from which the error of its prediction is expected. */
 #ifndef ISOQ_ACTIVITY_H
 #define ISOQ_ACTIVITY_H
 
 #include "least_squares.h"
 #include "surroundings.h"
 
-enum { ISOQ_TRIED_ACTIVITY = 5 }; /* the first neighbours: what is active around */
+enum { ISOQ_TRIED_ACTIVITY = 5 }; /* the first neighbours, whose activity is tried */
 
 /* Weights of distances in the order of the places, with a sum of about 1 << ISOQ_ACTIVITY_BITS:
    means of what fits training images. */

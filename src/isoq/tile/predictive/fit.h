@@ -1,16 +1,16 @@
-/* What the encoder chooses for each plane, fitted to samples of the plane: the earlier planes that
-   it is predicted from, weights of samples and of distances, whether repeated samples are flagged.
+/* The choices of the encoder for each plane, fitted to samples of the plane: the earlier planes
+   that it is predicted from, weights of samples and of distances, and flags of repeated samples.
 
-   What calls what, from here down:
+   Each header calls those below it:
      fit.h            isoq_fit_planes: plane by plane
-     repeats.h        whether flags of repeated samples pay
+     repeats.h        flags of repeated samples, if they pay
      activity.h       weights of distances
      references.h     earlier planes to predict from
      least_squares.h  sums of products, Cholesky
      surroundings.h   samples around the places that are tried
 
    Floating point: no decoder does this. Without fused products all processors choose the same,
-   unless their libraries round log2 differently; the stream says what was chosen in any case. */
+   unless their libraries round log2 differently; the stream has the choices in any case. */
 #ifndef ISOQ_FIT_H
 #define ISOQ_FIT_H
 

@@ -1,7 +1,7 @@
 /* Adaptive tables of residuals: one for each degree of expected magnitude.
 
    A histogram counts the symbols that its table coded, and makes a new table of the counts now and
-   then: isoq_expect sets what is expected before anything is seen, isoq_observe counts. */
+   then: isoq_expect sets the expectation before anything is seen, isoq_observe counts. */
 #ifndef ISOQ_HISTOGRAM_H
 #define ISOQ_HISTOGRAM_H
 
@@ -9,7 +9,7 @@
 
 enum {
     ISOQ_DEGREES = 144, /* of expected magnitude, 4 per octave */
-    ISOQ_GAIN = 32,     /* what an occurrence counts */
+    ISOQ_GAIN = 32,     /* weight of an occurrence */
     ISOQ_EXPECTED = 24, /* occurrences that the first table counts as */
     ISOQ_OLDEST = 4096  /* occurrences after which the past counts half */
 };
@@ -64,8 +64,8 @@ ISOQ_API void isoq_observe(isoq_histogram *histogram, int symbol) {
     isoq_make_table(histogram);
 }
 
-/* Set a histogram to what is expected of a degree: two-sided geometric frequencies with the mean
-   magnitude of the degree. `mean` is in 1/32 of what a symbol stands for. */
+/* Set a histogram to the frequencies expected of a degree: two-sided geometric ones with the mean
+   magnitude of the degree. `mean` is in 1/32 of the integers that a symbol covers. */
 ISOQ_API void isoq_expect(isoq_histogram *histogram, int degree) {
     assert(degree >= 0 && degree < ISOQ_DEGREES);
     uint32_t octave = (uint32_t)degree / 4, quarter = (uint32_t)degree % 4;

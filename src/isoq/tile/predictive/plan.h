@@ -1,4 +1,4 @@
-/* What a predictive stream says about each plane, and the constants of the format: docs/format.md
+/* The plan of each plane in a predictive stream, and the constants of the format. docs/format.md
    has the same in words. */
 #ifndef ISOQ_PLAN_H
 #define ISOQ_PLAN_H
@@ -34,8 +34,8 @@ static const int8_t ISOQ_OWN_ACTIVITY_PLACES[ISOQ_OWN_ACTIVITIES][2] = {{0, -1},
 static const int8_t ISOQ_REFERENCE_ACTIVITY_PLACES[ISOQ_FIRST_ACTIVITIES][2] = {
     {0, 0}, {0, 1}, {1, 0}, {0, -1}, {-1, 0}};
 
-/* What is added to the step of a row, in 1/8, before it is rounded down: the rows whose step is
-   rounded up take turns. */
+/* Added to the step of a row, in 1/8, before it is rounded down, so that the rows whose step is
+   rounded up alternate. */
 static const int32_t ISOQ_TURNS[ISOQ_STEP_PARTS] = {0, 4, 2, 6, 1, 5, 3, 7};
 
 /* Arrays by plane, checked in _kernel.pyx. */

@@ -36,7 +36,7 @@ static inline int32_t *isoq_padded_row(const isoq_planes_coder *coder, int32_t *
     return planes + start + (size_t)(row + ISOQ_PAD) * coder->stride + ISOQ_PAD;
 }
 
-/* Release a coder and all that it has; null is none. */
+/* Release a coder and all that it has. Null is ignored. */
 ISOQ_API void isoq_release_planes_coder(isoq_planes_coder *coder) {
     if (!coder) return;
     free(coder->value);

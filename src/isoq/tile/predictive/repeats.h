@@ -1,4 +1,4 @@
-/* Whether flags of repeated samples pay. */
+/* Find out if flags of repeated samples pay. */
 #ifndef ISOQ_REPEATS_H
 #define ISOQ_REPEATS_H
 

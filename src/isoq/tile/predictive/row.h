@@ -1,4 +1,4 @@
-/* One row of samples: prediction, residual, and what is kept of both.
+/* One row of samples: predictions, residuals, and the values kept for later rows.
 
    isoq_code_row goes from sample to sample:
      mu = sums of isoq_predict_row + terms of the two samples to the west
@@ -15,7 +15,7 @@
 #include "prediction.h"
 #include "residual.h"
 
-/* What stays the same along a row. Pointers are to column 0, and have pads (planes_coder.h). */
+/* The constants of a row. Pointers are to column 0, and have pads (planes_coder.h). */
 typedef struct {
     int row;
     int32_t *value, *distance;
@@ -65,7 +65,7 @@ ISOQ_INLINE isoq_row isoq_row_of(const isoq_planes_coder *coder, const isoq_exte
     return r;
 }
 
-/* Return the sample that a residual (steps) stands for, in the range and not `avoided`. */
+/* Return the sample of a residual (steps), in the range and not `avoided`. */
 ISOQ_INLINE int64_t isoq_sample_of(const isoq_row *row, int64_t rounded, int64_t residual,
                                    int64_t step) {
     int64_t sample = isoq_limited(rounded + residual * step, row->least, row->most);

@@ -1,9 +1,9 @@
-/* What the fit knows of a plane around the samples that it tries.
+/* The surroundings of the samples that the fit tries.
 
    isoq_field has the planes and, for each plane, a list of places that are tried. isoq_look gathers
-   what is around the places of one plane in another plane: a row per neighbour, so that sums over
-   places become vectors. Rows are kept for the last 13 planes, which is as far as references reach.
- */
+   the surroundings of the places of one plane in another plane: a row per neighbour, so that sums
+   over places become vectors. Rows are kept for the last 13 planes, which is as far as references
+   reach. */
 #ifndef ISOQ_SURROUNDINGS_H
 #define ISOQ_SURROUNDINGS_H
 
