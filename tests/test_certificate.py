@@ -122,6 +122,19 @@ def test_what_overflowed_in_a_synthesis_becomes_a_number(dtype):
     assert values[3] == 3
 
 
+def test_the_peak_of_floats_is_their_largest_magnitude():
+    image = terrain(1, 64, 64, "float32") - 2000  # -1971 ... -1053
+    summary, _ = coded(image, Target("psnr", 60))
+    assert summary["target_mse"] == [pytest.approx(float(image.min()) ** 2 / 1e6, rel=1e-5)]
+
+
+@pytest.mark.parametrize("target", [Target("lossless", True), Target("max_error", 0.5)])
+def test_one_value_is_verified_without_a_warning(target):
+    image = np.full((1, 20, 30), 0.7, "float32")
+    _, data = coded(image, target)
+    assert verify_against(File(io.BytesIO(data)), ArraySource(image), model(), 1) == []
+
+
 @pytest.mark.parametrize("target", [Target("rmse", 1e-170), Target("snr", 4000)])
 def test_a_target_below_all_numbers_is_refused(target):
     with pytest.raises(InputError, match="too small"):

@@ -398,3 +398,11 @@ def test_places_near_the_border_are_refused():
 def test_pixels_of_blocks(bands, rows, cols, block):
     inside = np.ones((bands, rows, cols), bool)
     assert np.array_equal(blocks.sums(inside, block), blocks.sums(inside.astype(float), block))
+
+
+@pytest.mark.parametrize("mse", [1e10, 1e18])
+def test_values_as_far_apart_as_the_type_allows_need_no_warning(mse):
+    limits = np.iinfo("int32")
+    image = np.resize([limits.min, limits.max, limits.max], (1, 1, 90)).astype("int32")
+    found = isoq.decompress(isoq.compress(image, mse=mse, lossless_bands="none"))
+    assert ((found.astype(float) - image) ** 2).mean() <= mse

@@ -125,3 +125,26 @@ def test_floats_are_rounded_before_they_are_compared():
     assert not holds(np.dtype("float32"), -1.7e308)
     assert not holds(np.dtype("float32"), 1e39)
     assert holds(np.dtype("float32"), np.inf)
+
+
+def test_what_a_mask_excludes_is_0_in_the_type_of_the_image():
+    """uint32 is coded less an offset, so that the coded 0 is another value."""
+    samples, mask = terrain(1, 70, 80, "int16").astype("uint32"), np.ones((70, 80), bool)
+    mask[10:30] = False
+    found = isoq.decompress(isoq.compress(samples, mse=4, mask=mask))
+    assert not found[:, 10:30].any()
+    assert np.abs(found - samples.astype(float))[:, 30:].max() < 20
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint32"])
+@pytest.mark.parametrize("nodata", ["0.5", "nan", "-1e300"])
+def test_nodata_that_samples_cannot_have_masks_nothing(tmp_path, dtype, nodata):
+    pixels = terrain(1, 40, 50, "uint8").astype(dtype)
+    pixels[:, :9] = 0
+    path = make(tmp_path / "a.tif", pixels)
+    item = f'<PAMRasterBand band="1"><NoDataValue>{nodata}</NoDataValue></PAMRasterBand>'
+    (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{item}</PAMDataset>")
+    summary = isoq.compress_file(path, tmp_path / "a.isoq", max_error=1)
+    assert summary["pixels"] == [2000]
+    isoq.decompress_file(tmp_path / "a.isoq", tmp_path / "b.tif")
+    assert whole(tmp_path / "b.tif")[0] == whole(path)[0]

@@ -22,7 +22,7 @@ from isoq.codec.options import Options
 from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
 from isoq.codec.writer import compress_to
-from isoq.errors import CorruptFileError, InputError
+from isoq.errors import CorruptFileError, InputError, IsoqWarning
 from isoq.raster.description import Description
 
 xr = pytest.importorskip("xarray")
@@ -424,6 +424,33 @@ def test_a_mask_is_nan(tmp_path):
     assert np.array_equal(np.isnan(found[1, 5:40:3, 15].values), ~mask[5:40:3, 15])
     assert xr.open_dataset(path, mask_and_scale=False).band_data.dtype == "uint16"
     assert np.array_equal(isoq.open(path).dataset_mask() > 0, mask)
+
+
+def test_what_a_mask_excludes_is_nan_in_lossless_bands_with_nodata_too(tmp_path):
+    """A lossless band keeps the values under the mask, which are not nodata."""
+    pixels, mask = terrain(2, 70, 80, "uint16"), np.ones((70, 80), bool)
+    mask[10:30, 20:60], pixels[0, 50] = False, 0
+    data = isoq.compress(pixels, mse=4, nodata=0, mask=mask, lossless_bands=2)
+    (tmp_path / "a.isoq").write_bytes(data)
+    found = xr.open_dataset(tmp_path / "a.isoq").band_data.values
+    assert np.array_equal(np.isnan(found), ~mask | (pixels == 0))
+    stored = xr.open_dataset(tmp_path / "a.isoq", mask_and_scale=False).band_data
+    assert stored.attrs["_FillValue"] == 0
+    assert np.array_equal(stored[1], pixels[1])
+
+
+def test_colours_are_nan_where_alpha_is_0_as_rioxarray_has_it(tmp_path):
+    pixels = terrain(4, 70, 80, "uint8")
+    pixels[3] = np.where(np.arange(80) < 30, 0, 255)
+    source = make(tmp_path / "a.tif", pixels, photometric="RGB", alpha="YES")
+    with pytest.warns(IsoqWarning, match="alpha band 4"):
+        isoq.compress_file(source, tmp_path / "a.isoq", lossless=True)
+    found = xr.open_dataset(tmp_path / "a.isoq").band_data
+    expected = rioxarray.open_rasterio(source, masked=True)
+    assert np.array_equal(found, expected, equal_nan=True)
+    assert not np.isnan(found[3]).any()
+    with isoq.open(tmp_path / "a.isoq") as file, rasterio.open(source) as dataset:
+        assert np.array_equal(file.read(masked=True).mask, dataset.read(masked=True).mask)
 
 
 @pytest.mark.slow

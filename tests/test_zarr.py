@@ -488,3 +488,19 @@ def test_what_was_reached_is_recorded(tmp_path):
         "algorithm": "isoq",
         "implementation": f"isoq version {isoq.__version__} (model eo16-2)",
     }
+
+
+def test_infinities_in_several_chunks_are_compared_without_a_warning():
+    """Chunks of one coding are compared with what has been decoded before."""
+    samples = terrain(2, 30, 40, "float32")
+    samples[:, ::3] = -np.inf
+    array = zarr.create_array(
+        zarr.storage.MemoryStore(),
+        data=samples,
+        chunks=(1, 30, 40),
+        serializer=IsoqCodec(mse=4),
+        compressors=None,
+    )
+    found = array[:]
+    array[:] = np.where(np.isinf(samples), samples, samples + 1)
+    assert np.array_equal(np.isinf(found), np.isinf(samples))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,7 +31,7 @@ def holds(dtype: np.dtype, value: float | None) -> bool:
         with np.errstate(over="ignore"):
             return not np.isinf(dtype.type(value)) or bool(np.isinf(value))
     limits = np.iinfo(dtype)
-    return bool(np.isfinite(value)) and value == int(value) and limits.min <= value <= limits.max
+    return math.isfinite(value) and value == int(value) and limits.min <= value <= limits.max
 
 
 def to_type(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -100,6 +101,23 @@ def from_coded(samples: np.ndarray, dtype: str, nodata: Sequence[float | None]) 
 def image_nodata(dtype: str, coded: float | None) -> float | None:
     """Return the nodata of an image of `dtype` whose coded nodata is exact."""
     return None if coded is None else coded + _OFFSET.get(dtype, 0)
+
+
+def coded_zero(dtype: str) -> int:
+    """Return the sample that stands for 0 in an image of `dtype` once it is coded."""
+    return -_OFFSET.get(dtype, 0)
+
+
+def number_of(text: str, dtype: np.dtype) -> float:
+    """Return the number that a text such as "-9999", "1e20" or "nan" tells about samples of
+    `dtype`. Integers of integer types are exact. Raises ValueError."""
+    if dtype.kind == "f":
+        return float(text)
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+        return int(number) if number.is_integer() else number
 
 
 def _equal(plane: np.ndarray, value: float) -> np.ndarray:

@@ -217,7 +217,7 @@ class Dataset:
             read and decoded.
         masked : bool
             Return a masked array. It masks nodata, NaN, pixels that the mask of the image
-            excludes, and pixels that an alpha band makes transparent.
+            excludes, and pixels of the other bands that an alpha band makes transparent.
         out_shape : tuple of int, optional
             Rows and columns of the result, or the shape of the whole result. Every output pixel
             is the input pixel nearest to its centre (nearest neighbour), so nodata are never
@@ -305,13 +305,16 @@ class Dataset:
         grid: NearestGrid,
         area: Window,
     ) -> np.ma.MaskedArray:
-        """Return the samples `out` of bands, masked. excluded: by the mask of the image."""
+        """Return the samples `out` of bands, masked.
+
+        excluded: by the mask of the image. An alpha band excludes pixels of the other bands."""
         alpha, dtype = alpha_mask(self.description), out.dtype
+        mask = np.broadcast_to(excluded, out.shape).copy()
         if alpha is not None:
             for part, samples, _ in self._pieces(area, {alpha}):
                 if part.band <= alpha < part.band + len(samples):
                     grid.put(excluded, part, samples[alpha - part.band] == 0)
-        mask = np.broadcast_to(excluded, out.shape).copy()
+            mask[[band != alpha for band in bands]] = excluded
         if dtype.kind == "f":
             mask |= np.isnan(out)
         for place, band in enumerate(bands):

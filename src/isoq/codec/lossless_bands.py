@@ -15,6 +15,7 @@ from ..errors import InputError, argument
 from ..raster.description import alpha_band
 from ..raster.validity import Masking
 from ..raster.window import sample_windows
+from ..samples import holds
 
 # Words that the providers of Landsat, Sentinel-2, MODIS, HLS, PlanetScope, VIIRS and their like use
 # in names of bands and files of codes and flags. Probabilities in percent, such as CLD, are not.
@@ -135,7 +136,7 @@ def _are_codes(planes: list[np.ndarray], nodata: float | None) -> bool:
     pairs, values = [], []
     for plane in planes:
         valid = np.isfinite(plane)
-        if nodata is not None:
+        if nodata is not None and holds(plane.dtype, nodata):
             valid &= plane != nodata
         if plane.dtype.kind == "f" and (plane[valid] != np.rint(plane[valid])).any():
             return False

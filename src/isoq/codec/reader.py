@@ -214,6 +214,7 @@ class File:
                 (box.bands, box.rows, box.cols),
                 self.description.dtype,
             )
+            self._restore_zeros(box, tile.samples, tile.mask)
             grid = tuple(blocks.count(side, self.header["block"]) for side in (box.rows, box.cols))
             return (
                 tile
@@ -227,7 +228,18 @@ class File:
         """Return samples and mask in place of those of a lost tile."""
         samples = np.zeros((box.bands, box.rows, box.cols), self.description.dtype)
         masks.restore(samples, np.full(samples.shape, masks.MASKED, np.uint8), self._nodata(box))
-        return samples, np.zeros(samples.shape[1:], bool)
+        nothing = np.zeros(samples.shape[1:], bool)
+        self._restore_zeros(box, samples, nothing)
+        return samples, nothing
+
+    def _restore_zeros(self, box: Box, samples: np.ndarray, mask: np.ndarray) -> None:
+        """Let masked pixels without nodata be 0 in the type of the image, in place."""
+        zero = self.description.zero
+        if zero == 0 or mask.all():
+            return
+        for band, nodata in enumerate(self._nodata(box)):
+            if nodata is None and box.band + band + 1 not in self.header.get("lossless", ()):
+                samples[band][~mask] = zero
 
     def _nodata(self, box: Box) -> tuple[float | None, ...]:
         return self.description.nodata[box.band : box.band + box.bands]

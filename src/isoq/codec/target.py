@@ -161,7 +161,7 @@ class Target:
                 mse = value if self.kind == "mse" else value**2
                 mse = np.broadcast_to(mse, bands) / squared_scales(self.physical, bands[0], scales)
             elif self.kind == "psnr":
-                default = np.where(np.isnan(peaks), np.abs(statistics.largest), peaks)
+                default = np.where(np.isnan(peaks), statistics.largest, peaks)
                 mse = _below(default if self.peak is None else np.full(bands, self.peak), value)
             elif self.kind == "snr":
                 mse = _below(np.sqrt(statistics.variance), value)
@@ -240,7 +240,7 @@ def _text(values: Sequence[float] | np.ndarray) -> str:
 
 @dataclass
 class BandStatistics:
-    """Count, mean, variance and largest value of the valid pixels of each band (bands,).
+    """Count, mean, variance and largest magnitude of the valid pixels of each band (bands,).
 
     Pieces are merged by the formulas of Chan, Golub and LeVeque, "Algorithms for computing the
     sample variance" (1983)."""
@@ -252,7 +252,7 @@ class BandStatistics:
 
     @classmethod
     def empty(cls, bands: int) -> BandStatistics:
-        return cls(np.zeros(bands), np.zeros(bands), np.zeros(bands), np.full(bands, -np.inf))
+        return cls(np.zeros(bands), np.zeros(bands), np.zeros(bands), np.zeros(bands))
 
     @classmethod
     def of(cls, samples: np.ndarray, valid: np.ndarray) -> BandStatistics:
@@ -261,7 +261,7 @@ class BandStatistics:
         whole = bool(valid.all())
         x = (samples if whole else np.where(valid, samples, 0)).astype(np.float64)
         mean = x.sum((1, 2)) / np.maximum(number, 1)
-        largest = (x if whole else np.where(valid, x, -np.inf)).max((1, 2))
+        largest = np.maximum(x.max((1, 2)), -x.min((1, 2)))
         x -= mean[:, None, None]
         return cls(
             number, mean, np.square(x, out=x).sum((1, 2), where=True if whole else valid), largest

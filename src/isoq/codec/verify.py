@@ -97,8 +97,8 @@ class _Check:
         self._is_integer = np.dtype(d.dtype).kind != "f"
         self._squared, self._largest = np.zeros((2, d.bands))
         self._statistics = BandStatistics.empty(d.bands)
-        shared = self._recorded.get("target_mse", [np.inf] * d.bands)
-        self._shared_mse = np.array(shared, float)[:, None, None]
+        shared = self._recorded.get("target_mse")
+        self._shared_mse = None if shared is None else np.array(shared, float)[:, None, None]
 
     def tile(self, box: Box, tile: Tile, original: Pixels) -> list[str]:
         """Return what is not true of a tile."""
@@ -183,9 +183,11 @@ class _Check:
         self, bands: slice, tile: Tile, per_block: np.ndarray, slack: Slack, where: str
     ) -> list[str]:
         """Compare the errors of blocks with their targets, if those are promised."""
-        if self._header.get("loop") != "closed":
+        target = tile.report.target
+        if target is None and self._shared_mse is not None:
+            target = self._shared_mse[bands]
+        if self._header.get("loop") != "closed" or target is None:
             return []
-        target = self._shared_mse[bands] if tile.report.target is None else tile.report.target
         relative = per_block / (target + slack(target))
         per_band = self._header.get("per_band", False)
         above = int((promised_ratios(relative, tile.groups, per_band) > 1).sum())

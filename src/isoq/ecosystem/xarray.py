@@ -17,7 +17,7 @@ from xarray.core import indexing
 
 from ..api import Dataset, open
 from ..errors import InputError
-from ..raster.description import Description
+from ..raster.description import Description, alpha_mask
 from ..samples import DTYPES, holds
 from .missing import missing_value, within_valid_range
 from .record import in_unit, record_errors, summary_of
@@ -242,19 +242,14 @@ class _Samples(BackendArray):
         self, file: Dataset, bands: list[int], window: list[tuple[int, int]]
     ) -> np.ndarray:
         """Return a window of some bands, counted from 0, with this array's type."""
-        d = file.description
-        samples = file.read([band + 1 for band in bands], window)
-        out = samples.astype(self.dtype, copy=False)
+        samples = file.read([band + 1 for band in bands], window, masked=self._masked)
+        out = np.ma.getdata(samples).astype(self.dtype, copy=False)
         if self._scaled:
-            scales, offsets = (values[bands, None, None] for values in _scales_and_offsets(d))
+            scaling = _scales_and_offsets(file.description)
+            scales, offsets = (values[bands, None, None] for values in scaling)
             out = out * scales + offsets
         if self._masked:
-            for plane, stored, nodata in zip(
-                out, samples, (d.image_nodata[band] for band in bands), strict=True
-            ):
-                if nodata is not None and holds(stored.dtype, nodata):
-                    plane[stored == stored.dtype.type(nodata)] = np.nan
-            out[:, file.dataset_mask(window) == 0] = np.nan
+            out[np.ma.getmaskarray(samples)] = np.nan
         return out
 
 
@@ -268,7 +263,10 @@ def _dataset(file: Dataset, manager: CachingFileManager, mask_and_scale: bool) -
     found, boxes, d = file.description.metadata, file.file.boxes, file.description
     scaled = mask_and_scale and _shared_scale(d) is None
     attributes = {} if scaled else _numbers(d)
-    masked = mask_and_scale and "_FillValue" not in attributes and _has_missing(d)
+    by_mask = bool(found.get("mask")) or alpha_mask(d) is not None
+    masked = mask_and_scale and (by_mask or ("_FillValue" not in attributes and _has_nodata(d)))
+    if masked:
+        attributes.pop("_FillValue", None)
     samples = _Samples(manager, file, masked, scaled)
     variable = xr.Variable(("band", "y", "x"), indexing.LazilyIndexedArray(samples), attributes)
     variable.encoding["preferred_chunks"] = {
@@ -290,9 +288,8 @@ def _dataset(file: Dataset, manager: CachingFileManager, mask_and_scale: bool) -
     return dataset
 
 
-def _has_missing(d: Description) -> bool:
-    dtype = np.dtype(d.image_dtype)
-    return bool(d.metadata.get("mask")) or any(holds(dtype, value) for value in d.image_nodata)
+def _has_nodata(d: Description) -> bool:
+    return any(holds(np.dtype(d.image_dtype), value) for value in d.image_nodata)
 
 
 def _scales_and_offsets(d: Description) -> tuple[np.ndarray, np.ndarray]:

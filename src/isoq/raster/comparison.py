@@ -79,10 +79,12 @@ def _same_crs(one: str, other: str) -> bool:
 
 def _same_nodata(dtype: str, wanted: float | None, found: float | None) -> bool:
     kind = np.dtype(dtype)
-    if wanted is None or (kind.kind != "f" and not np.isfinite(wanted)):
+    if wanted is None:
         return True
     if found is None:
-        return not holds(kind, wanted)  # it never counted
+        return False
+    if not holds(kind, wanted):  # it never counted
+        return wanted == found or (wanted != wanted and found != found)
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(
             np.array_equal(

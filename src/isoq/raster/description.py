@@ -12,7 +12,16 @@ import numpy as np
 
 from ..errors import CorruptFileError, UnsupportedImageError
 from ..format import schema
-from ..samples import CODED_AS, DTYPES, coded_nodata, from_coded, image_nodata, to_coded
+from ..samples import (
+    CODED_AS,
+    DTYPES,
+    coded_nodata,
+    coded_zero,
+    from_coded,
+    image_nodata,
+    number_of,
+    to_coded,
+)
 from .guard import FAULTS, one_line
 
 RGB = ["red", "green", "blue"]
@@ -109,8 +118,14 @@ class Description:
         """nodata per band, as values of `image_dtype`."""
         kept = self.metadata.get("source_nodata")
         if kept is not None:
-            return tuple(_from_text(value, self.image_dtype) for value in kept)
+            kind = np.dtype(self.image_dtype)
+            return tuple(None if value is None else number_of(str(value), kind) for value in kept)
         return tuple(image_nodata(self.image_dtype, value) for value in self.nodata)
+
+    @property
+    def zero(self) -> int:
+        """The coded sample that stands for 0."""
+        return coded_zero(self.image_dtype)
 
     def to_coded(self, samples: np.ndarray, first: int = 0) -> np.ndarray:
         """Return samples (bands, rows, cols) of `image_dtype`, from band `first` on, as `dtype`.
@@ -183,12 +198,6 @@ class Description:
                 f"image description: damaged ({one_line(fault)}); get another copy of the file"
             ) from fault
         return description
-
-
-def _from_text(value: str | float | None, dtype: str) -> float | None:
-    if value is None:
-        return None
-    return float(value) if np.dtype(dtype).kind == "f" else int(value)
 
 
 def json_number(value: float | None) -> float | str | None:

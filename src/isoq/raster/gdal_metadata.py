@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
@@ -14,6 +15,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
 from ..errors import UnsupportedImageError
+from ..samples import number_of
 from .description import Description, alpha_in, described, is_default, json_number
 from .gdal_view import GdalView, view
 from .validity import Masking
@@ -34,7 +36,8 @@ def open_dataset(path: str | Path, mode: str = "r", **profile: Any) -> Any:
     """Return rasterio.open(...), without its warning that an image is not georeferenced.
 
     Raises what rasterio raises."""
-    with warnings.catch_warnings():
+    # rasterio compares nodata in the type of the samples, which may be too narrow for it.
+    with warnings.catch_warnings(), np.errstate(over="ignore"):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(path, mode, **profile)
 
@@ -63,12 +66,15 @@ def describe(path: object, dataset: DatasetReader, masking: Masking) -> Descript
 
 
 def _nodata(dataset: DatasetReader, gdal: GdalView) -> list[float | None]:
-    """Return nodata per band; rasterio has no exact integers of 64 bits."""
-    if dataset.dtypes[0] not in ("int64", "uint64"):
-        return list(dataset.nodatavals)
+    """Return nodata per band. rasterio has no exact integers of 64 bits, and hides what samples
+    cannot have."""
+    kind = np.dtype(dataset.dtypes[0])
+    exact = kind.name not in ("int64", "uint64")
+    with np.errstate(over="ignore"):
+        known = dataset.nodatavals
     return [
-        None if text is None else int(float(text) if "." in text or "e" in text else int(text))
-        for text in gdal.nodata
+        number_of(text, kind) if text is not None and (value is None or not exact) else value
+        for value, text in zip(known, gdal.nodata, strict=True)
     ]
 
 

@@ -137,12 +137,12 @@ def _gtiff_profile(description: Description, step: tuple[int, int]) -> dict[str,
 
 
 def _gtiff_nodata(description: Description) -> list[float | None]:
-    """Return nodata per band as the samples have it, None where they cannot.
+    """Return nodata per band as the samples have it, or as it is where they cannot.
 
     An alpha band, which needs none, has that of the first band."""
     kind = np.dtype(description.image_dtype)
     values = [
-        None if value is None or not holds(kind, value) else kind.type(value).item()
+        kind.type(value).item() if value is not None and holds(kind, value) else value
         for value in description.image_nodata
     ]
     # One NaN object, because sets compare by identity where NaN does not compare by value.
@@ -154,10 +154,12 @@ def _gtiff_nodata(description: Description) -> list[float | None]:
 def _shares_nodata(description: Description) -> bool:
     """Return True if a GeoTIFF holds the nodata itself, one value for all bands.
 
-    rasterio writes no exact integers of 64 bits."""
+    rasterio writes no exact integers of 64 bits, and nothing that samples cannot have."""
     if description.image_dtype in ("int64", "uint64"):
         return False
-    return len(set(_gtiff_nodata(description))) == 1
+    values = set(_gtiff_nodata(description))
+    kind = np.dtype(description.image_dtype)
+    return len(values) == 1 and all(value is None or holds(kind, value) for value in values)
 
 
 def in_namespaces(description: Description) -> bool:

@@ -12,6 +12,7 @@ from rasterio.windows import Window
 
 from ..errors import UnsupportedImageError
 from ..names import ImageName, parse_image_name
+from ..samples import holds
 from .description import Description, described
 from .gdal_metadata import describe, open_dataset
 from .guard import guard
@@ -49,7 +50,7 @@ class Source(ABC):
         samples = self.peek(row, col, rows, cols, bands)
         for band, plane in enumerate(samples, bands.start or 0):
             value = self.description.nodata[band]
-            if value is not None:
+            if value is not None and holds(samples.dtype, value):
                 missing = np.isnan(plane) if value != value else plane == value
                 self._share.add("nodata", (row, col, band), missing)
         return samples
