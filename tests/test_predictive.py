@@ -25,6 +25,7 @@ from isoq.codec.target import Target
 from isoq.codec.verify import verify_against
 from isoq.codec.writer import compress_to
 from isoq.errors import CorruptFileError, InputError
+from isoq.format.bytestream import pack_integers, unpack_integers
 from isoq.tile import masks, prediction
 from isoq.tile.decode import decode_tile
 from isoq.tile.encode import encode_tile
@@ -406,3 +407,24 @@ def test_values_as_far_apart_as_the_type_allows_need_no_warning(mse):
     image = np.resize([limits.min, limits.max, limits.max], (1, 1, 90)).astype("int32")
     found = isoq.decompress(isoq.compress(image, mse=mse, lossless_bands="none"))
     assert ((found.astype(float) - image) ** 2).mean() <= mse
+
+
+@pytest.mark.parametrize("seed", range(2, 6))
+def test_steps_that_differ_by_more_than_26_bits_are_narrowed(seed):
+    """Blocks of one value, and blocks as wide as the type, in a line."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros((1, 1, 64), np.int32)
+    image[0, 0, 16:32] = rng.integers(-(2**31), 2**31 - 1, 16)
+    image[0, 0, 32:40] = 2**31 - 1
+    image[0, 0, 40:] = (rng.random(24) < 0.1) * (2**30 + rng.integers(0, 2**30, 24))
+    found = isoq.decompress(isoq.compress(image, mse=1e13, block=16, lossless_bands="none"))
+    error = (found.astype(float) - image).reshape(-1, 16)
+    assert (error**2).mean(1).max() <= 1e13
+
+
+@pytest.mark.parametrize("value", [1 << 26, -(1 << 26), 1 << 40])
+def test_integers_that_are_too_large_to_be_coded_are_an_error(value):
+    largest = np.array([(1 << 26) - 1, 1 - (1 << 26)])
+    assert np.array_equal(unpack_integers(pack_integers(largest), 2)[0], largest)
+    with pytest.raises(ValueError, match="26 bits"):
+        pack_integers(np.array([value]))

@@ -10,6 +10,8 @@ import numpy as np
 from ..entropy._coder import decode_integers, encode_integers
 from ..errors import CorruptFileError
 
+LARGEST_INTEGER = (1 << 26) - 1  # magnitude that `pack_integers` takes
+
 
 class Writer:
     """Appends to `data`."""
@@ -86,7 +88,10 @@ def pack_integers(*sequences: np.ndarray) -> bytes:
     flattened). There are none if all integers are zero.
 
     Adaptive probabilities of the bit lengths code each sequence, so small integers cost little
-    however far they spread."""
+    however far they spread. Raises ValueError for larger integers."""
+    for values in sequences:
+        if max(int(values.max(initial=0)), -int(values.min(initial=0))) > LARGEST_INTEGER:
+            raise ValueError("integers of 26 bits and a sign are coded")
     flat = [np.ascontiguousarray(values.ravel(), np.int32) for values in sequences]
     return encode_integers(flat) if any(values.any() for values in flat) else b""
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ... import blocks
-from ...format.bytestream import Writer, pack_integers
+from ...format.bytestream import LARGEST_INTEGER, Writer, pack_integers
 from . import _kernel, predictor, values
 from .decode import (
     BIT_EXACT,
@@ -68,6 +68,9 @@ class Planes:
         steps: (bands, block rows, block cols), in 1 / PARTS; bit_exact: the samples count as they
         are, whatever the masks say."""
         base = np.median(steps, (1, 2)).astype(np.int32)
+        # Steps far above others in their band become narrower, for their changes have 26 bits.
+        base = np.minimum(base, steps.min((1, 2)) + LARGEST_INTEGER)
+        steps = np.minimum(steps, base[:, None, None] + LARGEST_INTEGER)
         if self._predictor is None:
             self._predictor = predictor.choose(
                 self._planes, self._valid, self._limits, self._avoided, base
