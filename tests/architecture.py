@@ -55,8 +55,14 @@ def modules() -> dict[str, Path]:
 
 
 @cache
-def syntax_tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+def statements(path: Path) -> list[ast.AST]:
+    """Return all statements of a file. Expressions, which are most of a tree, are left out."""
+    found: list[ast.AST] = [ast.parse(path.read_text())]
+    for node in found:
+        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(node, field, [])
+            found += inner if isinstance(inner, list) else []
+    return found
 
 
 def imports(name: str, path: Path) -> Iterator[tuple[int, str]]:
@@ -64,7 +70,7 @@ def imports(name: str, path: Path) -> Iterator[tuple[int, str]]:
     functions."""
     package = name.split(".")[:-1]
     known = modules()
-    for node in ast.walk(syntax_tree(path)):
+    for node in statements(path):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = [*package[: len(package) + 1 - node.level], *(node.module or "").split(".")]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "isoq":
@@ -103,7 +109,7 @@ def arrows() -> dict[tuple[str, str], list[str]]:
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
     """Yield (name, lines without the docstring) for each function in a file of Python."""
-    for node in ast.walk(syntax_tree(path)):
+    for node in statements(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = _lines(node.body[0]) if ast.get_docstring(node) is not None else 0
             yield node.name, _lines(node) - docstring

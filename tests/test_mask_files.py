@@ -201,7 +201,7 @@ def test_bands_with_different_masks(tmp_path, capsys):
     for name, mask in (("a", blob(30, 40)), ("b", ~blob(30, 40))):
         masked(tmp_path / f"{name}.tif", samples(1, 30, 40, "uint8"), mask, True)
     assert main(["bands", "merge", *(str(tmp_path / f"{name}.tif") for name in "abc")]) == 2
-    assert "b.tif: not as" in capsys.readouterr().err
+    assert "b.tif: differs from" in capsys.readouterr().err
     assert not (tmp_path / "c.tif").exists()
 
 

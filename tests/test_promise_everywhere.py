@@ -273,7 +273,13 @@ WAYS: dict[str, tuple[Callable[..., None], st.SearchStrategy[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(way, marks=[pytest.mark.slow] * (way not in ("files", "arrays")))
+        for way in WAYS
+    ],
+)
 @modest(12)
 @given(st.data())
 def test_every_way_keeps_the_promise(way, data):
