@@ -1,6 +1,7 @@
 """Files to .isoq and back: metadata, byte orders, recorded errors."""
 
 import io
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 from cases import CROPS, DATA, crop, model, terrain
-from images import make, whole
+from images import make, one_line, whole
 
 import isoq
 from isoq.codec.options import Options
@@ -151,3 +152,31 @@ def test_byte_order_changes_nothing(tmp_path):
         array = pixels.astype(pixels.dtype.newbyteorder(order))
         made.append(ContainerReader(io.BytesIO(isoq.compress(array, mse=20.0))).tile(0))
     assert len(set(made)) == 1
+
+
+def test_pipes_are_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.tif")
+    os.mkfifo(tmp_path / "a.isoq")
+    packed = isoq.compress(terrain(1, 20, 30, "uint8"), mse=4)
+    (tmp_path / "b.isoq").write_bytes(packed)
+    for call in (
+        lambda: isoq.compress_file(tmp_path / "a.tif", mse=25),
+        lambda: isoq.info(tmp_path / "a.isoq"),
+        lambda: isoq.verify(tmp_path / "b.isoq", tmp_path / "a.tif"),
+    ):
+        with one_line(InputError, "is not a regular file"):
+            call()
+
+
+def test_a_file_does_not_replace_the_one_that_it_is_made_from(tmp_path):
+    path = make(tmp_path / "a.tif", terrain(1, 20, 30, "uint8"))
+    os.link(path, tmp_path / "same.tif")
+    os.symlink(path, tmp_path / "link.tif")
+    before = path.read_bytes()
+    for name in ("a.tif", "same.tif", "link.tif"):
+        with one_line(InputError, "is the source itself"):
+            isoq.compress_file(path, tmp_path / name, mse=25, overwrite=True)
+    isoq.compress_file(path, tmp_path / "a.isoq", mse=25)
+    with one_line(InputError, "is the source itself"):
+        isoq.decompress_file(tmp_path / "a.isoq", tmp_path / "a.isoq", overwrite=True)
+    assert path.read_bytes() == before

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from cases import terrain
 from images import make, one_line, samples, save, whole
 from rasterio.control import GroundControlPoint
@@ -278,3 +279,52 @@ def test_names_that_only_gdal_knows_are_sources(tmp_path, capsys, monkeypatch):
     assert ImageName('HDF5:"/d/a.h5"://grp/rain').stem == "a-grp-rain"
     assert ImageName("netcdf:/d/weather.nc:lst").stem == "weather-lst"
     assert ImageName("https://host/a/b.tif?sig=x/y").stem == "b"
+
+
+@pytest.mark.parametrize("document", ["{}", "[]", "[1, 2]", "7", "null", '"x"', '{"a": [1, ":"]}'])
+def test_any_json_document_is_read(tmp_path, document):
+    """rasterio crashes on those without a colon, which are therefore not written again."""
+    path = make(tmp_path / "a.tif", samples(2, 20, 30, "uint8"))
+    entry = f'<Metadata domain="json:X" format="json">{document}</Metadata>'
+    band = f'<PAMRasterBand band="2">{entry.replace("json:X", "json:B")}</PAMRasterBand>'
+    (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{entry}{band}</PAMDataset>")
+    description = whole(path)[0]
+    assert description.metadata["tags"] == {"json:X": {"json:X": document}}
+    assert description.metadata["band_tags"] == [{}, {"json:B": {"json:B": document}}]
+    if ":" in document:
+        assert whole(round_trip(path))[0] == description
+    else:
+        with pytest.warns(IsoqWarning, match="written without tags of bands, tags"):
+            save(tmp_path / "b.tif", description, samples(2, 20, 30, "uint8"))
+
+
+def test_json_documents_that_are_none_are_named(tmp_path):
+    path = make(tmp_path / "a.tif", samples(1, 20, 30, "uint8"))
+    entry = '<Metadata domain="json:X" format="json">{"a": </Metadata>'
+    (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{entry}</PAMDataset>")
+    assert "not kept: tags of namespace json:X" in notes(path)
+
+
+def test_characters_that_xml_lacks_are_no_damage(tmp_path):
+    text = "a\ufffeb"
+    path = make(
+        tmp_path / "a.tif",
+        samples(1, 20, 30, "uint8"),
+        lambda dataset: (dataset.update_tags(NOTE=text), dataset.set_band_description(1, text)),
+    )
+    with rasterio.open(round_trip(path)) as back:
+        assert back.tags()["NOTE"] == text
+        assert back.descriptions == (text,)
+
+
+def test_what_a_vrt_answers_about_places_is_no_loss(tmp_path):
+    make(tmp_path / "a.tif", samples(1, 20, 30, "uint8"))
+    with rasterio.open(tmp_path / "a.tif") as dataset:
+        rasterio.shutil.copy(dataset, tmp_path / "a.vrt", driver="VRT")
+    assert not notes(tmp_path / "a.vrt")
+
+
+def test_a_band_that_is_lossless_is_not_called_empty(tmp_path, capsys):
+    path = make(tmp_path / "qa_pixel.tif", samples(1, 20, 30, "uint8"))
+    assert main(["compress", str(path), "--mse", "25"]) == 0
+    assert "every band is lossless" in capsys.readouterr().out

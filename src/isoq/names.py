@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import InputError
+
 # "netcdf:file:variable", "GTIFF_DIR:2:file", "zip://...", "https://...", "/vsizip/..."
 _NAME = re.compile(r"/vsi[a-z0-9_]+[/?]|[A-Za-z][A-Za-z0-9_+.-]+:", re.IGNORECASE)
 
@@ -42,6 +44,12 @@ class ImageName:
     def name(self) -> str:
         """A file name for it, without folders."""
         return self.stem
+
+
+def refuse_special(path: Path) -> None:
+    """Raise InputError for a pipe, a socket or a device: a file is read more than once."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path}: is not a regular file; write the bytes to one first")
 
 
 def parse_image_name(name: str | os.PathLike[str]) -> Path | ImageName:

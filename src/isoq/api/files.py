@@ -162,6 +162,7 @@ threads
     given = None if dst is None else Path(path_of("dst", dst))
     name = parse_image_name(source)
     path = given or folder_for(out, name) / f"{stem_of(name)}.isoq"
+    _refuse_same(name, path)
     coding = _Coding(target, regions, options, lossless_bands, mask, model_of(model, device))
     return _compress(source, geometry, path, overwrite, coding, progress)
 
@@ -305,6 +306,7 @@ def decompress_file(
         d = cut(file.description, area)
         path = path or folder_for(out, source) / (source.stem + default_suffix(d))
         path = with_geometry(path, d)
+        _refuse_same(source, path)
         network = file.model(model)
         network = network if device is None else network.on(device)
         counted = _counter(progress, d.bands * d.rows * d.cols)
@@ -338,6 +340,12 @@ def folder_for(out: PathLike | None, source: Path | Url | ImageName) -> Path:
             f"{folder}: cannot be made a folder ({error.strerror}); choose another `out`"
         ) from error
     return folder
+
+
+def _refuse_same(source: Path | Url | ImageName, path: Path) -> None:
+    """Raise InputError if a file would replace the one that it is made from."""
+    if isinstance(source, Path) and source.exists() and path.exists() and path.samefile(source):
+        raise InputError(f"{path}: is the source itself; choose another name")
 
 
 def _path(value: PathLike | None) -> Path | None:

@@ -168,7 +168,7 @@ def _errors(summary: dict) -> str:
     if "max_error" in summary:
         return f"largest error {max(summary['max_error']):g}"
     if not summary["blocks"]:
-        return "no valid pixels"
+        return "every band is lossless"
     block = summary["block_error"]
     if "above" in summary:
         return (

@@ -44,7 +44,9 @@ def to_zarr(dataset: xr.Dataset, store: Any, **keywords: Any) -> None:
     value for all variables, or a dict by variable: `mse={"B04": 25}, snr={"B08": 35}`. Variables
     without a target are written as xarray writes them, and so are coordinates and variables of
     fewer than two dimensions. mse, rmse, peak and quality are in the unit of the dataset's values,
-    whatever scale they are packed with. snr is relative to the variance of each chunk.
+    whatever scale they are packed with. The errors are measured against the packed values; what
+    packing rounds off (up to half of `scale_factor`) adds to them. snr is relative to the variance
+    of each chunk.
 
     Missing values come back exactly and count in no error. A variable names them by `_FillValue` or
     `missing_value`; values outside its `valid_range` (`valid_min`, `valid_max`) are written as the

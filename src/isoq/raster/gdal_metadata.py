@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ _TECHNICAL = (
     "RPC",
     "TILING_SCHEME",
     "xml:VRT",
+    "LocationInfo",
 )
 _NODATA_VALUES = "NODATA_VALUES"  # the tag of pixels that are missing where all bands agree
 
@@ -104,10 +104,7 @@ def _read_metadata(dataset: DatasetReader, gdal: GdalView) -> dict[str, Any]:
     # rasterio fails on texts that are not UTF-8.
     descriptions = list(dataset.descriptions) if gdal.plain else gdal.descriptions
     units = list(dataset.units) if gdal.plain else gdal.units
-    band_tags = [
-        _tags(dataset, None if gdal.plain else gdal.band_tags[band - 1], band)
-        for band in dataset.indexes
-    ]
+    band_tags = [_tags(dataset, gdal, band) for band in dataset.indexes]
     nbits = [dataset.tags(band, ns="IMAGE_STRUCTURE").get("NBITS") for band in dataset.indexes]
     entries = {
         "container": dataset.driver,
@@ -121,7 +118,7 @@ def _read_metadata(dataset: DatasetReader, gdal: GdalView) -> dict[str, Any]:
         },
         "rpcs": dataset.rpcs
         and {key: value for key, value in dataset.rpcs.to_dict().items() if value is not None},
-        "tags": _tags(dataset, None if gdal.plain else gdal.tags),
+        "tags": _tags(dataset, gdal),
         "band_tags": band_tags if any(band_tags) else None,
         "descriptions": descriptions if any(descriptions) else None,
         "scales": None
@@ -162,7 +159,9 @@ def _not_kept(dataset: DatasetReader, gdal: GdalView, masking: Masking) -> list[
         spaces = [
             space
             for space in dataset.tag_namespaces(band)
-            if not space.startswith(_TECHNICAL) and not dataset.tags(band, ns=space)
+            if space
+            and not space.startswith(_TECHNICAL)
+            and space not in _tags(dataset, gdal, band)
         ]
         of = f" of band {band}" if band else ""
         lost += [f"tags of namespace {space}{of}" for space in spaces]
@@ -203,42 +202,27 @@ def _crs_text(crs: CRS | None) -> str | None:
     )
 
 
-def _tags(
-    dataset: DatasetReader, plain: dict[str, str] | None, band: int = 0
-) -> dict[str, dict[str, str]]:
+def _tags(dataset: DatasetReader, gdal: GdalView, band: int = 0) -> dict[str, dict[str, str]]:
     """Return {namespace: {key: value}} of a dataset, or of a band from 1.
 
-    Left out are defaults, and what would be false after lossy coding. plain: the tags of the
-    default namespace, if rasterio cannot read them."""
+    Left out are defaults, and what would be false after lossy coding."""
+    latin_1 = gdal.band_tags[band - 1] if band else gdal.tags
+    plain = dataset.tags(band) if gdal.plain else latin_1
     spaces = [
         space
         for space in dataset.tag_namespaces(band)
-        if not space.startswith(_TECHNICAL) and space
+        if space and not space.startswith((*_TECHNICAL, "json:"))
     ]
-    tags = {space: _entries(space, dataset.tags(band, ns=space)) for space in spaces}
+    tags = {space: dataset.tags(band, ns=space) for space in spaces}
+    tags |= {space: {space: text} for space, text in gdal.documents[band].items()}
     tags[""] = {
         key: value
-        for key, value in (dataset.tags(band) if plain is None else plain).items()
+        for key, value in plain.items()
         if (key, value) != ("AREA_OR_POINT", "Area")
         and not key.startswith("STATISTICS_")
         and not (key == _NODATA_VALUES and _is_nodata_mask(dataset))
     }
     return {space: entries for space, entries in tags.items() if entries}
-
-
-def _entries(space: str, entries: dict[str, str]) -> dict[str, str]:
-    """Return the tags of a namespace.
-
-    rasterio takes a JSON document for one `key:value`, cut at its first colon; it is joined
-    again."""
-    if not space.startswith("json:"):
-        return entries
-    text = ":".join(next(iter(entries.items()), ()))
-    try:
-        json.loads(text)
-    except ValueError:
-        return {}
-    return {space: text}
 
 
 def _colormap(dataset: DatasetReader, band: int) -> list[list[int]]:

@@ -11,7 +11,7 @@ import numpy as np
 from rasterio.windows import Window
 
 from ..errors import UnsupportedImageError
-from ..names import ImageName, parse_image_name
+from ..names import ImageName, parse_image_name, refuse_special
 from ..samples import holds
 from .description import Description, described
 from .gdal_metadata import describe, open_dataset
@@ -191,5 +191,7 @@ def open_source(
 
     Raises InputError (no such file, not an image, size that does not match the geometry),
     UnsupportedImageError (sample type)."""
+    if system is None:
+        refuse_special(Path(path))
     raw = Geometry.parse(geometry) if geometry is not None else Geometry.of_name(Path(path))
     return _RawSource(Path(path), raw) if raw else _RasterSource(path, mask, system)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from ..errors import InputError
+from ..names import refuse_special
 from .local import expand
 from .streams import LocalStream, RemoteStream
 
@@ -63,6 +64,7 @@ def open_stream(place: Path | Url) -> BinaryIO:
     A process that is forked may go on reading it. Raises InputError."""
     if isinstance(place, Url):
         return cast(BinaryIO, RemoteStream(lambda: _open_url(place), lambda: _download(place)))
+    refuse_special(place)
     try:
         return cast(BinaryIO, LocalStream(place))
     except OSError as error:
