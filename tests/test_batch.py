@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import rasterio
 from cases import DATA, crop
 from images import make, one_line
 
+import isoq
 from isoq.cli import main
 from isoq.codec.options import Options
 from isoq.codec.target import Target
@@ -35,6 +37,7 @@ pq = pytest.importorskip("pyarrow.parquet")
 
 from isoq.archive import cluster, tasks  # noqa: E402
 from isoq.archive.jobs import BatchOptions, FileJob, jobs_of  # noqa: E402
+from isoq.archive.records import write_summary  # noqa: E402
 from isoq.storage import objects  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -117,6 +120,27 @@ def test_parts_make_the_file_that_one_task_makes(tmp_path, target):
     row = work(job)
     assert Path(row["file"]).read_bytes() == one_by_one(image, how)
     assert row["status"] == "written"
+
+
+@pytest.mark.parametrize("how", [order, in_parts])
+def test_rows_tell_what_a_command_would_print(tmp_path, how):
+    pixels = crop("landsat.tif")[:, :130, :80]
+    pixels[:, 100:, 60:] = 0
+    pixels = np.concatenate([pixels, np.arange(130)[None, :, None] // 50 + 0 * pixels])
+    image = make(tmp_path / "a.tif", pixels.astype("uint16"), nodata=0)
+    with rasterio.open(image, "r+") as dataset:
+        dataset.build_overviews([2])
+    with warnings.catch_warnings(record=True) as lines:
+        warnings.simplefilter("always")
+        isoq.compress_file(image, tmp_path / "a.isoq", mse=400, tile=64)
+    options = how(target=Target("mse", 400.0), coding=Options(tile=64, threads=1))
+    (job,) = jobs_of([str(image)], str(tmp_path / "out"), options)
+    row = work(job)
+    assert len(row["notes"]) == 3
+    assert {f"{image}: {note}" for note in row["notes"]} == {str(w.message) for w in lines}
+    write_summary([row], str(tmp_path / "out/summary.parquet"))
+    table = pq.read_table(tmp_path / "out/summary.parquet").to_pylist()
+    assert table[0]["notes"] == row["notes"]
 
 
 @pytest.fixture

@@ -40,11 +40,13 @@ def finished(job: FileJob) -> dict | None:
     return None
 
 
-def publish(job: FileJob, path: Path, seconds: float) -> dict:
+def publish(job: FileJob, path: Path, seconds: float, notes: list[str]) -> dict:
     """Publish the file at `path`, then its record, and return the row.
 
+    notes: what `isoq compress` would print about the image, such as what is not kept.
+
     Raises OutputExistsError if another file is in its place that may not be replaced."""
-    row = _row(job, path, seconds)
+    row = _row(job, path, seconds) | {"notes": notes}
     existing, record = objects.digest(job.file), _record(job)
     if (
         existing not in (None, row["sha256"])
@@ -96,6 +98,7 @@ def write_summary(rows: Iterable[dict], address: str) -> None:
         **dict.fromkeys(("blocks", "above", "patched"), number),
         "worst_block": measure,
         **dict.fromkeys(("model", "software", "source_sha256", "sha256"), text),
+        "notes": pa.list_(text),
     }
     with TemporaryDirectory() as folder:
         path = Path(folder, SUMMARY)
@@ -132,12 +135,12 @@ def _row(job: FileJob, path: Path, seconds: float) -> dict:
         stream.seek(0)
         checksum = hashlib.file_digest(stream, "sha256").hexdigest()
     samples = d.bands * d.rows * d.cols
-    plain = samples * np.dtype(d.dtype).itemsize
+    plain = samples * np.dtype(d.image_dtype).itemsize
     return {
         "source": job.source,
         "file": job.file,
         "status": "written",
-        **{"bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.dtype},
+        **{"bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.image_dtype},
         **{
             "bytes": size,
             "bits_per_sample": round(8 * size / samples, 4),

@@ -27,6 +27,7 @@ from ..format.tiling import Box
 from ..network.model import Model, load_model
 from ..raster.raw import Geometry
 from ..raster.source import GDAL_CACHE, Source, open_source
+from ..raster.validity import MaskedShare
 from ..storage import objects
 from .jobs import BatchOptions, FileJob
 from .records import failed, finished, publish
@@ -40,19 +41,23 @@ class SplitPlan:
 
     plan: how the file is coded.
     parts: the tiles of each part.
-    seconds: time spent on the file so far."""
+    seconds: time spent on the file so far.
+    notes: facts about the image, but not the share of masked pixels."""
 
     plan: FilePlan
     parts: list[list[Box]]
     seconds: float
+    notes: list[str]
 
 
 @dataclass(frozen=True)
 class TileBatchResult:
-    """The coded tiles of one part of a large file, and the seconds that they took."""
+    """The coded tiles of one part of a large file, the seconds that they took, and the share of
+    its pixels that are masked."""
 
     tiles: list[CodedTile]
     seconds: float
+    share: MaskedShare
 
 
 def compress_or_split(job: FileJob, scratch: Path | None = None) -> dict | SplitPlan:
@@ -71,16 +76,15 @@ def compress_or_split(job: FileJob, scratch: Path | None = None) -> dict | Split
         began = time.monotonic()
         with TemporaryDirectory(dir=scratch) as folder:
             image_path = objects.fetch(job.source, Path(folder))
-            with _image(job, image_path) as (image, options):
+            with _image(job, image_path) as (image, options, notes):
                 if _in_parts(job, image):
                     plan = make_plan(image, job.options.target, _model(job.options), options)
-                    return SplitPlan(
-                        plan, _runs(plan.boxes, job.options.task), time.monotonic() - began
-                    )
+                    parts = _runs(plan.boxes, job.options.task)
+                    return SplitPlan(plan, parts, time.monotonic() - began, notes)
                 path = Path(folder, "file.isoq")
                 with path.open("w+b") as stream:
                     compress_to(stream, image, job.options.target, _model(job.options), options)
-            return publish(job, path, time.monotonic() - began)
+            return publish(job, path, time.monotonic() - began, notes + image.share.notes())
     except IsoqError as error:
         return failed(job, error)
 
@@ -92,13 +96,13 @@ def compress_part(job: FileJob, split: SplitPlan, number: int) -> TileBatchResul
     began = time.monotonic()
     local = objects.is_local(job.source)
     system, path = objects.resolve_filesystem(job.source)
-    with _image(job, Path(path), None if local else system) as (image, _):
+    with _image(job, Path(path), None if local else system) as (image, _, _):
         if image.description != split.plan.description:
             raise InputError(
                 f"{job.source}: the image changed during the run; start again when it is complete"
             )
         tiles = list(encode_tiles(image, split.plan, split.parts[number], _model(job.options)))
-    return TileBatchResult(tiles, time.monotonic() - began)
+    return TileBatchResult(tiles, time.monotonic() - began, image.share)
 
 
 def join(
@@ -116,12 +120,17 @@ def join(
         with path.open("w+b") as stream:
             tiles = (tile for one in parts for tile in one.tiles)
             assemble(stream, split.plan, tiles, _model(job.options))
-        return publish(job, path, time.monotonic() - began)
+        share = MaskedShare()
+        for one in parts:
+            share.merge(one.share)
+        return publish(job, path, time.monotonic() - began, split.notes + share.notes())
 
 
 @contextmanager
-def _image(job: FileJob, path: Path, system: object = None) -> Iterator[tuple[Source, Options]]:
-    """Open the image of a job, and yield it with its options.
+def _image(
+    job: FileJob, path: Path, system: object = None
+) -> Iterator[tuple[Source, Options, list[str]]]:
+    """Open the image of a job, and yield it with its options, and with notes about it.
 
     path: where this machine finds the image, or its path within `system`, an fsspec file system.
     Error messages name the source of the job instead."""
@@ -131,13 +140,11 @@ def _image(job: FileJob, path: Path, system: object = None) -> Iterator[tuple[So
             rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
             open_source(path, batch.geometry, system, batch.mask) as image,
         ):
-            yield (
-                image,
-                replace(
-                    batch.coding,
-                    lossless_bands=lossless_bands(batch.lossless_bands, image).bands,
-                ),
-            )
+            kept = lossless_bands(batch.lossless_bands, image)
+            notes = image.facts()
+            if batch.target.kind != "lossless":
+                notes += [line.removeprefix(f"{path}: ") for line in kept.notes(path)]
+            yield image, replace(batch.coding, lossless_bands=kept.bands), notes
     except IsoqError as error:
         text = str(error)
         raise (

@@ -22,8 +22,9 @@ _DESCRIPTION = """\
 Compress a collection of images, on this machine or on a dask cluster.
 
 OUT/_records gets a record for every file. A second run skips each file whose image, options and
-checksum match its record. OUT/summary.parquet gets one line per file. The exit status is 2 if any
-file failed; the other files are compressed nevertheless."""
+checksum match its record. OUT/summary.parquet gets one line per file, with notes on what is not
+kept and on masked pixels. The exit status is 2 if any file failed; the other files are compressed
+nevertheless."""
 
 _EXAMPLES = """examples:
   isoq batch scenes --out archive --snr 35 --workers 4

@@ -38,7 +38,7 @@ class Source(ABC):
         self.path = path
         self.description = description
         self.masking = masking or Masking()
-        self._share = MaskedShare()
+        self.share = MaskedShare()
 
     def read(
         self, row: int, col: int, rows: int, cols: int, bands: slice = slice(None)
@@ -52,7 +52,7 @@ class Source(ABC):
             value = self.description.nodata[band]
             if value is not None and holds(samples.dtype, value):
                 missing = np.isnan(plane) if value != value else plane == value
-                self._share.add("nodata", (row, col, band), missing)
+                self.share.add("nodata", (row, col, band), missing)
         return samples
 
     def peek(
@@ -73,23 +73,21 @@ class Source(ABC):
             cause = "the mask beside the bands"
             if self.masking.alpha is not None:
                 cause = f"alpha band {self.masking.alpha + 1}"
-            self._share.add(cause, (row, col, 0), ~valid)
+            self.share.add(cause, (row, col, 0), ~valid)
         return valid
 
     def notes(self) -> list[str]:
-        """Return a line for each fact that a user should know about the image.
+        """Return a line for each fact about the image that a user should know.
 
-        These are the things that the description does not hold, why a mask is not used, and the
-        share of pixels that were masked where the image has been read so far."""
+        These are `facts`, and the share of pixels that were masked where the image has been read
+        so far."""
+        return [f"{self.path}: {line}" for line in self.facts() + self.share.notes()]
+
+    def facts(self) -> list[str]:
+        """Return why a mask is not used, and what the description does not hold, in words."""
         lines = [] if self.masking.warning is None else [self.masking.warning]
         lost = self.description.metadata.get("not_kept")
-        if lost:
-            lines.append(f"not kept: {', '.join(lost)}")
-        shares = self._share.by_cause()
-        if shares:
-            causes = [f"{100 * share:.3g} % by {cause}" for cause, share in shares.items()]
-            lines.append(f"masked pixels: {', '.join(causes)}; `mask=none` keeps them as data")
-        return [f"{self.path}: {line}" for line in lines]
+        return lines + ([f"not kept: {', '.join(lost)}"] if lost else [])
 
     @abstractmethod
     def _read(self, window: Window, bands: slice) -> np.ndarray: ...

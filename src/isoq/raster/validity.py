@@ -100,6 +100,17 @@ class MaskedShare:
         """Count the masked pixels of a window. place: row, column and first band."""
         self._counts[(cause, *place)] = int(masked.sum()), masked.size
 
+    def merge(self, other: MaskedShare) -> None:
+        """Add what was counted elsewhere, in other windows of the same image."""
+        self._counts |= other._counts
+
+    def notes(self) -> list[str]:
+        """Return a line that tells the shares, if there are any."""
+        causes = [f"{100 * share:.3g} % by {cause}" for cause, share in self.by_cause().items()]
+        if not causes:
+            return []
+        return [f"masked pixels: {', '.join(causes)}; `mask=none` keeps them as data"]
+
     def by_cause(self) -> dict[str, float]:
         """Return the share of pixels, 0 to 1, that each cause masks, if any."""
         totals: dict[str, tuple[int, int]] = {}
