@@ -1,9 +1,9 @@
 """The decoder's half of a model as bytes, so that a file can bring it along. It is data only;
 `graph_check` says what a graph may contain.
 
-A zlib stream holds a length (varint) and JSON [info, [[name, type, shape], ...]], the arrays, and
-the graph of the synthesis. The arrays are stored by byte planes: first the lowest bytes of all
-elements, and so on. This takes a sixth less than storing element by element."""
+zlib over: length (varint) and JSON [info, [[name, type, shape], ...]], the arrays, and the graph of
+the synthesis unless that is a wavelet's. Arrays lie byte plane by byte plane, first the lowest bytes of all elements, and so on: a
+sixth less than element by element."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pack(model: Model) -> bytes:
     )
     for array in arrays.values():
         out.data += array.reshape(-1, 1).view(np.uint8).T.tobytes()
-    out.data += model.content.graphs["synthesis"]
+    out.data += model.content.graphs.get("synthesis", b"")
     return zlib.compress(bytes(out.data), 9)
 
 
@@ -55,7 +55,8 @@ def unpack(data: bytes) -> Model:
             raise ValueError("too large a description")
         info, listed = json.loads(text)
         arrays = {key: _array(reader, kind, shape) for key, kind, shape in listed}
-        graphs = {"synthesis": reader.rest()}
+        graphs = {} if "wavelets" in info else {"synthesis": reader.rest()}
+        reader.end()
     except (
         CorruptFileError,
         zlib.error,

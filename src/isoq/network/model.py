@@ -1,4 +1,5 @@
-"""A model: a folder of data (`model.json`, ONNX graphs, `decoder.npz`) without code or pickles."""
+"""A model: a folder of data (`model.json`, `decoder.npz` and, unless its transforms are wavelets, ONNX
+graphs), no code, nothing pickled."""
 
 from __future__ import annotations
 
@@ -15,25 +16,26 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, ModelMismatchError
-from ..levels import GAIN, lambda_to_level, level_to_lambda
+from ..levels import lambda_to_level
+from ..wavelet.transform import Wavelet
 from .footprint import footprints
-from .graph_check import check_graph
 from .npz import load_arrays
-from .onnx_transform import Transform
+from .transforms import DEVICES, GraphTransforms
 
 SHIPPED = Path(__file__).parents[1] / "models"
 
 FORMAT = 1
-DEVICES = ("cpu", "cuda")
+_GRAPHS = ("analysis", "synthesis", "adjoint")
 _LOADING = RLock()
 
 
 @dataclass(frozen=True)
 class Content:
-    """The content of a model: model.json, decoder.npz, and graphs by name.
+    """What a model is made of: model.json, decoder.npz, graphs by name.
 
-    A decoder's half has the graph "synthesis" only. Models whose synthesis is linear also have
-    "adjoint", the transposed synthesis."""
+    The graphs are "analysis" and "synthesis", and "adjoint" (the transposed synthesis) if the
+    synthesis is linear. The decoder's half has the synthesis alone. Models of wavelets have no
+    graphs."""
 
     info: dict
     arrays: dict[str, np.ndarray]
@@ -41,18 +43,29 @@ class Content:
 
     @classmethod
     def of_folder(cls, folder: Path) -> Content:
-        """Read a folder. Errors of reading pass through."""
+        """Raises what reading raises."""
+        info = json.loads((folder / "model.json").read_text())
         arrays = load_arrays(folder / "decoder.npz")
-        names = ["analysis", "synthesis"] + ["adjoint"] * (folder / "adjoint.onnx").exists()
-        graphs = {name: (folder / f"{name}.onnx").read_bytes() for name in names}
-        return cls(json.loads((folder / "model.json").read_text()), arrays, graphs)
+        if "wavelets" in info:
+            return cls(info, arrays, {})
+        names = [
+            name for name in _GRAPHS if name != "adjoint" or (folder / f"{name}.onnx").exists()
+        ]
+        return cls(info, arrays, {name: (folder / f"{name}.onnx").read_bytes() for name in names})
 
 
 class Model:
-    """A network, with everything that encoder and decoder need of it.
+    """What encoder and decoder need of a model.
 
-    `info` is model.json; section 11 of docs/format.md lists its keys. The identity is a hash over
-    everything that the decoder uses, so a new calibration does not change it."""
+    `info` is model.json; docs/format.md, 11, lists what it holds. Its identity hashes what the
+    decoder uses, so that a new calibration does not change it.
+
+    wavelet: the transforms, if they are those of a wavelet. The decoder then computes in integers
+    alone. None if the transforms are graphs.
+    analysis, synthesis: functions of arrays (n, channels, h, w) float32; adjoint: the transposed
+    synthesis, None if the synthesis is not linear.
+    gains: function from levels of quality (any shape) to steps per unit of a latent (latents,
+    *shape) float32."""
 
     def __init__(
         self,
@@ -62,10 +75,12 @@ class Model:
         device: str = "cpu",
         content: Content | None = None,
     ):
-        """optimize: use the runtime's graph optimizations (CPU only). threads: cores per transform
-        (CPU only). device: one of DEVICES, where the transforms run. content: replaces the content
-        of the folder, which then is only a name. Raises ModelMismatchError, and InputError if the
-        device cannot be used."""
+        """optimize: the runtime's graph optimizations; threads: cores per graph; both mean the
+        CPU. device: one of DEVICES, where graphs run. content: instead of what is in the
+        folder, which then is but a name. Raises ModelMismatchError, and InputError if the device
+        cannot be used."""
+        if device not in DEVICES:
+            raise InputError(f"`device={device}`: must be {' or '.join(DEVICES)}")
         self.folder, self.device, self._optimize = Path(folder), device, optimize
         try:
             self.content = content or Content.of_folder(self.folder)
@@ -85,72 +100,47 @@ class Model:
                 raise ValueError(
                     f"impossible range of lambda, {self._range[0]:g} to {self._range[1]:g}"
                 )
-            self._modulation = str(self.info["modulation"])
             # The levels that the model serves, lowest and highest.
             self.lowest, self.highest = (int(lambda_to_level(lam)) for lam in self._range)
             self.calibration: dict = self.info["calibration"]
-            self._check_modulation()
-            for graph in self.content.graphs.values():
-                check_graph(graph)
+            self.wavelet, transforms = self._transforms(threads)
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            if isinstance(error, InputError | ModelMismatchError):
+                raise
             raise ModelMismatchError(
                 f"{self.folder}: not a model ({error}); see 'isoq models'"
             ) from error
-        transforms = {
-            name: _transform(graph, optimize, threads, device)
-            for name, graph in self.content.graphs.items()
-        }
-        self.synthesis, self.analysis = (
-            transforms["synthesis"],
-            transforms.get("analysis", self._no_analysis),
-        )
-        self.adjoint = transforms.get("adjoint")
+        self.synthesis, self.analysis = transforms.synthesis, transforms.analysis or _no_analysis
+        self.adjoint: Callable[[np.ndarray], np.ndarray] | None = transforms.adjoint
+        self.gains = transforms.gains
         self.identity = self._hash()
 
-    def _check_modulation(self) -> None:
-        missing = {
-            "modulation_in",
-            "modulation_in_bias",
-            "modulation_out",
-            "modulation_out_bias",
-        } - set(self.arrays)
-        if missing:
-            raise ValueError(f"decoder.npz lacks {', '.join(sorted(missing))}")
-        hidden = self.arrays["modulation_in_bias"].size
-        shapes = {
-            "in": (hidden, 1),
-            "in_bias": (hidden,),
-            "out": (self.latents, hidden),
-            "out_bias": (self.latents,),
-        }
-        for name, shape in shapes.items():
-            array = self.arrays[f"modulation_{name}"]
-            if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
-                raise ValueError(f"modulation_{name} is not float32 {shape}")
-
-    def _no_analysis(self, x: np.ndarray) -> np.ndarray:
-        raise ModelMismatchError(
-            f"{self.folder}: only decodes; give the folder of {self.name} as `model`"
+    def _transforms(self, threads: int) -> tuple[Wavelet | None, Wavelet | GraphTransforms]:
+        if "wavelets" in self.info:
+            if self.bands != 1 or self.info["entropy"] != "context":
+                raise ValueError("wavelets are for one band and the context model")
+            wavelet = Wavelet(self.info["wavelets"], self.arrays["wavelet_unit"])
+            return wavelet, wavelet
+        content = self.content
+        return None, GraphTransforms(
+            content.graphs, content.arrays, content.info, self._optimize, threads, self.device
         )
 
     @lru_cache(maxsize=4)  # noqa: B019 - a model lives as long as the program
     def with_threads(self, threads: int) -> Model:
-        """Return the same model with its transforms spread over several cores, if they run on the
-        CPU. The same number always returns the same model."""
-        return (
-            Model(self.folder, self._optimize, threads, content=self.content)
-            if self.device == "cpu"
-            else self
-        )
+        """Return the same model with each graph spread over several cores, if graphs run on such.
+
+        It is always the same one for the same number."""
+        if self.wavelet or self.device != "cpu":
+            return self
+        return Model(self.folder, self._optimize, threads, content=self.content)
 
     @lru_cache(maxsize=2)  # noqa: B019 - a model lives as long as the program
     def on(self, device: str) -> Model:
-        """Return the same model with its transforms on `device`; see `load_model`."""
-        return (
-            self
-            if device == self.device
-            else Model(self.folder, self._optimize, device=device, content=self.content)
-        )
+        """Return the same model, its graphs on `device`; see `load_model`."""
+        if device == self.device:
+            return self
+        return Model(self.folder, self._optimize, device=device, content=self.content)
 
     def decoder_arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that the decoder uses, by name and in its order."""
@@ -161,19 +151,11 @@ class Model:
         }
 
     def _hash(self) -> str:
-        digest = hashlib.sha256(
-            json.dumps(
-                [
-                    FORMAT,
-                    self.bands,
-                    self.latents,
-                    self.info["entropy"],
-                    self._modulation,
-                    *self._range,
-                ]
-            ).encode()
-        )
-        digest.update(self.content.graphs["synthesis"])
+        transforms = self.info["wavelets"] if self.wavelet else str(self.info["modulation"])
+        parts = [FORMAT, self.bands, self.latents, self.info["entropy"], transforms, *self._range]
+        digest = hashlib.sha256(json.dumps(parts).encode())
+        if not self.wavelet:
+            digest.update(self.content.graphs["synthesis"])
         for name, array in self.decoder_arrays().items():
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
         return digest.hexdigest()[:16]
@@ -211,50 +193,11 @@ class Model:
         """Squared basis functions (latents,), summed over pixels and bands."""
         return self.bands * self.footprints.sum((1, 2, 3))
 
-    def gains(self, levels: np.ndarray) -> np.ndarray:
-        """Return the gains m(lambda) of levels (any shape), (latents, *shape) float32;
-        `NetworkConfig.modulation` has the formulas."""
-        distinct, where = np.unique(levels, return_inverse=True)
-        table = np.stack([self._gain(int(level)) for level in distinct], 1)
-        return table.take(
-            where.reshape(np.shape(levels)), axis=1
-        )  # contiguous, unlike table[:, where]
 
-    @lru_cache(maxsize=4096)  # noqa: B019 - a model lives as long as the program
-    def _gain(self, level: int) -> np.ndarray:
-        lam = float(level_to_lambda(level))
-        low, high = self._range
-        if self._modulation == "linear":
-            return (np.logaddexp(0, self._mlp(lam / high)) + 1e-3).astype(np.float32)
-        return (
-            GAIN * np.sqrt(lam) * np.exp(self._mlp(np.log(lam / low) / np.log(high / low)))
-        ).astype(np.float32)
-
-    def _mlp(self, t: float) -> np.ndarray:
-        a = self.arrays
-        hidden = np.maximum(
-            a["modulation_in"].astype(np.float64)[:, 0] * t + a["modulation_in_bias"], 0
-        )
-        return a["modulation_out"].astype(np.float64) @ hidden + a["modulation_out_bias"]
-
-
-def _transform(
-    graph: bytes, optimize: bool, threads: int, device: str
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that computes a graph on a device: (n, channels, h, w) float32 in and
-    out."""
-    if device not in DEVICES:
-        raise InputError(f"`device={device}`: must be {' or '.join(DEVICES)}")
-    if device == "cpu":
-        return Transform(graph, optimize, threads)
-    try:
-        from .torch_transform import TorchTransform
-    except (ImportError, OSError) as error:  # OSError: a library of CUDA does not load
-        raise InputError(
-            f"`device={device}`: needs more packages ({error}); pip install 'isoq[gpu]', or leave "
-            "`device` out"
-        ) from error
-    return TorchTransform(graph, device)
+def _no_analysis(x: np.ndarray) -> np.ndarray:
+    raise ModelMismatchError(
+        "a model that came with a file only decodes; give the folder of the model as `model`"
+    )
 
 
 def load_model(name: str | PathLike[str], device: str = "cpu") -> Model:

@@ -30,9 +30,9 @@ from .band_weights import (
     weighted_basis,
 )
 from .feedback import Component, QuantizedLatents, adjusted_latents
-from .normalize import Affine, NormalizationCode
+from .normalize import NormalizationCode
 from .quality_map import latent_levels
-from .reconstruct import reconstruct
+from .reconstruct import Reconstruction
 from .value_range import ValueRange
 
 
@@ -157,9 +157,12 @@ class BandGroup:
         )
 
     @cached_property
-    def affine(self) -> list[Affine]:
-        """The normalization of each band."""
-        return [code.affine for code in self.normalization]
+    def reconstruction(self) -> Reconstruction:
+        """How the decoder turns latents into samples."""
+        wavelet = self.model.wavelet
+        largest = max(float(np.abs(part.x).max()) for part in self.components)
+        fraction = wavelet.fraction_for(largest) if wavelet else None
+        return Reconstruction(self.normalization, self.rotation, fraction)
 
     @cached_property
     def units(self) -> np.ndarray:
@@ -289,10 +292,9 @@ class BandGroup:
         errors the new one corrects (see `feedback`)."""
         coded, quantized = self._entropy_coded(levels, previous)
         streams, latents = zip(*coded, strict=True)
-        decoded = reconstruct(
-            quantized.dequantized,
-            self.affine,
-            self.rotation,
+        decoded = self.reconstruction.samples(
+            quantized.steps,
+            quantized.latent_levels,
             self.samples.shape[1:],
             self.samples.dtype,
             self.model,

@@ -25,7 +25,7 @@ from .latents import LatentReader
 from .normalize import NormalizationCode
 from .predictive import decode as predictive_decode
 from .predictive import encode as predictive_encode
-from .reconstruct import reconstruct
+from .reconstruct import Reconstruction, read_fraction
 from .targets import ErrorTarget, LambdaTarget
 
 
@@ -244,11 +244,10 @@ class Predictive(GroupCoding):
 
 @dataclass(frozen=True)
 class Neural(GroupCoding):
-    """Bands that the network takes at once.
+    """Bands that the model takes at once. reconstruction: with a normalization for each band that
+    the model takes, the last band repeated if there are fewer."""
 
-    normalization: of each of them; the last one is repeated if the network takes more."""
-
-    normalization: list[NormalizationCode]
+    reconstruction: Reconstruction
     mode = Mode.NEURAL
 
     @property
@@ -256,54 +255,41 @@ class Neural(GroupCoding):
         """True."""
         return True
 
-    @property
-    def rotation(self) -> spectral.Rotation | None:
-        """The spectral transform, if there is one."""
-        return None
-
     @classmethod
     def encode(
         cls, tile: TileInput, bands: slice, target: ErrorTarget | LambdaTarget, model: Model
     ) -> EncodedGroup:
-        """Code up to as many bands as the network takes."""
+        """Code up to as many bands as the model takes."""
         index = np.minimum(np.arange(bands.start, bands.start + model.bands), bands.stop - 1)
         group = BandGroup.direct(tile.samples[index], tile.valid[index], model, tile.block)
-        return _encoded(cls(bands, group.normalization), group, target.for_bands(index))
+        return _encoded(cls(bands, group.reconstruction), group, target.for_bands(index))
 
     def write(self, out: Writer) -> None:
-        """Append the normalization."""
-        for code in self.normalization:
+        """Append the normalization and the precision."""
+        for code in self.reconstruction.normalization:
             code.write(out)
+        self.reconstruction.write_fraction(out)
 
     @classmethod
     def read(cls, reader: Reader, bands: slice, header: TileHeader, model: Model) -> Self:
-        """Read the normalization."""
-        return cls(bands, [NormalizationCode.read(reader) for _ in range(model.bands)])
+        """Read normalization and precision."""
+        codes = [NormalizationCode.read(reader) for _ in range(model.bands)]
+        return cls(bands, Reconstruction(codes, None, read_fraction(reader, model)))
 
     def decode(self, header: TileHeader, latents: LatentReader) -> np.ndarray:
-        """Return the synthesis of the latents."""
-        decoded = reconstruct(
-            latents.next_group(self.rotation.components if self.rotation else 1),
-            [code.affine for code in self.normalization],
-            self.rotation,
-            header.shape[1:],
-            header.dtype,
-            latents.model,
+        """Return what the synthesis makes of the latents."""
+        levels, components = latents.next_group(self.reconstruction.components)
+        decoded = self.reconstruction.samples(
+            components, levels, header.shape[1:], header.dtype, latents.model
         )
         return decoded[: self.bands.stop - self.bands.start]
 
 
 @dataclass(frozen=True)
 class Spectral(Neural):
-    """Bands that a spectral transform turns into components for a network of one band."""
+    """Bands that a spectral transform turns into components for a model of one band."""
 
-    transform: spectral.Rotation
     mode = Mode.SPECTRAL
-
-    @property
-    def rotation(self) -> spectral.Rotation:
-        """The spectral transform."""
-        return self.transform
 
     @classmethod
     def encode(
@@ -315,26 +301,28 @@ class Spectral(Neural):
         weighted = isinstance(target, ErrorTarget) and target.weighs_bands
         make = BandGroup.weighted_spectral if weighted else BandGroup.spectral
         group = make(samples, valid, model, tile.block, allowed)
-        assert group.rotation is not None
-        coding = cls(bands, group.normalization, group.rotation)
-        return _encoded(coding, group, target.for_bands(bands))
+        return _encoded(cls(bands, group.reconstruction), group, target.for_bands(bands))
 
     @classmethod
     def most_bands(cls, header: TileHeader, model: Model) -> int:
-        """Return the largest number of bands of a transform, 0 for a network of several bands."""
+        """Return the largest number of bands of a transform, 0 for a model of several bands."""
         return spectral.MOST_BANDS if model.bands == 1 else 0
 
     def write(self, out: Writer) -> None:
-        """Append normalization and transform."""
-        super().write(out)
-        self.transform.pack(out)
+        """Append the normalization, the transform and the precision."""
+        for code in self.reconstruction.normalization:
+            code.write(out)
+        assert self.reconstruction.rotation is not None
+        self.reconstruction.rotation.pack(out)
+        self.reconstruction.write_fraction(out)
 
     @classmethod
     def read(cls, reader: Reader, bands: slice, header: TileHeader, model: Model) -> Self:
-        """Read normalization and transform."""
+        """Read normalization, transform and precision."""
         size = bands.stop - bands.start
         codes = [NormalizationCode.read(reader) for _ in range(size)]
-        return cls(bands, codes, spectral.Rotation.unpack(reader, size))
+        rotation = spectral.Rotation.unpack(reader, size)
+        return cls(bands, Reconstruction(codes, rotation, read_fraction(reader, model)))
 
 
 CODINGS: dict[int, type[GroupCoding]] = {

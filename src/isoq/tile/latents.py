@@ -28,17 +28,19 @@ class LatentReader:
         self.levels = [map_from_residuals(one, header.grid[1:]) for one in level_residuals]
         self._next_levels = iter(self.levels)
 
-    def next_group(self, components: int) -> Iterator[np.ndarray]:
-        """Yield the dequantized latents (M, h, w) of each component of the next group, gains not
-        applied. Raises CorruptFileError."""
+    def next_group(self, components: int) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+        """Return the levels (h, w) of the latents of the next group, and an iterator over the
+        latents (M, h, w) float32 of its components, in steps. Raises CorruptFileError, also while
+        iterating."""
         rows, cols = (padded_side(side) // STRIDE for side in self._side)
         levels = latent_levels(next(self._next_levels), self._block, rows, cols)
-        gains = self.model.gains(levels)
-        for _ in range(components):
-            quantized, steps = self.model.entropy.decode(self._reader.part(), levels)
-            self._checksum = checksum(quantized, self._checksum)
-            self.quantized.append(quantized)
-            yield np.divide(steps, gains, out=steps)
+        return levels, (self._next_component(levels) for _ in range(components))
+
+    def _next_component(self, levels: np.ndarray) -> np.ndarray:
+        quantized, steps = self.model.entropy.decode(self._reader.part(), levels)
+        self._checksum = checksum(quantized, self._checksum)
+        self.quantized.append(quantized)
+        return steps
 
     def end(self) -> None:
         """Compare the checksum behind the latents. Raises CorruptFileError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,16 @@ from ..format.bytestream import Reader, Writer
 # The residual layer restores it.
 LIMIT = 2.0**20
 _SCALE_STEPS = 8  # steps per octave of a stored scale
+_EIGHTHS = (  # 2^(k / 8)
+    1.0,
+    1.0905077326652577,
+    1.189207115002721,
+    1.2968395546510096,
+    1.4142135623730951,
+    1.5422108254079407,
+    1.681792830507429,
+    1.8340080864093424,
+)
 _OFFSET_STEPS = 8  # steps per normalized unit of a stored offset
 _LARGEST_ERROR = 0.02  # squared normalized units that leave all blocks room for coarser quality
 
@@ -53,13 +64,13 @@ class NormalizationCode:
 
     @classmethod
     def _with(cls, exponent: int, offset: float) -> NormalizationCode:
-        scale = float(np.exp2(exponent / _SCALE_STEPS))
+        scale = _scale(exponent)
         return cls(exponent, round(offset * _OFFSET_STEPS / scale))
 
     @property
     def affine(self) -> Affine:
         """The normalization that the integers stand for."""
-        scale = float(np.exp2(self.exponent / _SCALE_STEPS))
+        scale = _scale(self.exponent)
         return Affine(self.offset * scale / _OFFSET_STEPS, scale)
 
     def write(self, out: Writer) -> None:
@@ -74,6 +85,12 @@ class NormalizationCode:
         if abs(code.exponent) > 160 * _SCALE_STEPS or abs(code.offset) > 1 << 60:
             raise CorruptFileError("impossible normalization: the file is damaged")
         return code
+
+
+def _scale(exponent: int) -> float:
+    """Return 2^(exponent / 8), by exact operations alone, so that it is the same everywhere."""
+    octave, eighth = divmod(exponent, _SCALE_STEPS)
+    return math.ldexp(_EIGHTHS[eighth], octave)
 
 
 def robust(values: np.ndarray) -> Affine:

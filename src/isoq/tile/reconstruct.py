@@ -1,40 +1,100 @@
-"""From dequantized latents to samples: the last steps of the decoder, which the encoder shares."""
+"""From quantized latents to samples: the last steps of the decoder, which the encoder shares.
+
+The latents of a wavelet are decoded in integers: components in fixed point, their rotation exactly,
+and one multiplication, one addition and one rounding of IEEE 754 for each sample. So the samples are
+the same on every machine. Transforms that are graphs compute in floats."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ModelMismatchError
+from ..errors import CorruptFileError, ModelMismatchError
+from ..format.bytestream import Reader, Writer
 from ..geometry import STRIDE
 from ..network.model import Model
 from ..samples import to_type
-from .normalize import Affine
+from ..wavelet.transform import MOST_FRACTION
+from .normalize import NormalizationCode
 from .spectral import Rotation
 
 
-def reconstruct(
-    latents: Iterable[np.ndarray],
-    affine: list[Affine],
-    rotation: Rotation | None,
-    side: tuple[int, int],
-    dtype: np.dtype,
-    model: Model,
-) -> np.ndarray:
-    """Return the samples (bands, *side) of `dtype` of a group of bands.
+@dataclass(frozen=True)
+class Reconstruction:
+    """How the components of a group become samples.
 
-    latents: dequantized, (M, h, w) for each component; affine: the normalization of each band;
-    rotation: the spectral transform, if there is one. Raises ModelMismatchError if the synthesis
-    has another shape than the model says."""
-    planes = []
-    for y in latents:
-        x = model.synthesis(y[None].astype(np.float32, copy=False))
-        if x.shape != (1, model.bands, STRIDE * y.shape[1], STRIDE * y.shape[2]):
-            raise ModelMismatchError(
-                f"the synthesis of model {model.name} makes {x.shape} of {y.shape}; get another "
-                "copy of its folder"
+    normalization: of each band; rotation: the spectral transform, if there is one; fraction: bits
+    behind the point of components in fixed point, None for graphs."""
+
+    normalization: list[NormalizationCode]
+    rotation: Rotation | None
+    fraction: int | None
+
+    @property
+    def components(self) -> int:
+        """The number of components."""
+        return self.rotation.components if self.rotation else 1
+
+    def samples(
+        self,
+        latents: Iterable[np.ndarray],
+        levels: np.ndarray,
+        side: tuple[int, int],
+        dtype: np.dtype,
+        model: Model,
+    ) -> np.ndarray:
+        """Return the samples (bands, *side) of `dtype`.
+
+        latents: in steps, (M, h, w) float32 for each component; levels: of each latent (h, w).
+        Raises ModelMismatchError if a graph has another shape than the model says."""
+        rows, cols = side
+        if model.wavelet is None or self.fraction is None:
+            gains = model.gains(levels)
+            planes = np.concatenate(
+                [_synthesis(y / gains, model)[:, :rows, :cols] for y in latents]
             )
-        planes.append(x[0, :, : side[0], : side[1]])
-    x = np.concatenate(planes) if rotation is None else rotation.inverse(np.concatenate(planes))
-    return np.stack([to_type(a.inverse(band), dtype) for a, band in zip(affine, x, strict=True)])
+            x = planes if self.rotation is None else self.rotation.inverse(planes)
+        else:
+            fixed = np.stack(
+                [model.wavelet.decode(y, levels, self.fraction)[:rows, :cols] for y in latents]
+            )
+            x = self._from_fixed(fixed, self.fraction)
+        return np.stack(
+            [
+                to_type(code.affine.inverse(band), dtype)
+                for code, band in zip(self.normalization, x, strict=True)
+            ]
+        )
+
+    def _from_fixed(self, components: np.ndarray, fraction: int) -> np.ndarray:
+        """Return normalized bands (bands, rows, cols) float64 of components int32."""
+        if self.rotation is None:
+            return np.ldexp(components.astype(np.float64), -fraction)
+        bands = self.rotation.inverse_fixed(components)
+        return np.ldexp(bands, -fraction - self.rotation.precision)
+
+    def write_fraction(self, out: Writer) -> None:
+        """Append the fraction, if there is one."""
+        if self.fraction is not None:
+            out.varint(self.fraction)
+
+
+def read_fraction(reader: Reader, model: Model) -> int | None:
+    """Read what `write_fraction` wrote. Raises CorruptFileError."""
+    fraction = reader.varint() if model.wavelet else None
+    if fraction is not None and fraction > MOST_FRACTION:
+        raise CorruptFileError("impossible precision of a tile: the file is damaged")
+    return fraction
+
+
+def _synthesis(y: np.ndarray, model: Model) -> np.ndarray:
+    """Return the planes (bands, rows, cols) of latents (M, h, w) by a graph."""
+    x = model.synthesis(y[None].astype(np.float32, copy=False))
+    if x.shape != (1, model.bands, STRIDE * y.shape[1], STRIDE * y.shape[2]):
+        raise ModelMismatchError(
+            f"the synthesis of model {model.name} makes {x.shape} of {y.shape}; get another copy "
+            "of its folder"
+        )
+    return x[0]

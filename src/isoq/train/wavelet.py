@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STAGES = 4
+from ..wavelet.layout import LEVELS, Leaf, wavelet_leaves
+
+STAGES = LEVELS
 
 
 def _whole(*half: float) -> np.ndarray:
@@ -126,22 +128,6 @@ def mirror_weights(inputs: int, long: int) -> np.ndarray:
     return w
 
 
-@dataclass(frozen=True)
-class Leaf:
-    """A latent channel of the wavelet.
-
-    It belongs to sub-band `kind` (0 low-pass, 1 horizontal, 2 vertical, 3 diagonal detail) of
-    `level` 1 ... 4 of a band, and is one of its (side x side) interleaved phases: sample (side * i
-    + y, side * j + x) of the sub-band is latent (i, j)."""
-
-    band: int
-    level: int
-    kind: int
-    side: int
-    y: int
-    x: int
-
-
 def children(channel: int, bands: int) -> list[int]:
     """Return where a stage puts the four children of an input channel. The sub-bands of all
     low-pass channels come first."""
@@ -174,29 +160,7 @@ def _leaves(bands: int) -> list[Leaf]:
     return [_leaf(path) for path in paths]
 
 
-def _bayer(leaf: Leaf) -> int:
-    """Return the rank of a phase in an order that visits a coarse grid first and then fills the
-    gaps, so that late phases have neighbours on all sides."""
-    rank, y, x, step = 0, leaf.y, leaf.x, leaf.side
-    while step > 1:
-        rank = 4 * rank + (0, 3, 2, 1)[2 * (y & 1) + (x & 1)]
-        y, x, step = y >> 1, x >> 1, step >> 1
-    return rank
-
-
 def wavelet_order(bands: int = 1) -> np.ndarray:
-    """Return the output of the last stage for each latent channel, (256 * bands,) int. The coding
-    order goes from coarse to fine, sub-band by sub-band."""
+    """(256 * bands,) int: which output of the last stage each latent channel is."""
     leaves = _leaves(bands)
-    return np.array(
-        sorted(
-            range(len(leaves)),
-            key=lambda c: (-leaves[c].level, leaves[c].kind, _bayer(leaves[c]), leaves[c].band),
-        )
-    )
-
-
-def wavelet_leaves(bands: int = 1) -> list[Leaf]:
-    """Return the leaf of each latent channel, in coding order."""
-    leaves = _leaves(bands)
-    return [leaves[c] for c in wavelet_order(bands)]
+    return np.array([leaves.index(leaf) for leaf in wavelet_leaves(bands)])
