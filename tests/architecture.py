@@ -27,7 +27,7 @@ LAYERS = (
         "parallel",
         "unfinished",
     ),
-    ("entropy",),
+    ("entropy", "wavelet"),
     ("format",),
     ("storage", "raster", "network"),
     ("tile",),

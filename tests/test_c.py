@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = (ROOT / "src/isoq/entropy", ROOT / "src/isoq/tile/predictive")
+FOLDERS = tuple(ROOT / "src/isoq" / name for name in ("entropy", "wavelet", "tile/predictive"))
 HEADERS = sorted(header for folder in FOLDERS for header in folder.glob("*.h"))
+TEMPLATES = sorted(file for folder in FOLDERS for file in folder.glob("*.inc"))
 STRICT = ["-std=c11", "-Wall", "-Wextra", "-Werror", *(f"-I{folder}" for folder in FOLDERS)]
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 PORTABLE = ["-DISOQ_PORTABLE"]
@@ -43,7 +44,7 @@ def sanitizers(cc: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", ["entropy", "predictive"])
+@pytest.mark.parametrize("program", ["entropy", "predictive", "wavelet"])
 @pytest.mark.parametrize("cc", ["gcc", "clang"])
 def test_vectors_and_portable_code_write_the_same_streams(cc, program, tmp_path):
     """The programs check round trips, limits and damaged streams, and print a hash of streams."""
@@ -114,7 +115,7 @@ def test_an_edit_of_any_header_rebuilds_what_includes_it():
         depends = {ROOT / path for path in extension["depends"]}
         assert included(ROOT / source) == depends, extension["name"]
         every |= depends
-    assert {path for path in every if path.suffix == ".h"} == set(HEADERS)
+    assert {path for path in every if path.suffix != ".pxd"} == {*HEADERS, *TEMPLATES}
 
 
 def test_source_distributions_have_all_that_is_compiled():
@@ -122,4 +123,6 @@ def test_source_distributions_have_all_that_is_compiled():
     shipped = {
         file for glob in configuration()["package-data"]["isoq"] for file in package.glob(glob)
     }
-    assert shipped >= {file for kind in ("h", "pxd", "pyx") for file in package.rglob(f"*.{kind}")}
+    assert shipped >= {
+        file for kind in ("h", "inc", "pxd", "pyx") for file in package.rglob(f"*.{kind}")
+    }

@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from isoq import load_model
-from isoq.levels import GAIN, LAMBDA_MIN
-from isoq.wavelet.transform import orthonormal_scale
+from isoq.wavelet.transform import unit_of
 
 WAVELETS = ["17/11", "9/7", "9/7", "9/7"]
-GRAPHS = ("preset", "widths", "learned", "wavelet", "modulation")
 
 
 def main() -> None:
@@ -22,13 +20,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     start = load_model("eo16-2")
-    step = np.exp(-start.arrays["modulation_out_bias"].astype(np.float64)) / (
-        GAIN * LAMBDA_MIN**0.5
-    )
-    unit = np.rint(2**24 * step / orthonormal_scale(WAVELETS)).astype(np.int32)
+    unit = unit_of(start.gains(np.array(0)), WAVELETS)
     tables = {name: a for name, a in start.arrays.items() if name.startswith("context_")}
-    info = {key: value for key, value in start.info.items() if key not in GRAPHS}
-    info |= {"name": "eo16-3", "wavelets": WAVELETS}
+    info = {**start.info, "name": "eo16-3", "wavelets": WAVELETS}
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / "decoder.npz", wavelet_unit=unit, **tables)
     (folder / "model.json").write_text(json.dumps(info, indent=1) + "\n")

@@ -161,6 +161,7 @@ static void latents_come_back(void) {
     isoq_context_model model = random_model();
     isoq_grid grid = {CHANNELS, ROWS, COLS, arrays.up, arrays.down};
     isoq_trace trace = {NULL, NULL, NULL};
+    size_t after[CHANNELS];
     for (int round = 0; round < 6; round++) {
         for (int k = 0; k < PLACES; k++) {
             int shift = round % 2 ? (int)random_in(0, 8) : 0;
@@ -170,18 +171,18 @@ static void latents_come_back(void) {
         for (int k = 0; k < LATENTS; k++) y[k] = random_latent(k / PLACES, round);
         isoq_slot_list list = isoq_empty_list();
         float trade = round % 3 ? 0.1f : 0;
-        CHECK(!isoq_encode_latents(&model, &grid, y, trade, latent, near, &list, &trace));
+        CHECK(!isoq_encode_latents(&model, &grid, y, trade, latent, near, &list, after, &trace));
         stream made = stream_of(&list);
-        CHECK(!isoq_decode_latents(&model, &grid, made.data, made.size, decoded, again));
+        CHECK(!isoq_decode_latents(&model, &grid, made.data, made.size, 1, decoded, again));
         CHECK(!memcmp(latent, decoded, sizeof latent) && !memcmp(near, again, sizeof near));
         for (int k = 0; k < LATENTS; k++) {
             CHECK(abs(latent[k]) <= 2 * ISOQ_MAX_LATENT);
             CHECK(round == 1 || fabsf(y[k] - 0.5f * (float)latent[k]) <= 3);
         }
-        CHECK(isoq_decode_latents(&model, &grid, made.data, made.size - 4, decoded, again));
+        CHECK(isoq_decode_latents(&model, &grid, made.data, made.size - 4, 1, decoded, again));
         for (int k = 0; k < 40; k++) {
             damage(made);
-            isoq_decode_latents(&model, &grid, made.data, made.size, decoded, again);
+            isoq_decode_latents(&model, &grid, made.data, made.size, 1, decoded, again);
         }
         free(made.data);
     }

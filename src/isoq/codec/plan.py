@@ -31,6 +31,8 @@ _SAMPLES_PER_TILE = 1 << 24
 _SIDES = 256, 1024  # least and largest side that isoq chooses
 # Targets of the blocks of a tile, see `compress_to`.
 BlockTargets = Callable[[Box, np.ndarray], np.ndarray]
+_SMALL = 1 << 16  # pixels
+
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,24 @@ class FilePlan:
         """Return the part of the model that goes into the file, nothing if it is not embedded."""
         return pack(model) if self.options.embed_model else b""
 
+    def prefixes(self, model: Model) -> int:
+        """Return how many prefixes of each tile the index lists: none for graphs, whose latents are
+        in one segment, and none for small images, which are read as a whole."""
+        d = self.description
+        return len(model.segments) - 1 if d.rows * d.cols > _SMALL else 0
+
     def overhead(self, model: Model, summary: dict | None = None) -> int:
         """Return the size of the file without its tiles. summary: its summary, if that is known."""
         d = self.description
         embedded = self.embedded(model)
-        return overhead(self.header, d.metadata, len(self.boxes), summary or {}, embedded)
+        return overhead(
+            self.header,
+            d.metadata,
+            len(self.boxes),
+            summary or {},
+            embedded,
+            self.prefixes(model),
+        )
 
     def target_for(self, box: Box, block_targets: BlockTargets | None = None) -> TileTarget:
         """Return the target of a tile. block_targets: see `compress_to`."""

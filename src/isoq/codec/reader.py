@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import gcd
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,8 +22,10 @@ from ..network.embedded import unpack
 from ..network.model import Model, model_for_file
 from ..parallel import ordered
 from ..raster.description import Description
+from ..raster.window import reduced
 from ..tile import masks
 from ..tile.decode import Tile, decode_tile
+from ..tile.reduce import ReducedTile, decode_reduced, segments_at
 
 
 @dataclass(frozen=True)
@@ -141,18 +144,24 @@ class File:
         self, model: Model, threads: int = 1, wanted: Callable[[Box], bool] = lambda box: True
     ) -> Iterator[tuple[Box, Tile]]:
         """Yield the wanted tiles (default: all) in order, decoded, without those that are lost."""
-        return ((box, tile) for box, tile in self._decoded(model, threads, wanted) if tile)
+        return (
+            (box, tile)
+            for box, tile in self.decoded(model, threads, wanted)
+            if isinstance(tile, Tile)
+        )
 
-    def _decoded(
-        self, model: Model, threads: int, wanted: Callable[[Box], bool]
-    ) -> Iterator[tuple[Box, Tile | None]]:
+    def decoded(
+        self, model: Model, threads: int, wanted: Callable[[Box], bool], level: int = 0
+    ) -> Iterator[tuple[Box, Tile | ReducedTile | None]]:
+        """Yield the wanted tiles in order, decoded, None for those that are lost. level: 0, or 1 ... 4
+        for 1/2^level of the rows and columns, for which less is read."""
         numbers = [number for number, box in enumerate(self.boxes) if wanted(box)]
         if len(numbers) == 1 and threads > 1:
             model = model.with_threads(threads)
-        items = ((self.boxes[number], self._read(number)) for number in numbers)
+        items = ((self.boxes[number], self._read(number, model, level)) for number in numbers)
         with self._naming():
             for box, tile in ordered(
-                lambda item: (item[0], self._decode(*item, model)), items, threads
+                lambda item: (item[0], self._decode(*item, model, level)), items, threads
             ):
                 if isinstance(tile, CorruptFileError):
                     self._lose("tile", tile, box)
@@ -160,61 +169,30 @@ class File:
                 else:
                     yield box, tile
 
-    def pieces(
-        self, model: Model, window: Window, threads: int = 1, bands: Collection[int] | None = None
-    ) -> Iterator[tuple[Box, np.ndarray, np.ndarray | None]]:
-        """Yield the samples of a window, tile by tile.
+    def at_level(self, level: int) -> Resolution:
+        """Return the image at 1/2^level of its rows and columns, 0 ... 4."""
+        return Resolution(self, level)
 
-        Each item has the place of the samples (rows and columns counted from the corner of the
-        window), the samples (bands, rows, cols) and the mask (rows, cols). The mask is that of all
-        bands, so it only comes with the first band, and only if the image has one.
-
-        bands: those needed, from 0. Tiles without any of them are left out; other tiles come with
-        all of their bands. A lost tile has nodata, or 0 if the image has none, and its mask is
-        False."""
-        masked, needed = (
-            self.description.metadata.get("mask"),
-            None if bands is None else set(bands),
-        )
-        parts = {
-            box: part
-            for box in self.boxes
-            if (part := _common(box, window))
-            and (needed is None or not needed.isdisjoint(range(box.band, box.band + box.bands)))
-        }
-        for box, tile in self._decoded(model, threads, parts.__contains__):
-            part = parts[box]
-            samples, valid = (tile.samples, tile.mask) if tile else self._blank(box)
-            row, col = part.row + window.row_off - box.row, part.col + window.col_off - box.col
-            area = slice(row, row + part.rows), slice(col, col + part.cols)
-            yield part, samples[:, *area], valid[area] if masked and part.band == 0 else None
-
-    def step(self, window: Window) -> tuple[int, int]:
-        """Return the largest numbers of rows and columns that divide the places of all pieces of a
-        window; 0 if all begin at 0."""
-        parts = [part for box in self.boxes if (part := _common(box, window))]
-        return gcd(*(part.row for part in parts)), gcd(*(part.col for part in parts))
-
-    def _read(self, number: int) -> bytes | CorruptFileError:
+    def _read(self, number: int, model: Model, level: int) -> bytes | CorruptFileError:
         try:
-            return self._container.tile(number)
+            if level == 0:
+                return self._container.tile(number)
+            return self._container.prefix(number, segments_at(model, level))
         except CorruptFileError as error:
             return error
 
     def _decode(
-        self, box: Box, data: bytes | CorruptFileError, model: Model
-    ) -> Tile | CorruptFileError:
+        self, box: Box, data: bytes | CorruptFileError, model: Model, level: int
+    ) -> Tile | ReducedTile | CorruptFileError:
         if isinstance(data, CorruptFileError):
             return data
+        shape, dtype = (box.bands, box.rows, box.cols), self.description.dtype
         try:
-            tile = decode_tile(
-                data,
-                self._nodata(box),
-                model,
-                (box.bands, box.rows, box.cols),
-                self.description.dtype,
-            )
-            self._restore_zeros(box, tile.samples, tile.mask)
+            if level:
+                return decode_reduced(
+                    data, self.nodata(box), model, shape, dtype, level, self._classes(box)
+                )
+            tile = decode_tile(data, self.nodata(box), model, shape, dtype)
             grid = tuple(blocks.count(side, self.header["block"]) for side in (box.rows, box.cols))
             return (
                 tile
@@ -224,24 +202,15 @@ class File:
         except CorruptFileError as error:
             return error
 
-    def _blank(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """Return samples and mask in place of those of a lost tile."""
-        samples = np.zeros((box.bands, box.rows, box.cols), self.description.dtype)
-        masks.restore(samples, np.full(samples.shape, masks.MASKED, np.uint8), self._nodata(box))
-        nothing = np.zeros(samples.shape[1:], bool)
-        self._restore_zeros(box, samples, nothing)
-        return samples, nothing
+    def _classes(self, box: Box) -> set[int]:
+        """Return the bands of a tile, from 0, whose samples are classes, as far as the file
+        tells."""
+        kept = {band - 1 for band in self.header.get("lossless", ())}
+        coloured = {int(band) - 1 for band in self.description.metadata.get("colormaps", {})}
+        return {band - box.band for band in kept | coloured}
 
-    def _restore_zeros(self, box: Box, samples: np.ndarray, mask: np.ndarray) -> None:
-        """Let masked pixels without nodata be 0 in the type of the image, in place."""
-        zero = self.description.zero
-        if zero == 0 or mask.all():
-            return
-        for band, nodata in enumerate(self._nodata(box)):
-            if nodata is None and box.band + band + 1 not in self.header.get("lossless", ()):
-                samples[band][~mask] = zero
-
-    def _nodata(self, box: Box) -> tuple[float | None, ...]:
+    def nodata(self, box: Box) -> tuple[float | None, ...]:
+        """Return the nodata values of the bands of a tile."""
         return self.description.nodata[box.band : box.band + box.bands]
 
     def _lose(self, part: str, error: CorruptFileError, box: Box | None = None) -> None:
@@ -278,6 +247,70 @@ class _Naming:
                 f"{self._name}: cannot be read ({' '.join(str(error).split())}); check the disk "
                 "or the connection"
             ) from error
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The image of an open file at 1/2^level of its rows and columns; 0 is all of them.
+
+    Pixel (i, j) of a reduced image is centred on pixel (2^level i, 2^level j) of the full one."""
+
+    file: File
+    level: int
+
+    @cached_property
+    def description(self) -> Description:
+        """What the image is like."""
+        full = self.file.description
+        return reduced(full, 1 << self.level) if self.level else full
+
+    def pieces(
+        self, model: Model, window: Window, threads: int = 1, bands: Collection[int] | None = None
+    ) -> Iterator[tuple[Box, np.ndarray, np.ndarray | None]]:
+        """Yield the samples of a window, tile by tile.
+
+        Each item has the place of the samples (rows and columns counted from the corner of the
+        window), the samples (bands, rows, cols) and the mask (rows, cols). The mask is that of all
+        bands, so it only comes with the first band, and only if the image has one.
+
+        bands: those needed, from 0. Tiles without any of them are left out; other tiles come with
+        all of their bands. A lost tile has nodata, or 0 if the image has none, and its mask is
+        False."""
+        masked, needed = (
+            self.description.metadata.get("mask"),
+            None if bands is None else set(bands),
+        )
+        parts = {
+            box: part
+            for box in self.file.boxes
+            if (part := _common(self._box(box), window))
+            and (needed is None or not needed.isdisjoint(range(box.band, box.band + box.bands)))
+        }
+        for full, tile in self.file.decoded(model, threads, parts.__contains__, self.level):
+            box, part = self._box(full), parts[full]
+            samples, valid = (tile.samples, tile.mask) if tile else self._blank(box)
+            row, col = part.row + window.row_off - box.row, part.col + window.col_off - box.col
+            area = slice(row, row + part.rows), slice(col, col + part.cols)
+            yield part, samples[:, *area], valid[area] if masked and part.band == 0 else None
+
+    def step(self, window: Window) -> tuple[int, int]:
+        """Return the largest numbers of rows and columns that divide the places of all pieces of a
+        window; 0 if all begin at 0."""
+        parts = [part for box in self.file.boxes if (part := _common(self._box(box), window))]
+        return gcd(*(part.row for part in parts)), gcd(*(part.col for part in parts))
+
+    def _box(self, box: Box) -> Box:
+        """Return the place of a tile in this image. Tiles begin at multiples of 16 pixels."""
+        k = self.level
+        rows, cols = -(-box.rows >> k), -(-box.cols >> k)
+        return Box(box.row >> k, box.col >> k, rows, cols, box.band, box.bands)
+
+    def _blank(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """Return samples and mask in place of those of a lost tile."""
+        samples = np.zeros((box.bands, box.rows, box.cols), self.description.dtype)
+        classes = np.full(samples.shape, masks.MASKED, np.uint8)
+        masks.restore(samples, classes, self.file.nodata(box))
+        return samples, np.zeros(samples.shape[1:], bool)
 
 
 def _common(box: Box, window: Window) -> Box | None:

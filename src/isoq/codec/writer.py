@@ -170,10 +170,11 @@ def assemble(stream: BinaryIO, plan: FilePlan, tiles: Iterable[CodedTile], model
     its summary."""
     d = plan.description
     embedded = plan.embedded(model)
-    writer = ContainerWriter(stream, plan.header, d.metadata, len(plan.boxes), embedded)
+    prefixes = plan.prefixes(model)
+    writer = ContainerWriter(stream, plan.header, d.metadata, len(plan.boxes), embedded, prefixes)
     summary = Summary(d.bands, plan.shared_mse)
     for tile in tiles:
-        writer.tile(tile.data)
+        writer.tile(tile.data, tile.report.prefixes)
         bands = slice(tile.box.band, tile.box.band + tile.box.bands)
         summary.add(tile.report, tile.statistics, bands)
     result = summary.to_dict()

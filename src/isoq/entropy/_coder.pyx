@@ -7,7 +7,7 @@ from libc.string cimport memset
 
 from isoq.entropy.rans cimport (
     ISOQ_NO_MEMORY, ISOQ_OK, ISOQ_PRECISION, isoq_empty_list, isoq_finish_reader, isoq_reader,
-    isoq_slot_list, isoq_start_reader, isoq_status, start_of, stream_of,
+    isoq_slot_list, isoq_start_reader, isoq_status, MOST_SEGMENTS, segments_of, start_of, stream_of,
 )
 
 import numpy as np
@@ -54,9 +54,10 @@ cdef extern from "latents.h" nogil:
         int8_t *flip
     isoq_status isoq_encode_latents(
         const isoq_context_model *, const isoq_grid *, const float *, float, int32_t *, float *,
-        isoq_slot_list *, const isoq_trace *)
+        isoq_slot_list *, size_t *, const isoq_trace *)
     isoq_status isoq_decode_latents(
-        const isoq_context_model *, const isoq_grid *, const uint8_t *, size_t, int32_t *, float *)
+        const isoq_context_model *, const isoq_grid *, const uint8_t *, size_t, int, int32_t *,
+        float *)
 
 CONSTANTS = dict(
     precision=ISOQ_PRECISION,
@@ -210,18 +211,26 @@ cdef class ContextCoder:
 
     def encode(
         self, const float[:, :, ::1] y, const int32_t[:, ::1] up, const int32_t[:, ::1] down,
-        float trade, bint trace=False, bint stream=True,
+        float trade, bint trace=False, tuple ends=(),
     ):
-        """Return the stream (None without `stream`), the latents (int32, half steps) and their
+        """Return the segments of the stream, the latents (int32, half steps) and their
         reconstruction (float32, steps), and with `trace` also tables, symbols and flips, all
         (channels, rows, cols).
 
-        y: (channels, rows, cols), steps; up, down: (rows, cols), see isoq_grid."""
+        y: (channels, rows, cols), steps; up, down: (rows, cols), see isoq_grid; ends: numbers of
+        channels after which a segment ends, ascending, the last one all of them; without ends there
+        is no stream."""
         cdef isoq_grid grid
         cdef isoq_slot_list slots = isoq_empty_list()
         cdef isoq_trace log
         cdef isoq_status status
+        cdef bint stream = len(ends) > 0
+        cdef size_t slots_at_ends[MOST_SEGMENTS]
+        if len(ends) > MOST_SEGMENTS or (stream and ends[len(ends) - 1] != self.channels):
+            raise ValueError("segments do not fit")
         shape = self._grid(&grid, y.shape[0], y.shape[1], y.shape[2], up, down)
+        slots_after = np.empty(self.channels, np.uintp)
+        cdef size_t[::1] after = slots_after
         latents, reconstruction = np.empty(shape, np.int32), np.empty(shape, np.float32)
         traced = shape if trace else (1, 1, 1)
         tables, symbols = np.empty(traced, np.int32), np.empty(traced, np.int16)
@@ -236,19 +245,31 @@ cdef class ContextCoder:
         with nogil:
             status = isoq_encode_latents(
                 &self.model, &grid, &y[0, 0, 0], trade, &latent[0, 0, 0], &near[0, 0, 0],
-                &slots if stream else NULL, &log)
-        data = stream_of(&slots, status)
-        found = (data if stream else None, latents, reconstruction)
+                &slots if stream else NULL, &after[0], &log)
+        segments = []
+        if stream:
+            for k, end in enumerate(ends):
+                slots_at_ends[k] = slots_after[end - 1]
+            segments = segments_of(&slots, status, slots_at_ends, len(ends))
+        elif status != ISOQ_OK:
+            raise MemoryError
+        found = (segments, latents, reconstruction)
         return (*found, tables, symbols, flips) if trace else found
 
     def decode(
-        self, const uint8_t[::1] data, const int32_t[:, ::1] up, const int32_t[:, ::1] down
+        self, const uint8_t[::1] data, const int32_t[:, ::1] up, const int32_t[:, ::1] down,
+        int channels,
     ):
-        """Return the latents (int32, half steps) and their reconstruction (float32, steps), both
-        (channels, rows, cols), or None if the stream is damaged."""
+        """Return the first latents (int32, half steps) and their reconstruction (float32, steps),
+        both (channels, rows, cols), or None if the stream is damaged. Segments behind those of the
+        channels may be missing."""
         cdef isoq_grid grid
         cdef isoq_status status
-        shape = self._grid(&grid, self.channels, up.shape[0], up.shape[1], up, down)
+        self._grid(&grid, self.channels, up.shape[0], up.shape[1], up, down)
+        if not 0 < channels <= self.channels:
+            raise ValueError("latents of the wrong shape")
+        grid.channels = channels
+        shape = (channels, grid.rows, grid.cols)
         latents, reconstruction = np.empty(shape, np.int32), np.empty(shape, np.float32)
         cdef int32_t[:, :, ::1] latent = latents
         cdef float[:, :, ::1] near = reconstruction
@@ -256,7 +277,8 @@ cdef class ContextCoder:
         cdef size_t size = data.shape[0]
         with nogil:
             status = isoq_decode_latents(
-                &self.model, &grid, start, size, &latent[0, 0, 0], &near[0, 0, 0])
+                &self.model, &grid, start, size, channels == self.channels, &latent[0, 0, 0],
+                &near[0, 0, 0])
         if status == ISOQ_NO_MEMORY:
             raise MemoryError
         return (latents, reconstruction) if status == ISOQ_OK else None

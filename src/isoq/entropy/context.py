@@ -105,20 +105,34 @@ class ContextModel:
         (float32, steps, gains still applied), both (channels, rows, cols). With `trace` it also
         returns tables, symbols and flips."""
         up, down = self._scales(levels)
-        return self._coder.encode(np.ascontiguousarray(y, np.float32), up, down, rd_weight, trace)
+        ready, ends = np.ascontiguousarray(y, np.float32), (self.channels,)
+        (stream,), *found = self._coder.encode(ready, up, down, rd_weight, trace, ends)
+        return stream, *found
+
+    def encode_segments(
+        self, y: np.ndarray, levels: np.ndarray, rd_weight: float, ends: tuple[int, ...]
+    ) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+        """Quantize and code like `encode`, and return the stream cut into segments: the first k of
+        them are enough for the first ends[k - 1] channels. The last end is that of all channels."""
+        up, down = self._scales(levels)
+        ready = np.ascontiguousarray(y, np.float32)
+        return self._coder.encode(ready, up, down, rd_weight, False, ends)
 
     def quantize(self, y: np.ndarray, levels: np.ndarray, rd_weight: float = 0.0) -> np.ndarray:
         """Return only the reconstruction that `encode` would return."""
         up, down = self._scales(levels)
-        return self._coder.encode(
-            np.ascontiguousarray(y, np.float32), up, down, rd_weight, False, False
-        )[2]
+        return self._coder.encode(np.ascontiguousarray(y, np.float32), up, down, rd_weight)[2]
 
-    def decode(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the quantized latents and their reconstruction, as `encode` returned them. Raises
+    def decode(
+        self, data: bytes, levels: np.ndarray, channels: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the quantized latents and their reconstruction, as `encode` returned them.
+
+        channels: only so many, for which the first segments of the stream are enough. Raises
         CorruptFileError."""
         up, down = self._scales(levels)
-        result = self._coder.decode(np.frombuffer(data, np.uint8), up, down)
+        wanted = self.channels if channels is None else channels
+        result = self._coder.decode(np.frombuffer(data, np.uint8), up, down, wanted)
         if result is None:
             raise CorruptFileError("the latents of a tile do not decode: the file is damaged")
         return result

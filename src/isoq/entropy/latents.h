@@ -54,12 +54,12 @@ ISOQ_API void isoq_list_channel(const isoq_context_model *model, const isoq_scra
 
    y (channels, rows, cols): in steps; any float, see isoq_within. trade: squared steps per bit, 0
    or more. Sets `latent` (half steps, at most 2^24 in magnitude) and `reconstruction` (steps), both
-   of the shape of y, and appends the slots to `list` unless it is null. Returns ISOQ_OK or
-   ISOQ_NO_MEMORY. */
+   of the shape of y, and appends the slots to `list` unless it is null; then sets slots_after
+   (channels,) to how many there are after each channel. Returns ISOQ_OK or ISOQ_NO_MEMORY. */
 ISOQ_API isoq_status isoq_encode_latents(const isoq_context_model *model, const isoq_grid *grid,
                                          const float *y, float trade, int32_t *latent,
                                          float *reconstruction, isoq_slot_list *list,
-                                         const isoq_trace *trace) {
+                                         size_t *slots_after, const isoq_trace *trace) {
     isoq_planes planes;
     isoq_scratch scratch;
     size_t n = (size_t)grid->rows * (size_t)grid->cols;
@@ -84,6 +84,7 @@ ISOQ_API isoq_status isoq_encode_latents(const isoq_context_model *model, const 
             isoq_quantize_in_passes(&job);
         isoq_fill_frame(&planes, c);
         isoq_list_channel(model, &scratch, n, list, trace, first);
+        if (list) slots_after[c] = list->count;
         if (list) status = list->status;
     }
     isoq_release_planes(&planes);
@@ -144,11 +145,12 @@ ISOQ_API void isoq_decode_channel(const isoq_channel_job *job, isoq_reader *read
 }
 
 /* Decode a stream of `size` bytes; data may be null if size is 0. Sets `latent` and
-   `reconstruction` as the encoder did. Returns ISOQ_OK, ISOQ_DAMAGED (the outputs then have no
+   `reconstruction` as the encoder did. The grid may have less channels than the model: then the
+   first segments of the stream are enough. is_all: whether nothing follows. Returns ISOQ_OK, ISOQ_DAMAGED (the outputs then have no
    meaning) or ISOQ_NO_MEMORY. */
 ISOQ_API isoq_status isoq_decode_latents(const isoq_context_model *model, const isoq_grid *grid,
-                                         const uint8_t *data, size_t size, int32_t *latent,
-                                         float *reconstruction) {
+                                         const uint8_t *data, size_t size, int is_all,
+                                         int32_t *latent, float *reconstruction) {
     isoq_planes planes;
     isoq_scratch scratch;
     isoq_reader reader;
@@ -166,7 +168,7 @@ ISOQ_API isoq_status isoq_decode_latents(const isoq_context_model *model, const 
         status = reader.status;
         if (!status) isoq_fill_frame(&planes, c);
     }
-    if (!status) status = isoq_finish_reader(&reader);
+    if (!status && is_all) status = isoq_finish_reader(&reader);
     isoq_release_planes(&planes);
     isoq_release_scratch(&scratch);
     return status;

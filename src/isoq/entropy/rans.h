@@ -6,7 +6,7 @@
    rANS is last in, first out: the encoder therefore lists all slots first (isoq_push_slot) and then
    codes the list from its end (isoq_write_stream), from the end of a buffer to its front.
 
-     encoder   isoq_push_slot, isoq_push_bits, ...  ->  isoq_write_stream
+     encoder   isoq_push_slot, isoq_push_bits, ...  ->  isoq_write_stream, isoq_write_segments
      decoder   isoq_start_reader  ->  isoq_peek, isoq_advance, isoq_read_bits, ...
                ->  isoq_finish_reader
 
@@ -125,24 +125,41 @@ ISOQ_API size_t isoq_stream_room(const isoq_slot_list *list) { return 4 * (list-
 /* Write the stream of a list to the end of `out` (room bytes, at least isoq_stream_room) and return
    its size in bytes: it begins at out + room - size.
 
+   ends: numbers of slots, ascending, the last one that of the list; count: how many, at least 1. Set
+   size[k] to the bytes of the stream that a decoder takes for the slots from ends[k - 1] on up to
+   ends[k]: a prefix of the stream is enough for the first slots.
+
    Each step waits for the state that the step before left. So there is no division, and no branch
    that a processor cannot predict. */
-ISOQ_API size_t isoq_write_stream(const isoq_slot_list *list, uint8_t *out, size_t room) {
+ISOQ_API size_t isoq_write_segments(const isoq_slot_list *list, const size_t *ends, size_t count,
+                                    size_t *size, uint8_t *out, size_t room) {
     assert(list->status == ISOQ_OK && room >= isoq_stream_room(list));
+    assert(count && ends[count - 1] == list->count);
     uint64_t state = ISOQ_RANS_LEAST;
     uint8_t *at = out + room;
-    for (size_t k = list->count; k-- > 0;) {
-        uint32_t start = list->slots[k].start;
-        uint32_t freq = list->slots[k].freq;
-        int full = state >= (uint64_t)freq << (63 - ISOQ_PRECISION);
-        isoq_store_word(at - 4, (uint32_t)state); /* kept if the state is full */
-        at -= 4 * (ptrdiff_t)full;
-        state = full ? state >> 32 : state;
-        state += isoq_quotient(state, freq) * (ISOQ_TOTAL - freq) + start;
+    for (size_t segment = count; segment-- > 0;) {
+        const uint8_t *end = at;
+        for (size_t k = ends[segment], first = segment ? ends[segment - 1] : 0; k-- > first;) {
+            uint32_t start = list->slots[k].start;
+            uint32_t freq = list->slots[k].freq;
+            int full = state >= (uint64_t)freq << (63 - ISOQ_PRECISION);
+            isoq_store_word(at - 4, (uint32_t)state); /* kept if the state is full */
+            at -= 4 * (ptrdiff_t)full;
+            state = full ? state >> 32 : state;
+            state += isoq_quotient(state, freq) * (ISOQ_TOTAL - freq) + start;
+        }
+        size[segment] = (size_t)(end - at);
     }
     isoq_store_word(at - 4, (uint32_t)state);
     isoq_store_word(at - 8, (uint32_t)(state >> 32));
+    size[0] += 8;
     return (size_t)(out + room - (at - 8));
+}
+
+/* Write the stream of a list as one segment. */
+ISOQ_API size_t isoq_write_stream(const isoq_slot_list *list, uint8_t *out, size_t room) {
+    size_t size;
+    return isoq_write_segments(list, &list->count, 1, &size, out, room);
 }
 
 /* ---- Decoder ---- */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,10 @@ class Reader:
             raise CorruptFileError("the data end too early: the file is damaged or truncated")
         self._at += size
         return bytes(self._data[self._at - size : self._at])
+
+    def checksum(self) -> int:
+        """The CRC-32 of all that was read so far."""
+        return zlib.crc32(self._data[: self._at])
 
     def rest(self) -> bytes:
         return self.take(len(self._data) - self._at)

@@ -1,9 +1,9 @@
 """The .isoq file: a signature, typed chunks with checksums, and an index in front of the tiles.
 
-A chunk has a type (4 letters), a length (uint32), a payload, and the CRC-32 of type and payload
-(uint32); all numbers are little-endian. A reader must stop at an unknown type that begins with an
-upper-case letter, and may skip one in lower case. The order is HEAD, meta, modl, INDX, TILE ...,
-stat, IEND. The chunks meta and modl (see `embedded`) are optional."""
+Chunk: type (4 letters; upper case first: critical, a reader that does not know it must stop; lower
+case: may be skipped), length (uint32), payload, CRC-32 of type and payload (uint32); all
+little-endian. Order: HEAD, meta, modl, levl, INDX, TILE ..., stat, IEND; meta, modl (see
+`embedded`) and levl only where there is such a thing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import BinaryIO
 
@@ -25,9 +25,9 @@ SIGNATURE = b"\x89ISQ\r\n\x1a\n"
 VERSION = 1
 _LARGEST_HEADER = 1 << 28
 _FRAME = struct.Struct("<4sI")
-_NAMES = {b"meta": "metadata", b"modl": "embedded model"}
-# Frequent text of JSON parts, which make up most of a small file's header and summary. It is zlib's
-# preset dictionary (RFC 1950) and a part of the format.
+_NAMES = {b"meta": "metadata", b"modl": "embedded model", b"levl": "index of levels"}
+# What JSON parts tend to say, most of a small file's header and summary: zlib's preset dictionary
+# (RFC 1950). Part of the format.
 DICTIONARY = (
     b'"lossless":["per_band":true,"max_error""bitrate""quality""snr""psnr","peak":"rmse","physical":true,"varied":true'
     b'"software":"isoq '
@@ -43,14 +43,21 @@ DICTIONARY = (
 
 
 class ContainerWriter:
-    """Writes a file in one go to a seekable binary stream: the header, the tiles in order, and the
-    summary with `finish`. model: from `embedded.pack`."""
+    """Writes a file in one go to a seekable binary stream: header first, then tiles in order, then
+    `finish`. model: of `embedded.pack`; prefixes: how many of each tile the index lists."""
 
     def __init__(
-        self, stream: BinaryIO, header: dict, metadata: dict, tiles: int, model: bytes = b""
+        self,
+        stream: BinaryIO,
+        header: dict,
+        metadata: dict,
+        tiles: int,
+        model: bytes = b"",
+        prefixes: int = 0,
     ):
-        self._stream, self._tiles = stream, tiles
+        self._stream, self._tiles, self._prefixes_per_tile = stream, tiles, prefixes
         self._sizes: list[int] = []
+        self._prefixes: list[Sequence[int]] = []
         stream.write(SIGNATURE)
         self._chunk(b"HEAD", bytes([VERSION]) + _pack_json(header))
         if metadata:
@@ -58,10 +65,13 @@ class ContainerWriter:
         if model:
             self._chunk(b"modl", model)
         self._index = stream.tell()
-        self._chunk(b"INDX", bytes(4 * tiles))
+        self._write_index(bytes(4 * tiles * prefixes), bytes(4 * tiles))
 
-    def tile(self, data: bytes) -> None:
+    def tile(self, data: bytes, prefixes: Sequence[int] = ()) -> None:
+        """Write the next tile. prefixes: see `TileReport`; without them a tile is always read as a
+        whole."""
         self._sizes.append(len(data))
+        self._prefixes.append(prefixes or [len(data)] * self._prefixes_per_tile)
         self._chunk(b"TILE", data)
 
     def finish(self, statistics: dict) -> None:
@@ -71,8 +81,14 @@ class ContainerWriter:
         self._chunk(b"stat", _pack_json(statistics))
         self._chunk(b"IEND", b"")
         self._stream.seek(self._index)
-        self._chunk(b"INDX", np.array(self._sizes, "<u4").tobytes())
+        prefixes = np.array(self._prefixes, "<u4")[:, : self._prefixes_per_tile]
+        self._write_index(prefixes.tobytes(), np.array(self._sizes, "<u4").tobytes())
         self._stream.seek(0, os.SEEK_END)
+
+    def _write_index(self, prefixes: bytes, sizes: bytes) -> None:
+        if prefixes:
+            self._chunk(b"levl", prefixes)
+        self._chunk(b"INDX", sizes)
 
     def _chunk(self, kind: bytes, payload: bytes) -> None:
         self._stream.write(
@@ -82,10 +98,17 @@ class ContainerWriter:
         )
 
 
-def overhead(header: dict, metadata: dict, tiles: int, statistics: dict, model: bytes = b"") -> int:
-    """Return the size of a file without the payload of its tiles."""
+def overhead(
+    header: dict,
+    metadata: dict,
+    tiles: int,
+    statistics: dict,
+    model: bytes = b"",
+    prefixes: int = 0,
+) -> int:
+    """Bytes of a file beside the payload of its tiles."""
     out = io.BytesIO()
-    ContainerWriter(out, header, metadata, tiles, model)
+    ContainerWriter(out, header, metadata, tiles, model, prefixes)
     return out.tell() + (tiles + 2) * (_FRAME.size + 4) + len(_pack_json(statistics))
 
 
@@ -102,7 +125,7 @@ class ContainerReader:
         if stream.read(len(SIGNATURE)) != SIGNATURE:
             raise CorruptFileError("not an .isoq file; check the name")
         self.metadata: dict = {}
-        self.model = b""
+        self.model = prefixes = b""
         while True:
             try:
                 kind, payload = _next(stream)
@@ -122,6 +145,8 @@ class ContainerReader:
                 self.metadata = _unpack_json(payload)
             elif kind == b"modl":
                 self.model = payload
+            elif kind == b"levl":
+                prefixes = payload
             elif kind == b"INDX":
                 if len(payload) % 4:
                     raise CorruptFileError("the index has an impossible size: the file is damaged")
@@ -135,25 +160,38 @@ class ContainerReader:
             raise CorruptFileError("the header is missing: the file is damaged")
         starts = stream.tell() + np.concatenate([[0], np.cumsum(self.sizes + _FRAME.size + 4)])
         self._starts, self._end = starts[:-1], int(starts[-1])
+        self._prefixes = _prefixes(prefixes, self.sizes)
         self._size = stream.seek(0, os.SEEK_END)
 
     def tile(self, number: int) -> bytes:
-        """Return the payload of one tile. It is read in one go, because a remote stream makes each
-        read a request. Threads may share a reader for it."""
-        start, size = int(self._starts[number]), int(self.sizes[number])
-        if start + _FRAME.size + size + 4 > self._size:  # no memory for what is not there
-            raise CorruptFileError("the file ends too early: it is truncated")
-        if self._process != os.getpid():  # forked, perhaps while another thread held the lock
-            self._reading, self._process = Lock(), os.getpid()
-        with self._reading:
-            self._stream.seek(start)
-            data = self._stream.read(_FRAME.size + size + 4)
-        kind, payload = _next(io.BytesIO(data), size)
+        """The payload of one tile, read at one go: a remote stream makes each read a request.
+        Threads may share a reader for it."""
+        size = int(self.sizes[number])
+        kind, payload = _next(io.BytesIO(self._read(number, _FRAME.size + size + 4)), size)
         if kind != b"TILE":
             raise CorruptFileError(
                 f"tile {number} is not where the index says: the file is damaged"
             )
         return payload
+
+    def prefix(self, number: int, segments: int) -> bytes:
+        """The first bytes of the payload of one tile, which hold so many segments of its latents; all
+        of it if the file does not say how many bytes these are. A prefix is not checked."""
+        if not 0 < segments <= self._prefixes.shape[1]:
+            return self.tile(number)
+        size = int(self._prefixes[number, segments - 1])
+        return self._read(number, _FRAME.size + size)[_FRAME.size :]
+
+    def _read(self, number: int, size: int) -> bytes:
+        """The first bytes of the chunk of a tile."""
+        start = int(self._starts[number])
+        if start + size > self._size:  # no memory for what is not there
+            raise CorruptFileError("the file ends too early: it is truncated")
+        if self._process != os.getpid():  # forked, perhaps while another thread held the lock
+            self._reading, self._process = Lock(), os.getpid()
+        with self._reading:
+            self._stream.seek(start)
+            return self._stream.read(size)
 
     def statistics(self) -> dict:
         """Return the summary behind the tiles, and check the end of the file."""
@@ -166,6 +204,17 @@ class ContainerReader:
             elif kind[:1].isupper():
                 raise _unknown(kind)
         return found
+
+
+def _prefixes(payload: bytes, sizes: np.ndarray) -> np.ndarray:
+    """The sizes of the prefixes of all tiles (tiles, prefixes)."""
+    if len(payload) % (4 * max(1, len(sizes))):
+        raise CorruptFileError("the index has an impossible size: the file is damaged")
+    each = len(payload) // (4 * max(1, len(sizes)))
+    found = np.frombuffer(payload, "<u4").astype(np.int64).reshape(len(sizes), each)
+    if (found > sizes[:, None]).any():
+        raise CorruptFileError("the index has impossible sizes: the file is damaged")
+    return found
 
 
 class _WrongChecksum(CorruptFileError):

@@ -1,9 +1,9 @@
 """The decoder's half of a model as bytes, so that a file can bring it along. It is data only;
 `graph_check` says what a graph may contain.
 
-zlib over: length (varint) and JSON [info, [[name, type, shape], ...]], the arrays, and the graph of
-the synthesis unless that is a wavelet's. Arrays lie byte plane by byte plane, first the lowest bytes of all elements, and so on: a
-sixth less than element by element."""
+zlib over: length (varint) and JSON [info, [[name, type, shape], ...]], the arrays, and the graph
+of the synthesis unless that is a wavelet's. Arrays lie byte plane by byte plane, first the lowest
+bytes of all elements, and so on: a sixth less than element by element."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A model: a folder of data (`model.json`, `decoder.npz` and, unless its transforms are wavelets, ONNX
-graphs), no code, nothing pickled."""
+"""A model: a folder of data (`model.json`, `decoder.npz` and, unless its transforms are wavelets,
+ONNX graphs), no code, nothing pickled."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import InputError, ModelMismatchError
 from ..levels import lambda_to_level
+from ..wavelet.layout import SEGMENTS
 from ..wavelet.transform import Wavelet
 from .footprint import footprints
 from .npz import load_arrays
@@ -125,6 +126,33 @@ class Model:
         return None, GraphTransforms(
             content.graphs, content.arrays, content.info, self._optimize, threads, self.device
         )
+
+    @property
+    def segments(self) -> tuple[int, ...]:
+        """Numbers of channels, from the coarsest on, after which the streams of a tile are cut. The
+        last one is that of all channels."""
+        return SEGMENTS if self.wavelet else (self.latents,)
+
+    def encode(
+        self, y: np.ndarray, levels: np.ndarray, rd_weight: float
+    ) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+        """Quantize and code latents y (latents, h, w), gains applied, at `levels` (h, w).
+
+        Return the segments of the stream, the quantized latents (int32, half steps) and their
+        reconstruction (float32, steps). rd_weight: squared steps of error that one bit is worth."""
+        if self.wavelet:
+            return self.entropy.encode_segments(y, levels, rd_weight, self.segments)
+        stream, latents, steps = self.entropy.encode(y, levels, rd_weight)
+        return [stream], latents, steps
+
+    def decode(
+        self, data: bytes, levels: np.ndarray, channels: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first quantized latents (channels, h, w) and their reconstruction, as `encode`
+        returned them, from the segments that hold them. Raises CorruptFileError."""
+        if self.wavelet:
+            return self.entropy.decode(data, levels, channels)
+        return self.entropy.decode(data, levels)
 
     @lru_cache(maxsize=4)  # noqa: B019 - a model lives as long as the program
     def with_threads(self, threads: int) -> Model:

@@ -101,6 +101,35 @@ def cut(description: Description, window: Window) -> Description:
     return replace(description, rows=window.height, cols=window.width, metadata=metadata)
 
 
+def reduced(description: Description, factor: int) -> Description:
+    """What an image is like of which only every pixel (factor i, factor j) is there, as the centre of
+    a larger one."""
+    d, before = description, 0.5 - factor / 2  # where the first of the larger pixels begins
+
+    def transform(numbers: list[float]) -> list[float]:
+        a, b, c, d, e, f = numbers
+        x, y = c + before * (a + b), f + before * (d + e)
+        return [a * factor, b * factor, x, d * factor, e * factor, y]
+
+    def gcps(value: dict) -> dict:
+        points = [
+            [(row - before) / factor, (col - before) / factor, *rest]
+            for row, col, *rest in value["points"]
+        ]
+        return value | {"points": points}
+
+    def rpcs(value: dict) -> dict:  # these count from the centres of pixels
+        keys = ("line_off", "samp_off", "line_scale", "samp_scale")
+        return value | {key: value[key] / factor for key in keys if key in value}
+
+    change = {"transform": transform, "gcps": gcps, "rpcs": rpcs}
+    metadata = {
+        key: change[key](value) if key in change else value for key, value in d.metadata.items()
+    }
+    rows, cols = -(-d.rows // factor), -(-d.cols // factor)
+    return replace(description, rows=rows, cols=cols, metadata=metadata)
+
+
 def sample_windows(
     rows: int, cols: int, side: int = 128, most: int = 16
 ) -> list[tuple[int, int, int, int]]:

@@ -40,12 +40,12 @@ from .value_range import ValueRange
 class CodedGroup:
     """A group that the network has coded.
 
-    levels: per block (block rows, block cols); streams: one for each component; latents: quantized
-    (components, M, h, w) int32; decoded: samples (bands, rows, cols), limited to the range of the
-    source; ranges: the ends of that range that change anything."""
+    levels: per block (block rows, block cols); streams: the segments of each component's; latents:
+    quantized (components, M, h, w) int32; decoded: samples (bands, rows, cols), limited to the
+    range of the source; ranges: those ends of it that limit anything."""
 
     levels: np.ndarray
-    streams: list[bytes]
+    streams: list[list[bytes]]
     latents: np.ndarray
     decoded: np.ndarray
     ranges: ValueRange
@@ -309,14 +309,14 @@ class BandGroup:
 
     def _entropy_coded(
         self, levels: np.ndarray, previous: QuantizedLatents
-    ) -> tuple[list[tuple[bytes, np.ndarray]], QuantizedLatents]:
-        """Return a stream and quantized latents (M, h, w) for each component."""
+    ) -> tuple[list[tuple[list[bytes], np.ndarray]], QuantizedLatents]:
+        """Return the segments of a stream and quantized latents (M, h, w) for each component."""
         spread = self._latent_levels(levels)
         gains = self.model.gains(spread)
         coded, inputs, steps = [], [], []
         for number, part in enumerate(self.components):
             y = adjusted_latents(self.model, part, number, previous, spread, gains)
-            stream, latents, dequantized = self.model.entropy.encode(y * gains, spread, RD_LAMBDA)
+            stream, latents, dequantized = self.model.encode(y * gains, spread, RD_LAMBDA)
             coded.append((stream, latents))
             inputs.append(y)
             steps.append(dequantized)

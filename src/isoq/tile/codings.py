@@ -276,11 +276,14 @@ class Neural(GroupCoding):
         codes = [NormalizationCode.read(reader) for _ in range(model.bands)]
         return cls(bands, Reconstruction(codes, None, read_fraction(reader, model)))
 
-    def decode(self, header: TileHeader, latents: LatentReader) -> np.ndarray:
-        """Return what the synthesis makes of the latents."""
+    def decode(self, header: TileHeader, latents: LatentReader, finest: int = 0) -> np.ndarray:
+        """Return what the synthesis makes of the latents; with `finest` for 1/2^finest of the rows
+        and columns."""
         levels, components = latents.next_group(self.reconstruction.components)
+        _, rows, cols = header.shape
+        side = -(-rows >> finest), -(-cols >> finest)
         decoded = self.reconstruction.samples(
-            components, levels, header.shape[1:], header.dtype, latents.model
+            components, levels, side, header.dtype, latents.model, finest
         )
         return decoded[: self.bands.stop - self.bands.start]
 

@@ -43,20 +43,17 @@ def decode_tile(
     """Decode the bytes that `encode_tile` wrote. shape, dtype: of this tile, from the file. Raises
     CorruptFileError."""
     reader = Reader(data)
-    header = TileHeader.read(reader, nodata, shape, dtype)
-    targets = unpack_targets(reader.part(), header.grid)
-    groups = _read_groups(reader, header, model)
-    level_residuals, per_block = _read_maps(reader, header, groups)
-    latents = LatentReader(reader, level_residuals, header, model)
+    opened = open_tile(reader, nodata, model, shape, dtype, len(model.segments))
+    header, groups, latents = opened.header, opened.groups, opened.latents
     samples = np.empty(shape, dtype)
     for group in groups:
         samples[group.bands] = group.decode(header, latents)
-    latents.end()
+    latents.end(reader)
     patched = _finish(samples, reader.part(), header, groups)
     reader.end()
     pixels = blocks.sums(header.valid, header.block)
-    squared = np.nansum(per_block * pixels, (1, 2))
-    report = TileReport(squared, pixels.sum((1, 2)), per_block, targets, patched)
+    squared = np.nansum(opened.per_block * pixels, (1, 2))
+    report = TileReport(squared, pixels.sum((1, 2)), opened.per_block, opened.targets, patched)
     return Tile(
         samples,
         header.valid,
@@ -66,6 +63,38 @@ def decode_tile(
         _levels_of_bands(header, groups, latents.levels),
         report,
     )
+
+
+@dataclass(frozen=True)
+class OpenedTile:
+    """A tile whose streams are read, and not decoded yet.
+
+    groups: of all bands; targets, per_block: see `TileReport`"""
+
+    header: TileHeader
+    groups: list[GroupCoding]
+    latents: LatentReader
+    targets: np.ndarray | None
+    per_block: np.ndarray
+
+
+def open_tile(
+    reader: Reader,
+    nodata: tuple[float | None, ...],
+    model: Model,
+    shape: Shape,
+    dtype: str,
+    segments: int,
+) -> OpenedTile:
+    """Read a tile up to the end of some segments of its latents. Raises CorruptFileError."""
+    header = TileHeader.read(reader, nodata, shape, dtype)
+    targets = unpack_targets(reader.part(), header.grid)
+    groups = _read_groups(reader, header, model)
+    level_residuals, per_block = _read_maps(reader, header, groups)
+    network = [group for group in groups if isinstance(group, Neural)]
+    components = sum(group.reconstruction.components for group in network)
+    latents = LatentReader(reader, level_residuals, components, header, model, segments)
+    return OpenedTile(header, groups, latents, targets, per_block)
 
 
 def _read_groups(reader: Reader, header: TileHeader, model: Model) -> list[GroupCoding]:

@@ -15,7 +15,7 @@ from . import residual
 from .codings import Constant, Empty, EncodedGroup, Neural, Spectral, write_group
 from .groups import Mode, band_groups
 from .header import TileInput
-from .latents import checksum
+from .latents import write_latents
 from .prediction import code_exact_bands, predict_if_smaller, predict_thin
 from .quality_map import map_residuals
 from .report import TileReport, error_steps, joint_ratio, largest_errors, measure, promised_ratios
@@ -94,7 +94,22 @@ def _reconstruct(
     patches = _patches(tile, target, groups, decoded)
     if patches:
         tile = _limited(tile, decoded, tile.ranges)
-    return tile, decoded, patches
+    layer = residual.pack(patches, tile.dtype)
+    report = _report(tile, target, groups, decoded)
+    report = replace(report, patched=len(patches), patch_bytes=len(layer))
+    network = [group.network for group in groups if group.network]
+    out = Writer()
+    tile.write(out)
+    out.part(pack_targets(target))
+    for group in groups:
+        write_group(group.coding, out)
+    lossy = np.concatenate([_per_band(group, group.coding.lossy) for group in groups])
+    residuals = [map_residuals(coded.levels).ravel() for coded in network]
+    levels = np.concatenate([np.zeros(0, np.int32), *residuals])
+    out.part(pack_integers(levels, *error_steps(report.per_block[lossy])))
+    report = replace(report, prefixes=tuple(write_latents(out, network)))
+    out.part(layer)
+    return bytes(out.data), report
 
 
 def _ranges_of(tile: TileInput, groups: list[EncodedGroup]) -> ValueRange:

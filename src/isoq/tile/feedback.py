@@ -47,6 +47,11 @@ class QuantizedLatents:
     inputs: tuple[np.ndarray, ...]
     steps: tuple[np.ndarray, ...]
 
+    @property
+    def dequantized(self) -> np.ndarray:
+        """The latents that the decoder will have, (components, M, h, w), gains not applied."""
+        return np.stack([steps / self.gains for steps in self.steps])
+
 
 def adjusted_latents(
     model: Model,

@@ -1,8 +1,8 @@
 """From quantized latents to samples: the last steps of the decoder, which the encoder shares.
 
-The latents of a wavelet are decoded in integers: components in fixed point, their rotation exactly,
-and one multiplication, one addition and one rounding of IEEE 754 for each sample. So the samples are
-the same on every machine. Transforms that are graphs compute in floats."""
+The latents of a wavelet are decoded in integers: components in fixed point, then their rotation,
+which is exact. Each sample then takes one multiplication, one addition and one rounding of IEEE
+754. So the samples are the same on every machine. Transforms that are graphs compute in floats."""
 
 from __future__ import annotations
 
@@ -44,10 +44,12 @@ class Reconstruction:
         side: tuple[int, int],
         dtype: np.dtype,
         model: Model,
+        finest: int = 0,
     ) -> np.ndarray:
         """Return the samples (bands, *side) of `dtype`.
 
-        latents: in steps, (M, h, w) float32 for each component; levels: of each latent (h, w).
+        latents: in steps, (M, h, w) float32 for each component; levels: of each latent (h, w);
+        finest: of a wavelet, to leave out the finest levels.
         Raises ModelMismatchError if a graph has another shape than the model says."""
         rows, cols = side
         if model.wavelet is None or self.fraction is None:
@@ -58,9 +60,12 @@ class Reconstruction:
             x = planes if self.rotation is None else self.rotation.inverse(planes)
         else:
             fixed = np.stack(
-                [model.wavelet.decode(y, levels, self.fraction)[:rows, :cols] for y in latents]
+                [
+                    model.wavelet.decode(y, levels, self.fraction, finest)[:rows, :cols]
+                    for y in latents
+                ]
             )
-            x = self._from_fixed(fixed, self.fraction)
+            x = self._from_fixed(fixed, self.fraction) * model.wavelet.brightness(finest)
         return np.stack(
             [
                 to_type(code.affine.inverse(band), dtype)

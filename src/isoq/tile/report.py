@@ -33,7 +33,9 @@ class TileReport:
     floor_limited: blocks that are better than asked at the network's lowest level
     ceiling_limited: blocks that the network's highest level was not enough for
     patch_bytes: size of the residual layer
-    modes: number of bands coded in each mode"""
+    modes: number of bands coded in each mode
+    prefixes: bytes of the tile that hold the first segments of the latents (see `latents`), without
+        all of them; none if the tile cannot be cut"""
 
     squared: np.ndarray
     pixels: np.ndarray
@@ -46,6 +48,7 @@ class TileReport:
     ceiling_limited: int = 0
     patch_bytes: int = 0
     modes: tuple[int, ...] = (0,) * len(MODE_NAMES)
+    prefixes: tuple[int, ...] = ()
 
 
 def measure(original: np.ndarray, decoded: np.ndarray, valid: np.ndarray, block: int) -> TileReport:

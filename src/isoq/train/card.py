@@ -129,11 +129,13 @@ def _costs(model: Model) -> list[str]:
         "analysis": (1, model.bands, _SIDE, _SIDE),
         "synthesis": (1, model.latents, inner, inner),
     }
-    work = [
-        f"{name} {multiplications(model.content.graphs[name], shape) / _SIDE**2:.0f}"
-        for name, shape in shapes.items()
-    ]
-    lines = [f"| arithmetic, multiplications per pixel | {', '.join(work)} |"]
+    lines = []
+    if model.content.graphs:
+        work = [
+            f"{name} {multiplications(model.content.graphs[name], shape) / _SIDE**2:.0f}"
+            for name, shape in shapes.items()
+        ]
+        lines.append(f"| arithmetic, multiplications per pixel | {', '.join(work)} |")
     with Peak() as peak:
         model.synthesis(np.zeros(shapes["synthesis"], np.float32))
     if not math.isnan(peak.mib):

@@ -11,9 +11,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from ..levels import GAIN, LAMBDA_MIN
 from ..network.model import FORMAT
+from ..wavelet.transform import unit_of
 from .networks import GDN, Down, Network, Up
-from .wavelet import STAGES, WAVELETS, Leaf, phase_kernels, wavelet_leaves
+from .wavelet import STAGES, WAVELET_NAMES, WAVELETS, Leaf, phase_kernels, wavelet_leaves
 
 OPSET = 17
 _END = np.iinfo(np.int64).max
@@ -284,6 +286,29 @@ def write_model(folder: Path, network: Network, entropy: dict[str, np.ndarray], 
     entropy: arrays, named as the `from_arrays` of the entropy model expects them."""
     config = network.config
     folder.mkdir(parents=True, exist_ok=True)
+    first, last = network.modulation_layers
+    if not config.learned and config.wavelet and config.bands == 1:
+        names = WAVELET_NAMES[config.wavelet]
+        bias = last.bias.detach().double().numpy()
+        arrays = {"wavelet_unit": unit_of(GAIN * LAMBDA_MIN**0.5 * np.exp(bias), names)}
+        info = {"wavelets": list(names), **info}
+    else:
+        _write_graphs(folder, network)
+        modulation = {
+            "modulation_in": first.weight,
+            "modulation_in_bias": first.bias,
+            "modulation_out": last.weight,
+            "modulation_out_bias": last.bias,
+        }
+        arrays = {name: p.detach().numpy() for name, p in modulation.items()}
+    np.savez_compressed(folder / "decoder.npz", **(arrays | entropy))  # type: ignore[arg-type]
+    (folder / "model.json").write_text(
+        json.dumps({"format": FORMAT, **config.to_dict(), **info}, indent=1) + "\n"
+    )
+
+
+def _write_graphs(folder: Path, network: Network) -> None:
+    config = network.config
     if config.learned:
         analysis = to_onnx(network.analysis, config.bands, config.latents)
         synthesis = to_onnx(network.synthesis, config.latents, config.bands)
@@ -294,15 +319,3 @@ def write_model(folder: Path, network: Network, entropy: dict[str, np.ndarray], 
         (folder / "adjoint.onnx").write_bytes(wavelet_adjoint(*kind))
     (folder / "analysis.onnx").write_bytes(analysis)
     (folder / "synthesis.onnx").write_bytes(synthesis)
-    first, last = network.modulation_layers
-    modulation = {
-        "modulation_in": first.weight,
-        "modulation_in_bias": first.bias,
-        "modulation_out": last.weight,
-        "modulation_out_bias": last.bias,
-    }
-    arrays = {name: p.detach().numpy() for name, p in modulation.items()}
-    np.savez_compressed(folder / "decoder.npz", **(arrays | entropy))  # type: ignore[arg-type]
-    (folder / "model.json").write_text(
-        json.dumps({"format": FORMAT, **config.to_dict(), **info}, indent=1) + "\n"
-    )

@@ -84,7 +84,11 @@ _CDF_17_11 = Filters(
 )
 # By name, from the finest level to the coarsest. Only the finest gains from longer filters
 # (docs/decisions/040-longer-filters.md).
-WAVELETS = {"9/7": (_CDF_9_7,) * 4, "17/11": (_CDF_17_11, _CDF_9_7, _CDF_9_7, _CDF_9_7)}
+WAVELET_NAMES = {"9/7": ("9/7",) * 4, "17/11": ("17/11", "9/7", "9/7", "9/7")}
+_FILTERS = {"9/7": _CDF_9_7, "17/11": _CDF_17_11}
+WAVELETS = {
+    name: tuple(_FILTERS[level] for level in levels) for name, levels in WAVELET_NAMES.items()
+}
 
 
 def phase_kernels(even: np.ndarray, odd: np.ndarray) -> tuple[np.ndarray, int]:

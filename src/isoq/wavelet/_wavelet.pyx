@@ -116,13 +116,17 @@ cdef class LiftingTransform:
         const int32_t[:, ::1] octave, const int32_t[:, ::1] shift, int finest,
     ):
         """Return the plane of latents in fixed point; for the arguments see isoq_fixed_latents.
-        finest: 0 for the image, 1 for half of its resolution and so on."""
+        finest: 0 for the image, 1 for half of its resolution and so on. Latents of the levels that
+        it leaves out may be missing."""
         cdef isoq_fixed_latents latents
         cdef isoq_status status
         latents.layout = self._layout(latent.shape[1], latent.shape[2])
-        if latent.shape[0] != ISOQ_WAVELET_CHANNELS or unit.shape[0] != ISOQ_WAVELET_CHANNELS \
+        if not 0 <= finest <= ISOQ_WAVELET_LEVELS:
+            raise ValueError("there is no such level")
+        needed = max(channel for channel in self.channel[self._first(finest):])
+        if latent.shape[0] <= needed or unit.shape[0] != ISOQ_WAVELET_CHANNELS \
                 or not np.shape(octave) == np.shape(shift) == np.shape(latent)[1:] \
-                or not 0 <= finest <= ISOQ_WAVELET_LEVELS or np.min(shift) < 1 or np.max(shift) > 62:
+                or np.min(shift) < 1 or np.max(shift) > 62:
             raise ValueError("latents do not fit")
         latents.latent, latents.unit = &latent[0, 0, 0], &unit[0]
         latents.octave, latents.shift = &octave[0, 0], &shift[0, 0]
@@ -135,6 +139,10 @@ cdef class LiftingTransform:
         if status != ISOQ_OK:
             raise MemoryError
         return out
+
+    cdef int _first(self, int finest):
+        """Return the place in `channel` of the first channel that is needed."""
+        return ISOQ_WAVELET_CHANNELS - (1 << 2 * (ISOQ_WAVELET_LEVELS - finest))
 
     cdef isoq_layout _layout(self, Py_ssize_t rows, Py_ssize_t cols) except *:
         cdef isoq_layout layout

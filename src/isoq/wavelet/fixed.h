@@ -22,8 +22,8 @@ ISOQ_INLINE int32_t isoq_fixed_term(int64_t near, int32_t a, int64_t far, int32_
 #define ISOQ_SUM(a, b) ((int32_t)((uint32_t)(a) + (uint32_t)(b)))
 #define ISOQ_TERM(f, a, g, b) isoq_fixed_term(f, a, g, b)
 #define ISOQ_TYPED(name) name##_fixed
-#include "lifting.h"
-#include "transform.h"
+#include "lifting.inc"
+#include "transform.inc"
 #undef ISOQ_SAMPLE
 #undef ISOQ_FACTOR
 #undef ISOQ_FACTOR_OF

@@ -14,8 +14,8 @@
 #define ISOQ_SUM(a, b) ((a) + (b))
 #define ISOQ_TERM(f, a, g, b) ((f) * (a) + (g) * (b))
 #define ISOQ_TYPED(name) name##_float
-#include "lifting.h"
-#include "transform.h"
+#include "lifting.inc"
+#include "transform.inc"
 #undef ISOQ_SAMPLE
 #undef ISOQ_FACTOR
 #undef ISOQ_FACTOR_OF

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LEVELS = 4
+# Channels up to the end of each level, the coarsest first.
+SEGMENTS = tuple(4**level for level in range(1, LEVELS + 1))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from math import isqrt
+from math import isqrt, prod
 
 import numpy as np
 
@@ -74,11 +74,20 @@ class Wavelet:
         shift = below // STEPS_AN_OCTAVE + (31 - fraction)
         return self._back.to_fixed_plane(_ready(steps), self.unit, octave, shift, finest)
 
+    def brightness(self, finest: int) -> float:
+        """Return the factor that gives a plane of `decode` the mean of the image: 1 for 0."""
+        return prod(_LOW_GAIN[name] ** 2 / 2 for name in self.names[:finest])
+
     @staticmethod
     def fraction_for(largest: float) -> int:
         """Return the fraction for `decode` of planes up to a largest normalized magnitude."""
         bits = 31 - _HEADROOM_BITS - int(np.ceil(np.log2(max(1.0, largest))))
         return int(np.clip(bits, 0, MOST_FRACTION))
+
+
+def unit_of(gains: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Return the `unit` of a wavelet that has certain gains (256,) at level 0."""
+    return np.rint(_UNIT / (gains.astype(np.float64) * orthonormal_scale(names))).astype(np.int32)
 
 
 def orthonormal_scale(names: Sequence[str]) -> np.ndarray:
