@@ -10,7 +10,6 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from rasterio.crs import CRS
 from rasterio.transform import Affine, array_bounds
-from rasterio.windows import Window
 
 from ..codec.reader import File, LostPart
 from ..errors import InputError
@@ -19,6 +18,7 @@ from ..raster.description import alpha_mask
 from ..raster.window import window_of
 from ..samples import holds
 from ..storage.urls import open_stream, parse_location
+from ..wavelet.layout import LEVELS
 from .keywords import ModelLike, PathLike, options_of
 from .selection import Indexes, NearestGrid, band_numbers, output_size
 from .streams import check_stream
@@ -181,15 +181,9 @@ class Dataset:
         return {**values, **size, "crs": self.crs, "transform": self.transform}
 
     def tags(self, bidx: int = 0, ns: str | None = None) -> dict[str, str]:
-        """Return the tags of the image, or of band `bidx`, in a namespace.
+        """Return the tags of a namespace `ns`, by default those without one.
 
-        Parameters
-        ----------
-        bidx : int
-            Number of a band, from 1; 0 for the image.
-        ns : str, optional
-            Namespace. Default: the tags without one.
-        """
+        They are those of the image, or those of the band `bidx`, from 1."""
         metadata = self.description.metadata
         if bidx:
             (band,) = band_numbers(bidx, self.count, self.name)
@@ -220,8 +214,10 @@ class Dataset:
             excludes, and pixels of the other bands that an alpha band makes transparent.
         out_shape : tuple of int, optional
             Rows and columns of the result, or the shape of the whole result. Every output pixel
-            is the input pixel nearest to its centre (nearest neighbour), so nodata are never
-            mixed with other values.
+            is the pixel nearest to its centre: of the image, or, where a result at most half as
+            large is asked for, of the smallest of the reduced images (see `overviews`) that has
+            enough pixels. Only that much of the file is read and decoded. Nodata are never mixed
+            with other values.
 
         Returns
         -------
@@ -238,7 +234,8 @@ class Dataset:
         several = indexes is None or isinstance(indexes, Iterable)
         numbers = band_numbers(indexes, self.count, self.name)
         area = window_of(window, self.description, self.name)
-        grid = NearestGrid(area, output_size(out_shape, area, len(numbers) if several else None))
+        shape = output_size(out_shape, area, len(numbers) if several else None)
+        grid = NearestGrid(area, shape, self.shape)
         out = np.empty((len(numbers), *grid.shape), self.description.image_dtype)
         excluded = np.zeros(grid.shape, bool)
         places: dict[int, list[int]] = {}  # of each band that is needed, in the result
@@ -246,15 +243,25 @@ class Dataset:
             places.setdefault(number, []).append(place)
         by_mask = masked and bool(self.description.metadata.get("mask"))
         needed = {*places, 0} if by_mask else set(places)  # the mask comes with the first band
-        for part, samples, valid in self._pieces(area, needed):
+        for part, samples, valid in self._pieces(grid, needed):
             for band, plane in enumerate(samples, part.band):
                 for place in places.get(band, ()):
                     grid.put(out[place], part, plane)
             if by_mask and valid is not None:
                 grid.put(excluded, part, ~valid)
         if masked:
-            out = self._masked(out, numbers, excluded, grid, area)
+            out = self._masked(out, numbers, excluded, grid)
         return out if several else out[0]
+
+    def overviews(self, bidx: int = 1) -> list[int]:
+        """Return the factors by which `read` can reduce the image without decoding all of it.
+
+        Pixel (i, j) of a reduced image is centred on pixel (factor i, factor j) of the image. It
+        has the value of the low-pass band of the wavelet there, or a mean around it in bands that
+        no wavelet codes. Classes are sampled. `bidx` is the number of a band, from 1; all have the
+        same factors."""
+        band_numbers(bidx, self.count, self.name)
+        return [1 << k for k in range(1, LEVELS + 1) if min(self.shape) > 1 << k]
 
     def dataset_mask(self, window: Any = None) -> np.ndarray:
         """Return the mask that the image has beside its bands.
@@ -273,8 +280,8 @@ class Dataset:
         area = window_of(window, self.description, self.name)
         out = np.full((area.height, area.width), 255, np.uint8)
         if self.description.metadata.get("mask"):
-            grid = NearestGrid(area, out.shape)
-            for part, _, valid in self._pieces(area, {0}):
+            grid = NearestGrid(area, out.shape, self.shape)
+            for part, _, valid in self._pieces(grid, {0}):
                 if valid is not None:
                     grid.put(out, part, np.where(valid, 255, 0))
         return out
@@ -291,10 +298,11 @@ class Dataset:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _pieces(self, area: Window, bands: set[int]) -> Iterator[Any]:
+    def _pieces(self, grid: NearestGrid, bands: set[int]) -> Iterator[Any]:
         if self._closed:
             raise InputError(f"{self.name}: is closed; open it again")
-        for part, samples, valid in self.file.pieces(self._model, area, self._threads, bands):
+        image = self.file.at_level(grid.level)
+        for part, samples, valid in image.pieces(self._model, grid.window, self._threads, bands):
             yield part, self.description.to_image(samples, part.band), valid
 
     def _masked(
@@ -303,7 +311,6 @@ class Dataset:
         bands: list[int],
         excluded: np.ndarray,
         grid: NearestGrid,
-        area: Window,
     ) -> np.ma.MaskedArray:
         """Return the samples `out` of bands, masked.
 
@@ -311,7 +318,7 @@ class Dataset:
         alpha, dtype = alpha_mask(self.description), out.dtype
         mask = np.broadcast_to(excluded, out.shape).copy()
         if alpha is not None:
-            for part, samples, _ in self._pieces(area, {alpha}):
+            for part, samples, _ in self._pieces(grid, {alpha}):
                 if part.band <= alpha < part.band + len(samples):
                     grid.put(excluded, part, samples[alpha - part.band] == 0)
             mask[[band != alpha for band in bands]] = excluded

@@ -23,7 +23,7 @@ from ..network.model import Model
 from ..raster.sink import create_sink, default_suffix, with_geometry
 from ..raster.source import GDAL_CACHE, open_source
 from ..raster.split import stem_of
-from ..raster.window import cut, window_of
+from ..raster.window import cut, reduced_window, window_of
 from ..storage.local import atomic
 from ..storage.urls import Url, open_stream, parse_location
 from .keywords import (
@@ -38,6 +38,7 @@ from .keywords import (
     options_of,
     path_of,
 )
+from .selection import level_of
 
 
 def compress_file(
@@ -228,6 +229,7 @@ def decompress_file(
     dst: PathLike | None = None,
     *,
     window: Any = None,
+    scale: float = 1,
     driver: str | None = None,
     model: ModelLike | None = None,
     device: str | None = None,
@@ -249,6 +251,9 @@ def decompress_file(
         The image. Default: named like `src`, in the folder `out`.
     window : rasterio.windows.Window or tuple, optional
         Part of the image, as for `Dataset.read`. Only its tiles are read.
+    scale : float
+        1, 1/2, 1/4, 1/8 or 1/16: write a smaller image, with its georeference. Only what it needs
+        is read and decoded. `Dataset.overviews` says what its pixels are.
     driver : str, optional
         GDAL driver, such as "GTiff" or "COG". Default: GTiff, but a raw file for an image that
         was one.
@@ -292,7 +297,7 @@ def decompress_file(
     """
     source = parse_location(path_of("src", src))
     path = None if dst is None else Path(path_of("dst", dst))
-    count = options_of(threads=threads).threads
+    count, level = options_of(threads=threads).threads, level_of(scale)
     lost: list[LostPart] = []
 
     def lose(part: LostPart) -> None:
@@ -302,8 +307,9 @@ def decompress_file(
 
     with open_stream(source) as stream:
         file = File(stream, str(source), None if on_damage is None else lose)
-        area = window_of(window, file.description, file.name)
-        d = cut(file.description, area)
+        image = file.at_level(level)
+        area = reduced_window(window_of(window, file.description, file.name), level)
+        d = cut(image.description, area)
         path = path or folder_for(out, source) / (source.stem + default_suffix(d))
         path = with_geometry(path, d)
         _refuse_same(source, path)
@@ -312,16 +318,17 @@ def decompress_file(
         counted = _counter(progress, d.bands * d.rows * d.cols)
         with (
             rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
-            create_sink(path, d, driver, overwrite, file.step(area)) as sink,
+            create_sink(path, d, driver, overwrite, image.step(area)) as sink,
         ):
             digest = SampleDigest(d.rows, d.cols)
-            for part, samples, mask in file.pieces(network, area, count):
+            for part, samples, mask in image.pieces(network, area, count):
                 sink.write(part.row, part.col, samples, part.band, mask)
                 digest.add(part.band, part.row, part.col, samples)
                 counted(samples.size)
             # The summary lies behind the tiles; without it the samples are complete nevertheless.
             with suppress(CorruptFileError):
-                sink.tag(NAMESPACE, decoded_tags(file.header, file.statistics(), digest))
+                if level == 0:
+                    sink.tag(NAMESPACE, decoded_tags(file.header, file.statistics(), digest))
     facts = {"bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.image_dtype}
     damage = {} if on_damage is None else {"lost": [part.to_dict() for part in lost]}
     return {"file": str(source), "image": str(path), **facts, **damage}

@@ -9,6 +9,7 @@ import numpy as np
 from rasterio.windows import Window
 
 from ..errors import InputError, argument
+from ..wavelet.layout import LEVELS
 
 Indexes = int | Iterable[int] | None
 
@@ -44,18 +45,48 @@ def output_size(out_shape: Any, area: Window, bands: int | None) -> tuple[int, i
     return int(shape[-2]), int(shape[-1])
 
 
+SCALES = tuple(1 / (1 << level) for level in range(LEVELS + 1))
+
+
+def level_of(scale: Any) -> int:
+    """Return the level of a scale: 0 for 1, 1 for 1/2 and so on. Raises InputError."""
+    try:
+        return SCALES.index(float(scale))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{argument('scale', scale)}: must be 1, 1/2, 1/4, 1/8 or 1/16") from error
+
+
 class NearestGrid:
     """The pixels of a window that are nearest to the centres of the pixels of a result.
 
-    shape: (rows, cols) of the result."""
+    The result may be smaller than the window. The grid then takes pixels of the smallest reduced
+    image that has as many.
 
-    def __init__(self, area: Window, shape: tuple[int, int]):
+    shape: (rows, cols) of the result; level: of the reduced image, 0 for the full one; window: the
+    part of that image that is needed."""
+
+    def __init__(self, area: Window, shape: tuple[int, int], image: tuple[int, int]):
+        """area: window in the full image, whose shape is `image`."""
         self.shape = shape
-        self._same = shape == (area.height, area.width)
-        self._rows, self._cols = (
-            (2 * np.arange(n) + 1) * side // (2 * n)
-            for n, side in zip(shape, (area.height, area.width), strict=True)
+        sides = (area.height, area.width)
+        pairs = list(zip(shape, sides, strict=True))
+        self.level = max(k for k in range(LEVELS + 1) if all(n <= -(-s >> k) for n, s in pairs))
+        offsets = (area.row_off, area.col_off)
+        rows, cols = (
+            self._places(n, side, offset, size)
+            for (n, side), offset, size in zip(pairs, offsets, image, strict=True)
         )
+        top, left = int(rows[0]), int(cols[0])
+        self.window = Window(left, top, int(cols[-1]) + 1 - left, int(rows[-1]) + 1 - top)
+        self._rows, self._cols = rows - top, cols - left
+        self._same = shape == (self.window.height, self.window.width)
+
+    def _places(self, count: int, side: int, offset: int, size: int) -> np.ndarray:
+        """Return the pixels of the reduced image (count,) that are nearest to places spread evenly
+        over a side of the window."""
+        full = offset + (2 * np.arange(count) + 1) * side // (2 * count)
+        half = (1 << self.level) >> 1
+        return np.minimum((full + half) >> self.level, (-(-size >> self.level)) - 1)
 
     def put(self, out: np.ndarray, part: Any, plane: np.ndarray) -> None:
         """Copy the pixels that the result takes from a part of the window, (rows, cols), into

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from fractions import Fraction
 from pathlib import Path
 
 from ..api import decompress_file
@@ -23,6 +24,7 @@ from .each import each, files
 _EXAMPLES = """examples:
   isoq decompress scene.isoq scene.tif
   isoq decompress scene.isoq corner.tif --window 0 0 512 512
+  isoq decompress scene.isoq small.tif --scale 1/8
   isoq decompress 'archive/*.isoq' --out scenes --driver COG
   isoq decompress damaged.isoq rest.tif --keep-going"""
 
@@ -47,6 +49,14 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         metavar=("COL", "ROW", "WIDTH", "HEIGHT"),
         help="write only this part, in pixels from the upper left corner; only its tiles are read "
         "(default: the complete image)",
+    )
+    parser.add_argument(
+        "--scale",
+        type=Fraction,
+        default=Fraction(1),
+        metavar="1/N",
+        help="write a smaller image: 1/2, 1/4, 1/8 or 1/16 of the rows and columns, of which less "
+        "is read and decoded; its pixel (i, j) is centred on pixel (N i, N j) (default: 1)",
     )
     parser.add_argument(
         "--model",
@@ -103,6 +113,7 @@ def _decompress(source: Path | Url, destination: Path | None, options: argparse.
             str(source),
             destination,
             window=options.window and _rows_and_cols(*options.window),
+            scale=float(options.scale),
             driver=options.driver,
             model=options.model,
             device=options.device,

@@ -34,7 +34,6 @@ BlockTargets = Callable[[Box, np.ndarray], np.ndarray]
 _SMALL = 1 << 16  # pixels
 
 
-
 @dataclass(frozen=True)
 class FilePlan:
     """Everything that coding the tiles of a file needs besides the pixels and the model.

@@ -153,8 +153,9 @@ class File:
     def decoded(
         self, model: Model, threads: int, wanted: Callable[[Box], bool], level: int = 0
     ) -> Iterator[tuple[Box, Tile | ReducedTile | None]]:
-        """Yield the wanted tiles in order, decoded, None for those that are lost. level: 0, or 1 ... 4
-        for 1/2^level of the rows and columns, for which less is read."""
+        """Yield the wanted tiles in order, decoded, None for those that are lost.
+
+        level: 0, or 1 ... 4 for 1/2^level of the rows and columns, for which less is read."""
         numbers = [number for number, box in enumerate(self.boxes) if wanted(box)]
         if len(numbers) == 1 and threads > 1:
             model = model.with_threads(threads)

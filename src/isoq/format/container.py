@@ -175,15 +175,17 @@ class ContainerReader:
         return payload
 
     def prefix(self, number: int, segments: int) -> bytes:
-        """The first bytes of the payload of one tile, which hold so many segments of its latents; all
-        of it if the file does not say how many bytes these are. A prefix is not checked."""
+        """Return the first bytes of the payload of a tile, with so many segments of its latents.
+
+        It is all of the payload if the file does not say how many bytes these are. A prefix is not
+        checked."""
         if not 0 < segments <= self._prefixes.shape[1]:
             return self.tile(number)
         size = int(self._prefixes[number, segments - 1])
         return self._read(number, _FRAME.size + size)[_FRAME.size :]
 
     def _read(self, number: int, size: int) -> bytes:
-        """The first bytes of the chunk of a tile."""
+        """Return the first bytes of the chunk of a tile."""
         start = int(self._starts[number])
         if start + size > self._size:  # no memory for what is not there
             raise CorruptFileError("the file ends too early: it is truncated")
@@ -207,7 +209,7 @@ class ContainerReader:
 
 
 def _prefixes(payload: bytes, sizes: np.ndarray) -> np.ndarray:
-    """The sizes of the prefixes of all tiles (tiles, prefixes)."""
+    """Return the sizes of the prefixes of all tiles (tiles, prefixes)."""
     if len(payload) % (4 * max(1, len(sizes))):
         raise CorruptFileError("the index has an impossible size: the file is damaged")
     each = len(payload) // (4 * max(1, len(sizes)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -102,9 +103,10 @@ def cut(description: Description, window: Window) -> Description:
 
 
 def reduced(description: Description, factor: int) -> Description:
-    """What an image is like of which only every pixel (factor i, factor j) is there, as the centre of
-    a larger one."""
-    d, before = description, 0.5 - factor / 2  # where the first of the larger pixels begins
+    """Return what an image is like that has 1/factor of the rows and columns.
+
+    Its pixel (i, j) is centred on pixel (factor i, factor j) of the described image."""
+    before = 0.5 - factor / 2  # where the first pixel begins, in pixels of the described image
 
     def transform(numbers: list[float]) -> list[float]:
         a, b, c, d, e, f = numbers
@@ -122,12 +124,22 @@ def reduced(description: Description, factor: int) -> Description:
         keys = ("line_off", "samp_off", "line_scale", "samp_scale")
         return value | {key: value[key] / factor for key in keys if key in value}
 
+    change: dict[str, Callable[[Any], Any]]
     change = {"transform": transform, "gcps": gcps, "rpcs": rpcs}
     metadata = {
-        key: change[key](value) if key in change else value for key, value in d.metadata.items()
+        key: change[key](value) if key in change else value
+        for key, value in description.metadata.items()
     }
-    rows, cols = -(-d.rows // factor), -(-d.cols // factor)
+    rows, cols = -(-description.rows // factor), -(-description.cols // factor)
     return replace(description, rows=rows, cols=cols, metadata=metadata)
+
+
+def reduced_window(window: Window, level: int) -> Window:
+    """Return the window of an image with 1/2^level of the rows and columns that covers a window."""
+    row, col = window.row_off >> level, window.col_off >> level
+    rows = -(-(window.row_off + window.height) >> level) - row
+    cols = -(-(window.col_off + window.width) >> level) - col
+    return Window(col, row, cols, rows)
 
 
 def sample_windows(
