@@ -23,6 +23,7 @@
 #define ISOQ_COMPILER_H
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -29,6 +29,9 @@ _AIM, _LAST_AIM, LEAST = 0.985, 0.97, 0.96
 # Share of the error of a block that is left when it is coded a second time with feedback at the
 # same level (see `feedback`).
 _AGAIN = 0.99
+# Share of the bytes that patches may take before the levels are corrected and all is coded again.
+# The passes that this saves would win 0.1 % on average (chosen on val/).
+_CHEAP = 0.01
 _TINY = 1e-9  # in place of an error of 0 in logarithms
 _FEW = 0.25  # share of the pixels of a whole block
 _LATENT_BITS = 0.8  # half a bit per halved error is 0.72 per factor of e; more become significant
@@ -149,6 +152,8 @@ def _corrected(
     ratio_of = _ratio_to_correct(group, coded, target)
     ratio = ratio_of(coded.decoded)
     for correction in range(CORRECTIONS):
+        if _is_cheap_to_patch(group, coded, target):
+            break
         first_feedback = correction == 0 and group.model.adjoint is not None
         expected = ratio * _AGAIN if first_feedback else ratio
         last = correction == CORRECTIONS - 1
@@ -162,6 +167,15 @@ def _corrected(
         after = np.log2(np.maximum(ratio, _TINY))
         slope = quality_model.secant(slope, moved, after - before)
     return coded
+
+
+def _is_cheap_to_patch(group: BandGroup, coded: CodedGroup, target: ErrorTarget) -> bool:
+    """Return True if patches for all blocks above their target take few of the bytes."""
+    ratio = np.nan_to_num(_band_ratio(group, coded.decoded, target))
+    above = ratio > 1 if target.per_band else (ratio > 1) & (joint_ratio(ratio, False) > 1)
+    bits = residual.expected_bits(ratio[above], group.pixels[above]).sum()
+    coded_bits = 8 * sum(len(segment) for stream in coded.streams for segment in stream)
+    return bool(bits < _CHEAP * coded_bits)
 
 
 def _ratio_to_correct(

@@ -6,6 +6,7 @@ which is exact. Each sample then takes one multiplication, one addition and one 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from ..format.bytestream import Reader, Writer
 from ..geometry import STRIDE
 from ..network.model import Model
 from ..samples import to_type
+from ..wavelet._wavelet import samples_of
 from ..wavelet.transform import MOST_FRACTION
 from .normalize import NormalizationCode
 from .spectral import Rotation
@@ -59,13 +61,9 @@ class Reconstruction:
             )
             x = planes if self.rotation is None else self.rotation.inverse(planes)
         else:
-            fixed = np.stack(
-                [
-                    model.wavelet.decode(y, levels, self.fraction, finest)[:rows, :cols]
-                    for y in latents
-                ]
-            )
-            x = self._from_fixed(fixed, self.fraction) * model.wavelet.brightness(finest)
+            wavelet, fraction = model.wavelet, self.fraction
+            fixed = np.stack([wavelet.decode(y, levels, fraction, finest) for y in latents])
+            return self._from_fixed(fixed, fraction, wavelet.brightness(finest), side, dtype)
         return np.stack(
             [
                 to_type(code.affine.inverse(band), dtype)
@@ -73,12 +71,22 @@ class Reconstruction:
             ]
         )
 
-    def _from_fixed(self, components: np.ndarray, fraction: int) -> np.ndarray:
-        """Return normalized bands (bands, rows, cols) float64 of components int32."""
-        if self.rotation is None:
-            return np.ldexp(components.astype(np.float64), -fraction)
-        bands = self.rotation.inverse_fixed(components)
-        return np.ldexp(bands, -fraction - self.rotation.precision)
+    def _from_fixed(
+        self,
+        components: np.ndarray,
+        fraction: int,
+        brightness: float,
+        side: tuple[int, int],
+        dtype: np.dtype,
+    ) -> np.ndarray:
+        """Return the samples of components (components, rows, cols) int32."""
+        precision = self.rotation.precision if self.rotation else 0
+        factors = np.ascontiguousarray(self.rotation.steps.T) if self.rotation else None
+        affine = [code.affine for code in self.normalization]
+        scale = np.array([brightness * a.scale for a in affine])
+        offset = np.array([a.offset for a in affine])
+        unit = math.ldexp(1.0, -fraction - precision)
+        return samples_of(components, factors, unit, scale, offset, side, dtype)
 
     def write_fraction(self, out: Writer) -> None:
         """Append the fraction, if there is one."""

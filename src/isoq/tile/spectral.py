@@ -62,23 +62,6 @@ class Rotation:
         """Return the bands (bands, rows, cols) of components (components, rows, cols), float32."""
         return _multiplied(self.basis.T, components)
 
-    def inverse_fixed(self, components: np.ndarray) -> np.ndarray:
-        """Return the bands (bands, rows, cols) float64 of components (components, rows, cols) in
-        fixed point, int32, in units of 2^-precision of theirs.
-
-        All sums are exact integers, in whatever order they are computed, if they fit the 53 bits of
-        a float64. Sums that may not fit are computed in integers of 64 bits, and then rounded."""
-        flat = components.reshape(len(components), -1)
-        largest = np.abs(flat.astype(np.int64)).max(1, initial=0)
-        if (np.abs(self.steps.astype(np.int64)).T @ largest).max() < 1 << 53:
-            matrix = self.steps.T.astype(np.float64)
-            bands = np.empty((len(matrix), flat.shape[1]))
-            for at in range(0, flat.shape[1], _CHUNK):
-                bands[:, at : at + _CHUNK] = matrix @ flat[:, at : at + _CHUNK].astype(np.float64)
-        else:
-            bands = (self.steps.T.astype(np.int64) @ flat.astype(np.int64)).astype(np.float64)
-        return bands.reshape(-1, *components.shape[1:])
-
     def pack(self, out: Writer) -> None:
         """Append size, precision and coefficients."""
         out.varint(self.components)

@@ -2,7 +2,7 @@
 """Thin wrapper of floating.h and fixed.h: checks sizes, owns the outputs, releases the GIL.
 wavelet.py is its Python side."""
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
 import numpy as np
 
@@ -49,6 +49,19 @@ cdef extern from "fixed.h" nogil:
         const isoq_steps **, const isoq_layout *, void (*)(const void *, int, int, int, int32_t *),
         const void *, int, int32_t *)
 
+cdef extern from "bands.h" nogil:
+    ctypedef enum isoq_type:
+        ISOQ_UINT8, ISOQ_UINT16, ISOQ_INT16, ISOQ_INT32, ISOQ_FLOAT32
+    ctypedef struct isoq_band:
+        const int32_t *factor
+        double unit, scale, offset
+    void isoq_samples_of_row(
+        const isoq_band *, const int32_t *, size_t, int, isoq_type, int64_t *, double *, void *, int)
+
+_TYPES = {
+    "uint8": ISOQ_UINT8, "uint16": ISOQ_UINT16, "int16": ISOQ_INT16, "int32": ISOQ_INT32,
+    "float32": ISOQ_FLOAT32,
+}
 CONSTANTS = dict(
     levels=ISOQ_WAVELET_LEVELS,
     channels=ISOQ_WAVELET_CHANNELS,
@@ -150,3 +163,39 @@ cdef class LiftingTransform:
             raise ValueError("a side has less than 64 pixels")
         layout.rows, layout.cols, layout.channel = <int>rows, <int>cols, &self.channel[0]
         return layout
+
+
+def samples_of(
+    const int32_t[:, :, ::1] components, const int32_t[:, ::1] factors, double unit,
+    const double[::1] scale, const double[::1] offset, tuple side, dtype,
+):
+    """Return the samples (bands, *side) of a type: sum * unit * scale + offset, rounded and limited,
+    for the sum of factors * components.
+
+    components: (components, rows, cols), in fixed point; factors: (bands, components), None for one
+    band that is the only component; scale, offset: (bands,)."""
+    cdef int rows = side[0], cols = side[1], count = <int>components.shape[0], i, b
+    cdef int bands = <int>scale.shape[0]
+    cdef isoq_type type = _TYPES[dtype.name]
+    cdef isoq_band band
+    cdef bint mixed = factors is not None
+    if rows > components.shape[1] or cols > components.shape[2] or offset.shape[0] != bands \
+            or np.shape(factors if mixed else [[1]]) != (bands, count):
+        raise ValueError("sizes differ")
+    out = np.empty((bands, rows, cols), dtype)
+    if not out.size:
+        return out
+    sums, numbers = np.empty(cols, np.int64), np.empty(cols)
+    cdef int64_t[::1] sum_ = sums
+    cdef double[::1] number = numbers
+    cdef uint8_t[:, :, ::1] sample = out.view(np.uint8).reshape(bands, rows, -1)
+    cdef size_t plane = components.shape[1] * components.shape[2]
+    with nogil:
+        for b in range(bands):
+            band.factor = &factors[b, 0] if mixed else NULL
+            band.unit, band.scale, band.offset = unit, scale[b], offset[b]
+            for i in range(rows):
+                isoq_samples_of_row(
+                    &band, &components[0, i, 0], plane, count, type, &sum_[0], &number[0],
+                    &sample[b, i, 0], cols)
+    return out
