@@ -122,7 +122,7 @@ def stages_of(image: Path, snr: float, model: Model) -> dict[str, Counter[str]]:
     with packed.open("rb") as stream, _watched(model) as found["decompress"]:
         file = File(stream)
         with create_sink(back, file.description) as sink:
-            for part, samples, _ in file.pieces(
+            for part, samples, _ in file.at_level(0).pieces(
                 model, window_of(None, file.description, file.name)
             ):
                 sink.write(part.row, part.col, samples, part.band)

@@ -117,9 +117,9 @@ def context_arrays(channels: int = 6, groups: int = 2, seed: int = 0) -> dict[st
     }
 
 
-def other_model(folder: Path) -> Path:
-    """A copy of the shipped model that decodes otherwise: same name, another identity."""
-    shutil.copytree(model().folder, folder)
+def other_model(folder: Path, name: str = "eo16") -> Path:
+    """A copy of a shipped model that decodes otherwise: same name, another identity."""
+    shutil.copytree(load_model(name).folder, folder)
     path = folder / "model.json"
     info = json.loads(path.read_text())
     path.write_text(json.dumps(info | {"lambda_max": 2 * info["lambda_max"]}))

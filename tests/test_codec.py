@@ -219,7 +219,9 @@ def test_tiles_and_threads_change_nothing_but_the_size():
     assert len(file.boxes) == 3 * 3
     alone = isoq.decompress(files[0])
     with_threads = np.zeros_like(alone)
-    for part, samples, _ in file.pieces(model(), window_of(None, file.description, "a"), 2):
+    for part, samples, _ in file.at_level(0).pieces(
+        model(), window_of(None, file.description, "a"), 2
+    ):
         with_threads[:, part.row : part.row + part.rows, part.col : part.col + part.cols] = samples
     assert np.array_equal(alone, with_threads)
     error = ((alone.astype(np.float64) - pixels) ** 2).mean((1, 2))
@@ -271,7 +273,7 @@ def test_wrong_model(tmp_path):
     ],
 )
 def test_broken_models(tmp_path, name, content):
-    folder = other_model(tmp_path / "other-1")
+    folder = other_model(tmp_path / "other-1", "eo16-2")
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_bytes(content)

@@ -33,8 +33,8 @@ def reopened(out: BinaryIO) -> File:
 
 def restore(file: File, path: Path) -> Path:
     window = window_of(None, file.description, path)
-    with create_sink(path, file.description, step=file.step(window)) as sink:
-        for part, samples, mask in file.pieces(model(), window):
+    with create_sink(path, file.description, step=file.at_level(0).step(window)) as sink:
+        for part, samples, mask in file.at_level(0).pieces(model(), window):
             sink.write(part.row, part.col, samples, part.band, mask)
     return path
 

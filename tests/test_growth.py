@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from cases import model
+from isoq import load_model
 
 from isoq.errors import ModelMismatchError
 from isoq.network.graph_check import check_graph
@@ -105,7 +105,7 @@ def test_growth_that_is_allowed():
     [("analysis", (1, 1, 64, 96)), ("synthesis", (1, 256, 4, 6)), ("synthesis", (2, 256, 9, 4))],
 )
 def test_sizes_are_those_of_onnx(name, shape):
-    data = model().content.graphs[name]
+    data = load_model("eo16-2").content.graphs[name]
     made = onnx.load_from_string(data)
     for side, value in zip(made.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
         side.dim_value = value

@@ -343,6 +343,6 @@ def test_bands_are_written_as_they_come(cube, tmp_path, monkeypatch):
 
 def test_steps(cube):
     file = File(io.BytesIO(cube[0]))
-    assert file.step(Window(0, 0, 233, 201)) == (64, 64)
-    assert file.step(Window(10, 128, 60, 60)) == (0, 54)
-    assert file.step(Window(70, 70, 9, 9)) == (0, 0)
+    assert file.at_level(0).step(Window(0, 0, 233, 201)) == (64, 64)
+    assert file.at_level(0).step(Window(10, 128, 60, 60)) == (0, 54)
+    assert file.at_level(0).step(Window(70, 70, 9, 9)) == (0, 0)

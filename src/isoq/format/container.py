@@ -71,7 +71,8 @@ class ContainerWriter:
         """Write the next tile. prefixes: see `TileReport`; without them a tile is always read as a
         whole."""
         self._sizes.append(len(data))
-        self._prefixes.append(prefixes or [len(data)] * self._prefixes_per_tile)
+        wanted = self._prefixes_per_tile
+        self._prefixes.append(list(prefixes)[:wanted] or [len(data)] * wanted)
         self._chunk(b"TILE", data)
 
     def finish(self, statistics: dict) -> None:
@@ -81,7 +82,7 @@ class ContainerWriter:
         self._chunk(b"stat", _pack_json(statistics))
         self._chunk(b"IEND", b"")
         self._stream.seek(self._index)
-        prefixes = np.array(self._prefixes, "<u4")[:, : self._prefixes_per_tile]
+        prefixes = np.array(self._prefixes, "<u4")
         self._write_index(prefixes.tobytes(), np.array(self._sizes, "<u4").tobytes())
         self._stream.seek(0, os.SEEK_END)
 

@@ -37,8 +37,13 @@ class Transform:
             ) from error
 
     def _start(self) -> Any:
-        import onnxruntime as ort
-
+        try:
+            import onnxruntime as ort
+        except ImportError as error:
+            raise ModelMismatchError(
+                f"the model's transforms are graphs and need more packages ({error}); pip install "
+                "'isoq[learned]'"
+            ) from error
         with self._lock:
             if self._session is None:
                 options = ort.SessionOptions()
