@@ -52,6 +52,11 @@ def model() -> Model:
     return load_model("eo16")
 
 
+def graph_model() -> Model:
+    """The newest shipped model whose transforms are graphs."""
+    return load_model("eo16-2")
+
+
 def terrain(bands: int, rows: int, cols: int, dtype: str, seed: int = 0) -> np.ndarray:
     """Hills and noise over the middle third of the type's range (of 0 ... 1000 for wide types)."""
     rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import model, other_model, terrain
+from cases import graph_model, model, other_model, terrain
 from images import make, one_line
 from test_container import chunk, chunks
 
@@ -39,7 +39,7 @@ def compressed(chosen: Model, options: Options = EMBED) -> bytes:
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory) -> Model:
-    return Model(other_model(tmp_path_factory.mktemp("models") / "other-1"))
+    return Model(other_model(tmp_path_factory.mktemp("models") / "other-1", "eo16-2"))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def exchanged(data: bytes, payload: bytes) -> bytes:
 @pytest.mark.slow
 def test_a_file_is_all_it_takes(capsys, tmp_path):
     folder, image = (
-        other_model(tmp_path / "other-1"),
+        other_model(tmp_path / "other-1", "eo16-2"),
         make(tmp_path / "scene.tif", PIXELS, crs="EPSG:3857"),
     )
     arguments = ["compress", str(image), "--mse", "500", "--model", str(folder), "--quiet"]
@@ -81,7 +81,7 @@ def test_a_file_is_all_it_takes(capsys, tmp_path):
 
 def test_the_same_model(other):
     again = unpack(pack(other))
-    assert again.identity == other.identity != model().identity
+    assert again.identity == other.identity != graph_model().identity
     assert again.info == {
         key: value for key, value in other.info.items() if key not in ("provenance", "validation")
     }
@@ -91,19 +91,27 @@ def test_the_same_model(other):
         isoq.compress(PIXELS, mse=500, model=again)
 
 
+def test_a_model_of_wavelets_comes_with_a_file_too(tmp_path):
+    chosen = Model(other_model(tmp_path / "other-1"))
+    again = unpack(pack(chosen))
+    assert again.identity == chosen.identity != model().identity
+    data = compressed(chosen)
+    assert np.array_equal(isoq.decompress(data), isoq.decompress(data, model=chosen))
+
+
 def test_a_shipped_model_is_preferred(monkeypatch):
-    data = compressed(model())
+    data = compressed(graph_model())
     monkeypatch.setattr("isoq.codec.reader.unpack", None)
     assert np.array_equal(
         isoq.decompress(data),
-        isoq.decompress(compressed(model(), replace(EMBED, embed_model=False))),
+        isoq.decompress(compressed(graph_model(), replace(EMBED, embed_model=False))),
     )
 
 
 @pytest.mark.slow
 def test_a_hyperprior(tmp_path):
     """Without the analysis, which only the encoder uses."""
-    folder = other_model(tmp_path / "hyper-1")
+    folder = other_model(tmp_path / "hyper-1", "eo16-2")
     info = json.loads((folder / "model.json").read_text()) | {
         "name": "hyper-1",
         "entropy": "hyperprior",
@@ -116,7 +124,7 @@ def test_a_hyperprior(tmp_path):
     for name in ("hyper_cdf", "hyper_z_cdf"):
         arrays[name][:] = np.linspace(0, 1 << 15, arrays[name].shape[1])
     modulation = {
-        name: array for name, array in model().arrays.items() if name.startswith("modulation")
+        name: array for name, array in graph_model().arrays.items() if name.startswith("modulation")
     }
     np.savez(folder / "decoder.npz", **arrays, **modulation)
     data, chosen = compressed(Model(folder), replace(EMBED, single_pass=True)), Model(folder)
@@ -126,7 +134,7 @@ def test_a_hyperprior(tmp_path):
 
 @pytest.mark.slow
 def test_damage_matters_only_where_the_model_is_needed(other, packed):
-    for chosen, data in ((other, packed), (model(), compressed(model()))):
+    for chosen, data in ((other, packed), (graph_model(), compressed(graph_model()))):
         at = data.index(b"modl") + 1000
         damaged = data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
         with pytest.raises(CorruptFileError, match="'modl'"):
@@ -147,7 +155,7 @@ def test_another_model_than_the_file_needs(packed):
     with one_line(
         ModelMismatchError, "data: written with model eo16-2", "embedded model is eo16-2"
     ):
-        isoq.decompress(exchanged(packed, pack(model())))
+        isoq.decompress(exchanged(packed, pack(graph_model())))
 
 
 def varint(number: int) -> bytes:
@@ -193,7 +201,7 @@ def test_hostile_graphs(name):
 
 
 def test_plain_graphs():
-    for each in model().content.graphs.values():
+    for each in graph_model().content.graphs.values():
         check_graph(each)
         for cut in range(0, len(each) - 100, 500):
             with pytest.raises(ValueError, match="transform"):
@@ -202,7 +210,7 @@ def test_plain_graphs():
 
 def altered(change) -> bytes:
     """A packed model after `change` of its info, arrays and graph."""
-    content = model().content
+    content = graph_model().content
     info, arrays, graphs = dict(content.info), dict(content.arrays), dict(content.graphs)
     change(info, arrays, graphs)
     fake = object.__new__(Model)
@@ -217,7 +225,7 @@ def head(text: bytes, rest: bytes = b"") -> bytes:
 HOSTILE = {
     "nothing": lambda: b"",
     "no zlib": lambda: b"PK\3\4",
-    "cut off": lambda: pack(model())[:-9],
+    "cut off": lambda: pack(graph_model())[:-9],
     "bomb": lambda: zlib.compress(bytes(1 << 27), 9),
     "no JSON": lambda: head(b"{"),
     "deep JSON": lambda: head(b"[" * 100_000),

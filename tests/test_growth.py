@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from isoq import load_model
 
+from isoq import load_model
 from isoq.errors import ModelMismatchError
 from isoq.network.graph_check import check_graph
 from isoq.network.graph_shapes import ShapeBudget

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import rasterio
-from cases import DATA, crop, model
+from cases import DATA, crop, graph_model
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
@@ -14,7 +14,7 @@ onnx = pytest.importorskip("onnx")
 from test_torch_latents import CONFIGS, image, random_network  # noqa: E402
 
 from isoq.cli import main  # noqa: E402
-from isoq.errors import ModelMismatchError  # noqa: E402
+from isoq.errors import IsoqWarning, ModelMismatchError  # noqa: E402
 from isoq.network import torch_transform  # noqa: E402
 from isoq.network.graph_check import OPERATORS  # noqa: E402
 from isoq.network.model import Model, _load, load_model  # noqa: E402
@@ -38,12 +38,12 @@ def gpu(monkeypatch):
 
 
 def graph_of(name: str) -> onnx.ModelProto:
-    return onnx.load(model().folder / f"{name}.onnx")
+    return onnx.load(graph_model().folder / f"{name}.onnx")
 
 
 @pytest.mark.parametrize("network", ["shipped", *CONFIGS])
 def test_transforms_agree(gpu, network, tmp_path):
-    folder = model().folder
+    folder = graph_model().folder
     if network != "shipped":
         random_network(CONFIGS[network], folder := tmp_path)
     cpu, cuda = Model(folder), Model(folder, device="cuda")
@@ -62,7 +62,7 @@ def test_transforms_agree(gpu, network, tmp_path):
 @pytest.mark.usefixtures("transformed")
 def test_a_tile_decodes_to_the_same_latents_on_either_device(gpu, writer):
     pixels = crop("landsat.tif")
-    cpu, cuda = model(), model().on("cuda")
+    cpu, cuda = graph_model(), graph_model().on("cuda")
     data, _ = encode_tile(pixels, (None,), ErrorTarget(np.full((1, 1, 1), 400.0)), cpu.on(writer))
     one, two = (decode_tile(data, (None,), m, pixels.shape, "uint16") for m in (cpu, cuda))
     assert np.array_equal(one.latents[0], two.latents[0])
@@ -74,11 +74,11 @@ def test_operators_are_those_that_a_model_may_have():
 
 
 def test_devices_are_models_of_their_own(gpu):
-    cuda = load_model("eo16", device="cuda")
+    cuda = load_model("eo16-2", device="cuda")
     assert cuda.on("cuda") is cuda
     assert cuda.with_threads(2) is cuda
-    assert cuda.on("cpu").device == model().device == "cpu"
-    assert model().on("cuda") is model().on("cuda")
+    assert cuda.on("cpu").device == graph_model().device == "cpu"
+    assert graph_model().on("cuda") is graph_model().on("cuda")
 
 
 def test_threads_do_not_mix_their_tiles():
@@ -125,16 +125,12 @@ def test_graphs_that_are_not_understood_are_refused(how, words):
 def test_command_line(gpu, tmp_path, capsys):
     scene, packed, back = DATA / "landsat.tif", tmp_path / "a.isoq", tmp_path / "a.tif"
     cuda = ("--device", "cuda", "--threads", "2")
-    assert (
-        main(
-            ["compress", str(scene), str(packed), "--mse", "400", "--tile", "128", "--quiet", *cuda]
-        )
-        == 0
-    )
+    compress = ("compress", str(scene), str(packed), "--model", "eo16-2")
+    assert main([*compress, "--mse", "400", "--tile", "128", "--quiet", *cuda]) == 0
     assert main(["verify", str(packed), "--against", str(scene), "--quiet", *cuda]) == 0
     assert main(["verify", str(packed), "--against", str(scene), "--quiet"]) == 0
     assert main(["decompress", str(packed), str(back), "--quiet", *cuda]) == 0
-    assert main(["estimate", str(scene), "--mse", "400", *cuda]) == 0
+    assert main(["estimate", str(scene), "--mse", "400", "--model", "eo16-2", *cuda]) == 0
     with rasterio.open(back) as dataset:
         assert np.mean((dataset.read().astype(float) - crop("landsat.tif")) ** 2) <= 400.1
     assert capsys.readouterr().err == ""
@@ -142,12 +138,18 @@ def test_command_line(gpu, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "command",
-    ["compress {0} {1}.isoq --mse 9", "estimate {0} --mse 9", "decompress {2} {1}", "verify {2}"],
+    [
+        "compress {0} {1}.isoq --mse 9 --model eo16-2",
+        "estimate {0} --mse 9 --model eo16-2",
+        "decompress {2} {1}",
+        "verify {2}",
+    ],
 )
 def test_no_gpu(command, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     scene, packed = DATA / "landsat.tif", tmp_path / "scene.isoq"
-    assert main(["compress", str(scene), str(packed), "--quality", "0.01", "--quiet"]) == 0
+    compress = ["compress", str(scene), str(packed), "--quality", "0.01", "--model", "eo16-2"]
+    assert main([*compress, "--quiet"]) == 0
     assert main([*command.format(scene, tmp_path / "new", packed).split(), "--device", "cuda"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -170,6 +172,8 @@ def test_memory_of_the_gpu(gpu, tmp_path, capsys, monkeypatch):
                 str(tmp_path / "a.isoq"),
                 "--mse",
                 "400",
+                "--model",
+                "eo16-2",
                 "--device",
                 "cuda",
             ]
@@ -177,3 +181,9 @@ def test_memory_of_the_gpu(gpu, tmp_path, capsys, monkeypatch):
         == 2
     )
     assert "not enough memory" in capsys.readouterr().err
+
+
+def test_a_device_does_nothing_for_wavelets(gpu):
+    with pytest.warns(IsoqWarning, match="no effect"):
+        cuda = load_model("eo16", device="cuda")
+    assert cuda.identity == load_model("eo16").identity

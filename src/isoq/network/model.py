@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, ModelMismatchError
+from ..errors import InputError, IsoqWarning, ModelMismatchError
 from ..levels import lambda_to_level
 from ..wavelet.layout import SEGMENTS
 from ..wavelet.transform import Wavelet
@@ -120,6 +121,13 @@ class Model:
         if "wavelets" in self.info:
             if self.bands != 1 or self.info["entropy"] != "context":
                 raise ValueError("wavelets are for one band and the context model")
+            if self.device != "cpu":
+                warnings.warn(
+                    f"`device={self.device}` has no effect: the transforms of {self.name} are "
+                    "wavelets, which the CPU computes; leave `device` out",
+                    IsoqWarning,
+                    stacklevel=4,
+                )
             wavelet = Wavelet(self.info["wavelets"], self.arrays["wavelet_unit"])
             return wavelet, wavelet
         content = self.content

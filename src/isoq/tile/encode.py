@@ -79,7 +79,7 @@ def _assemble(
     report = replace(
         _report(tile, target, groups, decoded), patched=len(patches), patch_bytes=len(layer)
     )
-    return _pack(tile, target, groups, report, layer), report
+    return _pack(tile, target, groups, report, layer)
 
 
 def _reconstruct(
@@ -94,22 +94,7 @@ def _reconstruct(
     patches = _patches(tile, target, groups, decoded)
     if patches:
         tile = _limited(tile, decoded, tile.ranges)
-    layer = residual.pack(patches, tile.dtype)
-    report = _report(tile, target, groups, decoded)
-    report = replace(report, patched=len(patches), patch_bytes=len(layer))
-    network = [group.network for group in groups if group.network]
-    out = Writer()
-    tile.write(out)
-    out.part(pack_targets(target))
-    for group in groups:
-        write_group(group.coding, out)
-    lossy = np.concatenate([_per_band(group, group.coding.lossy) for group in groups])
-    residuals = [map_residuals(coded.levels).ravel() for coded in network]
-    levels = np.concatenate([np.zeros(0, np.int32), *residuals])
-    out.part(pack_integers(levels, *error_steps(report.per_block[lossy])))
-    report = replace(report, prefixes=tuple(write_latents(out, network)))
-    out.part(layer)
-    return bytes(out.data), report
+    return tile, decoded, patches
 
 
 def _ranges_of(tile: TileInput, groups: list[EncodedGroup]) -> ValueRange:
@@ -183,8 +168,8 @@ def _pack(
     groups: list[EncodedGroup],
     report: TileReport,
     layer: bytes,
-) -> bytes:
-    """Return the bytes of a tile. layer: the patches."""
+) -> tuple[bytes, TileReport]:
+    """Return the bytes of a tile, and the report with their prefixes. layer: the patches."""
     network = [group.network for group in groups if group.network]
     out = Writer()
     tile.write(out)
@@ -195,14 +180,9 @@ def _pack(
     residuals = [map_residuals(coded.levels).ravel() for coded in network]
     levels = np.concatenate([np.zeros(0, np.int32), *residuals])
     out.part(pack_integers(levels, *error_steps(report.per_block[lossy])))
-    check = 0
-    for coded in network:
-        check = checksum(coded.latents, check)
-        for stream in coded.streams:
-            out.part(stream)
-    out.pack("I", check)
+    prefixes = write_latents(out, network)
     out.part(layer)
-    return bytes(out.data)
+    return bytes(out.data), replace(report, prefixes=tuple(prefixes))
 
 
 def _per_band(group: EncodedGroup, value: bool) -> np.ndarray:
