@@ -8,15 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+import math
 import struct
 import zlib
 from bisect import bisect_right
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 
 TYPES = ("uint8", "uint16", "int16", "int32", "float32")
 VALID, NODATA, NAN, PLUS_INF, MINUS_INF, MASKED = range(6)
@@ -45,7 +47,7 @@ def require(true: bool, what: str = "damaged") -> None:
 class Group:
     """Bands that are coded together, and what their mode has: constants, a lossless plane,
     predicted planes, or normalization, rotation, levels and latents, the latter of one component
-    after the other."""
+    after the other. cuts: of a model of wavelets, where the segments of each stream end."""
 
     bands: slice
     mode: int
@@ -58,9 +60,11 @@ class Group:
     precision: int = 0
     steps: np.ndarray | None = None
     rotation: bytes = b""
+    fraction: int = 0
     levels: np.ndarray | None = None
     spread: np.ndarray | None = None
     streams: list[bytes] = field(default_factory=list)
+    cuts: list[list[int]] = field(default_factory=list)
     q: list[np.ndarray] = field(default_factory=list)
     r: list[np.ndarray] = field(default_factory=list)
     z: list[np.ndarray | None] = field(default_factory=list)
@@ -78,7 +82,8 @@ class Patch:
 @dataclass
 class Tile:
     """Fields of a tile in their order, and what they decode to; errors and goals (mean squared
-    errors): (bands, *grid), the former NaN without valid samples."""
+    errors): (bands, *grid), the former NaN without valid samples; ends: where the latents of the
+    first one, two and three segments end."""
 
     shape: tuple[int, int, int]
     block: int
@@ -96,6 +101,7 @@ class Tile:
     errors: np.ndarray
     steps: np.ndarray
     goals: np.ndarray
+    ends: list[int]
 
 
 @dataclass
@@ -134,8 +140,8 @@ def cuts(side: int, tile: int, block: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(edges) if b > a]
 
 
-def decode(data: bytes, folder: Path) -> File:
-    """A whole file; folder: of its model."""
+def decode(data: bytes, folder: Path, halvings: int = 0) -> File:
+    """A whole file, or 1/2^halvings of its rows and columns; folder: of its model."""
     parts = chunks(data)
     require(parts[0][1][0] == 1, "unknown")
     header = unpack_json(parts[0][1][1:])
@@ -146,7 +152,7 @@ def decode(data: bytes, folder: Path) -> File:
     model = Model(folder)
     require(header["model"] == [model.name, model.identity], "another model")
     image, block, depth = header["image"], header["block"], header["depth"]
-    bands, rows, cols = shape = tuple(image[key] for key in ("bands", "rows", "cols"))
+    bands, rows, cols = (image[key] for key in ("bands", "rows", "cols"))
     nodata = image.get("nodata")
     nodata = [
         None if v is None else float(v)
@@ -158,12 +164,28 @@ def decode(data: bytes, folder: Path) -> File:
         for c in cuts(cols, header["tile"], block)
         for b in range(0, bands, depth)
     ]
-    samples, tiles = np.empty(shape, image["dtype"]), []
-    for place, payload in zip(places, payloads, strict=True):
+    ends = prefixes(one.get("levl"), payloads)
+    step = 1 << halvings
+    codes = {b - 1 for b in (*header.get("lossless", ()), *map(int, meta.get("colormaps", ())))}
+    samples, tiles = np.empty((bands, -(-rows // step), -(-cols // step)), image["dtype"]), []
+    for place, payload, own in zip(places, payloads, ends, strict=True):
         expected = tuple(s.stop - s.start for s in place), image["dtype"], block
-        tiles.append(decode_tile(payload, expected, nodata[place[0]], model))
-        samples[place] = tiles[-1].samples
+        if halvings:
+            payload = payload[: own[segments_of(halvings) - 1]]
+        own_codes = {band - place[0].start for band in codes}
+        tiles.append(decode_tile(payload, expected, nodata[place[0]], model, halvings, own_codes))
+        require("levl" not in one or not all(tiles[-1].ends) or tiles[-1].ends == own[:3])
+        across = (slice(-(-s.start // step), -(-s.stop // step)) for s in place[1:])
+        samples[place[0], *across] = tiles[-1].samples
     return File(header, meta, stat, tiles, samples)
+
+
+def prefixes(levl: bytes | None, payloads: list[bytes]) -> list[list[int]]:
+    """2: for each tile, how much of it holds one, two, three and four segments."""
+    if levl is None:
+        return [[len(payload)] * 4 for payload in payloads]
+    lengths = np.frombuffer(levl, "<u4").reshape(len(payloads), 3).tolist()
+    return [[*own, len(payload)] for own, payload in zip(lengths, payloads, strict=True)]
 
 
 # ---- 6: a tile ----
@@ -200,7 +222,16 @@ class Bytes:
         return struct.unpack("<" + form, self.take(struct.calcsize(form)))[0]
 
 
-def decode_tile(data: bytes, expected: tuple, nodata: list[float | None], model: Model) -> Tile:
+def decode_tile(
+    data: bytes,
+    expected: tuple,
+    nodata: list[float | None],
+    model: Model,
+    halvings: int = 0,
+    codes: Container[int] = (),
+) -> Tile:
+    """A tile, or for a reduced image a prefix of one that holds the segments it needs; codes: bands
+    that have no means."""
     fields = Bytes(data)
     kind = fields.unpack("B")
     dtype = np.dtype(TYPES[kind % 128])
@@ -231,32 +262,39 @@ def decode_tile(data: bytes, expected: tuple, nodata: list[float | None], model:
     inside = [at for at in inside if at[0] in lossy]
     maps, worst, below = integers(side, len(neural) * grid[0] * grid[1], len(lossy), len(inside))
     h, w = (max(64, -(-n // 16) * 16) // 16 for n in (rows, cols))
-    samples, check = np.zeros(shape, dtype), 0
     for group, own in zip(neural, maps.reshape(-1, *grid), strict=True):
         group.levels = levels_of(own)
         group.spread = latent_levels(group.levels, block // 16, h, w)
-        components = []
-        for _ in range(1 if group.steps is None else len(group.steps)):
-            group.streams.append(fields.part())
-            q, r, z = model.latents(group.streams[-1], group.spread)
-            group.q.append(q)
-            group.r.append(r)
-            group.z.append(z)
-            check = zlib.crc32(q.astype("<i4").tobytes(), check)
-            components.append(r)
-        samples[group.bands] = reconstruct(components, group, shape, dtype, model)
-    require(fields.unpack("I") == check, "latents differ from those of the encoder")
+    ends = read_streams(fields, neural, model, halvings)
+    step, check = 1 << halvings, 0
+    coarse = np.ascontiguousarray(classes[:, ::step, ::step])
+    samples, whole = np.zeros(coarse.shape, dtype), []
     for group in groups:
-        if group.mode in (CONSTANT, PREDICTIVE):
-            samples[group.bands] = group.plane
-    restore(samples, classes, limits, nodata)
-    layer = fields.part()
-    patches = apply_patches(layer, samples, classes == VALID, block)
-    restore(samples, classes, limits, nodata)
-    for group in groups:
+        if group.mode in (NEURAL, SPECTRAL):
+            check = read_latents(group, model, check)
+            planes = reconstruct(group, shape, dtype, model, halvings)
+        elif group.mode == EMPTY:
+            continue
+        else:
+            planes = np.broadcast_to(group.plane, classes[group.bands].shape)
+        if halvings and (group.mode not in (NEURAL, SPECTRAL) or not model.wavelets):
+            valid = classes[group.bands] == VALID
+            bands_of = range(group.bands.start, group.bands.stop)
+            kept = [group.mode == LOSSLESS or band in codes for band in bands_of]
+            planes = reduced(planes, valid, step, kept)
+        samples[group.bands] = planes
         if group.mode == LOSSLESS or group.whole:
-            samples[group.bands] = group.plane
-    require(fields.at == len(data))
+            whole.append((group.bands, planes))
+    restore(samples, coarse, limits, nodata)
+    layer, patches = b"", []
+    if not halvings:
+        require(fields.unpack("I") == check, "latents differ from those of the encoder")
+        layer = fields.part()
+        patches = apply_patches(layer, samples, classes == VALID, block)
+        restore(samples, classes, limits, nodata)
+        require(fields.at == len(data))
+    for own, planes in whole:
+        samples[own] = planes
     errors = np.full((bands, *grid), np.nan)
     for at in np.ndindex(errors.shape):
         if (classes[area(*at, block)] == VALID).any():
@@ -284,7 +322,66 @@ def decode_tile(data: bytes, expected: tuple, nodata: list[float | None], model:
         errors,
         steps,
         goals,
+        ends,
     )
+
+
+def read_latents(group: Group, model: Model, check: int) -> int:
+    """Decode the components of a group; the checksum so far."""
+    cuts = group.cuts or [None] * len(group.streams)
+    for stream, own in zip(group.streams, cuts, strict=True):
+        q, r, z = model.latents(stream, group.spread, own)
+        group.q.append(q)
+        group.r.append(r)
+        group.z.append(z)
+        check = zlib.crc32(q.astype("<i4").tobytes(), check)
+    return check
+
+
+def reduced(planes: np.ndarray, valid: np.ndarray, step: int, kept: list[bool]) -> np.ndarray:
+    """6.10, *Reduced images*: bands that no wavelet codes; kept: those that are sampled."""
+    result = planes[:, ::step, ::step].copy()
+    near = [(d, 0.5 if abs(d) == step // 2 else 1.0) for d in range(-step // 2, step // 2 + 1)]
+    for plane, inside, out in zip(planes, valid, result, strict=True):
+        if kept.pop(0):
+            continue
+        for i, j in np.ndindex(out.shape):
+            total = weight = 0.0
+            for (d, one), (e, other) in product(near, near):
+                row, col = step * i + d, step * j + e
+                if 0 <= row < len(plane) and 0 <= col < plane.shape[1] and inside[row, col]:
+                    total += one * other * float(plane[row, col])
+                    weight += one * other
+            out[i, j] = limited(np.float64(total / weight if weight else 0), planes.dtype)
+    return result
+
+
+def read_streams(fields: Bytes, neural: list[Group], model: Model, halvings: int) -> list[int]:
+    """6.10, *Segments*: give the groups their streams; where the prefixes of one, two and three
+    segments end."""
+    components = [
+        (group, k)
+        for group in neural
+        for k in range(1 if group.steps is None else len(group.steps))
+    ]
+    if not model.wavelets:
+        for group, _ in components:
+            group.streams.append(fields.part())
+        return []
+    if not components:
+        return []
+    for group, _ in components:
+        group.streams.append(b"")
+        group.cuts.append([])
+    ends = []
+    for segment in range(segments_of(halvings)):
+        for group, k in components:
+            group.streams[k] += fields.part()
+            group.cuts[k].append(len(group.streams[k]))
+        if segment < 3:
+            require(zlib.crc32(fields.data[: fields.at]) == fields.unpack("I"))
+            ends.append(fields.at)
+    return ends
 
 
 def area(band: int, row: int, col: int, block: int) -> tuple:
@@ -385,13 +482,15 @@ def read_group(
         require(1 <= components <= number and group.precision <= 20)
         group.rotation = fields.part()
         group.steps = integers(group.rotation, components * number)[0].reshape(components, number)
-    elif mode == LOSSLESS and number == 1:
+    if model.wavelets and mode in (NEURAL, SPECTRAL):
+        group.fraction = fields.varint()
+        require(group.fraction <= 20)
+    if mode == LOSSLESS and number == 1:
         group.lossless = fields.part()
         group.plane = decode_lossless(group.lossless, shape[1:], dtype)
     elif mode == PREDICTIVE:
         group.predicted = fields.part()
-    else:
-        require(mode == EMPTY)
+    require(mode <= PREDICTIVE and (mode != LOSSLESS or number == 1))
     return group
 
 
@@ -695,27 +794,123 @@ def latent_levels(levels: np.ndarray, block: int, h: int, w: int) -> np.ndarray:
 
 
 def reconstruct(
-    latents: list[np.ndarray],
-    group: Group,
-    shape: tuple[int, int, int],
-    dtype: np.dtype,
-    model: Model,
+    group: Group, shape: tuple[int, int, int], dtype: np.dtype, model: Model, halvings: int
 ) -> np.ndarray:
     """6.7"""
+    own = planes_of_wavelets if model.wavelets else planes_of_network
+    halvings = halvings if model.wavelets else 0
+    rows, cols = (-(-side // (1 << halvings)) for side in shape[1:])
+    x = own(group, model, halvings)[:, :rows, :cols]
+    result = np.empty((group.bands.stop - group.bands.start, rows, cols), dtype)
+    for k in range(len(result)):
+        e, n = group.normalization[k]
+        scale = power_of_two(e)
+        result[k] = limited(x[k] * scale + n * scale / 8, dtype)
+    return result
+
+
+def power_of_two(eighths: int) -> float:
+    """The float64 nearest to 2^(eighths / 8)."""
+    octave, part = divmod(eighths, 8)
+    root = math.isqrt(math.isqrt(math.isqrt(1 << part + 800)))
+    return math.ldexp(float(root), octave - 100)
+
+
+def planes_of_network(group: Group, model: Model, halvings: int) -> np.ndarray:
+    """6.7: x, float64 (bands, rows, cols)"""
     gains = np.stack(
         [[model.gain(level) for level in line] for line in group.spread.tolist()]
     ).transpose(2, 0, 1)
-    x = np.concatenate(
-        [model.synthesis((r / gains)[None])[0, :, : shape[1], : shape[2]] for r in latents]
-    ).astype(np.float64)
+    x = np.concatenate([model.synthesis((r / gains)[None])[0] for r in group.r])
+    if group.steps is None:
+        return x.astype(np.float64)
+    return np.einsum("cb,cij->bij", group.steps / 2.0**group.precision, x.astype(np.float64))
+
+
+# ---- 6.10: wavelets ----
+
+LIFTING = {  # s and d in turn: the weight of the two nearest samples, and of the two behind them
+    "9/7": ((-29066, 0), (-57862, 0), (3472, 0), (103949, 0)),
+    "17/11": ((-22532, 6542), (-35953, 0), (18776, 0), (25393, 0), (-17925, 0), (65349, 0)),
+}
+GROWTH = {"9/7": 1.149604398859**2 / 2, "17/11": 1.151306154640**2 / 2}
+
+
+def segments_of(halvings: int) -> int:
+    """How many segments an image of 1/2^halvings needs."""
+    return max(1, 4 - halvings)
+
+
+def planes_of_wavelets(group: Group, model: Model, halvings: int) -> np.ndarray:
+    v = np.stack([synthesis(dequantized(r, group, model), model, halvings) for r in group.r])
+    v, bits = v.astype(np.int64), group.fraction
     if group.steps is not None:
-        x = np.einsum("cb,cij->bij", group.steps / 2.0**group.precision, x)
-    result = np.empty((group.bands.stop - group.bands.start, *shape[1:]), dtype)
-    for k in range(len(result)):
-        e, n = group.normalization[k]
-        scale = 2.0 ** (e / 8)
-        result[k] = limited(x[k] * scale + n * scale / 8, dtype)
-    return result
+        v, bits = np.einsum("cb,cij->bij", group.steps, v), bits + group.precision
+    return (
+        v.astype(np.float64) / 2.0**bits * math.prod(GROWTH[w] for w in model.wavelets[:halvings])
+    )
+
+
+def dequantized(r: np.ndarray, group: Group, model: Model) -> np.ndarray:
+    """6.10, *Dequantization*: of the channels that were decoded"""
+    octaves = np.array([root(24 * 128 - m) for m in range(128)], np.int64)
+    unit = model.arrays["wavelet_unit"].astype(np.int64)[: len(r), None, None]
+    step = (unit * octaves[group.spread % 128] + (1 << 23)) >> 24
+    shift = group.spread // 128 + 31 - group.fraction
+    exact = (128 * r.astype(np.float64)).astype(np.int64)
+    w = (exact * step + (np.int64(1) << shift - 1)) >> shift
+    return w.clip(-(1 << 30), 1 << 30)
+
+
+def rank(y: int, x: int, size: int) -> int:
+    if size == 1:
+        return 0
+    half = size // 2
+    return 4 * rank(y % half, x % half, half) + (0, 3, 2, 1)[2 * (y // half) + x // half]
+
+
+def synthesis(w: np.ndarray, model: Model, halvings: int) -> np.ndarray:
+    """6.10, *Synthesis*: (rows, cols), int32"""
+    channels, low = iter(w.astype(np.int32)), np.zeros(0)
+    for level in (4, 3, 2, 1):
+        size = 1 << 4 - level
+        if level > halvings or level == 4:
+            bands = [subband(channels, size, w.shape[1:]) for _ in range(3 + (level == 4))]
+            if level == 4:
+                low = bands.pop(0)
+        if level > halvings:
+            wavelet = model.wavelets[level - 1]
+            horizontal, vertical, diagonal = bands
+            upper = merged(low, horizontal, wavelet)
+            lower = merged(vertical, diagonal, wavelet)
+            low = merged(upper.T, lower.T, wavelet).T
+    return low
+
+
+def subband(channels: Iterator[np.ndarray], size: int, shape: tuple[int, int]) -> np.ndarray:
+    found = np.empty((size * shape[0], size * shape[1]), np.int32)
+    for y, x in sorted(np.ndindex(size, size), key=lambda phase: rank(*phase, size)):
+        found[y::size, x::size] = next(channels)
+    return found
+
+
+def merged(s: np.ndarray, d: np.ndarray, wavelet: str) -> np.ndarray:
+    """Lines along the last axis, of their low-pass and high-pass halves."""
+    s, d, n = s.copy(), d.copy(), s.shape[1]
+    at = np.arange(n)
+    before, far, after = np.maximum(at - 1, 0), at - 2, at + 1
+    far[:2], after[-1] = (1, 0), n - 2
+    for k, (near, behind) in enumerate(LIFTING[wavelet]):
+        if k % 2 == 0:
+            total = near * (d[:, before] + d).astype(np.int64)
+            total += behind * (d[:, far] + d[:, after]).astype(np.int64)
+            s += ((total + (1 << 15)) >> 16).astype(np.int32)
+        else:
+            total = near * (s + s[:, np.minimum(at + 1, n - 1)]).astype(np.int64)
+            d += ((total + (1 << 15)) >> 16).astype(np.int32)
+    line = np.empty((len(s), 2 * n), np.int32)
+    line[:, ::2], line[:, 1::2] = s, d
+    return line
 
 
 def limited(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -760,8 +955,13 @@ class Rans:
     """8.1 and 8.2"""
 
     def __init__(self, data: bytes):
-        self.words = np.frombuffer(data, "<u4").tolist()[::-1]
+        self.words, self.size = np.frombuffer(data, "<u4").tolist()[::-1], len(data)
         self.x = self.words.pop() << 32 | self.words.pop()
+
+    @property
+    def used(self) -> int:
+        """Bytes."""
+        return self.size - 4 * len(self.words)
 
     @property
     def slot(self) -> int:
@@ -858,14 +1058,19 @@ def clamp(v: int, limit: int) -> int:
     return max(-limit, min(limit, v))
 
 
+SEGMENTS = (4, 16, 64, 256)  # 6.10: their last channels and one
 NEXT = ((0, 2), (5, 7), (1, 3), (4, 6), (2, 0), (7, 5), (3, 1), (6, 4))
 
 
 def context_latents(
-    arrays: dict[str, np.ndarray], data: bytes, levels: np.ndarray
+    arrays: dict[str, np.ndarray], data: bytes, levels: np.ndarray, cuts: list[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """q, r and the tables that were used, all (channels, h, w); arrays: without their prefix."""
+    """q, r and the tables that were used, all (channels, h, w); arrays: without their prefix; cuts:
+    where the first segments of 6.10 end in data, which may lack the others."""
     stream, (h, w), channels = Rans(data), levels.shape, len(arrays["group"])
+    ends = dict(zip(SEGMENTS, cuts or [], strict=False))
+    if cuts:
+        channels = SEGMENTS[len(cuts) - 1]
     cdf, offset, own, own_value = (
         arrays[name].tolist() for name in ("cdf", "offset", "own", "own_value")
     )
@@ -930,11 +1135,19 @@ def context_latents(
             state = NEXT[state][d % 2]
         framed[c] = np.pad(np.array(a)[2:, 2:-1], 1, mode="edge")
         values[c] = np.array(v)[2:, 2:-1]
-    stream.end()
+        require(stream.used == ends.get(c + 1, stream.used))
+    if channels == len(arrays["group"]):
+        stream.end()
     return q, r, tables
 
 
 # ---- 11 and 12: model folder, hyperprior ----
+
+
+def session_of(graph: bytes) -> Any:
+    import onnxruntime  # models of wavelets do without
+
+    return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
 
 
 class Model:
@@ -948,14 +1161,16 @@ class Model:
             self.info["bands"],
             self.info["entropy"],
         )
-        graph = (folder / "synthesis.onnx").read_bytes()
-        keys = ("bands", "latents", "entropy", "modulation", "lambda_min", "lambda_max")
+        self.wavelets = self.info.get("wavelets")
+        graph = b"" if self.wavelets else (folder / "synthesis.onnx").read_bytes()
+        transform = "wavelets" if self.wavelets else "modulation"
+        keys = ("bands", "latents", "entropy", transform, "lambda_min", "lambda_max")
         digest = hashlib.sha256(json.dumps([1, *(self.info[key] for key in keys)]).encode() + graph)
         for name, array in sorted(self.arrays.items()):
             if not name.startswith("hyper_analysis_"):
                 digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
         self.identity = digest.hexdigest()[:16]
-        self._session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        self._session = None if self.wavelets else session_of(graph)
         self._gains: dict[int, np.ndarray] = {}
 
     def synthesis(self, y: np.ndarray) -> np.ndarray:
@@ -985,12 +1200,12 @@ class Model:
         return a["modulation_out"] @ hidden + a["modulation_out_bias"]
 
     def latents(
-        self, data: bytes, levels: np.ndarray
+        self, data: bytes, levels: np.ndarray, cuts: list[int] | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """q, r, and z if there is one."""
+        """q, r, and z if there is one; cuts: as in `context_latents`."""
         if self.kind == "context":
             arrays = {name.removeprefix("context_"): array for name, array in self.arrays.items()}
-            return *context_latents(arrays, data, levels)[:2], None
+            return *context_latents(arrays, data, levels, cuts)[:2], None
         require(self.kind == "hyperprior", "unknown")
         return hyperprior_latents(self.arrays, data, *levels.shape)
 
