@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from functools import cache
@@ -12,7 +13,9 @@ import pytest
 import rasterio
 from hypothesis import HealthCheck, settings
 from images import DTYPES
+from rasterio.windows import Window
 
+from isoq.codec.reader import File
 from isoq.entropy.context import BUCKETS, LEVELS, OWN, OWN_VALUE, PRECISION, QUANTIZERS, SYMBOLS
 from isoq.network.model import Model, load_model
 from isoq.tile import masks
@@ -55,6 +58,17 @@ def model() -> Model:
 def graph_model() -> Model:
     """The newest shipped model whose transforms are graphs."""
     return load_model("eo16-2")
+
+
+def reduced_image(data: bytes, coder: Model, level: int) -> np.ndarray:
+    """Return 1/2^level of the rows and columns of a file (bands, rows, cols)."""
+    image = File(io.BytesIO(data)).at_level(level)
+    d = image.description
+    samples = np.empty((d.bands, d.rows, d.cols), d.dtype)
+    for box, piece, _ in image.pieces(coder, Window(0, 0, d.cols, d.rows)):
+        rows, cols = slice(box.row, box.row + box.rows), slice(box.col, box.col + box.cols)
+        samples[box.band : box.band + box.bands, rows, cols] = piece
+    return samples
 
 
 def terrain(bands: int, rows: int, cols: int, dtype: str, seed: int = 0) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Makes the folders of golden streams that are missing: small streams of every feature of the
 format (v1), with the models that two of them need, and a few of every later model or feature; and
-what they decode to.
+what they decode to. Digests are enough for models of wavelets, which decode exactly; there are
+also those of images at 1/2 and 1/8.
 
     python tests/golden/make.py
 
@@ -14,7 +15,8 @@ import io
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -23,7 +25,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from cases import DATA, crop, terrain
+from cases import DATA, crop, reduced_image, terrain
 
 from isoq.codec import plan, writer
 from isoq.codec.options import Options
@@ -242,6 +244,39 @@ def qualities_of(box: Box, asked: np.ndarray) -> np.ndarray:
     return np.geomspace(3e-5, 3e-3, grid[0] * grid[1]).reshape(1, *grid)
 
 
+def with_model(model: str, make: Callable[[], Case]) -> Case:
+    return replace(make(), model=model)
+
+
+def bands_with_gaps() -> Case:
+    """With nodata and a mask beside the bands; one of them has nodata of its own."""
+    pixels = sentinel2(72, 92)
+    pixels[:, 5:20, 60:75], pixels[1, 40:50, 10:30] = 0, 0
+    return Case(
+        pixels, Target("mse", 400.0), {"block": 16}, (0.0,) * 3, corner(72, 92), {"mask": True}
+    )
+
+
+def all_kinds_of_bands() -> Case:
+    """Coded by the wavelet, kept as it is, and constant."""
+    pixels = sentinel2(68, 70)
+    pixels[1], pixels[2] = pixels[1] // 64, 7
+    return Case(pixels, Target("mse", 300.0), {"block": 16, "lossless_bands": (1,)})
+
+
+def bright_spot() -> Case:
+    """A sample so far out that fewer bits are left behind the point; its block is patched."""
+    pixels = landsat(64, 80).astype("int32")
+    pixels[0, 20, 30] = 50_000_000
+    return Case(pixels, Target("rmse", 600.0), {"block": 16})
+
+
+def several_tiles() -> Case:
+    """More than 2^16 pixels: the file has an index of the levels of its four tiles."""
+    pixels = np.pad(landsat(141, 193), ((0, 0), (0, 120), (0, 70)), "symmetric")
+    return Case(pixels, Target("rmse", 1500.0), {"tile": 144, "block": 16})
+
+
 CASES: dict[str, Callable[[], Case]] = {
     "uint8": lambda: Case((landsat(40, 50) // 64).clip(0, 255).astype("uint8"), Target("mse", 1.0)),
     "uint16": described,
@@ -290,6 +325,22 @@ CASES: dict[str, Callable[[], Case]] = {
 }
 
 
+WAVELETS: dict[str, Callable[[], Case]] = {
+    "one-band": lambda: Case(landsat(70, 90), Target("mse", 1e4), {"block": 16}),
+    "spectral": lambda: Case(sentinel2(72, 92), Target("mse", 400.0), {"block": 16, "joint": None}),
+    "gaps": bands_with_gaps,
+    "kinds": all_kinds_of_bands,
+    "uint8": lambda: Case((landsat(40, 50) // 64).clip(0, 255).astype("uint8"), Target("mse", 1.0)),
+    "float32": special_floats,
+    "targets": lambda: Case(
+        landsat(40, 96), Target("mse", 1.0), {"tile": 48, "block": 16}, varied=targets_of
+    ),
+    "int32": bright_spot,
+    "predicted": lambda: Case(sentinel2(40, 52), Target("max_error", 20.0)),
+    "levels": several_tiles,
+}
+
+
 # Streams of models and of features that came after the others, by folder.
 LATER: dict[str, dict[str, Callable[[], Case]]] = {
     "eo16-2": {
@@ -305,6 +356,7 @@ LATER: dict[str, dict[str, Callable[[], Case]]] = {
             sentinel2(72, 92), Target("mse", 400.0), {"block": 16, "joint": None}, model="eo16-2"
         ),
     },
+    "eo16-3": {name: partial(with_model, "eo16-3", make) for name, make in WAVELETS.items()},
     "ranges": {
         "uint16": lambda: Case(
             saturated(), Target("rmse", 100.0), {"block": 16, "joint": None}, (0.0, None, None)
@@ -446,22 +498,31 @@ def main() -> None:
             make_folder(HERE / name, LATER[name])
 
 
+def digest(plain: bytes) -> str:
+    return hashlib.sha256(plain).hexdigest()
+
+
 def make_folder(folder: Path, cases: dict[str, Callable[[], Case]]) -> None:
     expected, pixels = {}, {}
     for name, make in cases.items():
         case = make()
         own = folder / "models" / case.model
-        data, pixels[name], latents = code(
-            name, case, load_model(own if own.exists() else case.model)
-        )
+        coder = load_model(own if own.exists() else case.model)
+        data, samples, latents = code(name, case, coder)
         (folder / f"{name}.isoq").write_bytes(data)
-        digests = (hashlib.sha256(plain).hexdigest() for plain in (latents, pixels[name].tobytes()))
         expected[name] = {
             "model": case.model,
-            **dict(zip(("latents", "pixels"), digests, strict=True)),
+            "latents": digest(latents),
+            "pixels": digest(samples.tobytes()),
         }
+        if coder.wavelet is None:
+            pixels[name] = samples
+        else:
+            reduced = {1 << k: reduced_image(data, coder, k).tobytes() for k in (1, 3)}
+            expected[name]["reduced"] = {k: digest(plain) for k, plain in reduced.items()}
         print(f"{name:18} {len(data):6} bytes")
-    np.savez_compressed(folder / "pixels.npz", **pixels)
+    if pixels:
+        np.savez_compressed(folder / "pixels.npz", **pixels)
     (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 
 
