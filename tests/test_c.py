@@ -4,6 +4,7 @@ every compiler, with and without the portable fallbacks, and under sanitizers.""
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -34,13 +35,12 @@ def checked(command: list[str | Path]) -> str:
     return done.stdout
 
 
-def sanitizers(cc: str, folder: Path) -> list[str]:
-    """Return the options of the sanitizers, none if such programs do not link or run here."""
+def works(command: list[str | Path], folder: Path, run: list[str]) -> bool:
+    """Return true if a compiler takes these options and what it makes runs here."""
     source, program = folder / "empty.c", folder / "empty"
     source.write_text("int main(void) { return 0; }\n")
-    build = subprocess.run([cc, *SANITIZED, source, "-o", program], capture_output=True)
-    works = build.returncode == 0 and not subprocess.run([program], capture_output=True).returncode
-    return SANITIZED if works else []
+    build = subprocess.run([*command, source, "-o", program], capture_output=True)
+    return not (build.returncode or subprocess.run([*run, program], capture_output=True).returncode)
 
 
 @pytest.mark.slow
@@ -50,7 +50,8 @@ def test_vectors_and_portable_code_write_the_same_streams(cc, program, tmp_path)
     """The programs check round trips, limits and damaged streams, and print a hash of streams."""
     cc = compiler(cc)
     hashes = []
-    for options in (sanitizers(cc, tmp_path), PORTABLE):
+    sanitized = SANITIZED if works([cc, *SANITIZED], tmp_path, []) else []
+    for options in (sanitized, PORTABLE):
         source, out = ROOT / f"tests/c/{program}.c", tmp_path / f"{program}{len(hashes)}"
         checked([cc, *STRICT, "-ffp-contract=off", *options, source, "-o", out, "-lm"])
         hashes.append(checked([out]))
@@ -61,6 +62,45 @@ def test_vectors_and_portable_code_write_the_same_streams(cc, program, tmp_path)
 def first_compiler() -> str:
     found = next(filter(None, map(shutil.which, ("gcc", "clang"))), None)
     return found or pytest.skip("there is no C compiler")
+
+
+def hash_of_planes(command: list[str], folder: Path, run: list[str]) -> str:
+    """Build and run the program of the wavelets, and return what it prints."""
+    source, out = ROOT / "tests/c/wavelet.c", folder / "wavelet"
+    checked([*command, *STRICT, "-ffp-contract=off", source, "-o", out, "-lm"])
+    done = subprocess.run([*run, out], capture_output=True, text=True)
+    if done.returncode == -signal.SIGILL:
+        pytest.skip("this processor lacks the instructions")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def planes(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The hash of planes that all builds have to print."""
+    return hash_of_planes([first_compiler(), "-O1"], tmp_path_factory.mktemp("planes"), [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-O0",
+        "-O3",
+        "-O3 -DISOQ_PORTABLE",
+        "-O3 -mavx2 -DISOQ_PORTABLE",  # portable code is not compiled for several processors
+        "-O3 -mno-avx2 -DISOQ_PORTABLE",
+    ],
+)
+@pytest.mark.parametrize("cc", ["gcc", "clang", "aarch64-linux-gnu-gcc"])
+def test_every_processor_decodes_the_same_planes(cc, options, planes, tmp_path):
+    """In fixed point, of ordinary latents and of extreme ones."""
+    command, run = [compiler(cc), *options.split()], []
+    if cc.startswith("aarch64"):
+        command, run = [*command, "-static"], [compiler("qemu-aarch64")]
+    if not works([*command, "-Werror"], tmp_path, run):
+        pytest.skip(f"{cc} has no {options}")
+    assert hash_of_planes(command, tmp_path, run) == planes
 
 
 def test_every_header_compiles_alone(tmp_path):

@@ -1,4 +1,5 @@
-/* What the test programs share: checks that stop the program, random numbers, a hash of streams.
+/* What the test programs share: checks that stop the program, random numbers, a hash of what they
+   make.
 
    A program ends with 0 if all checks hold, and prints the hash: all builds have to print the same.
  */
@@ -34,13 +35,18 @@ static inline int64_t random_in(int64_t least, int64_t most) {
 
 static uint64_t hash = 14695981039346656037ull;
 
+/* Add bytes to the hash (FNV-1a). */
+static inline void add_to_hash(const void *data, size_t size) {
+    for (size_t k = 0; k < size; k++) hash = (hash ^ ((const uint8_t *)data)[k]) * 1099511628211ull;
+}
+
 /* A stream in memory of exactly its size, so that sanitizers see what is read beyond it. */
 typedef struct {
     uint8_t *data;
     size_t size;
 } stream;
 
-/* Return the stream of a list, add it to the hash (FNV-1a), and release the list. */
+/* Return the stream of a list, add it to the hash, and release the list. */
 static inline stream stream_of(isoq_slot_list *list) {
     size_t room = isoq_stream_room(list);
     uint8_t *out = (uint8_t *)malloc(room);
@@ -50,7 +56,7 @@ static inline stream stream_of(isoq_slot_list *list) {
     made.data = (uint8_t *)malloc(made.size);
     CHECK(made.data && made.size >= 8 && made.size <= room);
     memcpy(made.data, out + room - made.size, made.size);
-    for (size_t k = 0; k < made.size; k++) hash = (hash ^ made.data[k]) * 1099511628211ull;
+    add_to_hash(made.data, made.size);
     free(out);
     isoq_release_list(list);
     return made;
