@@ -1,4 +1,6 @@
-/* The wavelet transforms: floats and back, integers against floats, and extreme latents. */
+/* The wavelet transforms: floats and back, integers against floats, extreme latents, and samples.
+ */
+#include "bands.h"
 #include "check.h"
 #include "fixed.h"
 #include "floating.h"
@@ -181,9 +183,63 @@ static void coefficients_are_limited(void) {
     release_fixed(&made);
 }
 
+/* Return a digital number as a type holds it. */
+static double number_of(isoq_type type, const void *samples, int j) {
+    switch (type) {
+        case ISOQ_UINT8:
+            return ((const uint8_t *)samples)[j];
+        case ISOQ_UINT16:
+            return ((const uint16_t *)samples)[j];
+        case ISOQ_INT16:
+            return ((const int16_t *)samples)[j];
+        case ISOQ_INT32:
+            return ((const int32_t *)samples)[j];
+        default:
+            return (double)((const float *)samples)[j];
+    }
+}
+
+/* Bands of 1 to 6 components, the last ones with sums that wrap around. */
+static void samples_are_those_of_the_formula(isoq_type type) {
+    enum { COLS = 37, PLANE = 41, MOST_COMPONENTS = 6 };
+    int32_t component[MOST_COMPONENTS * PLANE], factor[MOST_COMPONENTS];
+    int64_t sum[COLS];
+    double numbers[COLS];
+    uint32_t out[COLS];
+    for (int components = 0; components <= MOST_COMPONENTS; components++) {
+        int is_wild = components > 4;
+        int64_t most = is_wild ? INT32_MAX : 1 << 20;
+        double unit = ldexp(1, is_wild ? -31 : -10), least, largest;
+        isoq_band band = {components ? factor : NULL, unit, (double)random_in(1, 1000) / 7,
+                          (double)random_in(-1000, 1000) / 3};
+        for (int k = 0; k < MOST_COMPONENTS * PLANE; k++)
+            component[k] = (int32_t)random_in(-most, most);
+        for (int k = 0; k < MOST_COMPONENTS; k++) factor[k] = (int32_t)random_in(-most, most);
+        memset(out, 0, sizeof out);
+        isoq_samples_of_row(&band, component, PLANE, components, type, sum, numbers, out, COLS);
+        least = isoq_least_of(type);
+        largest = isoq_most_of(type);
+        for (int j = 0; j < COLS; j++) {
+            uint64_t total = components ? 0 : (uint64_t)(int64_t)component[j];
+            for (int c = 0; c < components; c++)
+                total += (uint64_t)((int64_t)factor[c] * component[c * PLANE + j]);
+            double x = (double)(int64_t)total * unit;
+            double number = fmin(fmax(x * band.scale + band.offset, least), largest);
+            if (type == ISOQ_FLOAT32)
+                number = (double)(float)number;
+            else
+                number = nearbyint(number);
+            CHECK(number_of(type, out, j) == number);
+        }
+        add_to_hash(out, sizeof out);
+    }
+}
+
 int main(void) {
     shuffle_channels();
     coefficients_are_limited();
+    for (int type = ISOQ_UINT8; type <= ISOQ_FLOAT32; type++)
+        samples_are_those_of_the_formula((isoq_type)type);
     for (int mix = 0; mix < MIXES; mix++) {
         dual_analysis_has_scalar_products(WAVELETS[mix]);
         for (int size = 0; size < SIZES; size++) {

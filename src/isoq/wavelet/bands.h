@@ -9,7 +9,7 @@ typedef enum { ISOQ_UINT8, ISOQ_UINT16, ISOQ_INT16, ISOQ_INT32, ISOQ_FLOAT32 } i
 
 /* How a band comes from components. */
 typedef struct {
-    const int32_t *factor;       /* (components,); null for the only component itself */
+    const int32_t *factor;      /* (components,); null for the only component itself */
     double unit, scale, offset; /* sample = sum * unit * scale + offset */
 } isoq_band;
 
@@ -17,8 +17,8 @@ ISOQ_MULTIVERSION void isoq_widen(const int32_t *component, int64_t *sum, int n)
     for (int j = 0; j < n; j++) sum[j] = component[j];
 }
 
-/* Add four multiples to n sums. Four at once, since loading and storing a sum takes longer than a
-   product. */
+/* Add four multiples to n sums, which wrap around: those of a damaged file may be too large. Four
+   at once, since loading and storing a sum takes longer than a product. */
 ISOQ_MULTIVERSION void isoq_add_multiples(const int32_t *const *component, const int32_t *factor,
                                           int64_t *sum, int n) {
     const int32_t *first = component[0], *second = component[1];
@@ -27,8 +27,9 @@ ISOQ_MULTIVERSION void isoq_add_multiples(const int32_t *const *component, const
     int64_t of_third = factor[2], of_fourth = factor[3];
     ISOQ_INDEPENDENT
     for (int j = 0; j < n; j++)
-        sum[j] += (of_first * first[j] + of_second * second[j]) +
-                  (of_third * third[j] + of_fourth * fourth[j]);
+        sum[j] =
+            (int64_t)((uint64_t)sum[j] + (uint64_t)(of_first * first[j] + of_second * second[j]) +
+                      (uint64_t)(of_third * third[j] + of_fourth * fourth[j]));
 }
 
 /* Set n sums to those of the components, `plane` samples apart, with the factors of a band. */
@@ -96,8 +97,8 @@ ISOQ_API double isoq_most_of(isoq_type type) {
     return most[type];
 }
 
-/* Set `out`, cols samples of a type, to part of a row of a band. component: the first of them, which
-   are `plane` samples apart; room: cols sums, cols numbers. */
+/* Set `out`, cols samples of a type, to part of a row of a band. component: the first of them,
+   which are `plane` samples apart; room: cols sums, cols numbers. */
 ISOQ_API void isoq_samples_of_row(const isoq_band *band, const int32_t *component, size_t plane,
                                   int components, isoq_type type, int64_t *sum, double *number,
                                   void *out, int cols) {
