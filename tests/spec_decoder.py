@@ -802,11 +802,12 @@ def reconstruct(
     halvings = halvings if model.wavelets else 0
     rows, cols = (-(-side // (1 << halvings)) for side in shape[1:])
     x = own(group, model, halvings)[:, :rows, :cols]
+    brightness = math.prod(GROWTH[name] for name in (model.wavelets or ())[:halvings])
     result = np.empty((group.bands.stop - group.bands.start, rows, cols), dtype)
     for k in range(len(result)):
         e, n = group.normalization[k]
         scale = power_of_two(e)
-        result[k] = limited(x[k] * scale + n * scale / 8, dtype)
+        result[k] = limited(x[k] * (scale * brightness) + n * scale / 8, dtype)
     return result
 
 
@@ -847,9 +848,7 @@ def planes_of_wavelets(group: Group, model: Model, halvings: int) -> np.ndarray:
     v, bits = v.astype(np.int64), group.fraction
     if group.steps is not None:
         v, bits = np.einsum("cb,cij->bij", group.steps, v), bits + group.precision
-    return (
-        v.astype(np.float64) / 2.0**bits * math.prod(GROWTH[w] for w in model.wavelets[:halvings])
-    )
+    return v.astype(np.float64) / 2.0**bits
 
 
 def dequantized(r: np.ndarray, group: Group, model: Model) -> np.ndarray:
