@@ -96,8 +96,8 @@ def test_out_shape_takes_the_pixel_nearest_to_each_centre(rows, cols, out_rows, 
     data = isoq.compress(pixels, lossless=True, tile=32, block=16, threads=1)
     with isoq.open(io.BytesIO(data)) as src:
         got = src.read(1, out_shape=(out_rows, out_cols))
-        if 2 * out_rows <= rows and 2 * out_cols <= cols:  # from a reduced image
-            assert got.shape == (out_rows, out_cols)
+        if out_rows <= (rows + 1) // 2 and out_cols <= (cols + 1) // 2 and rows * cols > 1:
+            assert got.shape == (out_rows, out_cols)  # from a reduced image
             return
     row = np.floor((np.arange(out_rows) + 0.5) * rows / out_rows + 1e-9).astype(int)
     col = np.floor((np.arange(out_cols) + 0.5) * cols / out_cols + 1e-9).astype(int)
@@ -120,14 +120,11 @@ def test_reduced_images_are_centred_on_the_pixels_that_they_say(level):
     factor = 1 << level
     expected = pixels[::factor, ::factor].astype(float)
     inside = (slice(3, -3), slice(3, -3))  # mirrored borders bend the plane
-    for target in (dict(mse=4.0, single_pass=True, tile=160, block=32), dict(max_error=1)):
+    for target in (dict(mse=4.0, single_pass=True), dict(max_error=1)):
         with isoq.open(io.BytesIO(isoq.compress(pixels, **target))) as src:
             assert factor in src.overviews()
             got = src.read(1, out_shape=expected.shape).astype(float)
-            half = src.file.at_level(level).description
-        assert (half.rows, half.cols) == expected.shape
-        if 2 * 290 // factor * factor == 2 * 290:
-            assert np.abs(got - expected)[inside].max() < 8
+        assert np.abs(got - expected)[inside].max() < 8
 
 
 def test_masks_of_floats_alpha_and_files():
@@ -141,7 +138,11 @@ def test_masks_of_floats_alpha_and_files():
     with isoq.open(io.BytesIO(data)) as src:
         assert np.array_equal(src.read(masked=True).mask[0], mask == 0)
         part = src.read(1, ((2, 12), (5, 35)), True, (5, 10))
-        assert np.array_equal(part.mask, mask[2:12, 5:35][1::2, 1::3] == 0)
+        rows, cols = (  # of the image of half the size that are nearest to the centres
+            ((2 * np.arange(n) + 1) * side + n * (2 * offset + 1)) // (4 * n)
+            for n, side, offset in ((5, 10, 2), (10, 30, 5))
+        )
+        assert np.array_equal(part.mask, mask[::2, ::2][np.ix_(rows, cols)] == 0)
 
 
 def test_a_window_may_be_two_slices(both):

@@ -56,6 +56,11 @@ def level_of(scale: Any) -> int:
         raise InputError(f"{argument('scale', scale)}: must be 1, 1/2, 1/4, 1/8 or 1/16") from error
 
 
+def _has_room(count: int, side: int, level: int) -> bool:
+    """Return True if 1/2^level of a side of a window has enough pixels for `count` places."""
+    return count << level <= side or count == -(-side >> level) > 1
+
+
 class NearestGrid:
     """The pixels of a window that are nearest to the centres of the pixels of a result.
 
@@ -70,8 +75,7 @@ class NearestGrid:
         self.shape = shape
         sides = (area.height, area.width)
         pairs = list(zip(shape, sides, strict=True))
-        levels = [k for k in range(1, LEVELS + 1) if all(n << k <= s for n, s in pairs)]
-        self.level = max(levels, default=0)
+        self.level = max(k for k in range(LEVELS + 1) if all(_has_room(n, s, k) for n, s in pairs))
         offsets = (area.row_off, area.col_off)
         rows, cols = (
             self._places(n, side, offset, size)
@@ -84,10 +88,10 @@ class NearestGrid:
 
     def _places(self, count: int, side: int, offset: int, size: int) -> np.ndarray:
         """Return the pixels of the reduced image (count,) that are nearest to places spread evenly
-        over a side of the window."""
-        full = offset + (2 * np.arange(count) + 1) * side // (2 * count)
-        half = (1 << self.level) >> 1
-        return np.minimum((full + half) >> self.level, (-(-size >> self.level)) - 1)
+        over a side of the window, as integers: the places are fractions of pixels."""
+        factor = 1 << self.level
+        twice = (2 * np.arange(count) + 1) * side + count * (2 * offset - 1 + factor)
+        return np.minimum(twice // (2 * count * factor), -(-size // factor) - 1)
 
     def put(self, out: np.ndarray, part: Any, plane: np.ndarray) -> None:
         """Copy the pixels that the result takes from a part of the window, (rows, cols), into
