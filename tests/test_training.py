@@ -152,7 +152,7 @@ def test_a_tuned_model_follows_its_images(tmp_path, capsys):
     same = [
         name for name, array in start.arrays.items() if np.array_equal(array, tuned.arrays[name])
     ]
-    assert {"modulation_in", "modulation_out_bias", "context_group"} <= set(same)
+    assert {"wavelet_unit", "context_group"} <= set(same)
     assert not {"context_around_weight", "context_bias", "context_cdf"} & set(same)
     assert main(["estimate", image, "--snr", "30", "--model", str(out)]) == 0
 

@@ -75,7 +75,8 @@ class NearestGrid:
         self.shape = shape
         sides = (area.height, area.width)
         pairs = list(zip(shape, sides, strict=True))
-        self.level = max(k for k in range(LEVELS + 1) if all(_has_room(n, s, k) for n, s in pairs))
+        levels = [k for k in range(1, LEVELS + 1) if all(_has_room(n, s, k) for n, s in pairs)]
+        self.level = max(levels, default=0)
         offsets = (area.row_off, area.col_off)
         rows, cols = (
             self._places(n, side, offset, size)
