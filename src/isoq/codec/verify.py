@@ -21,9 +21,10 @@ from .sources import Readable, read_pixels
 from .target import BandStatistics, Target
 from .writer import Progress
 
-# How far decoded pixels differ between two devices, in standard deviations of the band: ten times
-# what was seen.
+# How far pixels that a graph decodes differ between two devices, in standard deviations of the band:
+# ten times what was seen. Pixels that a wavelet decodes do not differ.
 _NOISE = 2e-6
+_ROUNDED = 1e-5  # targets and errors in the summary have six digits
 Slack = Callable[[np.ndarray], np.ndarray]  # an error to the allowance for it, see `_slack`
 
 
@@ -55,11 +56,11 @@ def verify_against(
 ) -> list[str]:
     """Compare a file with the original, and return a list of what is not as recorded.
 
-    The list is empty if all is true. Recorded block errors are rounded to 1/64 octave, and the
-    transforms may have run on another machine or device, so small differences are allowed. Raises
-    InputError if the original is of another kind."""
+    The list is empty if all is true. Recorded block errors are rounded to 1/64 octave. If the
+    transforms are graphs, small differences are allowed, since they may have run on another machine
+    or device. Raises InputError if the original is of another kind."""
     _check_kind(file, source)
-    check, problems, seen = _Check(file), list[str](), 0
+    check, problems, seen = _Check(file, model.wavelet is not None), list[str](), 0
     for box, tile in file.tiles(model, threads):
         seen += 1
         nodata = file.description.nodata[box.band : box.band + box.bands]
@@ -89,7 +90,9 @@ def _check_kind(file: File, source: Readable) -> None:
 class _Check:
     """The comparison of a file with its original, tile by tile, then of its summary."""
 
-    def __init__(self, file: File):
+    def __init__(self, file: File, is_exact: bool):
+        """is_exact: all machines decode the same samples."""
+        self._is_exact = is_exact
         d = file.description
         self._name, self._header, self._description = file.name, file.header, d
         self._recorded = file.statistics()
@@ -115,9 +118,8 @@ class _Check:
         statistics = BandStatistics.of(original.samples, tile.valid)
         self._squared[bands] += measured.squared
         self._statistics.merge(statistics, bands)
-        noise = _NOISE * np.sqrt(statistics.variance)[:, None, None]
         pixels = blocks.sums(tile.valid, self._header["block"])
-        slack = partial(_slack, pixels=pixels, noise=noise, is_integer=self._is_integer)
+        slack = self._slack(pixels, statistics.variance[:, None, None])
         return [
             *problems,
             *_recorded_errors(tile, measured.per_block, slack, where),
@@ -130,9 +132,8 @@ class _Check:
             return []
         d, problems, target = self._description, list[str](), self._target
         mse = self._squared / np.maximum(self._statistics.pixels, 1)
-        noise = _NOISE * np.sqrt(self._statistics.variance)
-        slack = _slack(mse, self._statistics.pixels, noise, self._is_integer)
-        if (np.abs(np.array(self._recorded["mse"]) - mse) > slack).any():
+        slack = self._slack(self._statistics.pixels, self._statistics.variance)
+        if (np.abs(np.array(self._recorded["mse"]) - mse) > slack(mse)).any():
             problems.append("the recorded error of a band is not true")
         if "target_mse" in self._recorded and target and not self._header["target"].get("varied"):
             scales = d.metadata.get("scales")
@@ -143,6 +144,14 @@ class _Check:
         if largest is not None and not np.allclose(largest, self._largest, rtol=1e-5):
             problems.append("the recorded largest error of a band is not true")
         return problems
+
+    def _slack(self, pixels: np.ndarray, variance: np.ndarray) -> Slack:
+        """Return the allowance for the errors of blocks with so many pixels, in bands of a
+        variance."""
+        if self._is_exact:
+            return lambda mse: _ROUNDED * mse
+        noise = _NOISE * np.sqrt(variance)
+        return partial(_slack, pixels=pixels, noise=noise, is_integer=self._is_integer)
 
     def _special_values(self, tile: Tile, original: Pixels, where: str) -> list[str]:
         """Compare nodata, NaN and infinities."""
@@ -219,6 +228,6 @@ def _slack(mse: np.ndarray, pixels: np.ndarray, noise: np.ndarray, is_integer: b
     mse, pixels: of the blocks; noise: see _NOISE, in digital numbers. A share `noise` of integer
     pixels rounds to the other side, and two in any block. Targets have six digits."""
     unit = 1 if is_integer else 0
-    return 1e-5 * mse + (2 * np.sqrt(mse) + np.maximum(unit, noise)) * (
+    return _ROUNDED * mse + (2 * np.sqrt(mse) + np.maximum(unit, noise)) * (
         noise + 2 * unit / np.maximum(pixels, 1)
     )
