@@ -8,11 +8,8 @@ the logarithm of the size. `time` is the processor time over that without feedba
 from __future__ import annotations
 
 import io
-import shutil
 import time
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from common import (
@@ -54,13 +51,19 @@ def coded(
     )
 
 
-def compare(band: Image, model: str, without: Path, snr: list[float]) -> list[Row]:
+def without_feedback(name: str) -> Model:
+    model = Model(load_model(name).folder)
+    model.adjoint = None
+    return model
+
+
+def compare(band: Image, model: str, snr: list[float]) -> list[Row]:
     samples, valid = band.read()
     if not valid.any() or np.ptp(samples[valid]) == 0:
         return []
-    rows = []
+    rows, deaf = [], without_feedback(model)
     for loop, how in LOOPS.items():
-        plain = np.array([coded(samples, band, value, how, load_model(without)) for value in snr])
+        plain = np.array([coded(samples, band, value, how, deaf) for value in snr])
         for value, (bits, _, seconds), (size, mse, took) in zip(
             snr,
             plain,
@@ -103,11 +106,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     model = load_model(options.model)
-    with TemporaryDirectory() as folder:
-        without = Path(folder) / model.folder.name
-        shutil.copytree(model.folder, without, ignore=shutil.ignore_patterns("adjoint.onnx"))
-        work = partial(compare, model=options.model, without=without, snr=options.snr)
-        rows = over(work, bands_of(options, ("uint8", "uint16", "int16")), "band")
+    work = partial(compare, model=options.model, snr=options.snr)
+    rows = over(work, bands_of(options, ("uint8", "uint16", "int16")), "band")
     save("feedback", rows, model)
     for row in rows:
         edges = [low for low in (0.25, 0.5, 1, 2, 3) if low <= float(row["bits_without"])]

@@ -37,7 +37,7 @@ from isoq.raster.source import open_source
 
 SIDE, BLOCK = 512, 64
 HOW = Options(block=BLOCK, tile=256, threads=2)
-REFERENCE = "ONNX Runtime, 1 thread"
+REFERENCE = "1 thread"
 
 
 @dataclass(frozen=True)
@@ -49,23 +49,25 @@ class Place:
     launcher: tuple[str, ...] = ()
 
 
-def places(qemu: str | None) -> dict[str, Place]:
-    """ONNX Runtime and the coder's kernel take the best instructions there are, and nothing tells
-    them not to (the kernel's clones ask the processor itself, not the C library): only another
-    processor shows the others."""
+def places(qemu: str | None, has_graphs: bool) -> dict[str, Place]:
+    """Return where to decode, by name. has_graphs: whether the transforms are graphs.
+
+    ONNX Runtime and the compiled coder take the best instructions there are, and nothing tells them
+    not to (the clones ask the processor itself, not the C library): only another processor shows
+    the others."""
     features = [
         name for name in numpy_build.__cpu_dispatch__ if numpy_build.__cpu_features__.get(name)
     ]
     found = {
         REFERENCE: Place(),
-        "ONNX Runtime, 2 threads": Place("threads"),
-        "ONNX Runtime, graph as it is": Place("unoptimized"),
+        "2 threads": Place("threads"),
+        **({"graph as it is": Place("unoptimized")} if has_graphs else {}),
         "OpenBLAS for Nehalem": Place(environment={"OPENBLAS_CORETYPE": "Nehalem"}),
         f"NumPy without {' '.join(features)}": Place(
             environment={"NPY_DISABLE_CPU_FEATURES": " ".join(features)}
         ),
     }
-    if find_spec("torch") and find_spec("onnx"):
+    if has_graphs and find_spec("torch") and find_spec("onnx"):
         found["PyTorch, CPU"] = Place("torch")
     if qemu:
         found["all, on a Nehalem (QEMU)"] = Place(launcher=(qemu, "-cpu", "Nehalem"))
@@ -199,7 +201,7 @@ def main() -> None:
             ]
         for number, (crop, snr) in enumerate(tqdm(crops, unit="file")):
             (folder / f"{number:03}.isoq").write_bytes(encoded(ArraySource(crop), snr, model))
-        for kind, place in tqdm(places(options.qemu).items(), unit="place"):
+        for kind, place in tqdm(places(options.qemu, model.wavelet is None).items(), unit="place"):
             found[kind] = run(folder, options.model, place)
         for order, kind in (("<", "raw input, little-endian"), (">", "raw input, big-endian")):
             found[kind] = [from_raw(folder, crop, order, snr, model) for crop, snr in crops]

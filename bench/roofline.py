@@ -1,56 +1,34 @@
-"""Compute how fast the transforms could be: the arithmetic and memory traffic of their graphs,
-against the speed of one core in either. Needs onnx."""
+"""Compute how fast the transforms could be: their arithmetic and memory traffic, against the speed
+of one core in either. Needs onnx and ONNX Runtime."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from math import prod
-from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 from common import seconds
 from onnx import TensorProto, helper, numpy_helper
 
-from isoq.geometry import STRIDE
+from isoq.wavelet.layout import LEVELS
 
 ROUNDS, CHANNELS, SIDE = (
     5,
     64,
     512,
 )  # of the convolution that stands for the best that the runtime does
+WAVELETS = ("17/11", "9/7", "9/7", "9/7")  # of the shipped model, the finest level first
+FACTORS = {"17/11": 7, "9/7": 4}  # of all steps that a pair of samples takes
 
 
 @dataclass(frozen=True)
 class Load:
-    """The work of a graph per pixel: multiplications (each with an addition), and the bytes moved
-    if every tensor between two nodes is written once and read once."""
+    """The work of a transform per pixel: multiplications (each with an addition), and bytes
+    moved."""
 
     products: float
     bytes: float
-
-
-def load(graph: Path, shape: tuple[int, int, int, int], pixels: int) -> Load:
-    """Counted in a graph, for an input of `shape` that stands for so many pixels."""
-    proto = onnx.load(graph)
-    for dim, size in zip(proto.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
-        dim.dim_value = size
-    proto.graph.output[0].type.tensor_type.ClearField("shape")
-    known = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True).graph
-    sizes = {
-        v.name: prod(d.dim_value for d in v.type.tensor_type.shape.dim)
-        for v in (*known.input, *known.value_info, *known.output)
-    }
-    kernels = {v.name: prod(v.dims[1:]) for v in known.initializer}
-    products = sum(
-        sizes[node.output[0]] * kernels[node.input[1]]
-        for node in known.node
-        if node.op_type == "Conv"
-    )
-    values = prod(shape) + 2 * sum(sizes[node.output[0]] for node in known.node)
-    return Load(products / pixels, 4 * values / pixels)
 
 
 def network_products(widths: tuple[int, ...], latents: int, bands: int = 1) -> float:
@@ -87,10 +65,14 @@ def peak() -> tuple[float, float]:
     return kernel.size * SIDE**2 / taken, 2 * x.nbytes / seconds(lambda: np.copyto(copy, x), ROUNDS)
 
 
-def loads(folder: Path, bands: int, latents: int, side: int) -> dict[str, Load]:
-    """Return the work of both transforms of a model, for a tile of `side` pixels."""
-    small = side // STRIDE
-    return {
-        "analysis": load(folder / "analysis.onnx", (1, bands, side, side), side**2),
-        "synthesis": load(folder / "synthesis.onnx", (1, latents, small, small), side**2),
-    }
+def loads() -> dict[str, Load]:
+    """Return the work of both transforms of a wavelet model, per pixel.
+
+    A product counts for each factor of a step and sample that it changes, along both axes. Every
+    plane is read once and written once."""
+    levels = [0.25**level for level in range(LEVELS)]
+    products = sum(
+        2 * FACTORS[name] / 2 * share for name, share in zip(WAVELETS, levels, strict=True)
+    )
+    work = Load(products, 2 * 4 * sum(levels))
+    return {"analysis": work, "synthesis": work}

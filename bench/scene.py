@@ -171,7 +171,7 @@ def roofline(model: Model) -> list[Row]:
     ]
     pixels = {"analysis": np.zeros((1, model.bands, TILE, TILE), np.float32)}
     pixels["synthesis"] = np.zeros((1, model.latents, TILE // STRIDE, TILE // STRIDE), np.float32)
-    for name, load in loads(model.folder, model.bands, model.latents, TILE).items():
+    for name, load in loads().items():
         allowed = min(products / load.products, copied / load.bytes) / 1e6
         reached = TILE**2 / 1e6 / seconds(partial(getattr(model, name), pixels[name]), ROUNDS)
         values = {

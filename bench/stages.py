@@ -20,8 +20,9 @@ from isoq.network.model import Model
 from isoq.raster.sink import Sink, create_sink
 from isoq.raster.source import Source, open_source
 from isoq.raster.window import window_of
-from isoq.tile import band_group, codings, control, encode, quality_model, residual
+from isoq.tile import band_group, control, encode, quality_model, residual
 from isoq.tile.band_group import BandGroup
+from isoq.tile.reconstruct import Reconstruction
 
 REST = "the rest"
 
@@ -65,15 +66,14 @@ def _places(model: Model) -> dict[str, list[tuple[object, str]]]:
             *((quality_model, n) for n in ("predicted_levels", "after_quantizing")),
         ],
         "quantization, tried for the prediction": [(model.entropy, "quantize")],
-        "quantization and entropy coding": [(model.entropy, "encode")],
-        "entropy decoding": [(model.entropy, "decode")],
-        "synthesis": [(model, "synthesis")],
+        "quantization and entropy coding": [(model, "encode")],
+        "entropy decoding": [(model, "decode")],
+        "synthesis": [(model, "synthesis"), (model.wavelet or model, "decode")],
         "feedback": [(band_group, "adjusted_latents"), (model, "adjoint")],
         "gains, denormalization, rounding": [
             (BandGroup, "encode"),
-            (band_group, "reconstruct"),
-            (codings, "reconstruct"),
-            (type(model), "gains"),
+            (Reconstruction, "samples"),
+            (model, "gains"),
         ],
         "measuring": [(control, "error_ratio"), (encode, "measure")],
         "residual layer": [(residual, "correct"), (residual, "pack"), (residual, "unpack_onto")],

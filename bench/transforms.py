@@ -3,10 +3,11 @@ results/transforms.csv.
 
 Networks: the paper's widths 64-64-64 with GDN, the default preset with learned transforms
 (16-32-64), and the wavelets of the shipped models: eo16-1 filters both axes at once, eo16-2 one
-after the other. Runtimes: ONNX Runtime with up-sampling as a convolution per output phase (as `isoq
-train` writes it for networks) or as a transposed convolution; OpenVINO in float32 and bfloat16, if
-it is installed. SNR is that of the synthesis against the first of these. Needs the extra
-`train`."""
+after the other, eo16-3 in lifting steps without a runtime. Runtimes: ONNX Runtime with up-sampling
+as a convolution per output phase (as `isoq train` writes it for networks) or as a transposed
+convolution; OpenVINO in float32 and bfloat16, if it is installed. SNR is that of the synthesis
+against the first of these; of eo16-3, that of analysis and synthesis against the input. Needs the
+extra `train`."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ import numpy as np
 import onnxruntime
 import torch
 from common import Row, print_table, save
+from roofline import loads
 from throughput import seconds
 
 import isoq
@@ -136,6 +138,28 @@ def show(rows: list[Row]) -> None:
     )
 
 
+def lifted(x: np.ndarray, rounds: int, roof: float) -> Row:
+    """The row of the newest shipped model, whose wavelets are lifting steps in C."""
+    model = isoq.load_model("eo16")
+    y = model.analysis(x)
+    taken = [
+        seconds(lambda: model.analysis(x), rounds),
+        seconds(lambda: model.synthesis(y), rounds),
+    ]
+    work, pixels = loads()["synthesis"].products, x.size
+    return {
+        "network": f"wavelet ({model.name})",
+        "runtime": "lifting in C",
+        "mac_analysis": work,
+        "mac_synthesis": work,
+        "mpixel_analysis": pixels / taken[0] / 1e6,
+        "mpixel_synthesis": pixels / taken[1] / 1e6,
+        "gflops_synthesis": 2 * work * pixels / taken[1] / 1e9,
+        "roof_gflops": roof,
+        "snr": float(10 * np.log10(np.var(x) / np.mean((model.synthesis(y) - x) ** 2))),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -184,6 +208,7 @@ def main() -> None:
                 10 * np.log10(np.var(reference) / max(np.mean((back(y) - reference) ** 2), 1e-30))
             )
             rows.append(row)
+    rows.append(lifted(x, options.rounds, roof))
     save("transforms", rows, models[-1])
     show(rows)
     print(

@@ -21,8 +21,8 @@ from .sources import Readable, read_pixels
 from .target import BandStatistics, Target
 from .writer import Progress
 
-# How far pixels that a graph decodes differ between two devices, in standard deviations of the band:
-# ten times what was seen. Pixels that a wavelet decodes do not differ.
+# How far pixels that a graph decodes differ between two devices, in standard deviations of the
+# band: ten times what was seen. Pixels that a wavelet decodes do not differ.
 _NOISE = 2e-6
 _ROUNDED = 1e-5  # targets and errors in the summary have six digits
 Slack = Callable[[np.ndarray], np.ndarray]  # an error to the allowance for it, see `_slack`
