@@ -88,11 +88,11 @@ def _reduced(
     for number, band in enumerate(range(group.bands.start, group.bands.stop)):
         if not isinstance(group, Lossless) and band not in sampled:
             valid = header.valid[band]
-            reduced[number] = to_type(_averaged(full[number], valid, factor), header.dtype)
+            reduced[number] = to_type(averaged(full[number], valid, factor), header.dtype)
     return reduced
 
 
-def _averaged(plane: np.ndarray, valid: np.ndarray, factor: int) -> np.ndarray:
+def averaged(plane: np.ndarray, valid: np.ndarray, factor: int) -> np.ndarray:
     """Return weighted means of the valid pixels of a plane (rows, cols) around every pixel (factor
     i, factor j), float64; 0 without any."""
     weight = _windows(valid.astype(np.float64), factor)

@@ -1,0 +1,136 @@
+"""Images at a part of their resolution: what is read for them, and what they say."""
+
+import io
+
+import numpy as np
+import pytest
+import rasterio
+from cases import crop
+from images import make, one_line
+from rasterio.transform import Affine
+
+import isoq
+from isoq.cli import main
+from isoq.codec.reader import File
+from isoq.errors import CorruptFileError, InputError
+from isoq.raster.window import window_of
+
+PLACE = Affine(30.0, 0.0, 500_000.0, 0.0, -30.0, 4_000_000.0)
+
+
+class Counted(io.BytesIO):
+    bytes_read = 0
+
+    def read(self, size=-1):
+        data = super().read(size)
+        self.bytes_read += len(data)
+        return data
+
+
+@pytest.fixture(scope="module")
+def large() -> np.ndarray:
+    """A real crop, reflected until it has 640 x 600 pixels."""
+    return np.pad(crop("landsat.tif")[0], ((0, 448), (0, 408)), mode="reflect")[:640, :600]
+
+
+@pytest.fixture(scope="module")
+def packed(large) -> bytes:
+    return isoq.compress(large, snr=30, tile=256, single_pass=True)
+
+
+@pytest.mark.parametrize(("level", "share"), [(4, 0.06), (3, 0.06), (2, 0.17), (1, 0.5)])
+def test_coarse_levels_are_a_small_part_of_the_file(packed, level, share):
+    stream = Counted(packed)
+    with isoq.open(stream) as src:
+        src.read(out_shape=(-(-640 >> level), -(-600 >> level)))
+    assert stream.bytes_read < share * len(packed)
+
+
+def test_tiles_of_reduced_images_fit_each_other(packed, large):
+    """They are those of an image in a single tile but for the borders of the tiles."""
+    whole = isoq.compress(large, snr=30, single_pass=True)
+    images = []
+    for data in (packed, whole):
+        with isoq.open(io.BytesIO(data)) as src:
+            images.append(src.read(1, out_shape=(80, 75)).astype(float))
+    apart = np.sqrt(np.mean((images[0] - images[1]) ** 2))
+    assert apart < 0.1 * images[1].std()
+
+
+def test_a_prefix_that_was_altered_is_refused(packed):
+    with isoq.open(io.BytesIO(packed)) as src:
+        at = int(src.file._container._starts[0]) + 60
+    damaged = packed[:at] + bytes([packed[at] ^ 1]) + packed[at + 1 :]
+    with isoq.open(io.BytesIO(damaged)) as src, pytest.raises(CorruptFileError):
+        src.read(out_shape=(80, 75))
+    lost = []
+    with isoq.open(io.BytesIO(damaged), on_damage=lost.append) as src:
+        assert src.read(out_shape=(80, 75)).shape == (1, 80, 75)
+    assert [part.part for part in lost] == ["tile"]
+
+
+@pytest.mark.parametrize("target", [("--mse", "900"), ("--lossless",), ("--max-error", "5")])
+def test_the_georeference_is_that_of_the_small_image(tmp_path, large, target):
+    source = make(tmp_path / "a.tif", large[None], crs="EPSG:32631", transform=PLACE, nodata=0)
+    arguments = ["compress", str(source), str(tmp_path / "a.isoq"), *target, "--tile", "256"]
+    assert main([*arguments, "--quiet"]) == 0
+    small = ["decompress", str(tmp_path / "a.isoq"), str(tmp_path / "b.tif"), "--scale", "1/8"]
+    assert main([*small, "--quiet"]) == 0
+    with rasterio.open(tmp_path / "b.tif") as dataset:
+        assert dataset.shape == (80, 75)
+        assert dataset.transform == PLACE * Affine.translation(-3.5, -3.5) * Affine.scale(8)
+        assert dataset.crs.to_epsg() == 32631
+        assert dataset.nodata == 0
+        # The centre of a small pixel is that of every eighth pixel.
+        assert dataset.xy(2, 3) == pytest.approx(rasterio.transform.xy(PLACE, 16, 24))
+
+
+def test_masks_and_classes_are_those_of_the_centres(large):
+    rng = np.random.default_rng(0)
+    image = np.stack([large, large])
+    image[:, 100:300, 50:250] = 0
+    mask = rng.random(large.shape) < 0.8
+    classes = rng.integers(1, 9, (40, 38)).repeat(16, 0).repeat(16, 1)[:640, :600]
+    image[1] = classes
+    data = isoq.compress(image, mse=900, nodata=0, mask=mask, lossless_bands=[2], tile=256)
+    with isoq.open(io.BytesIO(data)) as src:
+        got = src.read(out_shape=(160, 150))
+        masked = src.read(masked=True, out_shape=(160, 150))
+    centres = (slice(None, None, 4), slice(None, None, 4))
+    missing = ~mask[centres] | (image[0][centres] == 0)
+    assert np.array_equal(got[0] == 0, missing)
+    assert np.array_equal(np.ma.getmaskarray(masked)[0], missing)
+    inside = mask[centres]
+    assert np.array_equal(got[1][inside], classes[centres][inside])
+
+
+def test_windows_of_reduced_images_are_parts_of_them(tmp_path, packed):
+    (tmp_path / "a.isoq").write_bytes(packed)
+    whole = isoq.decompress_file(tmp_path / "a.isoq", tmp_path / "a.tif", scale=1 / 4)
+    assert (whole["rows"], whole["cols"]) == (160, 150)
+    window = ((203, 501), (100, 333))
+    isoq.decompress_file(tmp_path / "a.isoq", tmp_path / "b.tif", scale=1 / 4, window=window)
+    with rasterio.open(tmp_path / "a.tif") as one, rasterio.open(tmp_path / "b.tif") as two:
+        assert np.array_equal(two.read(), one.read()[:, 50:126, 25:84])
+
+
+@pytest.mark.parametrize("scale", [0, 2, 1 / 3, 1 / 32, "small", None])
+def test_other_scales_are_refused(tmp_path, packed, scale):
+    (tmp_path / "a.isoq").write_bytes(packed)
+    with one_line(InputError, "1/2, 1/4, 1/8 or 1/16"):
+        isoq.decompress_file(tmp_path / "a.isoq", tmp_path / "b.tif", scale=scale)
+    assert not (tmp_path / "b.tif").exists()
+
+
+def test_files_without_the_index_of_levels_are_read_as_a_whole(packed):
+    at = packed.index(b"levl")
+    size = 12 + int.from_bytes(packed[at + 4 : at + 8], "little")
+    lean = packed[:at] + packed[at + size :]
+    images = []
+    for data in (packed, lean):
+        file = File(io.BytesIO(data))
+        image = file.at_level(2)
+        window = window_of(None, image.description, "data")
+        pieces = image.pieces(isoq.load_model("eo16"), window)
+        images.append([samples for _, samples, _ in pieces])
+    assert all(np.array_equal(a, b) for a, b in zip(*images, strict=True))
