@@ -206,7 +206,7 @@ def test_packages_for_the_gpu_are_missing(capsys, files, monkeypatch):
     monkeypatch.chdir(files)
     monkeypatch.setitem(sys.modules, "isoq.network.torch_transform", None)
     assert "pip install 'isoq[gpu]'" in fails(
-        capsys, files, "compress", "scene.tif", NEW, *MSE, "--device", "cuda"
+        capsys, files, "compress", "scene.tif", NEW, *MSE, "--model", "eo16-2", "--device", "cuda"
     )
 
 

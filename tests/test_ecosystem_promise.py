@@ -71,7 +71,7 @@ def test_numcodecs_and_both_versions_of_zarr(drawn):
         check(zarr.open_array(store, path=name)[:], values, fill, chunk, mse)
 
 
-@modest(20)
+@modest(6)
 @given(cubes(), st.lists(st.tuples(*[st.floats(0, 1)] * 6), min_size=1, max_size=4))
 def test_the_record_is_true_after_any_writes(drawn, writes):
     """Against the samples that were written first, wherever they were written."""

@@ -190,10 +190,13 @@ class File:
         shape, dtype = (box.bands, box.rows, box.cols), self.description.dtype
         try:
             if level:
-                return decode_reduced(
+                small = decode_reduced(
                     data, self.nodata(box), model, shape, dtype, level, self._classes(box)
                 )
+                self.restore_zeros(box, small.samples, small.mask)
+                return small
             tile = decode_tile(data, self.nodata(box), model, shape, dtype)
+            self.restore_zeros(box, tile.samples, tile.mask)
             grid = tuple(blocks.count(side, self.header["block"]) for side in (box.rows, box.cols))
             return (
                 tile
@@ -209,6 +212,17 @@ class File:
         kept = {band - 1 for band in self.header.get("lossless", ())}
         coloured = {int(band) - 1 for band in self.description.metadata.get("colormaps", {})}
         return {band - box.band for band in kept | coloured}
+
+    def restore_zeros(self, box: Box, samples: np.ndarray, mask: np.ndarray) -> None:
+        """Let masked pixels without nodata be 0 in the type of the image, in place.
+
+        samples: (bands, rows, cols) of a tile; mask: (rows, cols)."""
+        zero = self.description.zero
+        if zero == 0 or mask.all():
+            return
+        for band, nodata in enumerate(self.nodata(box)):
+            if nodata is None and box.band + band + 1 not in self.header.get("lossless", ()):
+                samples[band][~mask] = zero
 
     def nodata(self, box: Box) -> tuple[float | None, ...]:
         """Return the nodata values of the bands of a tile."""
@@ -311,7 +325,9 @@ class Resolution:
         samples = np.zeros((box.bands, box.rows, box.cols), self.description.dtype)
         classes = np.full(samples.shape, masks.MASKED, np.uint8)
         masks.restore(samples, classes, self.file.nodata(box))
-        return samples, np.zeros(samples.shape[1:], bool)
+        nothing = np.zeros(samples.shape[1:], bool)
+        self.file.restore_zeros(box, samples, nothing)
+        return samples, nothing
 
 
 def _common(box: Box, window: Window) -> Box | None:
