@@ -8,6 +8,7 @@ and draw, from the stored results."""
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import shutil
 import subprocess
@@ -69,9 +70,26 @@ def run(options: argparse.Namespace) -> int:
         [sys.executable, "-m", "isoq", *command, "--out", str(options.out)]
     ).returncode
     if status != 2:
-        shutil.copy(options.out / "rows.csv", RESULTS / "evaluate.csv")
+        others = earlier_rows(options.peers) if options.keep_others else []
+        with (options.out / "rows.csv").open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            rows, columns = list(reader), reader.fieldnames or ()
+        with (RESULTS / "evaluate.csv").open("w", newline="", encoding="utf-8") as out:
+            writer = csv.DictWriter(out, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows + others)
         shutil.copy(options.out / "about.json", RESULTS / "evaluate.json")
     return status
+
+
+def earlier_rows(peers: str) -> list[dict[str, str]]:
+    """Return the stored rows of codecs that are not run, without their times and memory, which
+    another machine may have measured. Their sizes and errors are still those of today."""
+    with (RESULTS / "evaluate.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    measured = ("encode", "decode", "encode_mib", "decode_mib")
+    run = {NAME, *peers.split(",")}
+    return [row | dict.fromkeys(measured, "") for row in rows if row["codec"] not in run]
 
 
 def show(rows: list[Row]) -> None:
@@ -151,6 +169,11 @@ def main() -> None:
     parser.add_argument("--model", default="eo16", metavar="NAME|DIR", help="default: %(default)s")
     parser.add_argument(
         "--out", type=Path, default=FOLDER, metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--keep-others",
+        action="store_true",
+        help="keep the stored rows of codecs that are not run, without their times",
     )
     parser.add_argument(
         "--no-run",

@@ -274,12 +274,14 @@ def appearance_table(rows: list[Row]) -> Table:
 
 def speed_table(rows: list[Row]) -> Table:
     """Return speed (million samples per second) and memory (bytes per sample): medians over the
-    largest single bands."""
+    largest single bands. Codecs whose times are not in the rows are left out."""
     lines = []
     for (codec, mode), part in _by_codec(
         [row for row in rows if not row["joint"] and row["mode"] != "one shot"]
     ):
         large = [row for row in part if float(row["samples"]) >= 0.9 * max(column(part, "samples"))]
+        if np.isnan(column(large, "encode")).all():
+            continue
         memory = [
             f"{np.nanmedian(column(large, f'{what}_mib') * 2**20 / column(large, 'samples')):.0f}"
             for what in ("encode", "decode")
