@@ -31,7 +31,7 @@ _SAMPLES_PER_TILE = 1 << 24
 _SIDES = 256, 1024  # least and largest side that isoq chooses
 # Targets of the blocks of a tile, see `compress_to`.
 BlockTargets = Callable[[Box, np.ndarray], np.ndarray]
-_SMALL = 1 << 16  # pixels
+_SMALL = 1 << 19  # pixels of an image in one tile that is read as a whole
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class FilePlan:
 
     def prefixes(self, model: Model) -> int:
         """Return how many prefixes of each tile the index lists: none for graphs, whose latents are
-        in one segment, and none for small images, which are read as a whole."""
-        d = self.description
-        return len(model.segments) - 1 if d.rows * d.cols > _SMALL else 0
+        in one segment, and none for small images in one tile, which are read as a whole."""
+        is_small = len(self.boxes) == 1 and self.boxes[0].rows * self.boxes[0].cols <= _SMALL
+        return 0 if is_small else len(model.segments) - 1
 
     def overhead(self, model: Model, summary: dict | None = None) -> int:
         """Return the size of the file without its tiles. summary: its summary, if that is known."""
