@@ -39,7 +39,12 @@ class _Masked(ArraySource):
             "mask": True,
             "gcps": {"crs": "EPSG:4326", "points": points},
         }
+        names = ("line", "samp", "lat", "long", "height")
+        rpcs = {f"{name}_{part}": 10.0 for name in names for part in ("off", "scale")}
+        for name in ("line_num", "line_den", "samp_num", "samp_den"):
+            rpcs[f"{name}_coeff"] = [1.0] + [0.0] * 19
         metadata |= {
+            "rpcs": rpcs,
             "tags": {"": {"A": "B"}, "json:J": {"json:J": "{}"}},
             "colorinterp": ["gray"] + ["undefined"] * (len(array) - 1),
         }

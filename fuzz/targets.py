@@ -23,7 +23,7 @@ from isoq.codec.reader import File
 from isoq.errors import CorruptFileError, IsoqError
 from isoq.format.tiling import padded_samples
 from isoq.network.model import Model
-from isoq.raster.description import colours_of
+from isoq.raster.description import Description, colours_of
 from isoq.raster.gtiff import in_namespaces, side_file
 from isoq.raster.window import cut
 from isoq.tile.decode import decode_tile
@@ -148,22 +148,43 @@ class Targets:
         with Dataset(io.BytesIO(data), "data", seed.model) as dataset:
             d = dataset.description
             cut(d, Window(0, 0, 1, 1))
-            (
-                side_file(d, band_tags=True),
-                in_namespaces(d),
-                colours_of(d),
-                dataset.transform,
-                dataset.bounds,
-            )
+            _describe(d)
+            _describe(dataset.file.at_level(_level(data)).description)
+            dataset.transform, dataset.bounds  # noqa: B018 - they are computed
             if padded_samples(d.bands, d.rows, d.cols) <= _LARGEST:
-                dataset.read()
-                dataset.read(1, ((0, 1), (0, 1)))
-                image = dataset.file.at_level(_level(data))
-                window = Window(0, 0, image.description.cols, image.description.rows)
-                for part, samples, _ in image.pieces(seed.model, window):
-                    if samples.shape != (part.bands, part.rows, part.cols):
-                        raise ValueError("reduced samples of another shape")
+                _all_of(lambda: _read(dataset), lambda: _read_reduced(dataset, _level(data), seed))
             dataset.file.statistics()
+
+
+def _describe(description: Description) -> None:
+    side_file(description, band_tags=True)
+    in_namespaces(description)
+    colours_of(description)
+
+
+def _all_of(*steps: Callable[[], None]) -> None:
+    """Take all steps, then raise the first IsoqError of them."""
+    errors = []
+    for step in steps:
+        try:
+            step()
+        except IsoqError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def _read(dataset: Dataset) -> None:
+    dataset.read()
+    dataset.read(1, ((0, 1), (0, 1)))
+
+
+def _read_reduced(dataset: Dataset, level: int, seed: Seed) -> None:
+    image = dataset.file.at_level(level)
+    window = Window(0, 0, image.description.cols, image.description.rows)
+    for part, samples, _ in image.pieces(seed.model, window):
+        if samples.shape != (part.bands, part.rows, part.cols):
+            raise ValueError("reduced samples of another shape")
 
 
 def _level(data: bytes) -> int:
