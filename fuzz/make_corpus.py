@@ -1,16 +1,18 @@
 """Writes the seeds: python fuzz/make_corpus.py. Small files of every mode of tile, coded with the
-tiny model."""
+tiny models and with wavelets."""
 
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import rasterio
-from tiny import Tiny
+from tiny import WAVELET, models
 
+from isoq.codec import plan
 from isoq.codec.options import Options
 from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
@@ -37,7 +39,12 @@ class _Masked(ArraySource):
             "mask": True,
             "gcps": {"crs": "EPSG:4326", "points": points},
         }
+        names = ("line", "samp", "lat", "long", "height")
+        rpcs = {f"{name}_{part}": 10.0 for name in names for part in ("off", "scale")}
+        for name in ("line_num", "line_den", "samp_num", "samp_den"):
+            rpcs[f"{name}_coeff"] = [1.0] + [0.0] * 19
         metadata |= {
+            "rpcs": rpcs,
             "tags": {"": {"A": "B"}, "json:J": {"json:J": "{}"}},
             "colorinterp": ["gray"] + ["undefined"] * (len(array) - 1),
         }
@@ -115,6 +122,34 @@ def images() -> dict[str, tuple]:
             Target("psnr", 30.0),
             Options(block=32, tile=32, threads=1, single_pass=True),
         ),
+        **_of_wavelets(optical, landsat, radar, holes),
+    }
+
+
+def _of_wavelets(
+    optical: np.ndarray, landsat: np.ndarray, radar: np.ndarray, holes: np.ndarray
+) -> dict[str, tuple]:
+    """Return sources, targets and options of the images that wavelets code."""
+    plain, tiled = (Options(block=16, tile=side, threads=1) for side in (64, 32))
+    spikes, mixed = landsat[:1].copy(), landsat.copy()
+    spikes[0, ::9, ::7] = 65535
+    mixed[1] = mixed[1] // 4000
+    kept = Options(block=16, tile=32, threads=1, lossless_bands=(1,))
+    return {
+        "wavelet": (ArraySource(optical[:1, :64, :64]), Target("psnr", 40.0), plain),
+        "wavelet_bands": (ArraySource(optical[:, :70, :66]), Target("quality", 0.01), plain),
+        "wavelet_targets": (
+            ArraySource(landsat),
+            Target("mse", 1e4),
+            plain,
+            lambda box, mse: _checkered(mse, box),
+        ),
+        "wavelet_radar": (ArraySource(radar), Target("snr", 12.0), plain),
+        "wavelet_holes": (ArraySource(holes, float("nan")), Target("mse", 1e4), plain),
+        "wavelet_masked": (_Masked(landsat), Target("mse", 1e4), plain),
+        "wavelet_patched": (ArraySource(spikes), Target("mse", 30.0), plain),
+        "wavelet_tiles": (ArraySource(optical[:, :70, :66]), Target("psnr", 30.0), tiled),
+        "wavelet_mixed": (ArraySource(mixed), Target("mse", 1e4), kept),
     }
 
 
@@ -124,14 +159,21 @@ def _checkered(mse: np.ndarray, box) -> np.ndarray:
 
 
 def main() -> None:
-    """Write corpus/*.isoq."""
+    """Write corpus/*.isoq, or those of them that the command line names."""
     (_HERE / "corpus").mkdir(exist_ok=True)
+    known = models()
     for name, (source, target, options, *field) in images().items():
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         out = io.BytesIO()
-        model = Tiny({"hyper": "hyperprior", "single": "single"}.get(name.split("_")[0], "context"))
-        with patch.object(
-            prediction, "worth_trying", lambda bits, bands, name=name: name == "near"
-        ):  # all would be predicted otherwise
+        kinds = {"hyper": "hyperprior", "single": "single", "wavelet": WAVELET}
+        model = known[kinds.get(name.split("_")[0], "context")]
+        with (
+            patch.object(  # all would be predicted otherwise
+                prediction, "worth_trying", lambda bits, bands, name=name: name == "near"
+            ),
+            patch.object(plan, "_SMALL", 0),  # an index of levels in spite of the size
+        ):
             compress_to(out, source, target, model, options, lambda n: None, *field)
         (_HERE / "corpus" / f"{name}.isoq").write_bytes(out.getvalue())
         print(f"{name}: {len(out.getvalue())} bytes")

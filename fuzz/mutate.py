@@ -11,13 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from structure import Chunk, Tile, chunks_of, file_of
-from tiny import Tiny
+from structure import BROKEN, Chunk, Tile, chunks_of, file_of
 
-from isoq.errors import CorruptFileError
 from isoq.format.bytestream import Reader, Writer, pack_integers, unpack_integers
 from isoq.format.tiling import padded_samples
 from isoq.geometry import padded_side
+from isoq.network.model import Model
 from isoq.samples import DTYPES
 from isoq.tile.groups import Mode
 from isoq.tile.lossless import _FILTERS
@@ -31,7 +30,23 @@ _INTEGERS = (
     *(1 << k for k in (4, 6, 7, 8, 12, 16, 20, 26, 31, 33, 60, 63)),
     *((1 << k) - 1 for k in (4, 7, 8, 16, 26, 32, 69)),
 )
-_NUMBERS = (-1, 0, 1, 2, 16, 64, 1.5, 2**31, 2**63, 10**400, 1e308, -1e308, 1e-320, float("nan"))
+_NUMBERS = (
+    -1,
+    0,
+    1,
+    2,
+    16,
+    64,
+    1.5,
+    2**31,
+    2**63,
+    10**400,
+    99 * 10**306,
+    1e308,
+    -1e308,
+    1e-320,
+    float("nan"),
+)
 _VALUES = (
     *_NUMBERS,
     None,
@@ -48,17 +63,6 @@ _VALUES = (
     {"a": 1},
 )
 _LARGEST_CHANGE, _LARGEST = (1 << 26) - 1, 1 << 18
-_BROKEN = (
-    CorruptFileError,
-    ValueError,
-    IndexError,
-    TypeError,
-    KeyError,
-    OverflowError,
-    ZeroDivisionError,
-    zlib.error,
-    lzma.LZMAError,
-)
 
 
 def mutate_bytes(data: bytes, rng: random.Random) -> bytes:
@@ -109,12 +113,12 @@ def _number(rng: random.Random, old: int) -> int:
     )
 
 
-def _shape(tile: Tile, model: Tiny, rng: random.Random) -> None:
+def _shape(tile: Tile, model: Model, rng: random.Random) -> None:
     name = rng.choice(("code", "bands", "rows", "cols", "block", "block"))
     setattr(tile, name, _number(rng, getattr(tile, name)))
 
 
-def _mask(tile: Tile, model: Tiny, rng: random.Random) -> None:
+def _mask(tile: Tile, model: Model, rng: random.Random) -> None:
     if not tile.mask or rng.random() < 0.2:
         classes = np.zeros(min(tile.bands * tile.rows * tile.cols, 1 << 16), np.uint8)
         classes[: rng.randrange(len(classes) + 1)] = rng.randrange(7)
@@ -127,22 +131,22 @@ def _mask(tile: Tile, model: Tiny, rng: random.Random) -> None:
         )
 
 
-def _ranges(tile: Tile, model: Tiny, rng: random.Random) -> None:
+def _ranges(tile: Tile, model: Model, rng: random.Random) -> None:
     tile.code ^= 128 * (tile.ranges is None)
     tile.ranges = mutate_bytes(tile.ranges or bytes(2 + -(-tile.bands // 4)), rng)
 
 
-def _targets(tile: Tile, model: Tiny, rng: random.Random) -> None:
+def _targets(tile: Tile, model: Model, rng: random.Random) -> None:
     tile.targets = b"\1" + _recoded(
         tile.targets[1:], (tile.bands * tile.grid[0] * tile.grid[1],), rng
     )
 
 
-def _side(tile: Tile, model: Tiny, rng: random.Random) -> None:
+def _side(tile: Tile, model: Model, rng: random.Random) -> None:
     tile.side = _recoded(tile.side, tile.sizes(), rng)
 
 
-def _groups(tile: Tile, model: Tiny, rng: random.Random) -> None:
+def _groups(tile: Tile, model: Model, rng: random.Random) -> None:
     at = rng.randrange(len(tile.groups))
     group = tile.groups[at]
     kind = rng.randrange(6)
@@ -192,7 +196,7 @@ def _lossless(data: bytes, itemsize: int, rng: random.Random) -> bytes:
     return head + lzma.compress(mutate_bytes(plain, rng), lzma.FORMAT_RAW, filters=_FILTERS)
 
 
-def _latents(tile: Tile, model: Tiny, rng: random.Random) -> None:
+def _latents(tile: Tile, model: Model, rng: random.Random) -> None:
     """Others, truly coded: a changed stream never ends as it should."""
     which = rng.randrange(len(tile.latents))
     size = tile.grid[0] * tile.grid[1]
@@ -207,16 +211,34 @@ def _latents(tile: Tile, model: Tiny, rng: random.Random) -> None:
     draw = np.random.default_rng(rng.getrandbits(32))
     y = draw.laplace(0, rng.choice((0.1, 1, 30, 1e3, 1e6)), (model.latents, h, w))
     y[draw.random(y.shape) < rng.choice((0, 0.01, 0.5))] = rng.choice((1e7, -1e7, 8388608, -300))
-    tile.latents[which] = model.entropy.encode(y, levels)[0]
+    tile.latents[which] = model.encode(y, levels, 0.0)[0]
 
 
-def _stream(tile: Tile, model: Tiny, rng: random.Random) -> None:
-    """The stream itself, to words behind its end and other states."""
-    which = rng.randrange(len(tile.latents))
-    tile.latents[which] = mutate_bytes(tile.latents[which], rng)
+def _stream(tile: Tile, model: Model, rng: random.Random) -> None:
+    """The stream itself, to words behind its end and other states, or where it is cut."""
+    segments = tile.latents[rng.randrange(len(tile.latents))]
+    at = rng.randrange(len(segments))
+    if len(segments) > 1 and rng.random() < 0.3:
+        _recut(segments, rng)
+    else:
+        segments[at] = mutate_bytes(segments[at], rng)
 
 
-def _patches(tile: Tile, model: Tiny, rng: random.Random) -> None:
+def _recut(segments: list[bytes], rng: random.Random) -> None:
+    """Cut a stream elsewhere; all of it stays the same."""
+    at, by = rng.randrange(len(segments) - 1), rng.choice((1, 2, 4, 4, 100))
+    first, second = segments[at : at + 2]
+    joined, cut = first + second, max(0, len(first) + rng.choice((-by, by)))
+    segments[at : at + 2] = joined[:cut], joined[cut:]
+
+
+def _fraction(tile: Tile, model: Model, rng: random.Random) -> None:
+    """The bits behind the point of a wavelet, mostly such as are allowed."""
+    group = rng.choice([group for group in tile.groups if group.fraction is not None])
+    group.fraction = rng.randrange(24) if rng.random() < 0.8 else _number(rng, group.fraction)
+
+
+def _patches(tile: Tile, model: Model, rng: random.Random) -> None:
     """Other ones, of which most have the samples or values that their blocks call for."""
     number, whole, pixels = 1 + rng.randrange(4), tile.code != 4, tile.valid_pixels().astype(int)
     out, stepped = Writer(), 0
@@ -241,23 +263,23 @@ def _patches(tile: Tile, model: Tiny, rng: random.Random) -> None:
     tile.patches = bytes(out.data)
 
 
-def _field(tile: Tile, model: Tiny, rng: random.Random) -> None:
+def _field(tile: Tile, model: Model, rng: random.Random) -> None:
     """The bytes of a part, whatever they mean."""
     name = rng.choice(("mask", "targets", "side", "patches", "tail"))
     setattr(tile, name, mutate_bytes(getattr(tile, name), rng))
 
 
-_CHANGES: tuple[Callable[[Tile, Tiny, random.Random], None], ...] = (
+_CHANGES: tuple[Callable[[Tile, Model, random.Random], None], ...] = (
     _shape, _mask, _ranges, _targets, _side, _side, _groups, _groups, _latents, _latents, _stream,
-    _patches, _patches, _field,
+    _fraction, _patches, _patches, _field,
 )  # fmt: skip
 
 
-def mutate_tile(data: bytes, model: Tiny, rng: random.Random) -> bytes:
+def mutate_tile(data: bytes, model: Model, rng: random.Random) -> bytes:
     """One to three fields changed; bytes that are no tile are changed as bytes."""
     try:
-        tile = Tile.of(data, model.bands)
-    except _BROKEN:
+        tile = Tile.of(data, model)
+    except BROKEN:
         return mutate_bytes(data, rng)
     for _ in range(rng.choice((1, 1, 2, 3))):
         if (
@@ -266,7 +288,7 @@ def mutate_tile(data: bytes, model: Tiny, rng: random.Random) -> bytes:
             break
         try:
             rng.choice(_CHANGES)(tile, model, rng)
-        except _BROKEN:  # what an earlier change left cannot be read, or there is no such field
+        except BROKEN:  # what an earlier change left cannot be read, or there is no such field
             continue
     return tile.to_bytes()
 
@@ -288,12 +310,13 @@ def _mutate_json(value: Any, rng: random.Random) -> Any:
     return rng.choice(_VALUES)
 
 
-def mutate_file(data: bytes, model: Tiny, rng: random.Random) -> bytes:
+def mutate_file(data: bytes, model: Model, rng: random.Random) -> bytes:
     """One to three chunks changed, or the bytes of the file."""
     chunks = chunks_of(data)
     if not chunks or rng.random() < 0.05:
         return mutate_bytes(data, rng)
-    indexed = rng.random() < 0.9
+    repaired = {b"INDX"} if rng.random() < 0.9 else set()
+    repaired |= {b"levl"} if rng.random() < 0.9 else set()
     for _ in range(rng.choice((1, 1, 2, 3))):
         at = rng.randrange(len(chunks))
         chunk = chunks[at]
@@ -309,8 +332,27 @@ def mutate_file(data: bytes, model: Tiny, rng: random.Random) -> bytes:
                 chunk.set_json(_mutate_json(chunk.json(), rng))
             elif chunk.kind == b"TILE":
                 chunk.payload = mutate_tile(chunk.payload, model, rng)
+            elif chunk.kind == b"levl" and kind < 0.9:
+                chunk.payload = _prefixes(chunk.payload, rng)
+                repaired.discard(b"levl")
             else:
                 chunk.payload = mutate_bytes(chunk.payload, rng)
-        except _BROKEN:
+                repaired.discard(chunk.kind)
+        except BROKEN:
             continue
-    return file_of(chunks, indexed)
+    return file_of(chunks, model, repaired)
+
+
+def _prefixes(payload: bytes, rng: random.Random) -> bytes:
+    """Lengths of prefixes: some changed, or others of each tile."""
+    lengths = np.frombuffer(payload, "<u4").astype(np.int64)
+    kind = rng.randrange(4)
+    if kind == 0:
+        lengths = lengths[: rng.randrange(len(lengths) + 1)]
+    elif kind == 1:
+        lengths = np.tile(lengths, rng.choice((2, 3, 1000)))
+    else:
+        at = rng.randrange(len(lengths))
+        old = int(lengths[at])
+        lengths[at] = rng.choice((0, old - 4, old - 1, old + 1, old // 2, _number(rng, old)))
+    return (lengths & 0xFFFFFFFF).astype("<u4").tobytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import resource
 import sys
@@ -34,7 +35,8 @@ def main() -> int:
         )
     import campaign
 
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    if "asan" not in os.environ.get("LD_PRELOAD", ""):  # whose shadow memory exceeds any limit
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     this = campaign.Campaign(options.crumb)
     campaign.explore(this, options.seconds, options.executions, random.Random(options.seed))
     this.report_all()

@@ -1,31 +1,48 @@
 """A file and a tile as their fields, to be changed and put together again, with all checksums and
-lengths right."""
+lengths right. Only the checksum of the latents, which needs their decoder, stays as it is."""
 
 from __future__ import annotations
 
 import json
+import lzma
 import struct
 import zlib
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from isoq import blocks
+from isoq.errors import CorruptFileError
 from isoq.format.bytestream import Reader, Writer
 from isoq.format.container import DICTIONARY, SIGNATURE
+from isoq.network.model import Model
 from isoq.samples import DTYPES
 from isoq.tile import masks
 from isoq.tile.groups import MODES, Mode
 from isoq.tile.predictive.decode import is_lossy
 
 _FRAME = struct.Struct("<4sI")
+BROKEN = (  # raised where bytes are not what they should be
+    CorruptFileError,
+    ValueError,
+    IndexError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    ZeroDivisionError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+)
 
 
 @dataclass
 class Group:
     """Some bands of a tile: how many, mode, what follows: bytes (constants, a lossless band,
     predicted bands, coefficients of a rotation) and numbers (normalizations); of a rotation also
-    the number of components and the precision."""
+    the number of components and the precision. fraction: of a wavelet's fixed point, None for
+    graphs."""
 
     together: int
     mode: int
@@ -33,6 +50,7 @@ class Group:
     numbers: list[int] = field(default_factory=list)
     components: int = 1
     precision: int = 0
+    fraction: int | None = None
 
     @property
     def lossy(self) -> bool:
@@ -41,7 +59,11 @@ class Group:
 
 @dataclass
 class Tile:
-    """The fields of a tile. ranges: None without limits; tail: what stands behind them."""
+    """The fields of a tile.
+
+    ranges: None without limits; latents: the segments of each component; prefixes: lengths of the
+    bytes up to the end of each segment but the last, as they were read or written; tail: the bytes
+    behind all fields."""
 
     code: int
     bands: int
@@ -53,13 +75,14 @@ class Tile:
     targets: bytes
     groups: list[Group]
     side: bytes
-    latents: list[bytes]
+    latents: list[list[bytes]]
     check: int
     patches: bytes
-    tail: bytes = b""
+    tail: bytes
+    prefixes: list[int]
 
     @classmethod
-    def of(cls, data: bytes, model_bands: int) -> Tile:
+    def of(cls, data: bytes, model: Model) -> Tile:
         """Raises CorruptFileError, IndexError where the bytes are no tile."""
         reader = Reader(data)
         code, sizes = reader.unpack("B")[0], [reader.varint() for _ in range(4)]
@@ -67,13 +90,13 @@ class Tile:
         mask, ranges = reader.part(), reader.part() if limited else None
         targets, groups = reader.part(), list[Group]()
         while sum(group.together for group in groups) < sizes[0]:
-            group = Group(*divmod(reader.varint(), MODES))
+            group = Group(*divmod(reader.varint(), MODES), fraction=0 if model.wavelet else None)
             if group.mode == Mode.CONSTANT:
                 group.data = reader.take(group.together * np.dtype(DTYPES[kind]).itemsize)
             elif group.mode in (Mode.LOSSLESS, Mode.PREDICTIVE):
                 group.data = reader.part()
             elif group.mode == Mode.NEURAL:
-                group.numbers = [reader.signed() for _ in range(2 * model_bands)]
+                group.numbers = [reader.signed() for _ in range(2 * model.bands)]
             elif group.mode == Mode.SPECTRAL:
                 group.numbers = [reader.signed() for _ in range(2 * group.together)]
                 group.components, group.precision, group.data = (
@@ -81,11 +104,12 @@ class Tile:
                     reader.varint(),
                     reader.part(),
                 )
+            if group.lossy and model.wavelet:
+                group.fraction = reader.varint()
             groups.append(group)
         side = reader.part()
-        latents = [
-            reader.part() for group in groups if group.lossy for _ in range(group.components)
-        ]
+        components = sum(group.components for group in groups if group.lossy)
+        latents, prefixes = _read_latents(reader, components, len(model.segments))
         return cls(
             code,
             *sizes,
@@ -98,6 +122,7 @@ class Tile:
             reader.unpack("I")[0],
             reader.part(),
             reader.rest(),
+            prefixes,
         )
 
     def to_bytes(self) -> bytes:
@@ -120,9 +145,10 @@ class Tile:
                 out.part(group.data)
             else:
                 out.data += group.data
+            if group.lossy and group.fraction is not None:
+                out.varint(group.fraction)
         out.part(self.side)
-        for data in self.latents:
-            out.part(data)
+        self.prefixes = _write_latents(out, self.latents)
         out.pack("I", self.check & 0xFFFFFFFF)
         out.part(self.patches)
         return bytes(out.data) + self.tail
@@ -151,6 +177,36 @@ class Tile:
     def valid_pixels(self) -> np.ndarray:
         """Return the number of valid pixels of every block (bands, block rows, block cols)."""
         return blocks.sums(masks.unpack(self.mask, self.shape) == masks.VALID, 16 * self.block)
+
+
+def _read_latents(
+    reader: Reader, components: int, segments: int
+) -> tuple[list[list[bytes]], list[int]]:
+    """Return the segments of each component, and the lengths of the prefixes that end with them."""
+    if components > len(reader._data):
+        raise CorruptFileError("more components than bytes")
+    latents: list[list[bytes]] = [[] for _ in range(components)]
+    prefixes = []
+    for number in range(segments if components else 0):
+        for parts in latents:
+            parts.append(reader.part())
+        if number < segments - 1:
+            reader.unpack("I")
+            prefixes.append(reader._at)
+    return latents, prefixes
+
+
+def _write_latents(out: Writer, latents: list[list[bytes]]) -> list[int]:
+    """Append the segments, with right checksums behind all but the last. Return the lengths of the
+    prefixes that end with these checksums."""
+    segments, prefixes = len(latents[0]) if latents else 0, []
+    for number in range(segments):
+        for parts in latents:
+            out.part(parts[number])
+        if number < segments - 1:
+            out.pack("I", zlib.crc32(out.data))
+            prefixes.append(len(out.data))
+    return prefixes
 
 
 @dataclass
@@ -188,11 +244,28 @@ def chunks_of(data: bytes) -> list[Chunk]:
     return found
 
 
-def file_of(chunks: list[Chunk], indexed: bool = True) -> bytes:
-    """The file; with the index that belongs to its tiles, or as it is."""
-    if indexed:
-        sizes = [len(chunk.payload) for chunk in chunks if chunk.kind == b"TILE"]
-        for chunk in chunks:
-            if chunk.kind == b"INDX":
-                chunk.payload = np.array(sizes, "<u4").tobytes()
+def file_of(chunks: list[Chunk], model: Model, repaired: Container[bytes]) -> bytes:
+    """Return the file.
+
+    repaired: which of the chunks INDX and levl are made to fit the tiles; others stay as they
+    are."""
+    tiles = [chunk.payload for chunk in chunks if chunk.kind == b"TILE"]
+    for chunk in chunks:
+        if chunk.kind not in repaired:
+            continue
+        if chunk.kind == b"INDX":
+            chunk.payload = np.array([len(data) for data in tiles], "<u4").tobytes()
+        elif chunk.kind == b"levl":
+            prefixes = [prefixes_of(data, model) for data in tiles]
+            chunk.payload = np.array(prefixes, "<u4").tobytes()
     return SIGNATURE + b"".join(chunk.to_bytes() for chunk in chunks)
+
+
+def prefixes_of(data: bytes, model: Model) -> list[int]:
+    """Return the lengths of the prefixes of a tile that end with each segment but the last; the
+    length of the tile if it has no segments, or is no tile."""
+    try:
+        found = Tile.of(data, model).prefixes
+    except BROKEN:
+        found = []
+    return found or [len(data)] * (len(model.segments) - 1)

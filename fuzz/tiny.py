@@ -1,12 +1,14 @@
-"""A model that costs microseconds: four means of 8 x 8 pixels per band and 16 x 16 cell instead of
+"""Models that cost microseconds: four means of 8 x 8 pixels per band and 16 x 16 cell instead of
 a network, plain tables for the entropy coders. Everything that reads bytes is the real thing; only
-the transforms, which read none, are replaced."""
+the transforms, which read none, are replaced. The model of wavelets is the shipped one, since it is
+fast and its integers depend on the bytes of a file."""
 
 from __future__ import annotations
 
 import zlib
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +27,10 @@ from isoq.entropy.hyperprior import TABLES, HyperpriorModel, _layout
 from isoq.geometry import STRIDE
 from isoq.levels import COUNT, GAIN, level_to_lambda
 from isoq.network.footprint import footprints
-from isoq.network.model import Model
+from isoq.network.model import SHIPPED, Model
 
 KINDS = ("context", "hyperprior", "single")
+WAVELET = "eo16-3"
 _HALF = STRIDE // 2
 
 
@@ -102,11 +105,13 @@ class Watched:
 
     def __init__(self, inner: ContextModel | HyperpriorModel):
         self._inner, self.reached, self.check = inner, 0, 0
-        self.encode, self.quantize = inner.encode, inner.quantize
 
-    def decode(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def decode(self, data: bytes, *args: Any) -> tuple[np.ndarray, np.ndarray]:
         self.reached += 1
-        q, near = self._inner.decode(data, levels)
+        q, near = self._inner.decode(data, *args)
         self.check = zlib.crc32(q.astype("<i4", copy=False), self.check)
         return q, near
 
@@ -115,7 +120,7 @@ class Tiny(Model):
     """A model without a folder, for the encoder as well."""
 
     identity, folder, device = "0" * 16, Path("tiny"), "cpu"
-    lowest, highest, adjoint = 0, COUNT - 1, None
+    lowest, highest, adjoint, wavelet = 0, COUNT - 1, None, None
     calibration = {"floor": 1e-4, "synthesis": {"level": [0, COUNT - 1], "log2_factor": [0, 0]}}  # noqa: RUF012
 
     def __init__(self, kind: str):
@@ -153,3 +158,10 @@ class Tiny(Model):
     @cached_property
     def footprints(self) -> np.ndarray:
         return footprints(self.synthesis, self.latents)
+
+
+def models() -> dict[str, Model]:
+    """Return the models of the seeds by name; their entropy models are `Watched`."""
+    wavelet = Model(SHIPPED / WAVELET)
+    wavelet.entropy = Watched(wavelet.entropy)
+    return {kind: Tiny(kind) for kind in KINDS} | {WAVELET: wavelet}

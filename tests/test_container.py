@@ -85,6 +85,19 @@ def test_announced_tiles_are_due():
         writer.finish({})
 
 
+@pytest.mark.parametrize("tiles", [0, 1, 3])
+@pytest.mark.parametrize("lengths", [[1], [1, 1], [4, 4, 4], [0, 0, 301], [2**32 - 1] * 9])
+def test_impossible_indexes_of_levels_are_refused(tiles, lengths):
+    """They are not three for each tile, or more than the tile."""
+    sizes, levels = np.full(tiles, 3, "<u4").tobytes(), np.array(lengths, "<u4").tobytes()
+    data = written()[: chunks(written())[1][1]] + chunk(b"levl", levels) + chunk(b"INDX", sizes)
+    if tiles and len(lengths) % tiles == 0 and max(lengths) <= 3:
+        ContainerReader(io.BytesIO(data))
+    else:
+        with pytest.raises(CorruptFileError, match="impossible size"):
+            ContainerReader(io.BytesIO(data))
+
+
 def test_unknown_ancillary_chunks_are_skipped():
     data = written({"b": 2})
     parts = chunks(data)

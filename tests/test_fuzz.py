@@ -1,5 +1,6 @@
 """The fuzzer runs, and its changes get to where they should."""
 
+import random
 import re
 import subprocess
 import sys
@@ -28,3 +29,25 @@ def test_smoke():
     )
     assert float(shares[1]) > 25
     assert float(shares[2]) > 10
+
+
+def test_changed_tiles_of_wavelets_have_right_checksums(monkeypatch):
+    """Else none of the changes would get past the first segment."""
+    monkeypatch.syspath_prepend(FUZZ)
+    from mutate import mutate_tile
+    from structure import BROKEN, Tile, chunks_of, file_of
+    from tiny import WAVELET, models
+
+    model, rng = models()[WAVELET], random.Random(0)
+    for path in sorted(FUZZ.glob("corpus/wavelet*.isoq")):
+        data = path.read_bytes()
+        chunks = chunks_of(data)
+        assert file_of(chunks, model, {b"INDX", b"levl"}) == data
+        for tile in (chunk.payload for chunk in chunks if chunk.kind == b"TILE"):
+            assert Tile.of(tile, model).to_bytes() == tile
+            changed = mutate_tile(tile, model, rng)
+            try:
+                parsed = Tile.of(changed, model)
+            except BROKEN:  # the change made another number of bands or components
+                continue
+            assert parsed.to_bytes() == changed

@@ -25,6 +25,7 @@ from isoq.format.container import ContainerReader, ContainerWriter
 from isoq.format.limits import LARGEST_SIDE, LARGEST_TEXT
 from isoq.raster.description import Description
 from isoq.raster.gtiff import side_file
+from isoq.raster.window import reduced
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +181,7 @@ def test_a_file_cannot_choose_a_folder(small, tmp_path, monkeypatch):
         {"gcps": {"crs": "/etc/hostname", "points": []}},
         {"gcps": {"crs": None, "points": [[1]]}},
         {"rpcs": {"line_off": 1, "samp_off": "1"}},
+        {"rpcs": {"line_scale": [1.0]}},
         {"tags": {"": ["x"]}},
         {"tags": {"json:a": {"b": "{}"}}},
         {"band_tags": []},
@@ -197,6 +199,16 @@ def test_a_file_cannot_choose_a_folder(small, tmp_path, monkeypatch):
 def test_metadata_that_do_not_fit(metadata):
     with pytest.raises(CorruptFileError, match="not what it should be"):
         Description.from_dict(image() | {"metadata": metadata})
+
+
+@pytest.mark.parametrize("largest", [99 * 10**306, -9.9e307], ids=["integer", "float"])
+def test_reduced_images_of_the_largest_numbers_are_described(largest):
+    rpcs = dict.fromkeys(("line_off", "samp_off", "line_scale", "samp_scale"), largest)
+    points = [[largest, -largest, largest, 1, 0, "1", ""]]
+    metadata = {"transform": [largest] * 6, "gcps": {"crs": None, "points": points}, "rpcs": rpcs}
+    description = Description.from_dict(image() | {"metadata": metadata})
+    for factor in (2, 4, 8, 16):
+        side_file(reduced(description, factor), band_tags=True)
 
 
 def test_real_metadata_fit(tmp_path):

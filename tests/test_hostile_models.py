@@ -1,23 +1,31 @@
 """Model folders that mean harm: refused in one line, and before they cost anything."""
 
+import json
 import shutil
 import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
-from cases import context_arrays, model
+from cases import context_arrays, graph_model, model
 
 from isoq.entropy.context import ContextModel
 from isoq.errors import ModelMismatchError
 from isoq.network.model import Model
-from isoq.tile.band_group import reconstruct
+from isoq.tile.reconstruct import Reconstruction
 
 
 @pytest.fixture
 def folder(tmp_path):
+    """A copy of the newest model."""
     shutil.copytree(model().folder, tmp_path / "m")
     return tmp_path / "m"
+
+
+@pytest.fixture
+def folder_of_graphs(tmp_path):
+    shutil.copytree(graph_model().folder, tmp_path / "g")
+    return tmp_path / "g"
 
 
 def refused(folder) -> str:
@@ -108,11 +116,20 @@ def test_descriptions_that_are_none(folder, text):
 
 
 def test_tables_for_other_latents(folder):
-    arrays = {f"context_{name}": a for name, a in context_arrays(6).items()} | {
-        name: a for name, a in model().arrays.items() if name.startswith("modulation")
-    }
+    arrays = {f"context_{name}": a for name, a in context_arrays(6).items()}
+    arrays["wavelet_unit"] = model().arrays["wavelet_unit"]
     np.savez(folder / "decoder.npz", **arrays)
     assert "6 latent channels, not 256" in refused(folder)
+
+
+def test_wavelets_with_tables_for_other_latents(folder):
+    """The tables fit what the description says, and neither fits the wavelets."""
+    info = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(info | {"latents": 6}))
+    arrays = {f"context_{name}": a for name, a in context_arrays(6).items()}
+    arrays["wavelet_unit"] = model().arrays["wavelet_unit"]
+    np.savez(folder / "decoder.npz", **arrays)
+    assert "256 latents" in refused(folder)
 
 
 def test_lists_that_wrap_around():
@@ -125,15 +142,62 @@ def test_lists_that_wrap_around():
         ContextModel(arrays)
 
 
-def test_a_synthesis_of_another_size(folder):
-    shutil.copy(folder / "analysis.onnx", folder / "synthesis.onnx")
-    broken = Model(folder)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"wavelets": 4},
+        {"wavelets": "9/7!"},
+        {"wavelets": ["9/7"] * 5},
+        {"wavelets": ["9/7", "9/7", "9/7", ["9/7"]]},
+        {"wavelets": {}},
+        {"bands": 2},
+        {"latents": 1},
+        {"latents": 255},
+        {"entropy": "hyperprior"},
+    ],
+)
+def test_wavelets_that_are_none(folder, changes):
+    info = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(info | changes))
+    refused(folder)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        None,
+        np.ones(255, np.int32),
+        np.ones((256, 1), np.int32),
+        np.ones(256, np.int64),
+        np.zeros(256, np.int32),
+        np.ones((), np.int32),
+        np.ones(0, np.int32),
+    ],
+)
+def test_steps_of_wavelets_that_are_none(folder, unit):
+    arrays = {name: a for name, a in model().arrays.items() if name != "wavelet_unit"}
+    np.savez(folder / "decoder.npz", **arrays, **({} if unit is None else {"wavelet_unit": unit}))
+    refused(folder)
+
+
+def test_the_largest_steps_of_wavelets_decode(folder):
+    """Without an error, warning or undefined behaviour; sums wrap around."""
+    largest = np.full(256, 2**31 - 1, np.int32)
+    np.savez(folder / "decoder.npz", **model().arrays | {"wavelet_unit": largest})
+    wavelet = Model(folder).wavelet
+    steps = np.full((256, 4, 4), 2.0**23, np.float32)
+    for fraction in (0, 20):
+        plane = wavelet.decode(steps, np.zeros((4, 4), np.int64), fraction)
+        assert plane.shape == (64, 64)
+
+
+def test_a_synthesis_of_another_size(folder_of_graphs):
+    shutil.copy(folder_of_graphs / "analysis.onnx", folder_of_graphs / "synthesis.onnx")
+    broken, steps = Model(folder_of_graphs), np.zeros((256, 4, 4), np.float32)
+    levels = np.zeros((4, 4), np.int64)
+    from_graph = Reconstruction([], None, None)
     with pytest.raises(ModelMismatchError, match="not one of isoq's: Conv of"):
-        reconstruct(
-            [np.zeros((256, 4, 4), np.float32)], [], None, (64, 64), np.dtype("uint8"), broken
-        )
+        from_graph.samples([steps], levels, (64, 64), np.dtype("uint8"), broken)
     broken.synthesis = lambda y: np.zeros((1, 1, 64, 65), np.float32)
     with pytest.raises(ModelMismatchError, match="makes"):
-        reconstruct(
-            [np.zeros((256, 4, 4), np.float32)], [], None, (64, 64), np.dtype("uint8"), broken
-        )
+        from_graph.samples([steps], levels, (64, 64), np.dtype("uint8"), broken)

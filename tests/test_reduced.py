@@ -69,6 +69,20 @@ def test_a_prefix_that_was_altered_is_refused(packed):
     assert [part.part for part in lost] == ["tile"]
 
 
+def test_altered_tiles_without_segments_are_refused(large):
+    """No checksum within such a tile protects them, only that of its chunk."""
+    data = isoq.compress(large[:300, :300], lossless=True)
+    with isoq.open(io.BytesIO(data)) as src:
+        start, size = (int(a[0]) for a in (src.file._container._starts, src.file._container.sizes))
+    at = start + size - 40
+    damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    with (
+        isoq.open(io.BytesIO(damaged)) as src,
+        pytest.raises(CorruptFileError, match="checksum"),
+    ):
+        src.read(out_shape=(75, 75))
+
+
 @pytest.mark.parametrize("target", [("--mse", "900"), ("--lossless",), ("--max-error", "5")])
 def test_the_georeference_is_that_of_the_small_image(tmp_path, large, target):
     source = make(tmp_path / "a.tif", large[None], crs="EPSG:32631", transform=PLACE, nodata=0)

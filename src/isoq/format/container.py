@@ -178,11 +178,13 @@ class ContainerReader:
     def prefix(self, number: int, segments: int) -> bytes:
         """Return the first bytes of the payload of a tile, with so many segments of its latents.
 
-        It is all of the payload if the file does not say how many bytes these are. A prefix is not
-        checked."""
+        It is all of the payload if the file does not say how many bytes these are, or if it has no
+        segments. A shorter prefix is not checked: it ends with a checksum of its own."""
         if not 0 < segments <= self._prefixes.shape[1]:
             return self.tile(number)
         size = int(self._prefixes[number, segments - 1])
+        if size == self.sizes[number]:
+            return self.tile(number)
         return self._read(number, _FRAME.size + size)[_FRAME.size :]
 
     def _read(self, number: int, size: int) -> bytes:
@@ -211,9 +213,9 @@ class ContainerReader:
 
 def _prefixes(payload: bytes, sizes: np.ndarray) -> np.ndarray:
     """Return the sizes of the prefixes of all tiles (tiles, prefixes)."""
-    if len(payload) % (4 * max(1, len(sizes))):
+    each, rest = divmod(len(payload), 4 * max(1, len(sizes)))
+    if rest or (each and not len(sizes)):
         raise CorruptFileError("the index has an impossible size: the file is damaged")
-    each = len(payload) // (4 * max(1, len(sizes)))
     found = np.frombuffer(payload, "<u4").astype(np.int64).reshape(len(sizes), each)
     if (found > sizes[:, None]).any():
         raise CorruptFileError("the index has impossible sizes: the file is damaged")

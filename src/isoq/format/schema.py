@@ -144,15 +144,14 @@ def metadata(bands: int) -> Shape:
     """Accept `Description.metadata`."""
     names, factors = each(maybe(text), bands), each(either(number, text), bands)
     coefficients = either(number, each(number))
+    scalars = dict.fromkeys(("line_off", "samp_off", "line_scale", "samp_scale"), number)
     return record(
         {},
         container=text,
         crs=crs,
         transform=each(number, 6),
         gcps=record({"crs": maybe(crs), "points": each(_point)}),
-        rpcs=lambda value: (
-            record({}, line_off=number, samp_off=number)(value) and values(coefficients)(value)
-        ),
+        rpcs=lambda value: record({}, **scalars)(value) and values(coefficients)(value),
         tags=_tags,
         band_tags=each(_tags, bands),
         descriptions=names,

@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import InputError, IsoqWarning, ModelMismatchError
 from ..levels import lambda_to_level
 from ..wavelet.layout import SEGMENTS
-from ..wavelet.transform import Wavelet
+from ..wavelet.transform import CHANNELS, Wavelet
 from .footprint import footprints
 from .npz import load_arrays
 from .transforms import DEVICES, GraphTransforms
@@ -119,8 +119,11 @@ class Model:
 
     def _transforms(self, threads: int) -> tuple[Wavelet | None, Wavelet | GraphTransforms]:
         if "wavelets" in self.info:
-            if self.bands != 1 or self.info["entropy"] != "context":
-                raise ValueError("wavelets are for one band and the context model")
+            fits = self.bands == 1 and self.latents == CHANNELS
+            if not fits or self.info["entropy"] != "context":
+                raise ValueError(
+                    f"wavelets are for one band, {CHANNELS} latents and the context model"
+                )
             if self.device != "cpu":
                 warnings.warn(
                     f"`device={self.device}` has no effect: the transforms of {self.name} are "

@@ -109,7 +109,7 @@ def reduced(description: Description, factor: int) -> Description:
     before = 0.5 - factor / 2  # where the first pixel begins, in pixels of the described image
 
     def transform(numbers: list[float]) -> list[float]:
-        a, b, c, d, e, f = numbers
+        a, b, c, d, e, f = map(float, numbers)  # integers of JSON could become too large for any
         x, y = c + before * (a + b), f + before * (d + e)
         return [a * factor, b * factor, x, d * factor, e * factor, y]
 

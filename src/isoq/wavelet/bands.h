@@ -9,7 +9,7 @@ typedef enum { ISOQ_UINT8, ISOQ_UINT16, ISOQ_INT16, ISOQ_INT32, ISOQ_FLOAT32 } i
 
 /* How a band comes from components. */
 typedef struct {
-    const int32_t *factor;      /* (components,); null for the only component itself */
+    const int32_t *factor;      /* (components,), below 2^30; null for the only component itself */
     double unit, scale, offset; /* sample = sum * unit * scale + offset */
 } isoq_band;
 
