@@ -36,6 +36,7 @@ from isoq.evaluate.tables import (
 ROOT = HERE.parent
 FOLDER = ROOT / "runs" / "evaluate"
 PEERS = "jpeg2000,klt-jpeg2000,jpegxl,jpegls,sperr,lerc"
+_MEASURED_TOGETHER = ("encode", "decode", "encode_mib", "decode_mib")
 DRAWN = ("sentinel2", "landsat", "vhr")  # strata of the documentation's plot; the report has all
 SHORT = {ANCHOR: "", "klt-jpeg2000": "KLT"}  # names of peers in the summary
 KINDS = {
@@ -70,26 +71,24 @@ def run(options: argparse.Namespace) -> int:
         [sys.executable, "-m", "isoq", *command, "--out", str(options.out)]
     ).returncode
     if status != 2:
-        others = earlier_rows(options.peers) if options.keep_others else []
-        with (options.out / "rows.csv").open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            rows, columns = list(reader), reader.fieldnames or ()
+        rows = _rows(options.out / "rows.csv")
+        if options.keep_others:
+            run_now = {NAME, *options.peers.split(",")}
+            earlier = [
+                row for row in _rows(RESULTS / "evaluate.csv") if row["codec"] not in run_now
+            ]
+            rows = [row | dict.fromkeys(_MEASURED_TOGETHER, "") for row in rows + earlier]
         with (RESULTS / "evaluate.csv").open("w", newline="", encoding="utf-8") as out:
-            writer = csv.DictWriter(out, columns, lineterminator="\n")
+            writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
             writer.writeheader()
-            writer.writerows(rows + others)
+            writer.writerows(rows)
         shutil.copy(options.out / "about.json", RESULTS / "evaluate.json")
     return status
 
 
-def earlier_rows(peers: str) -> list[dict[str, str]]:
-    """Return the stored rows of codecs that are not run, without their times and memory, which
-    another machine may have measured. Their sizes and errors are still those of today."""
-    with (RESULTS / "evaluate.csv").open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    measured = ("encode", "decode", "encode_mib", "decode_mib")
-    run = {NAME, *peers.split(",")}
-    return [row | dict.fromkeys(measured, "") for row in rows if row["codec"] not in run]
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
 
 
 def show(rows: list[Row]) -> None:
@@ -102,7 +101,7 @@ def show(rows: list[Row]) -> None:
         _without(accuracy_table(rows), "KLT"),
         speed_table(rows),
     )
-    print("\n\n".join(map(markdown, tables)))
+    print("\n\n".join(markdown(table) for table in tables if table[1]))
 
 
 def summary_table(rows: list[Row]) -> Table:
@@ -173,7 +172,8 @@ def main() -> None:
     parser.add_argument(
         "--keep-others",
         action="store_true",
-        help="keep the stored rows of codecs that are not run, without their times",
+        help="keep the stored rows of codecs that are not run; then no row has times, which only "
+        "one run can compare",
     )
     parser.add_argument(
         "--no-run",
