@@ -131,6 +131,8 @@ def _of_wavelets(
 ) -> dict[str, tuple]:
     """Return sources, targets and options of the images that wavelets code."""
     plain, tiled = (Options(block=16, tile=side, threads=1) for side in (64, 32))
+    one = Options(block=32, tile=160, threads=1)
+    large = np.tile(optical[:1, :64, :64], (1, 3, 3))[:, :144, :130]
     spikes, mixed = landsat[:1].copy(), landsat.copy()
     spikes[0, ::9, ::7] = 65535
     mixed[1] = mixed[1] // 4000
@@ -149,6 +151,7 @@ def _of_wavelets(
         "wavelet_masked": (_Masked(landsat), Target("mse", 1e4), plain),
         "wavelet_patched": (ArraySource(spikes), Target("mse", 30.0), plain),
         "wavelet_tiles": (ArraySource(optical[:, :70, :66]), Target("psnr", 30.0), tiled),
+        "wavelet_segments": (ArraySource(large), Target("quality", 2e-4), one),
         "wavelet_mixed": (ArraySource(mixed), Target("mse", 1e4), kept),
     }
 

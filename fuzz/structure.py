@@ -16,11 +16,13 @@ from isoq import blocks
 from isoq.errors import CorruptFileError
 from isoq.format.bytestream import Reader, Writer
 from isoq.format.container import DICTIONARY, SIGNATURE
+from isoq.geometry import STRIDE, padded_side
 from isoq.network.model import Model
 from isoq.samples import DTYPES
 from isoq.tile import masks
 from isoq.tile.groups import MODES, Mode
 from isoq.tile.predictive.decode import is_lossy
+from isoq.wavelet.layout import LEVELS
 
 _FRAME = struct.Struct("<4sI")
 BROKEN = (  # raised where bytes are not what they should be
@@ -109,7 +111,8 @@ class Tile:
             groups.append(group)
         side = reader.part()
         components = sum(group.components for group in groups if group.lossy)
-        latents, prefixes = _read_latents(reader, components, len(model.segments))
+        grid = (padded_side(side) // STRIDE for side in sizes[1:3])
+        latents, prefixes = _read_latents(reader, components, len(model.segments(*grid)))
         return cls(
             code,
             *sizes,
@@ -268,4 +271,4 @@ def prefixes_of(data: bytes, model: Model) -> list[int]:
         found = Tile.of(data, model).prefixes
     except BROKEN:
         found = []
-    return found or [len(data)] * (len(model.segments) - 1)
+    return found or [len(data)] * (LEVELS - 1 if model.wavelet else 0)

@@ -137,7 +137,7 @@ class Targets:
     def _reduced_tile(self, data: bytes, seed: Seed) -> None:
         """Decode the tile and its prefix, which must be the same image."""
         level = _level(data)
-        prefix = data[: prefixes_of(data, seed.model)[segments_at(seed.model, level) - 1]]
+        prefix = data[: prefixes_of(data, seed.model)[segments_at(level) - 1]]
         whole, part = (_reduced(some, seed, level) for some in (data, prefix))
         if (whole is None) != (part is None):
             raise ValueError("only one of a tile and its prefix decodes")

@@ -266,7 +266,7 @@ def decode_tile(
     for group, own in zip(neural, maps.reshape(-1, *grid), strict=True):
         group.levels = levels_of(own)
         group.spread = latent_levels(group.levels, block // 16, h, w)
-    ends = read_streams(fields, neural, model, halvings)
+    ends = read_streams(fields, neural, model, halvings, h * w)
     step, check = 1 << halvings, 0
     coarse = np.ascontiguousarray(classes[:, ::step, ::step])
     samples, whole = np.zeros(coarse.shape, dtype), []
@@ -357,7 +357,9 @@ def reduced(planes: np.ndarray, valid: np.ndarray, step: int, kept: list[bool]) 
     return result
 
 
-def read_streams(fields: Bytes, neural: list[Group], model: Model, halvings: int) -> list[int]:
+def read_streams(
+    fields: Bytes, neural: list[Group], model: Model, halvings: int, positions: int
+) -> list[int]:
     """6.10, *Segments*: give the groups their streams; where the prefixes of one, two and three
     segments end."""
     components = [
@@ -365,9 +367,10 @@ def read_streams(fields: Bytes, neural: list[Group], model: Model, halvings: int
         for group in neural
         for k in range(1 if group.steps is None else len(group.steps))
     ]
-    if not model.wavelets:
+    if not model.wavelets or positions <= 64:
         for group, _ in components:
             group.streams.append(fields.part())
+            group.cuts.append([])
         return []
     if not components:
         return []

@@ -218,7 +218,7 @@ def write_latents(
         levels = latent_levels(group.levels, block, *group.q[0].shape[1:])
         for q, r, z in zip(group.q, group.r, group.z, strict=True):
             if z is None:
-                coded = coder.entropy.encode_segments(r, levels, 0, coder.segments)[0]
+                coded = coder.encode(r, levels, 0)[0]
             else:
                 found = z.astype(np.int32)
                 monkeypatch.setattr(coder.entropy, "side_information", lambda y, z=found: z)
@@ -228,7 +228,7 @@ def write_latents(
     for number, segments in enumerate(zip(*streams, strict=True), 1):
         for segment in segments:
             out.part(segment)
-        if number < len(coder.segments):
+        if number < len(coder.segments(*levels.shape)):
             out.pack("I", zlib.crc32(out.data))
     out.pack("I", check)
 

@@ -272,7 +272,8 @@ def bright_spot() -> Case:
 
 
 def several_tiles() -> Case:
-    """More than 2^16 pixels: the file has an index of the levels of its four tiles."""
+    """Tiles of more than 128 x 128 pixels: their latents are in segments, and the file has an index
+    of the levels."""
     pixels = np.pad(landsat(141, 193), ((0, 0), (0, 120), (0, 70)), "symmetric")
     return Case(pixels, Target("rmse", 1500.0), {"tile": 144, "block": 16})
 

@@ -21,6 +21,7 @@ from ..raster.description import Description
 from ..storage.local import provenance
 from ..tile.spectral import MOST_BANDS
 from ..tile.targets import BoundTarget, ErrorTarget, LambdaTarget, TileTarget
+from ..wavelet.layout import LEVELS
 from .generations import earlier_of
 from .options import Options
 from .sources import Readable, read_pixels
@@ -68,7 +69,7 @@ class FilePlan:
         """Return how many prefixes of each tile the index lists: none for graphs, whose latents are
         in one segment, and none for small images in one tile, which are read as a whole."""
         is_small = len(self.boxes) == 1 and self.boxes[0].rows * self.boxes[0].cols <= _SMALL
-        return 0 if is_small else len(model.segments) - 1
+        return 0 if is_small or not model.wavelet else LEVELS - 1
 
     def overhead(self, model: Model, summary: dict | None = None) -> int:
         """Return the size of the file without its tiles. summary: its summary, if that is known."""

@@ -178,7 +178,7 @@ class File:
         try:
             if level == 0:
                 return self._container.tile(number)
-            return self._container.prefix(number, segments_at(model, level))
+            return self._container.prefix(number, segments_at(level))
         except CorruptFileError as error:
             return error
 

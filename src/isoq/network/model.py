@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import InputError, IsoqWarning, ModelMismatchError
 from ..levels import lambda_to_level
-from ..wavelet.layout import SEGMENTS
+from ..wavelet.layout import SEGMENTS, SMALL
 from ..wavelet.transform import CHANNELS, Wavelet
 from .footprint import footprints
 from .npz import load_arrays
@@ -138,11 +138,12 @@ class Model:
             content.graphs, content.arrays, content.info, self._optimize, threads, self.device
         )
 
-    @property
-    def segments(self) -> tuple[int, ...]:
-        """Numbers of channels, from the coarsest on, after which the streams of a tile are cut. The
-        last one is that of all channels."""
-        return SEGMENTS if self.wavelet else (self.latents,)
+    def segments(self, rows: int, cols: int) -> tuple[int, ...]:
+        """Return the numbers of channels, from the coarsest on, after which the streams of a tile
+        are cut. The last one is that of all channels.
+
+        rows, cols: of a channel. Small tiles have one segment, like all tiles of other models."""
+        return SEGMENTS if self.wavelet and rows * cols > SMALL else (self.latents,)
 
     def encode(
         self, y: np.ndarray, levels: np.ndarray, rd_weight: float
@@ -152,7 +153,8 @@ class Model:
         Return the segments of the stream, the quantized latents (int32, half steps) and their
         reconstruction (float32, steps). rd_weight: squared steps of error that one bit is worth."""
         if self.wavelet:
-            return self.entropy.encode_segments(y, levels, rd_weight, self.segments)
+            ends = self.segments(*y.shape[1:])
+            return self.entropy.encode_segments(y, levels, rd_weight, ends)
         stream, latents, steps = self.entropy.encode(y, levels, rd_weight)
         return [stream], latents, steps
 

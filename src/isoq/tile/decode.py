@@ -43,7 +43,7 @@ def decode_tile(
     """Decode the bytes that `encode_tile` wrote. shape, dtype: of this tile, from the file. Raises
     CorruptFileError."""
     reader = Reader(data)
-    opened = open_tile(reader, nodata, model, shape, dtype, len(model.segments))
+    opened = open_tile(reader, nodata, model, shape, dtype)
     header, groups, latents = opened.header, opened.groups, opened.latents
     samples = np.empty(shape, dtype)
     for group in groups:
@@ -84,16 +84,17 @@ def open_tile(
     model: Model,
     shape: Shape,
     dtype: str,
-    segments: int,
+    finest: int = 0,
 ) -> OpenedTile:
-    """Read a tile up to the end of some segments of its latents. Raises CorruptFileError."""
+    """Read a tile up to the end of its latents, or of those of a wavelet's levels that are not left
+    out: the finest ones are. Raises CorruptFileError."""
     header = TileHeader.read(reader, nodata, shape, dtype)
     targets = unpack_targets(reader.part(), header.grid)
     groups = _read_groups(reader, header, model)
     level_residuals, per_block = _read_maps(reader, header, groups)
     network = [group for group in groups if isinstance(group, Neural)]
     components = sum(group.reconstruction.components for group in network)
-    latents = LatentReader(reader, level_residuals, components, header, model, segments)
+    latents = LatentReader(reader, level_residuals, components, header, model, finest)
     return OpenedTile(header, groups, latents, targets, per_block)
 
 

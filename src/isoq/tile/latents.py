@@ -2,7 +2,8 @@
 
 Models of wavelets write them coarse to fine: the first segments of the streams of all components,
 then all second segments, and so on. So a prefix of the tile is enough for a smaller image. A
-checksum of the prefix follows each segment but the last. A checksum of all latents ends them: it
+checksum of the prefix follows each segment but the last. Small tiles have one segment. A checksum
+of all latents ends them: it
 tells whether this machine decodes what the encoder meant."""
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ..errors import CorruptFileError
 from ..format.bytestream import Reader, Writer
 from ..geometry import STRIDE, padded_side
 from ..network.model import Model
+from ..wavelet.layout import LEVELS
 from .band_group import CodedGroup
 from .header import TileHeader
 from .quality_map import latent_levels, map_from_residuals
@@ -51,24 +53,29 @@ class LatentReader:
         components: int,
         header: TileHeader,
         model: Model,
-        segments: int,
+        finest: int,
     ):
         """level_residuals: (groups of the network, blocks); components: of all these groups;
-        segments: how many to read, from the coarsest on. Raises CorruptFileError."""
+        finest: 0 to read all levels of a wavelet, 1 to leave out the finest and so on. Raises
+        CorruptFileError."""
         self.model, self.quantized = model, list[np.ndarray]()
-        self._side, self._block, self._checksum = header.shape[1:], header.block, 0
+        self._block, self._checksum = header.block, 0
+        self._grid = tuple(padded_side(side) // STRIDE for side in header.shape[1:])
         self.levels = [map_from_residuals(one, header.grid[1:]) for one in level_residuals]
         self._next_levels = iter(self.levels)
-        self._channels = model.segments[segments - 1]
-        self._streams = iter(self._read_streams(reader, components, segments))
+        ends = model.segments(*self._grid)
+        needed = ends[: max(1, LEVELS - finest)]
+        self._channels = needed[-1]
+        self._streams = iter(self._read_streams(reader, components, len(needed), len(ends)))
 
-    def _read_streams(self, reader: Reader, components: int, segments: int) -> list[bytes]:
-        """Return the streams of all components, as far as they are needed."""
+    @staticmethod
+    def _read_streams(reader: Reader, components: int, needed: int, segments: int) -> list[bytes]:
+        """Return the streams of all components, as far as their first segments are needed."""
         parts: list[list[bytes]] = [[] for _ in range(components)]
-        for number in range(segments if components else 0):
+        for number in range(needed if components else 0):
             for part in parts:
                 part.append(reader.part())
-            if number < len(self.model.segments) - 1:
+            if number < segments - 1:
                 expected = reader.checksum()
                 if reader.unpack("I")[0] != expected:
                     raise CorruptFileError("a checksum within a tile is wrong: the file is damaged")
@@ -78,8 +85,7 @@ class LatentReader:
         """Return the levels (h, w) of the latents of the next group, and an iterator over the
         latents (channels, h, w) float32 of its components, in steps. Raises CorruptFileError, also
         while iterating."""
-        rows, cols = (padded_side(side) // STRIDE for side in self._side)
-        levels = latent_levels(next(self._next_levels), self._block, rows, cols)
+        levels = latent_levels(next(self._next_levels), self._block, *self._grid)
         return levels, (self._next_component(levels) for _ in range(components))
 
     def _next_component(self, levels: np.ndarray) -> np.ndarray:

@@ -35,9 +35,9 @@ class ReducedTile:
     mask: np.ndarray
 
 
-def segments_at(model: Model, level: int) -> int:
-    """Return how many segments of the latents a reduced tile needs."""
-    return max(1, LEVELS - level) if model.wavelet else len(model.segments)
+def segments_at(level: int) -> int:
+    """Return how many segments of the latents a reduced tile needs, if they are cut."""
+    return max(1, LEVELS - level)
 
 
 def decode_reduced(
@@ -56,7 +56,7 @@ def decode_reduced(
     CorruptFileError."""
     assert 1 <= level <= LEVELS
     reader = Reader(data)
-    opened = open_tile(reader, nodata, model, shape, dtype, segments_at(model, level))
+    opened = open_tile(reader, nodata, model, shape, dtype, level)
     header, factor = opened.header, 1 << level
     classes = np.ascontiguousarray(header.classes[:, ::factor, ::factor])
     samples = np.empty(classes.shape, dtype)

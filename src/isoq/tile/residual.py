@@ -59,6 +59,9 @@ def correct(tile: TileInput, decoded: np.ndarray, mse: float, place: tuple[int, 
     off = wanted.astype(np.float64) - start[valid]
     is_integer = decoded.dtype.kind != "f"
     step = _first_step(float(np.abs(off).max()), is_integer)
+    widest = _least_to_move(off, mse) / _WORTH_MOVING
+    while step > widest:
+        step = _narrower(step, is_integer)
     while step > 0 and np.abs(off).max() < _MOST_STEPS * step:
         every = _steps(off, step)
         for values in (_fewest(off, every, step, mse), every):
@@ -69,6 +72,14 @@ def correct(tile: TileInput, decoded: np.ndarray, mse: float, place: tuple[int, 
         step = _narrower(step, is_integer)
     decoded[at] = apply(start, valid, wanted, 0)
     return Patch(band, row, col, 0, wanted)
+
+
+def _least_to_move(off: np.ndarray, mse: float) -> float:
+    """Return the least error of which not all pixels may stay for a mean square of `mse`. Steps
+    that would leave these pixels need not be tried."""
+    squares = np.sort(np.square(off))
+    stay = np.searchsorted(np.cumsum(squares), mse * len(off), "right")
+    return float(np.sqrt(squares[stay])) if stay < len(off) else np.inf
 
 
 def _steps(off: np.ndarray, step: float) -> np.ndarray:

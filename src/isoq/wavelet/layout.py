@@ -12,6 +12,8 @@ from dataclasses import dataclass
 LEVELS = 4
 # Channels up to the end of each level, the coarsest first.
 SEGMENTS = tuple(4**level for level in range(1, LEVELS + 1))
+# Latents of a channel up to which all levels are in one segment: 128 x 128 pixels.
+SMALL = 64
 
 
 @dataclass(frozen=True)
