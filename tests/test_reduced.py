@@ -136,6 +136,13 @@ def test_other_scales_are_refused(tmp_path, packed, scale):
     assert not (tmp_path / "b.tif").exists()
 
 
+@pytest.mark.parametrize("text", ["1/3", "1/0", "1/32", "0", "2", "nan", "small", "1e999"])
+def test_the_command_refuses_other_scales(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["decompress", "a.isoq", "--scale", text])
+    assert f"'{text}' is not 1, 1/2, 1/4, 1/8 or 1/16" in capsys.readouterr().err
+
+
 def test_files_without_the_index_of_levels_are_read_as_a_whole(packed):
     at = packed.index(b"levl")
     size = 12 + int.from_bytes(packed[at + 4 : at + 8], "little")

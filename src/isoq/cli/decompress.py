@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..api import decompress_file
 from ..api.files import folder_for
+from ..api.selection import level_of
 from ..codec.reader import LostPart
 from ..storage.urls import Url
 from .common import (
@@ -52,8 +53,8 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--scale",
-        type=Fraction,
-        default=Fraction(1),
+        type=_scale,
+        default=1.0,
         metavar="1/N",
         help="write a smaller image: 1/2, 1/4, 1/8 or 1/16 of the rows and columns, of which less "
         "is read and decoded; its pixel (i, j) is centred on pixel (N i, N j) (default: 1)",
@@ -77,6 +78,16 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     add_machine(parser)
     add_output(parser)
     parser.set_defaults(run=run)
+
+
+def _scale(text: str) -> float:
+    """Parse a scale such as 1/8 or 0.125."""
+    try:
+        scale = float(Fraction(text))
+        level_of(scale)
+    except (ValueError, ArithmeticError) as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is not 1, 1/2, 1/4, 1/8 or 1/16") from error
+    return scale
 
 
 def run(options: argparse.Namespace) -> int:
@@ -113,7 +124,7 @@ def _decompress(source: Path | Url, destination: Path | None, options: argparse.
             str(source),
             destination,
             window=options.window and _rows_and_cols(*options.window),
-            scale=float(options.scale),
+            scale=options.scale,
             driver=options.driver,
             model=options.model,
             device=options.device,

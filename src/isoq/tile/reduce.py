@@ -3,8 +3,8 @@
 Pixel (i, j) of the reduced tile is centred on pixel (factor i, factor j) of the full one, and is
 valid where that pixel is. Bands that a wavelet codes have the low-pass band of the transform there:
 only the coarse levels are decoded. Other bands are decoded in full and averaged, with a window of
-factor + 1 pixels whose first and last ones count half. Classes, whose mean means nothing, are
-sampled."""
+factor + 1 pixels whose first and last ones count half. Lossless bands are sampled: among them are
+classes, whose mean means nothing."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@
    reverse order, by the synthesis.
 
    A wavelet is defined by its factors in 1/2^16, so that integers and floats compute the same one.
-   Bands come out unscaled: wavelet.py knows the factors to an orthonormal transform. */
+   Bands come out unscaled: transform.py knows the factors to an orthonormal transform. */
 #ifndef ISOQ_STEPS_H
 #define ISOQ_STEPS_H
 
