@@ -1,7 +1,8 @@
 """Measure reduced images: the share of the file that they need, and how they differ from means;
 results/reduced.csv.
 
-One band of each image is coded by the closed loop, with the transform. `bytes` is the share of the
+One band of each image of at least 768 x 768 pixels is coded by the closed loop, with the
+transform. `bytes` is the share of the
 file that is read for a reduced image, in percent. `mean` is the root mean square of the difference
 between the reduced image and means of the full one around the same centres (factor + 1 pixels, the
 first and last ones count half), in percent of the standard deviation of these means. `pixel` is
@@ -54,7 +55,7 @@ def decoded(data: bytes, level: int, model: Model) -> tuple[np.ndarray, int]:
 def compare(band: Image, model: str, snr: list[float]) -> list[Row]:
     samples, valid = band.read()
     samples = np.ascontiguousarray(samples[:, :SIDE, :SIDE])
-    if not valid.all() or np.ptp(samples) == 0 or min(samples.shape[1:]) < SIDE // 4:
+    if not valid.all() or np.ptp(samples) == 0 or min(samples.shape[1:]) < SIDE * 3 // 4:
         return []
     loaded, rows = load_model(model), list[Row]()
     for db in snr:

@@ -81,7 +81,8 @@ cdef class LiftingTransform:
     cdef const float[::1] scale
 
     def __init__(self, list names, const int32_t[::1] channel, const float[::1] scale):
-        if len(names) != ISOQ_WAVELET_LEVELS or channel.shape[0] != ISOQ_WAVELET_CHANNELS \
+        if len(names) != ISOQ_WAVELET_LEVELS or set(names) - {"9/7", "17/11"} \
+                or channel.shape[0] != ISOQ_WAVELET_CHANNELS \
                 or scale.shape[0] != ISOQ_WAVELET_CHANNELS \
                 or sorted(channel) != list(range(ISOQ_WAVELET_CHANNELS)):
             raise ValueError("levels and channels do not fit")
