@@ -15,6 +15,8 @@ from isoq.codec.reader import File
 from isoq.errors import CorruptFileError, InputError
 from isoq.raster.window import window_of
 
+pytestmark = pytest.mark.slow
+
 PLACE = Affine(30.0, 0.0, 500_000.0, 0.0, -30.0, 4_000_000.0)
 
 
