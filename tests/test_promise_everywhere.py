@@ -29,7 +29,8 @@ from isoq.errors import InputError, IsoqWarning
 
 xr = pytest.importorskip("xarray")
 zarr = pytest.importorskip("zarr")
-pytestmark = pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part")
+NOT_OURS = "ignore:Consolidated metadata is currently not part"
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(NOT_OURS)]
 CODED = ["uint8", "uint16", "int16", "int32", "float32"]
 # What a line says about each thing that does not come back.
 WORDS = {

@@ -34,7 +34,8 @@ from isoq.ecosystem import chunks  # noqa: E402
 from isoq.ecosystem.record import record_errors  # noqa: E402
 from isoq.ecosystem.zarr import IsoqCodec  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part")
+NOT_OURS = "ignore:Consolidated metadata is currently not part"
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(NOT_OURS)]
 
 
 def mse(a: xr.DataArray, b: xr.DataArray) -> float:
