@@ -6,6 +6,8 @@ differ by 1.1 % in mean squared error, all of them span 60 dB."""
 
 from __future__ import annotations
 
+from math import isqrt
+
 import numpy as np
 
 PER_OCTAVE = 64
@@ -18,6 +20,14 @@ LAMBDA_MAX = LAMBDA_MIN * 2.0**OCTAVES
 # = 0.30 sqrt(lambda).
 GAIN = (2 * np.log(2) * 0.796 / 12) ** 0.5
 LAMBDA_MSE_AT_HIGH_RATE = 1 / (2 * np.log(2))  # lambda * MSE there
+
+
+def floor_power(number: int) -> int:
+    """Return 2^(number / 128) rounded down, by seven exact square roots."""
+    value = 1 << number
+    for _ in range(7):
+        value = isqrt(value)
+    return value
 
 
 def level_to_lambda(level: np.ndarray | int) -> np.ndarray:

@@ -159,7 +159,7 @@ class File:
         numbers = [number for number, box in enumerate(self.boxes) if wanted(box)]
         if len(numbers) == 1 and threads > 1:
             model = model.with_threads(threads)
-        items = ((self.boxes[number], self._read(number, model, level)) for number in numbers)
+        items = ((self.boxes[number], self._read(number, level)) for number in numbers)
         with self._naming():
             for box, tile in ordered(
                 lambda item: (item[0], self._decode(*item, model, level)), items, threads
@@ -174,7 +174,7 @@ class File:
         """Return the image at 1/2^level of its rows and columns, 0 ... 4."""
         return Resolution(self, level)
 
-    def _read(self, number: int, model: Model, level: int) -> bytes | CorruptFileError:
+    def _read(self, number: int, level: int) -> bytes | CorruptFileError:
         try:
             if level == 0:
                 return self._container.tile(number)

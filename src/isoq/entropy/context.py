@@ -11,12 +11,11 @@ arrays."""
 from __future__ import annotations
 
 from functools import cache
-from math import isqrt
 
 import numpy as np
 
 from ..errors import CorruptFileError
-from ..levels import COUNT, PER_OCTAVE
+from ..levels import COUNT, PER_OCTAVE, floor_power
 from ._coder import CONSTANTS, ContextCoder
 
 PRECISION, SYMBOLS, LEVELS, BUCKETS, QUANTIZERS = (
@@ -43,15 +42,9 @@ def _step_scales() -> tuple[np.ndarray, np.ndarray]:
     """Return floor(2^16 g) and floor(2^6 / g) with g = 2^(-d / (2 PER_OCTAVE)), for d = 0 ... COUNT
     - 1 levels below the finest, computed from exact integer roots."""
 
-    def root(power: int) -> int:
-        value = 1 << power
-        for _ in range(7):
-            value = isqrt(value)
-        return value
-
-    assert 2 * PER_OCTAVE == 128, "seven square roots make a 128th root"
-    up = np.array([root(16 * 128 - d) for d in range(COUNT)], np.int32)
-    return up, np.array([root(6 * 128 + d) for d in range(COUNT)], np.int32)
+    assert 2 * PER_OCTAVE == 128, "floor_power takes 128ths"
+    up = np.array([floor_power(16 * 128 - d) for d in range(COUNT)], np.int32)
+    return up, np.array([floor_power(6 * 128 + d) for d in range(COUNT)], np.int32)
 
 
 class ContextModel:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from math import isqrt, prod
+from math import prod
 
 import numpy as np
 
+from ..levels import floor_power
 from ._wavelet import CONSTANTS, LiftingTransform
 from .layout import LEVELS, Leaf, wavelet_leaves
 
@@ -119,14 +120,8 @@ def _channels_by_phase() -> np.ndarray:
 def _octaves() -> np.ndarray:
     """Return 2^24 2^(-k / 128) for k = 0 ... 127, rounded down, by exact integer roots."""
 
-    def root(power: int) -> int:
-        value = 1 << power
-        for _ in range(7):
-            value = isqrt(value)
-        return value
-
-    assert STEPS_AN_OCTAVE == 128, "seven square roots make a 128th root"
-    return np.array([root(24 * 128 - k) for k in range(128)], np.int32)
+    assert STEPS_AN_OCTAVE == 128, "floor_power takes 128ths"
+    return np.array([floor_power(24 * 128 - k) for k in range(128)], np.int32)
 
 
 def _ready(array: np.ndarray) -> np.ndarray:
