@@ -39,8 +39,8 @@ typedef struct {
 
 /* Release what isoq_allocate_scratch allocated. */
 ISOQ_API void isoq_release_scratch(isoq_scratch *scratch) {
-    free(scratch->memory);
-    free(scratch->steps);
+    ISOQ_FREE(scratch->memory);
+    ISOQ_FREE(scratch->steps);
 }
 
 ISOQ_API int32_t *isoq_take_words(int32_t **memory, size_t n) {
@@ -53,10 +53,11 @@ ISOQ_API int32_t *isoq_take_words(int32_t **memory, size_t n) {
 ISOQ_API isoq_status isoq_allocate_scratch(isoq_scratch *scratch, const isoq_grid *grid) {
     enum { WORDS = 7 + 4 + ISOQ_STATES + 4 };
     size_t n = (size_t)grid->rows * (size_t)grid->cols;
-    int32_t *memory = (int32_t *)malloc(n * WORDS * sizeof(int32_t));
+    int32_t *memory = (int32_t *)ISOQ_MALLOC(n * WORDS * sizeof(int32_t));
     memset(scratch, 0, sizeof *scratch);
     scratch->memory = memory;
-    scratch->steps = (isoq_trellis_step *)malloc((size_t)grid->cols * sizeof(isoq_trellis_step));
+    scratch->steps =
+        (isoq_trellis_step *)ISOQ_MALLOC((size_t)grid->cols * sizeof(isoq_trellis_step));
     if (!scratch->memory || !scratch->steps) return ISOQ_NO_MEMORY;
     scratch->table = isoq_take_words(&memory, n);
     scratch->shift = isoq_take_words(&memory, n);

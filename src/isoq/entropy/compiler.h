@@ -94,6 +94,14 @@ __extension__ typedef unsigned __int128 isoq_uint128;
 #define ISOQ_INT128 0
 #endif
 
+/* Memory. A program that limits it defines all four before it includes any header. */
+#ifndef ISOQ_MALLOC
+#define ISOQ_MALLOC(bytes) malloc(bytes)
+#define ISOQ_CALLOC(count, bytes) calloc(count, bytes)
+#define ISOQ_REALLOC(memory, bytes) realloc(memory, bytes)
+#define ISOQ_FREE(memory) free(memory)
+#endif
+
 /* Return the number of bits of `value` without leading zeros: 0 for 0, 64 at most. */
 ISOQ_INLINE int isoq_bit_length(uint64_t value) {
 #if ISOQ_GNU

@@ -55,10 +55,10 @@ static inline isoq_sum *isoq_value_sums(const isoq_planes *planes, int row) {
 
 /* Release what isoq_allocate_planes allocated. */
 ISOQ_API void isoq_release_planes(isoq_planes *planes) {
-    free(planes->magnitude);
-    free(planes->value);
-    free(planes->magnitude_sums);
-    free(planes->value_sums);
+    ISOQ_FREE(planes->magnitude);
+    ISOQ_FREE(planes->value);
+    ISOQ_FREE(planes->magnitude_sums);
+    ISOQ_FREE(planes->value_sums);
 }
 
 /* Allocate planes for a grid. Release them in any case. */
@@ -69,10 +69,11 @@ ISOQ_API isoq_status isoq_allocate_planes(isoq_planes *planes, const isoq_grid *
     size_t cols = (size_t)grid->cols;
     planes->rows = grid->rows;
     planes->cols = grid->cols;
-    planes->magnitude = (int32_t *)malloc(channels * (rows + 2) * (cols + 2) * sizeof(int32_t));
-    planes->value = (int32_t *)malloc(channels * rows * cols * sizeof(int32_t));
-    planes->magnitude_sums = (isoq_sum *)malloc(rows * (cols + 2) * sizeof(isoq_sum));
-    planes->value_sums = (isoq_sum *)malloc(rows * cols * sizeof(isoq_sum));
+    planes->magnitude =
+        (int32_t *)ISOQ_MALLOC(channels * (rows + 2) * (cols + 2) * sizeof(int32_t));
+    planes->value = (int32_t *)ISOQ_MALLOC(channels * rows * cols * sizeof(int32_t));
+    planes->magnitude_sums = (isoq_sum *)ISOQ_MALLOC(rows * (cols + 2) * sizeof(isoq_sum));
+    planes->value_sums = (isoq_sum *)ISOQ_MALLOC(rows * cols * sizeof(isoq_sum));
     int complete =
         planes->magnitude && planes->value && planes->magnitude_sums && planes->value_sums;
     return complete ? ISOQ_OK : ISOQ_NO_MEMORY;

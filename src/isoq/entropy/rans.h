@@ -31,8 +31,8 @@ typedef struct {
     uint16_t start, freq;
 } isoq_slot;
 
-/* Slots in the order of decoding. {0} is an empty list; free(slots) releases it. `status` becomes
-   ISOQ_NO_MEMORY when the list cannot grow; slots pushed then are dropped. */
+/* Slots in the order of decoding. {0} is an empty list; isoq_release_list releases it. `status`
+   becomes ISOQ_NO_MEMORY when the list cannot grow; slots pushed then are dropped. */
 typedef struct {
     isoq_slot *slots;
     size_t count, capacity;
@@ -46,7 +46,7 @@ ISOQ_API isoq_slot_list isoq_empty_list(void) {
 
 /* Release the memory of a list, and empty it. */
 ISOQ_API void isoq_release_list(isoq_slot_list *list) {
-    free(list->slots);
+    ISOQ_FREE(list->slots);
     *list = isoq_empty_list();
 }
 
@@ -55,7 +55,7 @@ ISOQ_API void isoq_push_slot(isoq_slot_list *list, uint32_t start, uint32_t freq
     assert(freq >= 1 && start < ISOQ_TOTAL && start + freq <= ISOQ_TOTAL);
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? 2 * list->capacity : 1 << 16;
-        isoq_slot *grown = (isoq_slot *)realloc(list->slots, capacity * sizeof(isoq_slot));
+        isoq_slot *grown = (isoq_slot *)ISOQ_REALLOC(list->slots, capacity * sizeof(isoq_slot));
         if (!grown) {
             list->status = ISOQ_NO_MEMORY;
             return;

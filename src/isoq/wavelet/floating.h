@@ -107,7 +107,7 @@ ISOQ_API isoq_status isoq_analyse(const isoq_steps *const *wavelets, isoq_direct
     int n = latents->layout.rows << ISOQ_WAVELET_LEVELS;
     int m = latents->layout.cols << ISOQ_WAVELET_LEVELS;
     size_t quarter = (size_t)n * (size_t)m / 4, lines = (2 * ISOQ_RING + 1) * (size_t)m;
-    float *memory = (float *)malloc((2 * quarter + lines + 4 * ISOQ_PAD) * sizeof *memory);
+    float *memory = (float *)ISOQ_MALLOC((2 * quarter + lines + 4 * ISOQ_PAD) * sizeof *memory);
     if (!memory) return ISOQ_NO_MEMORY;
     const float *plane = in;
     for (int level = 1; level <= ISOQ_WAVELET_LEVELS; level++) {
@@ -120,7 +120,7 @@ ISOQ_API isoq_status isoq_analyse(const isoq_steps *const *wavelets, isoq_direct
     }
     for (int i = 0; i < n; i++)
         isoq_put_scaled(latents, ISOQ_WAVELET_LEVELS, 0, i, plane + (size_t)i * (size_t)m);
-    free(memory);
+    ISOQ_FREE(memory);
     return ISOQ_OK;
 }
 

@@ -39,27 +39,27 @@ static inline int32_t *isoq_padded_row(const isoq_planes_coder *coder, int32_t *
 /* Release a coder and all that it has. Null is ignored. */
 ISOQ_API void isoq_release_planes_coder(isoq_planes_coder *coder) {
     if (!coder) return;
-    free(coder->value);
-    free(coder->distance);
-    free(coder->prediction);
-    free(coder->activity);
-    free(coder->step);
-    free(coder);
+    ISOQ_FREE(coder->value);
+    ISOQ_FREE(coder->distance);
+    ISOQ_FREE(coder->prediction);
+    ISOQ_FREE(coder->activity);
+    ISOQ_FREE(coder->step);
+    ISOQ_FREE(coder);
 }
 
 /* Return a coder that has seen nothing, or null without memory. */
 ISOQ_API isoq_planes_coder *isoq_new_planes_coder(const isoq_extent *extent) {
-    isoq_planes_coder *coder = (isoq_planes_coder *)calloc(1, sizeof *coder);
+    isoq_planes_coder *coder = (isoq_planes_coder *)ISOQ_CALLOC(1, sizeof *coder);
     if (!coder) return NULL;
     size_t cols = (size_t)extent->cols;
     coder->stride = cols + 2 * ISOQ_PAD;
     coder->size = ((size_t)extent->rows + ISOQ_PAD + 1) * coder->stride;
     size_t samples = coder->size * (size_t)extent->planes;
-    coder->value = (int32_t *)malloc(samples * sizeof(int32_t));
-    coder->distance = (int32_t *)malloc(samples * sizeof(int32_t));
-    coder->prediction = (int64_t *)malloc(cols * sizeof(int64_t));
-    coder->activity = (int64_t *)malloc(cols * sizeof(int64_t));
-    coder->step = (int64_t *)malloc(cols * sizeof(int64_t));
+    coder->value = (int32_t *)ISOQ_MALLOC(samples * sizeof(int32_t));
+    coder->distance = (int32_t *)ISOQ_MALLOC(samples * sizeof(int32_t));
+    coder->prediction = (int64_t *)ISOQ_MALLOC(cols * sizeof(int64_t));
+    coder->activity = (int64_t *)ISOQ_MALLOC(cols * sizeof(int64_t));
+    coder->step = (int64_t *)ISOQ_MALLOC(cols * sizeof(int64_t));
     if (!coder->value || !coder->distance || !coder->prediction || !coder->activity ||
         !coder->step) {
         isoq_release_planes_coder(coder);

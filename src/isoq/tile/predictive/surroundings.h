@@ -65,7 +65,7 @@ static inline isoq_surroundings *isoq_known_of(isoq_fitter *fitter, int plane) {
 }
 
 /* Release what isoq_allocate_fitter allocated. */
-ISOQ_API void isoq_release_fitter(isoq_fitter *fitter) { free(fitter->memory); }
+ISOQ_API void isoq_release_fitter(isoq_fitter *fitter) { ISOQ_FREE(fitter->memory); }
 
 ISOQ_API float *isoq_take_row(isoq_fitter *fitter, float **memory) {
     float *taken = *memory;
@@ -85,7 +85,7 @@ ISOQ_API isoq_status isoq_allocate_fitter(isoq_fitter *fitter, const isoq_field 
     fitter->longest = isoq_whole_lanes(fitter->longest);
     size_t rows = (size_t)kept * (ISOQ_AROUND + 2) + 2;
     size_t bytes = rows * (size_t)fitter->longest * sizeof(float);
-    fitter->memory = (float *)malloc(bytes + alignment);
+    fitter->memory = (float *)ISOQ_MALLOC(bytes + alignment);
     if (!fitter->memory) return ISOQ_NO_MEMORY;
     float *memory = isoq_aligned(fitter->memory, alignment);
     for (int k = 0; k < kept; k++) {
