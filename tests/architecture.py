@@ -19,6 +19,7 @@ LAYERS = (
     (
         "_version",
         "errors",
+        "arguments",
         "geometry",
         "levels",
         "blocks",

@@ -9,6 +9,9 @@ from cases import DATA, crop, modest, terrain
 from hypothesis import given
 from hypothesis import strategies as st
 from images import one_line
+from rasterio.control import GroundControlPoint
+from rasterio.rpc import RPC
+from rasterio.windows import Window
 
 import isoq
 from isoq.errors import InputError
@@ -34,7 +37,8 @@ def both(tmp_path_factory):
 
 NAMES = (
     *("count", "indexes", "height", "width", "shape", "dtypes", "nodata", "nodatavals", "crs"),
-    *("transform", "res", "descriptions", "units", "scales", "offsets"),
+    *("transform", "res", "descriptions", "units", "scales", "offsets", "colorinterp", "gcps"),
+    *("rpcs", "meta"),
 )
 
 
@@ -42,7 +46,7 @@ NAMES = (
 def test_attributes_are_those_of_rasterio(both, name):
     with isoq.open(both[0]) as ours, rasterio.open(both[1]) as theirs:
         assert getattr(ours, name) == getattr(theirs, name)
-        assert type(ours).__dict__[name].__doc__
+        assert getattr(type(ours), name).__doc__
 
 
 def test_bounds_tags_profile_and_repr(both, tmp_path):
@@ -87,6 +91,60 @@ def test_reads_are_those_of_rasterio(both, indexes, window, out_shape, masked):
             assert np.array_equal(np.ma.getmaskarray(got), np.ma.getmaskarray(wanted))
         if masked:
             assert np.array_equal(np.ma.getmaskarray(got), np.ma.getdata(got) == 0)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("indexes", [None, 2, [3, 1]])
+def test_samples_at_points_are_those_of_rasterio(both, indexes, masked):
+    with isoq.open(both[0]) as ours, rasterio.open(both[1]) as theirs:
+        left, bottom, right, top = theirs.bounds
+        rng = np.random.default_rng(0)
+        points = rng.uniform((left - 90, bottom - 90), (right + 90, top + 90), (60, 2))
+        got = list(ours.sample(points, indexes, masked))
+        wanted = list(theirs.sample(points, indexes, masked))
+        assert np.array_equal(np.ma.getdata(got), np.ma.getdata(wanted))
+        assert [type(one) for one in got] == [type(one) for one in wanted]
+        if masked:
+            hidden = [[np.ma.getmaskarray(one) for one in some] for some in (got, wanted)]
+            assert np.array_equal(*hidden)
+        assert list(ours.sample([])) == []
+        assert next(ours.sample([(float("nan"), top)])).tolist() == [0] * ours.count
+        for wrong in (7, "ab", [1, 2], [(1, 2, 3)], [("a", "b")]):
+            with one_line(InputError, "xy="):
+                ours.sample(wrong)
+
+
+def test_places_and_windows_are_those_of_rasterio(both):
+    with isoq.open(both[0]) as ours, rasterio.open(both[1]) as theirs:
+        assert ours.xy(3, 7) == theirs.xy(3, 7)
+        assert ours.index(*theirs.xy(3, 7)) == (3, 7)
+        window = ours.window(*theirs.window_bounds(Window(3, 7, 40, 31)))  # with rounding errors
+        assert np.array_equal(ours.read(window=window), theirs.read(window=Window(3, 7, 40, 31)))
+        assert ours.window_transform(window) == theirs.window_transform(window)
+
+
+def test_ground_control_points_and_rpcs_come_back_as_rasterio_has_them(tmp_path):
+    points = [GroundControlPoint(0, 0, 10.5, 50.25, 3), GroundControlPoint(9, 8, 11, 49)]
+    numbers = dict.fromkeys(("height_off", "height_scale", "lat_off", "lat_scale"), 1.5)
+    numbers |= {
+        f"{name}_{what}": 2.5 for name in ("line", "samp", "long") for what in ("off", "scale")
+    }
+    coefficients = {
+        f"{name}_{part}_coeff": [0.5] * 20 for name in ("line", "samp") for part in ("num", "den")
+    }
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", count=1, height=9, width=9, dtype="uint8"
+    ) as out:
+        out.write(np.ones((1, 9, 9), "uint8"))
+        out.gcps = points, rasterio.CRS.from_epsg(4326)
+        out.rpcs = RPC(**numbers, **coefficients)
+    isoq.compress_file(tmp_path / "a.tif", tmp_path / "a.isoq", lossless=True)
+    with isoq.open(tmp_path / "a.isoq") as ours, rasterio.open(tmp_path / "a.tif") as theirs:
+        assert [p.asdict() | {"id": ""} for p in ours.gcps[0]] == [
+            p.asdict() | {"id": ""} for p in theirs.gcps[0]
+        ]
+        assert ours.gcps[1] == theirs.gcps[1]
+        assert ours.rpcs.to_dict() == theirs.rpcs.to_dict()
 
 
 @modest(25)

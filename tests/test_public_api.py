@@ -165,7 +165,7 @@ def test_what_is_no_array_is_refused(array):
 @pytest.mark.parametrize(
     ("keywords", "word"),
     [
-        ({"block": 64.0}, "block=64.0"),
+        ({"block": 64.0}, "not float"),
         ({"block": "64"}, "block='64'"),
         ({"tile": True}, "tile=True"),
         ({"threads": 0}, "threads=0"),
@@ -175,7 +175,7 @@ def test_what_is_no_array_is_refused(array):
         ({"lossless_bands": 2}, "lossless_bands=2"),
         ({"lossless_bands": "one"}, "lossless_bands='one'"),
         ({"lossless_bands": [0.5]}, "lossless_bands="),
-        ({"device": "tpu"}, "device=tpu"),
+        ({"device": "tpu"}, "device='tpu'"),
         ({"snr": 30}, "got mse, snr"),
     ],
 )

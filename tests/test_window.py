@@ -140,7 +140,7 @@ def test_only_the_tiles_of_a_window_are_read_and_decoded(cube, monkeypatch):
             ((0, 5),),
             "window",
             7,
-            ((None, 5), (0, 5)),
+            (("0", 5), (0, 5)),
             ((0, float("nan")), (0, 5)),
             ((0, "5"), (0, 5)),
         ),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ._version import __version__ as __version__
 from .errors import (
+    ArgumentError,
     CorruptFileError,
     GuaranteeError,
     InputError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from .network.model import load_model
 
 __all__ = [
+    "ArgumentError",
     "CorruptFileError",
     "Dataset",
     "GuaranteeError",

@@ -24,9 +24,16 @@ class IsoqError(Exception):
     data: not an .isoq file; check the name
     """
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # names of files may have several lines
+
 
 class InputError(IsoqError, ValueError):
     """An input image, a file or an argument cannot be used. Also a ``ValueError``."""
+
+
+class ArgumentError(InputError, TypeError):
+    """A function has no such argument, or lacks one. Also a ``TypeError``."""
 
 
 class UnsupportedImageError(InputError):

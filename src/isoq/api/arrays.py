@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import checked
 from ..codec.lossless_bands import lossless_bands as find_lossless_bands
 from ..codec.writer import compress_to
 from ..errors import InputError, argument
@@ -16,6 +17,7 @@ from .keywords import DEFAULT_MODEL, ModelLike, PerBand, chosen_target, model_of
 from .source import NoData, image_source
 
 
+@checked
 def compress(
     array: Any,
     *,
@@ -161,6 +163,7 @@ def compress(
     return out.getvalue()
 
 
+@checked
 def decompress(
     data: bytes | bytearray | memoryview,
     model: ModelLike | None = None,

@@ -8,9 +8,8 @@ from functools import partial
 from typing import Any, BinaryIO, Self
 
 import numpy as np
-from rasterio.crs import CRS
-from rasterio.transform import Affine, array_bounds
 
+from ..arguments import checked
 from ..codec.reader import File, LostPart
 from ..errors import InputError
 from ..network.model import Model
@@ -20,15 +19,17 @@ from ..samples import holds
 from ..storage.urls import open_stream, parse_location
 from ..wavelet.layout import LEVELS
 from .keywords import ModelLike, PathLike, options_of
+from .points import pixels_at, windows_of
+from .properties import ImageProperties
 from .selection import Indexes, NearestGrid, band_numbers, output_size
 from .streams import check_stream
 
 
-class Dataset:
+class Dataset(ImageProperties):
     """An .isoq file opened for reading; a context manager. `isoq.open` makes one.
 
-    Attributes have the names and the meaning that they have in rasterio. Only the header, the
-    index and the tiles that are asked for are read. Several threads may read at a time.
+    Attributes and methods have the names and the meaning that they have in rasterio. Only the
+    header, the index and the tiles that are asked for are read. Several threads may read at a time.
 
     Examples
     --------
@@ -82,116 +83,11 @@ class Dataset:
         return f"<{state}isoq.Dataset {self.name!r}: {size} {d.image_dtype}{asked}>"
 
     @property
-    def name(self) -> str:
-        """Path or URL of the file, as it was given to `open`."""
-        return self.file.name
-
-    @property
     def closed(self) -> bool:
         """True after `close`."""
         return self._closed
 
-    @property
-    def count(self) -> int:
-        """Number of bands."""
-        return self.description.bands
-
-    @property
-    def indexes(self) -> tuple[int, ...]:
-        """Numbers of the bands, from 1."""
-        return tuple(range(1, self.count + 1))
-
-    @property
-    def height(self) -> int:
-        """Number of rows."""
-        return self.description.rows
-
-    @property
-    def width(self) -> int:
-        """Number of columns."""
-        return self.description.cols
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, columns)."""
-        return self.height, self.width
-
-    @property
-    def dtypes(self) -> tuple[str, ...]:
-        """Sample type of each band, all the same: such as "uint16"."""
-        return (self.description.image_dtype,) * self.count
-
-    @property
-    def nodatavals(self) -> tuple[float | None, ...]:
-        """Nodata value of each band, None where there is none."""
-        return self.description.image_nodata
-
-    @property
-    def nodata(self) -> float | None:
-        """Nodata value of the first band, None if there is none."""
-        return self.description.image_nodata[0]
-
-    @property
-    def crs(self) -> CRS | None:
-        """Coordinate reference system, None if there is none."""
-        text = self.description.metadata.get("crs")
-        return CRS.from_user_input(text) if text else None
-
-    @property
-    def transform(self) -> Affine:
-        """Affine transform from (column, row) to coordinates; the identity if there is none."""
-        return Affine(*self.description.metadata.get("transform", Affine.identity()[:6]))
-
-    @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """(left, bottom, right, top) in the units of `crs`."""
-        return array_bounds(*self.shape, self.transform)
-
-    @property
-    def res(self) -> tuple[float, float]:
-        """Width and height of a pixel in the units of `crs`."""
-        t = self.transform
-        return float(np.hypot(t.a, t.d)), float(np.hypot(t.b, t.e))
-
-    @property
-    def descriptions(self) -> tuple[str | None, ...]:
-        """Name of each band, None where there is none."""
-        return self._per_band("descriptions", None)
-
-    @property
-    def units(self) -> tuple[str | None, ...]:
-        """Unit of each band, None where there is none."""
-        return self._per_band("units", None)
-
-    @property
-    def scales(self) -> tuple[float, ...]:
-        """Physical units per digital number of each band, 1.0 where it is not said."""
-        return tuple(float(value) for value in self._per_band("scales", 1.0))
-
-    @property
-    def offsets(self) -> tuple[float, ...]:
-        """Physical value of the digital number 0 of each band, 0.0 where it is not said."""
-        return tuple(float(value) for value in self._per_band("offsets", 0.0))
-
-    @property
-    def profile(self) -> dict[str, Any]:
-        """Keywords of ``rasterio.open(path, "w", **profile)`` for an image like this one."""
-        values = {"driver": "GTiff", "dtype": self.description.image_dtype, "nodata": self.nodata}
-        size = {"width": self.width, "height": self.height, "count": self.count}
-        return {**values, **size, "crs": self.crs, "transform": self.transform}
-
-    def tags(self, bidx: int = 0, ns: str | None = None) -> dict[str, str]:
-        """Return the tags of a namespace `ns`, by default those without one.
-
-        They are those of the image, or those of the band `bidx`, from 1."""
-        metadata = self.description.metadata
-        if bidx:
-            (band,) = band_numbers(bidx, self.count, self.name)
-            found = metadata.get("band_tags", [{}] * self.count)[band]
-        else:
-            found = metadata.get("tags", {})
-        return dict(found.get(ns or "", {}))
-
+    @checked
     def read(
         self,
         indexes: Indexes = None,
@@ -253,6 +149,42 @@ class Dataset:
             out = self._masked(out, numbers, excluded, grid)
         return out if several else out[0]
 
+    @checked
+    def sample(
+        self, xy: Iterable[Any], indexes: Indexes = None, masked: bool = False
+    ) -> Iterator[np.ndarray]:
+        """Yield the samples at points, as rasterio does.
+
+        Each tile that holds some of the points is read once, before the first point comes.
+
+        Parameters
+        ----------
+        xy : iterable of (float, float)
+            Coordinates in the reference system of the image.
+        indexes : int or iterable of int, optional
+            Numbers of bands, from 1. Default: all.
+        masked : bool
+            Yield masked arrays, as `read` does. Points beside the image are masked.
+
+        Yields
+        ------
+        numpy.ndarray or numpy.ma.MaskedArray
+            Shape (bands,), for each point. Points beside the image have nodata, or 0 without one.
+        """
+        numbers = [band + 1 for band in band_numbers(indexes, self.count, self.name)]
+        rows, cols = pixels_at(xy, self.transform)
+        outside = [self.nodatavals[number - 1] or 0 for number in numbers]
+        fill = np.array(outside, self.description.image_dtype)
+        out: np.ndarray = np.repeat(fill[None], len(rows), 0)
+        if masked:
+            out = np.ma.MaskedArray(out, True)
+        for points, window in windows_of(rows, cols, self.shape, self.file.header["tile"]):
+            part = self.read(numbers, window, masked)
+            top, left = rows[points] - window.row_off, cols[points] - window.col_off
+            out[points] = part[:, top.astype(int), left.astype(int)].T
+        return iter(out)
+
+    @checked
     def overviews(self, bidx: int = 1) -> list[int]:
         """Return the factors by which `read` can reduce the image without decoding all of it.
 
@@ -263,6 +195,7 @@ class Dataset:
         band_numbers(bidx, self.count, self.name)
         return [1 << k for k in range(1, LEVELS + 1) if min(self.shape) > 1 << k]
 
+    @checked
     def dataset_mask(self, window: Any = None) -> np.ndarray:
         """Return the mask that the image has beside its bands.
 
@@ -333,10 +266,8 @@ class Dataset:
         known = fill is not None and holds(dtype, fill)
         return np.ma.MaskedArray(out, mask, fill_value=fill if known else None)
 
-    def _per_band(self, key: str, default: Any) -> tuple[Any, ...]:
-        return tuple(self.description.metadata.get(key) or [default] * self.count)
 
-
+@checked
 def open(
     source: PathLike | BinaryIO,
     model: ModelLike | None = None,

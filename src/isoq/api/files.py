@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Any
 
 import rasterio
 
+from ..arguments import checked
 from ..codec.generations import NAMESPACE, SampleDigest, decoded_tags
 from ..codec.lossless_bands import lossless_bands as find_lossless_bands
 from ..codec.reader import File, LostPart
@@ -36,11 +38,11 @@ from .keywords import (
     chosen_target,
     model_of,
     options_of,
-    path_of,
 )
 from .selection import level_of
 
 
+@checked
 def compress_file(
     src: PathLike,
     dst: PathLike | None = None,
@@ -159,8 +161,8 @@ threads
         threads=threads,
         embed_model=embed_model,
     )
-    source = path_of("src", src)
-    given = None if dst is None else Path(path_of("dst", dst))
+    source = os.fspath(src)
+    given = None if dst is None else Path(dst)
     name = parse_image_name(source)
     path = given or folder_for(out, name) / f"{stem_of(name)}.isoq"
     _refuse_same(name, path)
@@ -211,7 +213,7 @@ def _compress(
             size = stream.tell()
         found = [] if coding.target.kind == "lossless" else kept.notes(source)
         for note in image.notes() + found:
-            warnings.warn(note, IsoqWarning, stacklevel=3)
+            warnings.warn(note, IsoqWarning, stacklevel=4)
     lossless = [band + 1 for band in options.lossless_bands]
     return {
         "source": source,
@@ -224,6 +226,7 @@ def _compress(
     }
 
 
+@checked
 def decompress_file(
     src: PathLike,
     dst: PathLike | None = None,
@@ -295,8 +298,8 @@ def decompress_file(
     >>> isoq.decompress_file("scene.isoq", "corner.tif", window=((0, 64), (0, 96)))["rows"]
     64
     """
-    source = parse_location(path_of("src", src))
-    path = None if dst is None else Path(path_of("dst", dst))
+    source = parse_location(os.fspath(src))
+    path = None if dst is None else Path(dst)
     count, level = options_of(threads=threads).threads, level_of(scale)
     lost: list[LostPart] = []
 
@@ -339,7 +342,7 @@ def folder_for(out: PathLike | None, source: Path | Url | ImageName) -> Path:
     Raises InputError."""
     if out is None:
         return source.parent
-    folder = Path(path_of("out", out))
+    folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..arguments import ANNOTATIONS, is_path
 from ..codec.options import Options
 from ..codec.target import KINDS, Target
-from ..errors import InputError, argument
+from ..errors import InputError
 from ..network.model import Model, load_model
 
 DEFAULT_MODEL = "eo16"
@@ -21,6 +21,13 @@ PathLike = str | os.PathLike[str]
 PerBand = float | Sequence[float] | np.ndarray  # one number, or one per band
 ModelLike = str | os.PathLike[str] | Model
 Progress = Callable[[int, int], None]  # called with the samples done so far and those of the image
+
+ANNOTATIONS["PathLike"] = is_path, "a path"
+ANNOTATIONS["ModelLike"] = (
+    lambda value: isinstance(value, Model) or is_path(value),
+    "a name, a folder or what load_model returns",
+)
+ANNOTATIONS["Progress"] = ANNOTATIONS["Callable"]
 
 
 def chosen_target(
@@ -45,7 +52,12 @@ def chosen_target(
 def options_of(**given: Any) -> Options:
     """Return the codec's options from keywords of the same names; None stands for the default.
     Raises InputError."""
-    return Options(**{name: value for name, value in given.items() if value is not None})
+    plain = {
+        name: value.item() if isinstance(value, np.generic) else value  # files hold no NumPy types
+        for name, value in given.items()
+        if value is not None
+    }
+    return Options(**plain)
 
 
 def model_of(model: ModelLike, device: str | None) -> Model:
@@ -53,18 +65,7 @@ def model_of(model: ModelLike, device: str | None) -> Model:
     loaded one is). Raises InputError and ModelMismatchError."""
     if isinstance(model, Model):
         return model if device is None else model.on(device)
-    if not isinstance(model, str | os.PathLike):
-        raise InputError(
-            f"{argument('model', model)}: must be a name, a folder or what load_model returns"
-        )
-    return load_model(model if isinstance(model, str) else Path(model), device or "cpu")
-
-
-def path_of(name: str, value: object) -> str:
-    """Return an argument that has to be a path, as text. Raises InputError."""
-    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
-        raise InputError(f"{argument(name, value)}: must be a path")
-    return os.fspath(value)
+    return load_model(model, device or "cpu")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..arguments import checked
 from ..codec.estimate import Estimate
 from ..codec.estimate import estimate as estimate_source
 from ..codec.generations import remark
@@ -28,8 +29,8 @@ from .keywords import (
     about,
     model_of,
     options_of,
-    path_of,
 )
+from .selection import listed
 from .source import NoData, image_source
 from .streams import opened
 
@@ -47,6 +48,7 @@ _HEADER = (
 )
 
 
+@checked
 def info(source: PathLike | BinaryIO) -> dict[str, Any]:
     """Describe an .isoq file: its image, how it was made, the requested and the measured errors.
 
@@ -103,6 +105,7 @@ def info(source: PathLike | BinaryIO) -> dict[str, Any]:
     }
 
 
+@checked
 def verify(
     source: PathLike | BinaryIO,
     against: PathLike | None = None,
@@ -177,7 +180,7 @@ def verify(
             problems = verify_summary(file, network, count, counted)
         else:
             mask = d.metadata.get("mask_from", "auto")
-            with open_source(path_of("against", against), geometry, mask=mask) as image:
+            with open_source(os.fspath(against), geometry, mask=mask) as image:
                 problems = verify_against(file, image, network, count, counted)
         line = None if lost or problems else remark(file.header, file.statistics())
     if on_problem is not None:
@@ -195,6 +198,7 @@ def verify(
     }
 
 
+@checked
 def estimate(
     image: Any,
     targets: Target | Iterable[Target],
@@ -247,7 +251,7 @@ def estimate(
     >>> coarse.bytes < fine.bytes
     True
     """
-    wanted = [targets] if isinstance(targets, Target) else list(targets)
+    wanted = listed(targets)
     for target in wanted:
         if not isinstance(target, Target) or target.kind == "bitrate":
             raise InputError(f"{argument('targets', target)}: must be a Target, and no bitrate")

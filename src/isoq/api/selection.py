@@ -20,12 +20,18 @@ def band_numbers(indexes: Any, count: int, name: str) -> list[int]:
     count: bands of the file. name: of the file, for messages. Raises InputError."""
     if indexes is None:
         return list(range(count))
-    texts = isinstance(indexes, str | bytes)
-    given = list(indexes) if isinstance(indexes, Iterable) and not texts else [indexes]
+    given = listed(indexes)
     for number in given:
-        if isinstance(number, bool | str | bytes) or number not in range(1, count + 1):
+        known = np.isscalar(number) and not isinstance(number, bool | str | bytes)
+        if not known or number not in range(1, count + 1):
             raise InputError(f"{name}: has no band {number!r}; give numbers from 1 to {count}")
     return [int(number) - 1 for number in given]
+
+
+def listed(value: Any) -> list[Any]:
+    """Return the items of something that has any but is no text, else the value alone."""
+    several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+    return list(value) if several and getattr(value, "shape", None) != () else [value]
 
 
 def output_size(out_shape: Any, area: Window, bands: int | None) -> tuple[int, int]:
@@ -35,7 +41,7 @@ def output_size(out_shape: Any, area: Window, bands: int | None) -> tuple[int, i
     of the result, None for a single plane. Raises InputError."""
     if out_shape is None:
         return area.height, area.width
-    shape = tuple(out_shape) if isinstance(out_shape, Iterable) else (out_shape,)
+    shape = listed(out_shape)
     whole = all(isinstance(n, int | np.integer) and n > 0 for n in shape)
     if not whole or len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] != (bands or 1)):
         raise InputError(

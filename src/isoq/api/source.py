@@ -143,7 +143,7 @@ def _bands_first(samples: np.ndarray, band_axis: int | None) -> np.ndarray:
 def _nodata_per_band(nodata: Any, samples: np.ndarray, lenient: bool) -> tuple[float | None, ...]:
     """Return nodata as one value per band. lenient: leave out what the samples cannot have, which
     metadata may well say. Raises InputError."""
-    given = nodata if isinstance(nodata, list | tuple | np.ndarray) else [nodata]
+    given = nodata if isinstance(nodata, list | tuple) or np.ndim(nodata) == 1 else [nodata]
     values: list[float | None] = []
     for value in given:
         if value is None:

@@ -23,6 +23,8 @@ def check_stream(source: Any) -> None:
         raise InputError("a text stream has no bytes; open the file in binary mode ('rb')")
     if not (hasattr(source, "read") and hasattr(source, "seek")):
         raise InputError(f"{argument('source', source)}: must be a path, a URL or a binary stream")
+    if hasattr(source, "seekable") and not source.seekable():
+        raise InputError("a stream that cannot seek; give io.BytesIO(stream.read())")
 
 
 @contextmanager

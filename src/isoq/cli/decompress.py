@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 from ..api import decompress_file
 from ..api.files import folder_for
@@ -109,11 +110,10 @@ def run(options: argparse.Namespace) -> int:
     return status
 
 
-def _rows_and_cols(
-    col: int, row: int, width: int, height: int
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return a window as ranges of rows and columns."""
-    return (row, row + height), (col, col + width)
+def _window(col: int, row: int, width: int, height: int) -> SimpleNamespace:
+    """Return a window as the library takes it. Unlike rasterio's it may have negative sides, which
+    the library refuses."""
+    return SimpleNamespace(col_off=col, row_off=row, width=width, height=height)
 
 
 def _decompress(source: Path | Url, destination: Path | None, options: argparse.Namespace) -> dict:
@@ -123,7 +123,7 @@ def _decompress(source: Path | Url, destination: Path | None, options: argparse.
         result = decompress_file(
             str(source),
             destination,
-            window=options.window and _rows_and_cols(*options.window),
+            window=options.window and _window(*options.window),
             scale=options.scale,
             driver=options.driver,
             model=options.model,

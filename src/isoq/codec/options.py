@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from numbers import Integral
 
-from ..errors import InputError
+from ..errors import InputError, argument
 from ..format.tiling import Box
 from ..geometry import STRIDE
 from ..parallel import available_cores
@@ -36,21 +35,16 @@ class Options:
     embed_model: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("block", "tile", "threads"):
-            value = getattr(self, name)
-            if value is None and name == "tile":
-                continue
-            if isinstance(value, bool) or not isinstance(value, Integral):
-                raise InputError(f"`{name}={value!r}`: must be a whole number")
-            object.__setattr__(self, name, int(value))
         if self.block < STRIDE or self.block % STRIDE:
             raise InputError(f"`block={self.block}`: must be a multiple of {STRIDE}")
         if self.tile is not None and (self.tile < self.block or self.tile % self.block):
             raise InputError(f"`tile={self.tile}`: must be a multiple of the block ({self.block})")
         if self.predictor not in ("isoq", "paper"):
-            raise InputError(f"`predictor={self.predictor}`: must be isoq or paper")
+            raise InputError(f"{argument('predictor', self.predictor)}: must be isoq or paper")
         if self.joint not in (None, "mean"):
-            raise InputError(f"`joint={self.joint}`: must be mean, or None for every band")
+            raise InputError(
+                f"{argument('joint', self.joint)}: must be mean, or None for every band"
+            )
         if self.threads < 1:
             raise InputError(f"`threads={self.threads}`: must be at least 1")
 

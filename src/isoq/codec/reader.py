@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import gcd
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -129,8 +128,6 @@ class File:
         """Return the model that the file needs: `given`, else the shipped one of its name, else the
         one that the file holds itself."""
         with self._naming():
-            if given is not None and not isinstance(given, Model):
-                given = Path(given)
             try:
                 return model_for_file(self.model_name, self.model_identity, given)
             except ModelMismatchError:

@@ -68,8 +68,8 @@ class Target:
     physical: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"unknown target '{self.kind}': use one of {', '.join(KINDS)}")
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
+            raise InputError(f"{argument('kind', self.kind)}: must be one of {', '.join(KINDS)}")
         self._check_unit()
         if self.kind == "lossless":
             if not (isinstance(self.value, bool | np.bool_) and self.value):
@@ -102,6 +102,8 @@ class Target:
                     "`psnr`"
                 )
             object.__setattr__(self, "peak", numbers[0])
+        if not isinstance(self.physical, bool | np.bool_):
+            raise InputError(f"{argument('physical', self.physical)}: must be True or False")
         if self.physical and self.kind not in ("mse", "rmse", "max_error"):
             raise InputError(
                 "`physical=True`: only goes with `mse`, `rmse` and `max_error`; leave it out"

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, IsoqWarning, ModelMismatchError
+from ..arguments import checked
+from ..errors import InputError, IsoqWarning, ModelMismatchError, argument
 from ..levels import lambda_to_level
 from ..wavelet.layout import SEGMENTS, SMALL
 from ..wavelet.transform import CHANNELS, Wavelet
@@ -82,7 +83,7 @@ class Model:
         folder, which then is but a name. Raises ModelMismatchError, and InputError if the device
         cannot be used."""
         if device not in DEVICES:
-            raise InputError(f"`device={device}`: must be {' or '.join(DEVICES)}")
+            raise InputError(f"{argument('device', device)}: must be {' or '.join(DEVICES)}")
         self.folder, self.device, self._optimize = Path(folder), device, optimize
         try:
             self.content = content or Content.of_folder(self.folder)
@@ -129,7 +130,7 @@ class Model:
                     f"`device={self.device}` has no effect: the transforms of {self.name} are "
                     "wavelets, which the CPU computes; leave `device` out",
                     IsoqWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
             wavelet = Wavelet(self.info["wavelets"], self.arrays["wavelet_unit"])
             return wavelet, wavelet
@@ -241,6 +242,7 @@ def _no_analysis(x: np.ndarray) -> np.ndarray:
     )
 
 
+@checked
 def load_model(name: str | PathLike[str], device: str = "cpu") -> Model:
     """Load a model, which the other functions take in place of its name.
 

@@ -186,7 +186,7 @@ class Description:
             original = description.metadata.get("source_dtype")
             if original is not None and CODED_AS.get(original) != data["dtype"]:
                 raise ValueError(f"{description.image_dtype} is not coded as {data['dtype']}")
-        except (UnsupportedImageError, OverflowError, *FAULTS) as fault:
+        except (UnsupportedImageError, *FAULTS) as fault:
             raise CorruptFileError(
                 f"image description: damaged ({one_line(fault)}); get another copy of the file"
             ) from fault

@@ -15,6 +15,7 @@ FAULTS = (
     CPLE_BaseError,
     CRSError,
     OSError,
+    OverflowError,
     ValueError,
     TypeError,
     KeyError,

@@ -10,7 +10,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from ..errors import InputError
+from ..errors import InputError, argument
 from .window import sample_windows
 
 MASKS = ("auto", "none", "nodata", "alpha", "dataset")
@@ -41,7 +41,9 @@ def choose_mask(path: object, dataset: DatasetReader, choice: str) -> Masking:
     takes every sample for a measurement. Raises InputError if there is no such mask, and what
     rasterio raises."""
     if choice not in MASKS:
-        raise InputError(f"{path}: `mask={choice}`: unknown; use one of {', '.join(MASKS)}")
+        raise InputError(
+            f"{path}: {argument('mask', choice)}: unknown; use one of {', '.join(MASKS)}"
+        )
     flags = dataset.mask_flag_enums
     colours = list(dataset.colorinterp)
     alpha = colours.index(ColorInterp.alpha) if ColorInterp.alpha in colours else None

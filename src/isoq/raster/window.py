@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from ..errors import InputError
@@ -18,6 +20,7 @@ def _transform(numbers: list[float], w: Window) -> list[float]:
     return [a, b, c + a * w.col_off + b * w.row_off, d, e, f + d * w.col_off + e * w.row_off]
 
 
+_ROUNDING = 1e-4  # of a pixel: less comes from computing with coordinates
 _SHIFT = {  # metadata that speak of rows and columns
     "transform": _transform,
     "gcps": lambda gcps, w: (
@@ -42,20 +45,18 @@ _SHIFT = {  # metadata that speak of rows and columns
 def window_of(given: Any, description: Description, name: str | os.PathLike[str]) -> Window:
     """Return a window in any form that rasterio takes as a Window of integers inside the image.
 
-    given: ((row, row end), (col, col end)), or an object with col_off, row_off, width and height,
-    all in whole pixels; None is the whole image. Raises InputError, which names the file `name`."""
+    given: ((row, row end), (col, col end)) as indices of Python, such as (-9, None), or an object
+    with col_off, row_off, width and height, all in whole pixels but for what rounding leaves;
+    None is the whole image. Raises InputError, which names the file `name`."""
+    if given is None:
+        return Window(0, 0, description.cols, description.rows)
     try:
-        if given is None:
-            numbers = (0, 0, description.cols, description.rows)
-        elif hasattr(given, "col_off"):
-            numbers = (given.col_off, given.row_off, given.width, given.height)
-        else:
-            (top, bottom), (left, right) = (_ends(side) for side in given)
-            numbers = (left, top, right - left, bottom - top)
-        col, row, cols, rows = (int(number) for number in numbers)
-        if (col, row, cols, rows) != tuple(numbers):
+        w = given if hasattr(given, "col_off") else _of_slices(given, description)
+        numbers = [float(n) for n in (w.col_off, w.row_off, w.width, w.height)]
+        col, row, cols, rows = (round(number) for number in numbers)
+        if np.abs(np.subtract((col, row, cols, rows), numbers)).max() > _ROUNDING:
             raise ValueError("fractions of pixels")
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RasterioError) as error:
         raise InputError(
             f"{name}: a window cannot be read ({error}); give ((row, row end), (col, col end)) in "
             "whole pixels"
@@ -64,14 +65,13 @@ def window_of(given: Any, description: Description, name: str | os.PathLike[str]
     return Window(col, row, cols, rows)
 
 
-def _ends(side: Any) -> tuple[Any, Any]:
-    """Return start and end of a side of a window. Raises TypeError and ValueError."""
-    if isinstance(side, slice):
-        if side.step not in (None, 1):
-            raise ValueError("a slice with a step")
-        return side.start, side.stop
-    start, end = side
-    return start, end
+def _of_slices(given: Any, description: Description) -> Window:
+    """Return the window of two sides, which are pairs or slices. Raises TypeError, ValueError and
+    RasterioError."""
+    rows, cols = given
+    if any(isinstance(side, slice) and side.step not in (None, 1) for side in (rows, cols)):
+        raise ValueError("a slice with a step")
+    return Window.from_slices(rows, cols, description.rows, description.cols)
 
 
 def check_window(
