@@ -4,7 +4,7 @@ PIP := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-che
 # The installation is editable: only what is compiled or declared needs it again.
 BUILT_FROM := pyproject.toml constraints.txt $(shell find src/isoq -name "*.pyx" -o -name "*.pxd" -o -name "*.h")
 
-.PHONY: demo test quick browser docs fuzz bench clean
+.PHONY: demo test quick browser docs libisoq fuzz bench clean
 
 demo: .venv/run.stamp
 	.venv/bin/python examples/demo.py
@@ -22,6 +22,10 @@ quick: .venv/develop.stamp
 
 docs: .venv/develop.stamp
 	.venv/bin/python -m mkdocs build --strict --site-dir build/site
+
+# The decoder as a C library, in build/libisoq. It needs no Python, but zlib and liblzma.
+libisoq:
+	$(MAKE) -C libisoq
 
 # For the test that opens a report: headless Chromium from the distribution's packages, unless there is one. Without it that test is skipped.
 browser:

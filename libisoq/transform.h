@@ -1,0 +1,30 @@
+/* Between the two halves of the transform: latents.c decodes latents, synthesis.c makes samples of
+   them. */
+#ifndef ISOQ_TRANSFORM_H
+#define ISOQ_TRANSFORM_H
+
+#include "tile.h"
+
+/* The places of the latents of a tile (6.7). */
+typedef struct {
+    int rows, cols;
+    int channels;   /* that are decoded: all of them, or those of a reduced image */
+    int32_t *level; /* (rows, cols) */
+} isoq_places;
+
+/* Set the levels of all places, given those of the blocks. */
+void isoq_spread_levels(const isoq_tile *tile, const int32_t *block_level, isoq_places *places);
+
+/* Return the rows and columns of a component per place of latents. */
+int isoq_cell(const isoq_tile *tile);
+
+/* Set a component (rows, cols of the places times isoq_cell) from its latents in steps (channels,
+   rows, cols). */
+int isoq_synthesize_component(isoq_tile *tile, const isoq_group *group, const isoq_places *places,
+                              const float *steps, int32_t *component);
+
+/* Set the samples of a group from all of its components. */
+int isoq_combine_components(isoq_tile *tile, const isoq_group *group, const isoq_places *places,
+                            const int32_t *components);
+
+#endif
