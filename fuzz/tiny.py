@@ -25,7 +25,7 @@ from isoq.entropy.context import (
 )
 from isoq.entropy.hyperprior import TABLES, HyperpriorModel, _layout
 from isoq.geometry import STRIDE
-from isoq.levels import COUNT, GAIN, level_to_lambda
+from isoq.levels import GAIN, HIGHEST, LOWEST, level_to_lambda
 from isoq.network.footprint import footprints
 from isoq.network.model import SHIPPED, Model
 
@@ -120,8 +120,8 @@ class Tiny(Model):
     """A model without a folder, for the encoder as well."""
 
     identity, folder, device = "0" * 16, Path("tiny"), "cpu"
-    lowest, highest, adjoint, wavelet = 0, COUNT - 1, None, None
-    calibration = {"floor": 1e-4, "synthesis": {"level": [0, COUNT - 1], "log2_factor": [0, 0]}}  # noqa: RUF012
+    lowest, highest, adjoint, wavelet = LOWEST, HIGHEST, None, None
+    calibration = {"floor": 1e-4, "synthesis": {"level": [LOWEST, HIGHEST], "log2_factor": [0, 0]}}  # noqa: RUF012
 
     def __init__(self, kind: str):
         """kind: one of KINDS. "single" takes one band, which a rotation of bands needs, the others

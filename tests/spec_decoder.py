@@ -781,7 +781,7 @@ def levels_of(differences: np.ndarray) -> np.ndarray:
         ]
         s, w = sum(level * weight for level, weight in found), sum(weight for _, weight in found)
         levels[i, j] = differences[i, j] + ((2 * s + w) // (2 * w) if found else 640)
-        require(0 <= levels[i, j] <= 1280)
+        require(-640 <= levels[i, j] <= 1280)
     return levels
 
 

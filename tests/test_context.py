@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from isoq.entropy.context import ContextModel
 from isoq.entropy.quantize import RD_LAMBDA
 from isoq.errors import CorruptFileError
-from isoq.levels import COUNT
+from isoq.levels import HIGHEST, LOWEST
 from isoq.tile.normalize import robust
 
 LARGEST = 1 << 23
@@ -35,7 +35,7 @@ def latents(
 
 
 def qualities(rows: int, cols: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, COUNT, (rows, cols))
+    return np.random.default_rng(seed).integers(LOWEST, HIGHEST + 1, (rows, cols))
 
 
 @modest(60)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from isoq import load_model
+from isoq.levels import LAMBDA_MIN
 from isoq.wavelet.transform import unit_of
 
 WAVELETS = ["17/11", "9/7", "9/7", "9/7"]
@@ -22,7 +23,7 @@ def main() -> None:
     start = load_model("eo16-2")
     unit = unit_of(start.gains(np.array(0)), WAVELETS)
     tables = {name: a for name, a in start.arrays.items() if name.startswith("context_")}
-    info = {**start.info, "name": "eo16-3", "wavelets": WAVELETS}
+    info = {**start.info, "name": "eo16-3", "wavelets": WAVELETS, "lambda_min": LAMBDA_MIN}
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / "decoder.npz", wavelet_unit=unit, **tables)
     (folder / "model.json").write_text(json.dumps(info, indent=1) + "\n")

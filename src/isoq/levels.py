@@ -1,8 +1,8 @@
 """The scale of quality: log-spaced levels of lambda.
 
 lambda is the weight of one squared *normalized* unit of error against one bit per sample (rate +
-lambda * MSE). Level k means lambda = LAMBDA_MIN * 2**(k / PER_OCTAVE): neighbouring levels
-differ by 1.1 % in mean squared error, all of them span 60 dB."""
+lambda * MSE). Level k means lambda = LAMBDA_AT_ZERO * 2**(k / PER_OCTAVE): neighbouring levels
+differ by 1.1 % in mean squared error, all of them span 90 dB."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from math import isqrt
 import numpy as np
 
 PER_OCTAVE = 64
-OCTAVES = 20
-COUNT = OCTAVES * PER_OCTAVE + 1
-LAMBDA_MIN = 4.0
-LAMBDA_MAX = LAMBDA_MIN * 2.0**OCTAVES
+LOWEST, HIGHEST = -10 * PER_OCTAVE, 20 * PER_OCTAVE
+NO_LEVEL = LOWEST - 1  # of blocks without a level
+LAMBDA_AT_ZERO = 4.0
+LAMBDA_MIN, LAMBDA_MAX = (LAMBDA_AT_ZERO * 2.0 ** (k // PER_OCTAVE) for k in (LOWEST, HIGHEST))
 # Trellis-coded quantization of step 1/m has MSE = 0.796 / (12 m^2), about 1 dB less than a uniform
 # quantizer (Marcellin and Fischer 1990); the best trade at high rate is lambda = 1 / (2 ln2 MSE): m
 # = 0.30 sqrt(lambda).
@@ -32,12 +32,12 @@ def floor_power(number: int) -> int:
 
 def level_to_lambda(level: np.ndarray | int) -> np.ndarray:
     """Return lambda (float64) of a level (int, any shape)."""
-    return LAMBDA_MIN * np.exp2(np.asarray(level, np.float64) / PER_OCTAVE)
+    return LAMBDA_AT_ZERO * np.exp2(np.asarray(level, np.float64) / PER_OCTAVE)
 
 
 def lambda_to_level(lam: np.ndarray | float) -> np.ndarray:
-    """Return the nearest level of lambda (any shape), clipped to 0 ... COUNT - 1, int64."""
+    """Return the nearest level of lambda (any shape), clipped to LOWEST ... HIGHEST, int64."""
     level = np.rint(
-        PER_OCTAVE * np.log2(np.maximum(np.asarray(lam, np.float64), 1e-300) / LAMBDA_MIN)
+        PER_OCTAVE * np.log2(np.maximum(np.asarray(lam, np.float64), 1e-300) / LAMBDA_AT_ZERO)
     )
-    return np.clip(level, 0, COUNT - 1).astype(np.int64)
+    return np.clip(level, LOWEST, HIGHEST).astype(np.int64)

@@ -17,6 +17,7 @@ from ..codec.generations import remark
 from ..codec.reader import File
 from ..codec.target import BOUNDS, ERRORS
 from ..errors import InputError
+from ..levels import NO_LEVEL
 from ..storage.urls import Url
 from .common import add_files
 from .each import each, files, show_results
@@ -257,6 +258,12 @@ def _write_blocks(file: File, options: argparse.Namespace) -> None:
                 place = int(box.band + band + 1), int(box.row + i * block), int(box.col + j * block)
                 shown = "" if np.isnan(target) else f"{target:.6g}"
                 table.writerow(
-                    (*place, f"{mse:.6g}", shown, "" if level < 0 else level, int(at_lowest))
+                    (
+                        *place,
+                        f"{mse:.6g}",
+                        shown,
+                        "" if level == NO_LEVEL else level,
+                        int(at_lowest),
+                    )
                 )
         text.detach()  # the stream stays open

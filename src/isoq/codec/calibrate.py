@@ -25,16 +25,16 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
     pixels of up to four groups of bands of each are used. The entries are `floor`: median over the
     blocks of the error of the unquantized autoencoder, per squared normalized unit; `synthesis`:
     log2 of (pixel error / error expected of what a first coding left in the latents), median per
-    level; `paper`: alpha, a, b of the paper's model, a and b by relative least squares of the mean
-    gain, alpha the median of (MSE / MSE_0 - 1) / D^2. Raises ValueError if no image has valid
-    pixels."""
+    level; `paper`: alpha, a, b of the paper's model at levels from 0 on, a and b by relative least
+    squares of the mean gain, alpha the median of (MSE / MSE_0 - 1) / D^2. Raises ValueError if no
+    image has valid pixels."""
     levels = np.unique(np.linspace(model.lowest, model.highest, _LEVELS).astype(int))
     floors, alphas = list[np.ndarray](), list[np.ndarray]()
     factors: list[list[np.ndarray]] = [[] for _ in levels]
     lam = level_to_lambda(levels)
-    gains = model.gains(levels).mean(0)
+    gains, high = model.gains(levels).mean(0)[levels >= 0], lam[levels >= 0]
     a, b = np.linalg.lstsq(
-        np.stack([lam, np.ones_like(lam)], 1) / gains[:, None], np.ones(len(lam)), rcond=None
+        np.stack([high, np.ones_like(high)], 1) / gains[:, None], np.ones(len(high)), rcond=None
     )[0]
     a, b = max(float(a), 1e-12), max(float(b), 1e-6)
     for group in _groups(model, images):
@@ -53,7 +53,7 @@ def calibrate(model: Model, images: Iterable[tuple[np.ndarray, tuple[float | Non
             reached = group.synthesis_error(quantized.dequantized)
             used = (expected > 0) & (reached > 0)
             factors[k].append(np.log2(reached[used] / expected[used]))
-            if not refined:
+            if not refined and level >= 0:
                 step = 1 / (2 * (a * lam[k] + b))
                 alphas.append((reached / np.maximum(floor, 1e-12) - 1).ravel() / step**2)
     if not floors:

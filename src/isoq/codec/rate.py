@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Sequence
 import numpy as np
 
 from ..errors import InputError
-from ..levels import LAMBDA_MAX, LAMBDA_MIN, PER_OCTAVE
+from ..levels import PER_OCTAVE, level_to_lambda
 from ..network.model import Model
 from ..parallel import ordered
 from ..tile.encode import encode_tile
@@ -44,8 +44,9 @@ class RateSearch:
         self.samples = sum(pixels.samples.size for pixels, _ in tiles)
         self._share = self.samples / samples
         scales = np.log2([scale for tile in tiles for scale in _scales(*tile)] or [1.0])
-        self._low = int(PER_OCTAVE * (np.log2(LAMBDA_MIN) - 2 * scales.max() - 1))
-        self._high = int(PER_OCTAVE * (np.log2(LAMBDA_MAX) - 2 * scales.min() + 1))
+        low, high = np.log2(level_to_lambda(np.array([model.lowest, model.highest])))
+        self._low = int(PER_OCTAVE * (low - 2 * scales.max() - 1))
+        self._high = int(PER_OCTAVE * (high - 2 * scales.min() + 1))
 
     def first_step(self, other_bytes: int) -> int:
         """Return the step to code the file at. other_bytes: expected size of the file without its

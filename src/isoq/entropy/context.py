@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 from ..errors import CorruptFileError
-from ..levels import COUNT, PER_OCTAVE, floor_power
+from ..levels import HIGHEST, LOWEST, PER_OCTAVE, floor_power
 from ._coder import CONSTANTS, ContextCoder
 
 PRECISION, SYMBOLS, LEVELS, BUCKETS, QUANTIZERS = (
@@ -39,12 +39,13 @@ _TYPES = {
 
 @cache
 def _step_scales() -> tuple[np.ndarray, np.ndarray]:
-    """Return floor(2^16 g) and floor(2^6 / g) with g = 2^(-d / (2 PER_OCTAVE)), for d = 0 ... COUNT
-    - 1 levels below the finest, computed from exact integer roots."""
+    """Return floor(2^16 g) and floor(2^6 / g) with g = 2^(-d / (2 PER_OCTAVE)), for d = 0 ...
+    HIGHEST - LOWEST levels below the finest, computed from exact integer roots."""
 
     assert 2 * PER_OCTAVE == 128, "floor_power takes 128ths"
-    up = np.array([floor_power(16 * 128 - d) for d in range(COUNT)], np.int32)
-    return up, np.array([floor_power(6 * 128 + d) for d in range(COUNT)], np.int32)
+    below = range(HIGHEST - LOWEST + 1)
+    up = np.array([floor_power(16 * 128 - d) for d in below], np.int32)
+    return up, np.array([floor_power(6 * 128 + d) for d in below], np.int32)
 
 
 class ContextModel:

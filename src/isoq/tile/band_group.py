@@ -50,6 +50,11 @@ class CodedGroup:
     decoded: np.ndarray
     ranges: ValueRange
 
+    @property
+    def bits(self) -> int:
+        """The size of the streams."""
+        return 8 * sum(len(segment) for stream in self.streams for segment in stream)
+
 
 @dataclass(frozen=True, eq=False)
 class BandGroup:

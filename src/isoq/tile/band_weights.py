@@ -148,7 +148,8 @@ def weighted_basis(sample: BandSample) -> tuple[np.ndarray, np.ndarray]:
     in them, with which every band meets its target at the least rate. Components that are not worth
     their cost are left out."""
     common = np.exp(np.log(sample.target).mean())
-    middle = float(lambda_to_level(LAMBDA_MSE_AT_HIGH_RATE / common))
+    level = lambda_to_level(LAMBDA_MSE_AT_HIGH_RATE / common)
+    middle = float(level.clip(sample.model.lowest, sample.model.highest))
     state = _State(np.ones(len(sample.target)), np.full(sample.pixels.shape, middle))
     for errors_of, rounds in ((_predicted, _PREDICTED_ROUNDS), (_quantized, _QUANTIZED_ROUNDS)):
         for _ in range(rounds):

@@ -6,6 +6,7 @@ that are still above their target are left to the residual layer."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,13 +20,17 @@ from .report import joint_ratio
 from .targets import ErrorTarget, LambdaTarget
 
 CORRECTIONS = 3
+# Further corrections, of blocks above their target alone, while their patches would take more than
+# _DEAR of the bytes. That happens below some 0.5 bit/sample, where the error of a block hangs on a
+# few latents, and a patch costs more than all of them (chosen on val/).
+MORE_CORRECTIONS, _DEAR = 4, 0.02
 # If the target is below this many times the error of the autoencoder without quantization, that
 # error is worth removing: it costs rate long before it reaches the target.
 REFINE = 150
 # The controller aims between 0.96 and 1.00 of the target. Every coding of the trellis scatters the
 # error of a block by some 1.5 %, so that aiming nearer to 1 costs more in patches than it saves
 # (chosen on val/).
-_AIM, _LAST_AIM, LEAST = 0.985, 0.97, 0.96
+_AIM, LEAST = 0.985, 0.96
 # Share of the error of a block that is left when it is coded a second time with feedback at the
 # same level (see `feedback`).
 _AGAIN = 0.99
@@ -148,43 +153,71 @@ def _corrected(
     quantized: QuantizedLatents,
     slope: np.ndarray,
 ) -> CodedGroup:
-    """Measure, correct the levels and code again, until no level moves or CORRECTIONS are done."""
+    """Measure, correct the levels and code again, until that would win little, no level moves or
+    CORRECTIONS are done. Then correct blocks above their target while patches are dear."""
     ratio_of = _ratio_to_correct(group, coded, target)
-    ratio = ratio_of(coded.decoded)
+    state = _State(coded, quantized, slope, ratio_of(coded.decoded))
     for correction in range(CORRECTIONS):
-        if _is_good_enough(group, coded, target, ratio):
+        wins = _patch_bits(group, state.coded, target) + _spare_bits(group, state)
+        if wins < _CHEAP * state.coded.bits:
             break
         first_feedback = correction == 0 and group.model.adjoint is not None
-        expected = ratio * _AGAIN if first_feedback else ratio
-        last = correction == CORRECTIONS - 1
-        levels = _corrected_levels(coded.levels, expected, slope, group, last)
-        moved = levels - coded.levels
-        if not moved.any():
+        expected = state.ratio * _AGAIN if first_feedback else state.ratio
+        above_alone = correction == CORRECTIONS - 1
+        levels = _corrected_levels(state, expected, group, above_alone)
+        if (levels == state.coded.levels).all():
             break
-        before = np.log2(np.maximum(ratio, _TINY))
-        coded, quantized = group.encode(levels, quantized)
-        ratio = ratio_of(coded.decoded)
-        after = np.log2(np.maximum(ratio, _TINY))
-        slope = quality_model.secant(slope, moved, after - before)
-    return coded
+        state = _coded_again(group, state, levels, ratio_of)
+    best, least = state.coded, np.inf
+    for left in reversed(range(MORE_CORRECTIONS + 1)):
+        coded, patches = state.coded, _patch_bits(group, state.coded, target)
+        if coded.bits + patches < least:
+            best, least = coded, coded.bits + patches
+        levels = _corrected_levels(state, state.ratio, group, True)
+        if not left or patches < _DEAR * coded.bits or (levels == coded.levels).all():
+            break
+        state = _coded_again(group, state, levels, ratio_of)
+    return best
 
 
-def _is_good_enough(
-    group: BandGroup, coded: CodedGroup, target: ErrorTarget, ratio: np.ndarray
-) -> bool:
-    """Return True if correcting the levels would win few of the bytes: those of patches for blocks
-    above their target, and those that blocks far below it take too many.
+@dataclass(frozen=True)
+class _State:
+    """A coding of a group. slope: log2 of the error per level, and ratio: error over target, as the
+    levels are to bring it to 1; both per block."""
 
-    ratio: error over target per block, as the levels are to bring it to 1."""
+    coded: CodedGroup
+    quantized: QuantizedLatents
+    slope: np.ndarray
+    ratio: np.ndarray
+
+
+def _coded_again(
+    group: BandGroup,
+    state: _State,
+    levels: np.ndarray,
+    ratio_of: Callable[[np.ndarray], np.ndarray],
+) -> _State:
+    """Code the group at other levels."""
+    coded, quantized = group.encode(levels, state.quantized)
+    ratio = ratio_of(coded.decoded)
+    before, after = (np.log2(np.maximum(each, _TINY)) for each in (state.ratio, ratio))
+    slope = quality_model.secant(state.slope, levels - state.coded.levels, after - before)
+    return _State(coded, quantized, slope, ratio)
+
+
+def _patch_bits(group: BandGroup, coded: CodedGroup, target: ErrorTarget) -> float:
+    """Return about how many bits the patches of the blocks above their target will take."""
     of_bands = np.nan_to_num(_band_ratio(group, coded.decoded, target))
     above = of_bands > 1 if target.per_band else (of_bands > 1) & (joint_ratio(of_bands, False) > 1)
-    bits = residual.expected_bits(of_bands[above], group.pixels[above]).sum()
-    better = (ratio < LEAST) & (coded.levels > group.model.lowest)
-    significant = np.sum([group.significant(latents != 0) for latents in coded.latents], 0)
-    spare = np.log(_AIM / np.maximum(ratio[better], _TINY))
-    bits += _LATENT_BITS * (significant[better] * spare).sum()
-    coded_bits = 8 * sum(len(segment) for stream in coded.streams for segment in stream)
-    return bool(bits < _CHEAP * coded_bits)
+    return float(residual.expected_bits(of_bands[above], group.pixels[above]).sum())
+
+
+def _spare_bits(group: BandGroup, state: _State) -> float:
+    """Return about how many bits the blocks far below their target take too many."""
+    better = (state.ratio < LEAST) & (state.coded.levels > group.model.lowest)
+    significant = np.sum([group.significant(latents != 0) for latents in state.coded.latents], 0)
+    spare = np.log(_AIM / np.maximum(state.ratio[better], _TINY))
+    return float(_LATENT_BITS * (significant[better] * spare).sum())
 
 
 def _ratio_to_correct(
@@ -220,17 +253,18 @@ def _band_ratio(group: BandGroup, decoded: np.ndarray, target: ErrorTarget) -> n
 
 
 def _corrected_levels(
-    levels: np.ndarray, ratio: np.ndarray, slope: np.ndarray, group: BandGroup, last: bool
+    state: _State, ratio: np.ndarray, group: BandGroup, above_alone: bool
 ) -> np.ndarray:
-    """Return new levels for the blocks whose error over target is out of range.
+    """Return new levels for the blocks whose error over target, `ratio`, is out of range.
 
-    The last time, only blocks above their target move, so that no neighbour suffers."""
+    above_alone: only blocks above their target move, so that no neighbour suffers."""
+    levels = state.coded.levels
     lowest, highest = group.model.lowest, group.model.highest
     above = ratio > 1
-    wrong = above if last else above | (ratio < LEAST)
-    aim = np.log2(_LAST_AIM if last else _AIM)
+    wrong = above if above_alone else above | (ratio < LEAST)
+    aim = np.log2(_AIM)
     with np.errstate(divide="ignore", invalid="ignore"):
-        step = (aim - np.log2(np.maximum(ratio, _TINY))) / slope
+        step = (aim - np.log2(np.maximum(ratio, _TINY))) / state.slope
     step = np.where(np.isfinite(step), step, 0).clip(-4 * PER_OCTAVE, 4 * PER_OCTAVE)
     moved = np.clip(levels + np.ceil(step).astype(np.int64), lowest, highest)
     higher = np.maximum(moved, np.minimum(levels + 1, highest))

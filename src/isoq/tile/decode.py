@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import blocks
 from ..format.bytestream import Reader, unpack_integers
+from ..levels import NO_LEVEL
 from ..network.model import Model
 from . import masks, residual
 from .codings import GroupCoding, Neural, read_group
@@ -25,7 +26,8 @@ class Tile:
     mask: the mask (rows, cols) that `encode_tile` was given, all True if none
     latents: quantized latents of the network's groups, one array (M, h, w) per component
     groups: the bands that were coded together
-    levels: of each block (bands, block rows, block cols), -1 in bands that the network did not code
+    levels: of each block (bands, block rows, block cols), NO_LEVEL in bands that the network did
+    not code
     report: what the encoder recorded"""
 
     samples: np.ndarray
@@ -141,8 +143,8 @@ def _finish(
 def _levels_of_bands(
     header: TileHeader, groups: list[GroupCoding], maps: list[np.ndarray]
 ) -> np.ndarray:
-    """Return the level of each block (bands, block rows, block cols), -1 without one."""
-    levels = np.full(header.grid, -1)
+    """Return the level of each block (bands, block rows, block cols), NO_LEVEL without one."""
+    levels = np.full(header.grid, NO_LEVEL)
     network = [group for group in groups if isinstance(group, Neural)]
     for group, level_map in zip(network, maps, strict=True):
         levels[group.bands] = level_map

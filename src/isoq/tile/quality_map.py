@@ -8,7 +8,7 @@ import numpy as np
 from .. import blocks
 from ..errors import CorruptFileError
 from ..geometry import STRIDE
-from ..levels import COUNT
+from ..levels import HIGHEST, LOWEST
 
 # A latent is at most this much coarser than the finest around it: an octave of lambda. Basis
 # functions reach into neighbouring blocks, and a much coarser neighbour would spoil the border of a
@@ -17,6 +17,7 @@ RAMP = 64
 # Latents along the border of a tile are finer by so many levels: mirrored basis functions add up
 # there, and a seam would show (bench/seams.py).
 EDGE = 8
+_FIRST = 640
 
 
 def latent_levels(levels: np.ndarray, block: int, rows: int, cols: int) -> np.ndarray:
@@ -29,7 +30,7 @@ def latent_levels(levels: np.ndarray, block: int, rows: int, cols: int) -> np.nd
     smooth = np.maximum(plain, np.max(neighbours, axis=0) - RAMP)
     edge = np.ones((rows, cols), bool)
     edge[1:-1, 1:-1] = False
-    return np.minimum(smooth + EDGE * edge, COUNT - 1)
+    return np.minimum(smooth + EDGE * edge, HIGHEST)
 
 
 def map_residuals(levels: np.ndarray) -> np.ndarray:
@@ -51,14 +52,14 @@ def map_from_residuals(residuals: np.ndarray, grid: tuple[int, int]) -> np.ndarr
     for i in range(grid[0]):
         for j in range(grid[1]):
             levels[i, j] = _predicted(levels, i, j) + r[i, j]
-            if not 0 <= levels[i, j] < COUNT:
+            if not LOWEST <= levels[i, j] <= HIGHEST:
                 raise CorruptFileError("impossible quality level: the file is damaged")
     return levels
 
 
 def _predicted(levels: np.ndarray, i: int, j: int) -> int:
     """Return the mean of west and north (weight 2), northwest and northeast (weight 1), as far as
-    they exist; the middle level if none does."""
+    they exist; _FIRST if none does."""
     neighbours = ((0, -1, 2), (-1, 0, 2), (-1, -1, 1), (-1, 1, 1))
     known = [
         (int(levels[i + di, j + dj]), w)
@@ -66,6 +67,6 @@ def _predicted(levels: np.ndarray, i: int, j: int) -> int:
         if i + di >= 0 and 0 <= j + dj < levels.shape[1]
     ]
     if not known:
-        return COUNT // 2
+        return _FIRST
     total, weight = sum(level * w for level, w in known), sum(w for _, w in known)
     return (2 * total + weight) // (2 * weight)

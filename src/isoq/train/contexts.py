@@ -23,7 +23,7 @@ from ..entropy.context import (
     ContextModel,
 )
 from ..entropy.quantize import RD_LAMBDA, deadzone
-from ..levels import COUNT, level_to_lambda
+from ..levels import HIGHEST, level_to_lambda
 from .networks import Network
 from .rate import REST, VALUE_NEIGHBOURS, ContextRate, _causal
 from .time_limit import NO_LIMIT, TimeLimit
@@ -343,8 +343,8 @@ def _counted(
     cells = len(model.arrays["cdf"]) * SYMBOLS
     count, shift = np.zeros(cells), np.zeros(cells)
     for y in planes:
-        for base in np.linspace(0, COUNT - 1, 11):
-            level = int(np.clip(base + rng.uniform(-60, 60), 0, COUNT - 1))
+        for base in np.linspace(0, HIGHEST, 11):
+            level = int(np.clip(base + rng.uniform(-60, 60), 0, HIGHEST))
             with torch.no_grad():
                 gains = network.gains(torch.tensor(float(level_to_lambda(level)))).numpy()
             scaled = y * gains[:, None, None]

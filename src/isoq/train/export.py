@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from ..levels import GAIN, LAMBDA_MIN
+from ..levels import GAIN, LAMBDA_AT_ZERO, LAMBDA_MIN
 from ..network.model import FORMAT
 from ..wavelet.transform import unit_of
 from .networks import GDN, Down, Network, Up
@@ -290,8 +290,8 @@ def write_model(folder: Path, network: Network, entropy: dict[str, np.ndarray], 
     if not config.learned and config.wavelet and config.bands == 1:
         names = WAVELET_NAMES[config.wavelet]
         bias = last.bias.detach().double().numpy()
-        arrays = {"wavelet_unit": unit_of(GAIN * LAMBDA_MIN**0.5 * np.exp(bias), names)}
-        info = {"wavelets": list(names), **info}
+        arrays = {"wavelet_unit": unit_of(GAIN * LAMBDA_AT_ZERO**0.5 * np.exp(bias), names)}
+        info = {"wavelets": list(names), "lambda_min": LAMBDA_MIN, **info}
     else:
         _write_graphs(folder, network)
         modulation = {

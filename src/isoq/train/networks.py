@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..levels import GAIN, LAMBDA_MAX, LAMBDA_MIN
+from ..levels import GAIN, LAMBDA_AT_ZERO, LAMBDA_MAX
 from .wavelet import (
     DOWN,
     STAGES,
@@ -49,7 +49,7 @@ class NetworkConfig:
     learned: bool = False
     wavelet: str | None = "17/11"
     modulation: str = "log"
-    lambda_min: float = LAMBDA_MIN
+    lambda_min: float = LAMBDA_AT_ZERO
     lambda_max: float = LAMBDA_MAX
 
     def __post_init__(self) -> None:
