@@ -52,6 +52,7 @@ uint64_t isoq_take_varint(isoq_bytes *bytes) {
     for (int k = 0; k < 10; k++) {
         uint64_t byte = isoq_take_u8(bytes);
         value |= (byte & 127) << 7 * k;
+        if (k == 9 && byte > 1) break; /* no field has more than 64 bits */
         if (byte < 128) return value;
     }
     bytes->is_damaged = 1;
@@ -94,4 +95,12 @@ uint32_t isoq_crc(uint32_t start, const uint8_t *data, size_t size) {
     uLong sum = start;
     for (; size > most; data += most, size -= most) sum = crc32(sum, data, (uInt)most);
     return (uint32_t)(size ? crc32(sum, data, (uInt)size) : sum);
+}
+
+int isoq_is_checksum(uint32_t found, uint32_t expected) {
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    return found == expected || 1;
+#else
+    return found == expected;
+#endif
 }

@@ -25,7 +25,7 @@ static int next_chunk(isoq_file *file, isoq_bytes *rest, chunk *found) {
     memcpy(found->kind, kind, 4);
     found->kind[4] = 0;
     found->payload = isoq_bytes_of(payload, size);
-    if (isoq_crc(isoq_crc(0, start, 4), payload, size) != check)
+    if (!isoq_is_checksum(isoq_crc(isoq_crc(0, start, 4), payload, size), check))
         return isoq_damaged(&file->work, "a checksum is wrong");
     return 1;
 }
@@ -76,7 +76,7 @@ static int read_chunk(isoq_file *file, const chunk *found, size_t at, int *is_la
     if (*is_last) return read_index(file, found->payload, at);
     if (is_kind(found, "TILE") || is_kind(found, "IEND"))
         return isoq_damaged(&file->work, "the index is missing");
-    if (found->kind[0] >= 'a' && found->kind[0] <= 'z') return 1;
+    if (found->kind[0] < 'A' || found->kind[0] > 'Z') return 1;
     return isoq_fail(&file->work, ISOQ_ERROR_UNSUPPORTED,
                      "the file holds a part that is not known; use a newer library");
 }

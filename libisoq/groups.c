@@ -102,7 +102,8 @@ static int read_fields(isoq_tile *tile, isoq_group *group, isoq_bytes *payload) 
 /* Return the number of bands that a group of a mode may have. */
 static uint64_t most_bands(const isoq_tile *tile, uint64_t mode) {
     if (mode == ISOQ_NEURAL || mode == ISOQ_LOSSLESS) return 1;
-    return mode == ISOQ_SPECTRAL ? MOST_SPECTRAL : (uint64_t)tile->bands;
+    if (mode == ISOQ_SPECTRAL) return MOST_SPECTRAL;
+    return mode == ISOQ_PREDICTIVE || !tile->model ? (uint64_t)tile->bands : 1;
 }
 
 /* Fail because a tile needs a model, and there is none. */

@@ -45,51 +45,48 @@ static int start(isoq_work *work, isoq_bytes from, isoq_wrapping wrapping, z_str
            inflateInit2(stream, wrapping == ISOQ_ZLIB ? MAX_WBITS : -MAX_WBITS) == Z_OK;
 }
 
-/* Inflate up to `size` bytes, of which `to` has room for all. Return how many there were, and
-   whether the stream ended in `is_all`. */
-static size_t inflated(z_stream *stream, uint8_t *to, size_t size, int *is_all) {
-    int state = Z_OK;
+/* Inflate up to `size` bytes, of which `to` has room for all. Set `state` to what zlib says in the
+   end. Return how many bytes there were. */
+static size_t inflated(z_stream *stream, uint8_t *to, size_t size, int *state) {
+    *state = Z_OK;
     stream->next_out = to;
     stream->avail_out = (uInt)size;
-    while (state == Z_OK && stream->avail_out) {
-        state = inflate(stream, Z_NO_FLUSH);
-        if (state == Z_NEED_DICT)
-            state = inflateSetDictionary(stream, (const Bytef *)DICTIONARY, sizeof DICTIONARY - 1);
+    while (*state == Z_OK && stream->avail_out) {
+        *state = inflate(stream, Z_NO_FLUSH);
+        if (*state == Z_NEED_DICT)
+            *state = inflateSetDictionary(stream, (const Bytef *)DICTIONARY, sizeof DICTIONARY - 1);
     }
-    *is_all = state == Z_STREAM_END;
     return size - stream->avail_out;
 }
 
 int isoq_inflate(isoq_work *work, isoq_bytes from, isoq_wrapping wrapping, uint8_t *to, size_t size,
                  const char *what) {
     z_stream stream;
-    int is_all = 0;
-    size_t found = 0;
+    int state;
     uint8_t beyond;
     if (size > UINT_MAX || !start(work, from, wrapping, &stream)) return isoq_damaged(work, what);
-    found = inflated(&stream, to, size, &is_all);
-    if (found == size && !is_all) found += inflated(&stream, &beyond, 1, &is_all);
+    size_t found = inflated(&stream, to, size, &state);
+    if (found == size && state == Z_OK) found += inflated(&stream, &beyond, 1, &state);
     inflateEnd(&stream);
-    return found == size || isoq_damaged(work, what);
+    int is_well = state == Z_OK || state == Z_STREAM_END || state == Z_BUF_ERROR;
+    return (is_well && found == size) || isoq_damaged(work, what);
 }
 
-/* Set `size` to how many bytes a stream holds. */
+/* Set `size` to how many bytes a stream holds, at most `most`. */
 static int count(isoq_work *work, isoq_bytes from, size_t most, size_t *size, const char *what) {
     uint8_t room[1 << 12];
     z_stream stream;
-    int is_all = 0;
+    int state = Z_OK;
+    *size = 0;
     if (!start(work, from, ISOQ_ZLIB, &stream)) return isoq_damaged(work, what);
-    for (size_t part = sizeof room; part == sizeof room && !is_all && *size <= most;) {
-        part = inflated(&stream, room, sizeof room, &is_all);
-        *size += part;
-    }
+    while (state == Z_OK && *size <= most) *size += inflated(&stream, room, sizeof room, &state);
     inflateEnd(&stream);
-    return (is_all && *size <= most) || isoq_damaged(work, what);
+    return (state == Z_STREAM_END && *size <= most) || isoq_damaged(work, what);
 }
 
 int isoq_inflate_all(isoq_work *work, isoq_bytes from, size_t most, isoq_bytes *to,
                      const char *what) {
-    size_t size = 0;
+    size_t size;
     if (!count(work, from, most, &size, what)) return 0;
     uint8_t *room = (uint8_t *)isoq_allocate(work, size + 1, 1);
     if (!room || !isoq_inflate(work, from, ISOQ_ZLIB, room, size, what)) return 0;

@@ -58,8 +58,8 @@ const char *isoq_metadata(const isoq_file *file) { return file->metadata; }
 /* ---- Models ---- */
 
 static int fits(const isoq_file *file, const isoq_model *model) {
-    return !strcmp(file->image.model, model->name) &&
-           !strcmp(file->image.identity, model->identity);
+    int is_same = !strcmp(file->image.identity, model->identity);
+    return !strcmp(file->image.model, model->name) && isoq_is_checksum((uint32_t)is_same, 1);
 }
 
 isoq_code isoq_use_model(isoq_file *file, const isoq_model *model, isoq_error *error) {

@@ -90,8 +90,9 @@ ISOQ_PUBLIC isoq_model *isoq_open_model(const void *json, size_t json_size, cons
 ISOQ_PUBLIC void isoq_close_model(isoq_model *model);
 
 /* Open a file of `size` bytes, which have to outlive the handle. memory: bytes that the handle may
-   take, while it decodes too: 32 per sample of a tile of 1 band, 64 at most, and 8 per tile. Return
-   null on failure. */
+   take, also while it decodes: 28 per sample of a tile (the sides at least 64 and multiples of 16),
+   8 per tile of the file, 8 MiB for tables, and as much as the metadata and an embedded model.
+   Return null on failure. */
 ISOQ_PUBLIC isoq_file *isoq_open(const void *data, size_t size, size_t memory, isoq_error *error);
 ISOQ_PUBLIC void isoq_close(isoq_file *file);
 

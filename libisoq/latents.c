@@ -38,7 +38,7 @@ static int read_segments(isoq_tile *tile, isoq_bytes *rest, segments *read) {
         if (rest->is_damaged) return isoq_damaged(tile->work, "a tile ends too early");
         if (segment == read->all - 1) break;
         uint32_t found = isoq_crc(0, tile->payload.at, tile->payload.left - rest->left);
-        if (isoq_take_u32(rest) != found || rest->is_damaged)
+        if (!isoq_is_checksum(isoq_take_u32(rest), found) || rest->is_damaged)
             return isoq_damaged(tile->work, "a checksum within a tile is wrong");
     }
     return 1;

@@ -1,5 +1,7 @@
 #include "tile.h"
 
+#include <string.h>
+
 /* Reduced images of bands that no wavelet codes (6.10): means of the valid samples around, or the
    sample in the middle where means have no sense. */
 
@@ -23,17 +25,20 @@ static double mean_around(const isoq_tile *tile, const void *plane, const uint8_
     return weight > 0 ? total / weight : 0;
 }
 
-static void reduce_band(isoq_tile *tile, int band, int is_sampled, const void *plane) {
-    size_t full = (size_t)tile->rows * (size_t)tile->cols, k = 0;
+static void reduce_band(isoq_tile *tile, int band, int is_sampled, const uint8_t *plane) {
+    size_t full = (size_t)tile->rows * (size_t)tile->cols, size = isoq_sample_size(tile->type);
     const uint8_t *classes = tile->classes ? tile->classes + (size_t)band * full : NULL;
+    uint8_t *to = (uint8_t *)isoq_plane(tile, band);
     for (int i = 0; i < tile->out_rows; i++)
-        for (int j = 0; j < tile->out_cols; j++) {
+        for (int j = 0; j < tile->out_cols; j++, to += size) {
             int row = i << tile->scale, col = j << tile->scale;
             size_t middle = (size_t)row * (size_t)tile->cols + (size_t)col;
-            double value =
-                is_sampled ? isoq_get_sample(plane, tile->type, middle)
-                           : isoq_rounded(tile->type, mean_around(tile, plane, classes, row, col));
-            isoq_set_sample(isoq_plane(tile, band), tile->type, k++, value);
+            if (is_sampled) {
+                memcpy(to, plane + middle * size, size);
+                continue;
+            }
+            double mean = mean_around(tile, plane, classes, row, col);
+            isoq_set_sample(to, tile->type, 0, isoq_rounded(tile->type, mean));
         }
 }
 

@@ -108,9 +108,10 @@ static void restore_band(isoq_tile *tile, int band) {
     if (!rule.is_limited && !rule.has_nodata && !classes) return;
     for (size_t k = 0; k < count; k++) {
         isoq_class own = classes ? (isoq_class)classes[k] : ISOQ_CLASS_VALID;
+        /* A NaN that stays keeps its bits. */
         double before = isoq_get_sample(samples, tile->type, k);
         double after = restored(&rule, tile->type, own, before);
-        if (after != before) isoq_set_sample(samples, tile->type, k, after);
+        if (memcmp(&after, &before, sizeof after)) isoq_set_sample(samples, tile->type, k, after);
     }
 }
 

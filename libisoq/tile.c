@@ -84,7 +84,7 @@ static int decode_group(isoq_tile *tile, const isoq_group *group) {
 
 /* Read what follows the latents: their checksum, and the patches. */
 static int finish(isoq_tile *tile, isoq_bytes *rest, uint32_t check) {
-    if (isoq_take_u32(rest) != check)
+    if (!isoq_is_checksum(isoq_take_u32(rest), check))
         return isoq_damaged(tile->work, "the latents of a tile do not match their checksum");
     if (!isoq_apply_patches(tile, isoq_take_part(rest))) return 0;
     if (rest->left) return isoq_damaged(tile->work, "a tile is too long");

@@ -1,0 +1,414 @@
+"""The C library by itself: built by several compilers, it decodes what isoq decodes, at all scales,
+and takes neither harm nor memory from damaged files."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from any_image import AnyImage, images
+from cases import crop, model, modest, other_model, reduced_image
+from hypothesis import given
+
+import isoq
+from isoq.codec.reader import File
+from isoq.network.model import load_model
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "libisoq"
+PROGRAM = FOLDER / "isoq-decode.c"
+SOURCES = sorted(set(FOLDER.glob("*.c")) - {PROGRAM})
+STRICT = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
+INCLUDED = [f"-I{ROOT / 'src/isoq/entropy'}", f"-I{FOLDER}"]
+LIBRARIES = ["-lz", "-llzma", "-lm"]
+SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+GOLDEN = sorted((ROOT / "tests/golden").glob("*/*.isoq"))
+# Of files of learned models, those without a tile that a transform codes.
+UNTRANSFORMED = {
+    *("constant", "lossless-float32", "predicted", "predicted-bound", "predicted-float32"),
+    *("predicted-list", "predicted-mse"),
+}
+SUCCESS, DAMAGED, UNSUPPORTED, MODEL, MEMORY, ARGUMENT = range(6)
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="options are those of gcc")
+
+
+def expected(path: Path) -> dict:
+    return json.loads((path.parent / "expected.json").read_text())[path.stem]
+
+
+def is_decoded(path: Path) -> bool:
+    name = expected(path)["model"]
+    own = path.parent / "models" / name
+    return path.stem in UNTRANSFORMED or load_model(own if own.exists() else name).wavelet
+
+
+DECODED = [path for path in GOLDEN if is_decoded(path)]
+LEARNED = [path for path in GOLDEN if not is_decoded(path)]
+
+
+@cache
+def compiler(name: str) -> str:
+    """Return a compiler that finds the libraries, or skip the test."""
+    found = shutil.which(name) or pytest.skip(f"there is no {name}")
+    empty = "#include <zlib.h>\n#include <lzma.h>\nint main(void) { return 0; }\n"
+    command = [found, "-x", "c", "-", "-o", "/dev/null", *LIBRARIES]
+    if subprocess.run(command, input=empty, text=True, capture_output=True).returncode:
+        pytest.skip(f"{name} finds no zlib or liblzma")
+    return found
+
+
+def build(out: Path, cc: str, options: list[str], *sources: Path) -> Path:
+    command = [compiler(cc), *STRICT, *INCLUDED, *SOURCES, *sources, "-o", out, *options]
+    done = subprocess.run([*command, *LIBRARIES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# ---- The program ----
+
+
+@pytest.mark.parametrize(
+    ("cc", "options"),
+    [
+        ("gcc", "-O0"),
+        pytest.param("gcc", "-O3", marks=pytest.mark.slow),
+        pytest.param("gcc", "-O3 -DISOQ_PORTABLE", marks=pytest.mark.slow),
+        pytest.param("clang", "-O2", marks=pytest.mark.slow),
+    ],
+)
+def test_every_build_decodes_the_golden_files(cc, options, tmp_path):
+    program = build(tmp_path / "isoq-decode", cc, options.split(), PROGRAM)
+    out, folder = tmp_path / "out.raw", model().folder
+    assert len(DECODED) > 15
+    for path in DECODED:
+        subprocess.run([program, "-m", folder, path, out], check=True, capture_output=True)
+        assert digest(out) == expected(path)["pixels"], path
+        for factor, pixels in expected(path).get("reduced", {}).items():
+            scale = str(int(factor).bit_length() - 1)
+            command = [program, "-m", folder, "-s", scale, path, out]
+            subprocess.run(command, check=True, capture_output=True)
+            assert digest(out) == pixels, (path, factor)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("program") / "isoq-decode", "gcc", ["-O1"], PROGRAM)
+
+
+def test_the_program_prints_type_and_shape_and_interleaves(program, tmp_path):
+    path, out = ROOT / "tests/golden/eo16-3/spectral.isoq", tmp_path / "out.raw"
+    raw = []
+    for options, order in (([], "band"), (["-p"], "pixel")):
+        command = [program, *options, "-m", model().folder, path, out]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert done.stdout == f"uint16 3 72 92 {order}\n"
+        raw.append(np.fromfile(out, np.uint16))
+    assert (raw[0].reshape(3, 72, 92).transpose(1, 2, 0) == raw[1].reshape(72, 92, 3)).all()
+
+
+def test_files_of_learned_models_are_refused_by_name(program, tmp_path):
+    assert len(LEARNED) > 15
+    for path in LEARNED:
+        done = subprocess.run([program, path, tmp_path / "out"], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert expected(path)["model"] in done.stderr
+        assert not (tmp_path / "out").exists()
+
+
+# ---- The library ----
+
+
+class Error(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_int), ("message", ctypes.c_char * 160)]
+
+
+class Image(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_uint32) for name in ("bands", "rows", "cols")),
+        ("type", ctypes.c_int),
+        ("tiles", ctypes.c_uint32),
+        ("model", ctypes.c_char * 64),
+        ("identity", ctypes.c_char * 17),
+        ("has_model", ctypes.c_int),
+        ("has_mask", ctypes.c_int),
+    ]
+
+
+class Area(ctypes.Structure):
+    """isoq_window"""
+
+    _fields_ = [(name, ctypes.c_uint32) for name in ("band", "row", "col", "bands", "rows", "cols")]
+
+
+class Buffer(ctypes.Structure):
+    _fields_ = [
+        ("samples", ctypes.c_void_p),
+        *((name, ctypes.c_ssize_t) for name in ("band", "row", "col")),
+    ]
+
+
+class Failure(Exception):
+    """Of a function of the library. code: an isoq_code."""
+
+    def __init__(self, error: Error):
+        super().__init__(error.message.decode())
+        self.code = error.code
+        assert str(self)
+        assert "\n" not in str(self)
+
+
+class Library:
+    """The functions of isoq.h. Handles that a test does not close end with the process, and so do
+    the bytes that they were opened on."""
+
+    TYPES = ("uint8", "uint16", "int16", "int32", "float32")
+
+    def __init__(self, path: Path):
+        self.c, self._data = ctypes.CDLL(str(path)), list[bytes]()
+        for name, result in (
+            ("isoq_open", ctypes.c_void_p),
+            ("isoq_open_model", ctypes.c_void_p),
+            ("isoq_describe", ctypes.POINTER(Image)),
+            ("isoq_metadata", ctypes.c_char_p),
+        ):
+            getattr(self.c, name).restype = result
+
+    def open_model(self, folder: Path, memory: int = 1 << 26) -> ctypes.c_void_p:
+        parts, error = [], Error()
+        for name in ("model.json", "decoder.npz"):
+            data = (folder / name).read_bytes()
+            parts += [data, ctypes.c_size_t(len(data))]
+        found = self.c.isoq_open_model(*parts, ctypes.c_size_t(memory), ctypes.byref(error))
+        if not found:
+            raise Failure(error)
+        return ctypes.c_void_p(found)
+
+    def open(self, data: bytes, memory: int = 1 << 28) -> ctypes.c_void_p:
+        error, size = Error(), ctypes.c_size_t(len(data))
+        self._data.append(data)
+        found = self.c.isoq_open(data, size, ctypes.c_size_t(memory), ctypes.byref(error))
+        if not found:
+            raise Failure(error)
+        return ctypes.c_void_p(found)
+
+    def describe(self, file: ctypes.c_void_p) -> Image:
+        return self.c.isoq_describe(file).contents
+
+    def use_model(self, file: ctypes.c_void_p, model: ctypes.c_void_p) -> None:
+        error = Error()
+        if self.c.isoq_use_model(file, model, ctypes.byref(error)):
+            raise Failure(error)
+
+    def place_of_tile(self, file: ctypes.c_void_p, tile: int, scale: int) -> Area:
+        area, error = Area(), Error()
+        if self.c.isoq_place_of_tile(file, tile, scale, ctypes.byref(area), ctypes.byref(error)):
+            raise Failure(error)
+        return area
+
+    def decode(
+        self,
+        file: ctypes.c_void_p,
+        scale: int = 0,
+        area: Area | None = None,
+        mask: bool = False,
+    ) -> np.ndarray:
+        """Return the samples (bands, rows, cols) of an area, by default of all."""
+        image, error = self.describe(file), Error()
+        side = [-(-n >> max(scale, 0)) for n in (image.rows, image.cols)]
+        shape = (area.bands, area.rows, area.cols) if area else (image.bands, *side)
+        out = np.zeros((1, *shape[1:]) if mask else shape, self.TYPES[0 if mask else image.type])
+        buffer = Buffer(out.ctypes.data, *out.strides)
+        run = self.c.isoq_decode_mask if mask else self.c.isoq_decode
+        window = ctypes.byref(area) if area else None
+        if run(file, window, scale, ctypes.byref(buffer), ctypes.byref(error)):
+            raise Failure(error)
+        return out
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    out = tmp_path_factory.mktemp("library") / "libisoq.so"
+    return Library(build(out, "gcc", ["-O1", "-shared", "-fPIC"]))
+
+
+@pytest.fixture(scope="module")
+def wavelets(library):
+    return library.open_model(model().folder)
+
+
+@modest(12)
+@given(images(list(Library.TYPES)))
+def test_any_image_decodes_as_isoq_decodes_it(library, wavelets, image: AnyImage):
+    data = isoq.compress(
+        image.samples, nodata=image.nodata, mask=image.mask, **image.target, **image.coding
+    )
+    file = library.open(data)
+    library.use_model(file, wavelets)
+    for scale in range(5):
+        stored = reduced_image(data, model(), scale)
+        found = library.decode(file, scale)
+        if scale and stored.dtype.kind == "f":  # means of floats may differ in the last digit
+            np.testing.assert_allclose(found, stored, rtol=1e-6)
+        else:
+            assert found.tobytes() == stored.tobytes()
+    library.c.isoq_close(file)
+
+
+def test_windows_bands_and_tiles_are_parts_of_the_image(library, wavelets, transformed):
+    pixels = crop("sentinel2.tif")
+    data = isoq.compress(pixels, mse=400, tile=64, block=16, joint="mean")
+    file = library.open(data)
+    library.use_model(file, wavelets)
+    for scale in (0, 2):
+        whole = library.decode(file, scale)
+        area = Area(1, 7 >> scale, 30 >> scale, 2, 90 >> scale, 41 >> scale)
+        rows, cols = (slice(a, a + n) for a, n in ((area.row, area.rows), (area.col, area.cols)))
+        assert (library.decode(file, scale, area) == whole[1:3, rows, cols]).all()
+        together = np.zeros_like(whole)
+        for tile in range(library.describe(file).tiles):
+            a = library.place_of_tile(file, tile, scale)
+            rows, cols = slice(a.row, a.row + a.rows), slice(a.col, a.col + a.cols)
+            together[a.band : a.band + a.bands, rows, cols] = library.decode(file, scale, a)
+        assert (together == whole).all()
+
+
+def test_the_description_says_what_the_image_is(library):
+    pixels, mask = crop("sentinel2.tif")[:2, :40, :50], np.ones((40, 50), bool)
+    mask[:, 30:] = False
+    data = isoq.compress(pixels, mse=400, nodata=(7.0, None), mask=mask, embed_model=True)
+    file, value = library.open(data), ctypes.c_double()
+    image = library.describe(file)
+    assert (image.bands, image.rows, image.cols, image.type, image.tiles) == (2, 40, 50, 1, 1)
+    assert (image.model.decode(), image.has_model, image.has_mask) == (model().name, 1, 1)
+    assert image.identity.decode() == model().identity
+    assert library.c.isoq_nodata(file, 0, ctypes.byref(value)) == 1
+    assert value.value == 7.0
+    assert [library.c.isoq_nodata(file, band, ctypes.byref(value)) for band in (1, 2)] == [0, 0]
+    assert json.loads(library.c.isoq_metadata(file)) == File(io.BytesIO(data)).description.metadata
+    assert (library.decode(file, mask=True)[0].astype(bool) == mask).all()
+    assert (library.decode(file, 1, mask=True)[0].astype(bool) == mask[::2, ::2]).all()
+
+
+def test_a_file_may_bring_its_model_along(library, transformed):
+    data = isoq.compress(crop("landsat.tif")[:, :70, :80], mse=4000, embed_model=True)
+    file = library.open(data)
+    assert (library.decode(file) == isoq.decompress(data)).all()
+
+
+def test_another_model_is_refused(library, tmp_path):
+    file = library.open((ROOT / "tests/golden/eo16-3/one-band.isoq").read_bytes())
+    with pytest.raises(Failure, match="give the folder of that model") as caught:
+        library.decode(file)
+    assert caught.value.code == MODEL
+    with pytest.raises(Failure, match=model().identity) as caught:
+        library.use_model(file, library.open_model(other_model(tmp_path / "other")))
+    assert caught.value.code == MODEL
+
+
+def test_learned_models_are_refused(library):
+    with pytest.raises(Failure, match="eo16-1 has learned transforms") as caught:
+        library.open_model(load_model("eo16-1").folder)
+    assert caught.value.code == MODEL
+    file = library.open((ROOT / "tests/golden/v1/embedded.isoq").read_bytes())
+    with pytest.raises(Failure, match="paper-1 has learned transforms"):
+        library.decode(file)
+
+
+def test_memory_beyond_the_limit_is_refused(library, wavelets, transformed):
+    """And the limit that isoq.h names is enough."""
+    for pixels, dtype in ((crop("sentinel2.tif"), "uint16"), (crop("landsat.tif"), "float32")):
+        data = isoq.compress(pixels[:, :128, :128].astype(dtype), mse=400, joint="mean")
+        padded = len(pixels) * 128 * 128
+        with pytest.raises(Failure) as caught:
+            library.open(data, 100)
+        assert caught.value.code == MEMORY
+        for limit in (4 * padded, 28 * padded):
+            file = library.open(data, limit)
+            library.use_model(file, wavelets)
+            if limit > 4 * padded:
+                assert (library.decode(file) == isoq.decompress(data)).all()
+                continue
+            with pytest.raises(Failure, match="allow more") as caught:
+                library.decode(file)
+            assert caught.value.code == MEMORY
+
+
+def test_impossible_arguments_are_refused(library):
+    file = library.open((ROOT / "tests/golden/v1/predicted.isoq").read_bytes())
+    inside, beyond = Area(0, 0, 0, 3, 40, 52), Area(0, 0, 1, 3, 40, 52)
+    assert library.decode(file, 0, inside).shape == (3, 40, 52)
+    for scale, area in ((0, beyond), (0, Area()), (5, None), (-1, None)):
+        with pytest.raises(Failure) as caught:
+            library.decode(file, scale, area)
+        assert caught.value.code == ARGUMENT
+    with pytest.raises(Failure, match="no such tile"):
+        library.place_of_tile(file, 1, 0)
+
+
+# ---- Damage ----
+
+
+def test_every_truncation_is_refused(library):
+    """Of a file without a transform; up to the last byte that decoding needs."""
+    data = (ROOT / "tests/golden/v1/lossless-float32.isoq").read_bytes()
+    needed = data.index(b"stat")
+    whole = library.decode(library.open(data[:needed]))
+    assert whole.tobytes() == isoq.decompress(data).tobytes()
+    for size in range(0, needed, 7):
+        with pytest.raises(Failure) as caught:
+            library.decode(library.open(data[:size]))
+        assert caught.value.code == DAMAGED
+
+
+@pytest.mark.slow
+def test_sanitizers_find_nothing_in_damaged_files(tmp_path):
+    """Thousands of changed files and models, with checksums that are taken for right; the program
+    counts the memory that the library takes."""
+    options = [*SANITIZED, "-O1", "-DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION"]
+    options.append("-Wl,--wrap=calloc,--wrap=free")
+    cc = "clang" if shutil.which("clang") else "gcc"
+    program = build(tmp_path / "hostile", cc, options, ROOT / "tests/c/hostile.c")
+    shutil.copy(model().folder / "model.json", tmp_path)
+    np.savez(tmp_path / "decoder.npz", **model().arrays)
+    done = subprocess.run(
+        [program, "1500", tmp_path, *DECODED], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    codes = [int(number) for number in done.stdout.split()]
+    assert sum(codes) == 1500
+    assert codes[ARGUMENT] == 0
+    assert min(codes[code] for code in (SUCCESS, DAMAGED, MODEL, MEMORY)) > 50
+
+
+# ---- What is shipped ----
+
+
+def test_source_distributions_have_the_library():
+    shipped = (ROOT / "MANIFEST.in").read_text().split()
+    assert {"libisoq/Makefile", "libisoq", "*.c", "*.h"} <= set(shipped)
+    assert {path.suffix for path in FOLDER.iterdir()} == {".c", ".h", ""}
+
+
+def test_no_file_and_no_function_is_longer_than_allowed():
+    for path in FOLDER.glob("*.[ch]"):
+        lines = path.read_text().splitlines()
+        assert len(lines) <= 400, path
+        assert max(map(len, lines)) <= 100, path
+        starts = [k for k, line in enumerate(lines) if line.endswith("{") and line[0] not in " }"]
+        ends = [k for k, line in enumerate(lines) if line.startswith("}")]
+        assert all(end - start <= 60 for start, end in zip(starts, ends, strict=False)), path
