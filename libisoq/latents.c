@@ -74,7 +74,7 @@ static int find_grid(const isoq_tile *tile, const isoq_places *places, isoq_grid
     size_t count = (size_t)places->rows * (size_t)places->cols;
     int32_t *up = (int32_t *)isoq_allocate(tile->work, count, sizeof *up);
     int32_t *down = (int32_t *)isoq_allocate(tile->work, count, sizeof *down);
-    int32_t finest = 0;
+    int32_t finest = ISOQ_LOWEST_LEVEL;
     if (!up || !down) return 0;
     for (size_t k = 0; k < count; k++)
         finest = places->level[k] > finest ? places->level[k] : finest;

@@ -25,7 +25,7 @@ static int32_t floor_power(int power) {
 }
 
 static void find_scales(isoq_model *model) {
-    for (int k = 0; k <= ISOQ_HIGHEST_LEVEL; k++) {
+    for (int k = 0; k <= ISOQ_SPAN; k++) {
         model->up[k] = floor_power(16 * 128 - k);
         model->down[k] = floor_power(6 * 128 + k);
     }

@@ -8,7 +8,8 @@
 #include "../src/isoq/entropy/context.h"
 #include "../src/isoq/wavelet/layout.h"
 
-enum { ISOQ_HIGHEST_LEVEL = 1280 }; /* of quality */
+enum { ISOQ_LOWEST_LEVEL = -640, ISOQ_HIGHEST_LEVEL = 1280 }; /* of quality */
+enum { ISOQ_SPAN = ISOQ_HIGHEST_LEVEL - ISOQ_LOWEST_LEVEL };
 
 typedef enum { ISOQ_WAVELET_9_7, ISOQ_WAVELET_17_11 } isoq_wavelet;
 
@@ -23,7 +24,7 @@ struct isoq_model {
     isoq_arrays arrays;
     isoq_context_model context;
     /* By how many levels a place is below the finest one: 2^16 g and 2^6 / g of isoq_grid. */
-    int32_t up[ISOQ_HIGHEST_LEVEL + 1], down[ISOQ_HIGHEST_LEVEL + 1];
+    int32_t up[ISOQ_SPAN + 1], down[ISOQ_SPAN + 1];
     int32_t octave[128]; /* 2^24 2^(-k / 128): of isoq_fixed_latents */
 };
 

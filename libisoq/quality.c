@@ -2,6 +2,8 @@
 
 /* Quality maps: a level per block, as the difference to what the blocks before predict (6.6). */
 
+enum { FIRST = 640 }; /* prediction of the first level */
+
 /* Return the prediction of the level of block (i, j): the mean of those to the west and north,
    which count twice, and northwest and northeast, as far as they exist. */
 static int64_t predicted(const int32_t *level, int i, int j, int cols) {
@@ -13,7 +15,7 @@ static int64_t predicted(const int32_t *level, int i, int j, int cols) {
         sum += (int64_t)near[k][2] * level[row * cols + col];
         weight += near[k][2];
     }
-    return weight ? (2 * sum + weight) / (2 * weight) : ISOQ_HIGHEST_LEVEL / 2;
+    return weight ? isoq_floor_quotient(2 * sum + weight, 2 * weight) : FIRST;
 }
 
 /* Turn differences into levels, in place. */
@@ -22,7 +24,7 @@ static int undo_prediction(isoq_tile *tile, int32_t *level) {
         for (int j = 0; j < tile->grid_cols; j++) {
             int32_t *own = level + i * tile->grid_cols + j;
             int64_t found = *own + predicted(level, i, j, tile->grid_cols);
-            if (found < 0 || found > ISOQ_HIGHEST_LEVEL)
+            if (found < ISOQ_LOWEST_LEVEL || found > ISOQ_HIGHEST_LEVEL)
                 return isoq_damaged(tile->work, "a quality level is impossible");
             *own = (int32_t)found;
         }

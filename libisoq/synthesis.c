@@ -14,9 +14,9 @@ static int find_steps(isoq_tile *tile, const isoq_group *group, const isoq_place
     int32_t *shift = (int32_t *)isoq_allocate(tile->work, count, sizeof *shift);
     if (!octave || !shift) return 0;
     for (size_t k = 0; k < count; k++) {
-        octave[k] = tile->model->octave[places->level[k] % ISOQ_STEPS_AN_OCTAVE];
-        shift[k] = places->level[k] / ISOQ_STEPS_AN_OCTAVE + ISOQ_RECONSTRUCTION_BITS +
-                   ISOQ_UNIT_BITS - group->fraction;
+        int32_t down = (int32_t)isoq_floor_quotient(places->level[k], ISOQ_STEPS_AN_OCTAVE);
+        octave[k] = tile->model->octave[places->level[k] - down * ISOQ_STEPS_AN_OCTAVE];
+        shift[k] = down + ISOQ_RECONSTRUCTION_BITS + ISOQ_UNIT_BITS - group->fraction;
     }
     latents->octave = octave;
     latents->shift = shift;

@@ -5,6 +5,9 @@
 
 #include "tile.h"
 
+/* Return a / b rounded down. b: positive. */
+static inline int64_t isoq_floor_quotient(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
 /* The places of the latents of a tile (6.7). */
 typedef struct {
     int rows, cols;
