@@ -360,6 +360,17 @@ def test_impossible_arguments_are_refused(library):
         library.place_of_tile(file, 1, 0)
 
 
+def test_the_example_of_the_page_runs(tmp_path):
+    page = (ROOT / "docs/c-library.md").read_text()
+    (source := tmp_path / "mean.c").write_text(page.split("```c\n")[1].split("```")[0])
+    program = build(tmp_path / "mean", "gcc", ["-O1"], source)
+    path, folder = ROOT / "tests/golden/eo16-3/spectral.isoq", model().folder
+    command = [program, path, folder / "model.json", folder / "decoder.npz"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    means = isoq.decompress(path.read_bytes()).mean((1, 2))
+    assert done.stdout.split() == [f"{mean:.3f}" for mean in means]
+
+
 # ---- Damage ----
 
 
