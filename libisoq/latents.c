@@ -49,7 +49,7 @@ static isoq_bytes joined(isoq_work *work, const segments *read, int component) {
     const isoq_bytes *piece = read->piece + component * read->all;
     size_t size = 0;
     for (int k = 0; k < read->needed; k++) size += piece[k].left;
-    uint8_t *data = (uint8_t *)isoq_allocate(work, size, 1), *to = data;
+    uint8_t *data = (uint8_t *)isoq_allocate_raw(work, size, 1), *to = data;
     for (int k = 0; data && k < read->needed; to += piece[k++].left)
         if (piece[k].left) memcpy(to, piece[k].at, piece[k].left);
     return isoq_bytes_of(data, data ? size : 0);
@@ -91,8 +91,8 @@ static int decode_component(isoq_tile *tile, const isoq_group *group, const isoq
                             const isoq_grid *grid, isoq_bytes stream, int32_t *component,
                             uint32_t *check) {
     size_t count = (size_t)places->channels * (size_t)places->rows * (size_t)places->cols;
-    int32_t *latent = (int32_t *)isoq_allocate(tile->work, count, sizeof *latent);
-    float *steps = (float *)isoq_allocate(tile->work, count, sizeof *steps);
+    int32_t *latent = (int32_t *)isoq_allocate_raw(tile->work, count, sizeof *latent);
+    float *steps = (float *)isoq_allocate_raw(tile->work, count, sizeof *steps);
     if (!latent || !steps) return 0;
     isoq_status status =
         isoq_decode_latents(&tile->model->context, grid, stream.at, stream.left,
@@ -107,8 +107,8 @@ static int decode_group(isoq_tile *tile, const isoq_group *group, isoq_places *p
                         const segments *read, int first, uint32_t *check) {
     size_t side = (size_t)isoq_cell(tile);
     size_t plane = (size_t)places->rows * (size_t)places->cols * side * side;
-    int32_t *components =
-        (int32_t *)isoq_allocate(tile->work, (size_t)group->components * plane, sizeof *components);
+    int32_t *components = (int32_t *)isoq_allocate_raw(
+        tile->work, (size_t)group->components * plane, sizeof *components);
     isoq_grid grid;
     if (!components) return 0;
     isoq_spread_levels(tile, group->level, places);

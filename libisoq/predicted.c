@@ -35,7 +35,7 @@ static int allocate_plan(isoq_tile *tile, plan *made) {
     made->avoided = (int64_t *)isoq_allocate(work, bands, sizeof(int64_t));
     made->base = (int64_t *)isoq_allocate(work, bands, sizeof(int64_t));
     made->repeats = (uint8_t *)isoq_allocate(work, bands, 1);
-    made->valid = (uint8_t *)isoq_allocate(work, bands, pixels);
+    made->valid = (uint8_t *)isoq_allocate_raw(work, bands, pixels);
     return made->mapping && made->reference && made->weight && made->activity && made->range &&
            made->step && made->avoided && made->base && made->repeats && made->valid;
 }
@@ -162,7 +162,7 @@ static int decode_stream(isoq_tile *tile, isoq_bytes stream, const plan *made, v
     size_t pixels = (size_t)tile->rows * (size_t)tile->cols;
     size_t size = isoq_sample_size(tile->type);
     int32_t *planes =
-        (int32_t *)isoq_allocate(tile->work, (size_t)made->bands * pixels, sizeof *planes);
+        (int32_t *)isoq_allocate_raw(tile->work, (size_t)made->bands * pixels, sizeof *planes);
     const isoq_extent extent = {made->bands, tile->rows,      tile->cols,
                                 tile->block, tile->grid_cols, made->valid};
     const isoq_plan told = {made->reference, made->weight,  made->activity, made->range,

@@ -100,17 +100,55 @@ static double restored(const rules *rule, isoq_sample_type type, isoq_class clas
                                                   : -(double)INFINITY;
 }
 
+#define RESTORE_VALID(type)                                        \
+    do {                                                           \
+        type *plane = (type *)samples;                             \
+        const type low = (type)rule->low, high = (type)rule->high; \
+        const type from = (type)nodata, to = (type)beside_nodata;  \
+        for (size_t k = 0; k < count; k++) {                       \
+            type x = plane[k];                                     \
+            x = x < low ? low : x;                                 \
+            x = x > high ? high : x;                               \
+            plane[k] = x == from ? to : x;                         \
+        }                                                          \
+    } while (0)
+
+/* Restore samples that are all valid: what `restored` does, in loops that become vectors. */
+static void restore_valid(const rules *rule, isoq_sample_type type, void *samples, size_t count) {
+    double nodata = rule->has_nodata ? rule->nodata : rule->low;
+    double beside_nodata = rule->has_nodata ? rule->beside : rule->low;
+    switch (type) {
+        case ISOQ_SAMPLE_UINT8:
+            RESTORE_VALID(uint8_t);
+            break;
+        case ISOQ_SAMPLE_UINT16:
+            RESTORE_VALID(uint16_t);
+            break;
+        case ISOQ_SAMPLE_INT16:
+            RESTORE_VALID(int16_t);
+            break;
+        case ISOQ_SAMPLE_INT32:
+            RESTORE_VALID(int32_t);
+            break;
+        case ISOQ_SAMPLE_FLOAT32:
+            RESTORE_VALID(float);
+            break;
+    }
+}
+
 static void restore_band(isoq_tile *tile, int band) {
     rules rule = rules_of(tile, band);
     size_t count = (size_t)tile->out_rows * (size_t)tile->out_cols;
     const uint8_t *classes = tile->out_classes ? tile->out_classes + (size_t)band * count : NULL;
     void *samples = isoq_plane(tile, band);
-    if (!rule.is_limited && !rule.has_nodata && !classes) return;
+    if (!classes) {
+        if (rule.is_limited || rule.has_nodata) restore_valid(&rule, tile->type, samples, count);
+        return;
+    }
     for (size_t k = 0; k < count; k++) {
-        isoq_class own = classes ? (isoq_class)classes[k] : ISOQ_CLASS_VALID;
         /* A NaN that stays keeps its bits. */
         double before = isoq_get_sample(samples, tile->type, k);
-        double after = restored(&rule, tile->type, own, before);
+        double after = restored(&rule, tile->type, (isoq_class)classes[k], before);
         if (memcmp(&after, &before, sizeof after)) isoq_set_sample(samples, tile->type, k, after);
     }
 }

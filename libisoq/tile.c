@@ -86,9 +86,10 @@ static int decode_group(isoq_tile *tile, const isoq_group *group) {
 static int finish(isoq_tile *tile, isoq_bytes *rest, uint32_t check) {
     if (!isoq_is_checksum(isoq_take_u32(rest), check))
         return isoq_damaged(tile->work, "the latents of a tile do not match their checksum");
-    if (!isoq_apply_patches(tile, isoq_take_part(rest))) return 0;
+    isoq_bytes patches = isoq_take_part(rest);
+    if (!isoq_apply_patches(tile, patches)) return 0;
     if (rest->left) return isoq_damaged(tile->work, "a tile is too long");
-    isoq_restore(tile);
+    if (patches.left) isoq_restore(tile);
     return 1;
 }
 

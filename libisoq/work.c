@@ -32,7 +32,8 @@ int isoq_damaged(isoq_work *work, const char *what) {
                      what);
 }
 
-void *isoq_allocate(isoq_work *work, size_t count, size_t size) {
+/* Return memory, cleared or not. */
+static void *allocate(isoq_work *work, size_t count, size_t size, int is_cleared) {
     const size_t own = sizeof(isoq_allocation);
     size_t left = work->limit - work->used;
     if (left < own || (size && count > (left - own) / size)) {
@@ -40,17 +41,25 @@ void *isoq_allocate(isoq_work *work, size_t count, size_t size) {
                   work->limit);
         return NULL;
     }
-    isoq_allocation *found = (isoq_allocation *)calloc(1, own + count * size);
+    size_t bytes = own + count * size;
+    isoq_allocation *found = (isoq_allocation *)(is_cleared ? calloc(1, bytes) : malloc(bytes));
     if (!found) {
         isoq_fail(work, ISOQ_ERROR_MEMORY, "there is not enough memory; free some");
         return NULL;
     }
-    found->size = own + count * size;
-    found->before = work->last;
+    *found = (isoq_allocation){work->last, NULL, bytes};
     if (work->last) work->last->after = found;
     work->last = found;
-    work->used += found->size;
+    work->used += bytes;
     return found + 1;
+}
+
+void *isoq_allocate(isoq_work *work, size_t count, size_t size) {
+    return allocate(work, count, size, 1);
+}
+
+void *isoq_allocate_raw(isoq_work *work, size_t count, size_t size) {
+    return allocate(work, count, size, 0);
 }
 
 void isoq_free(isoq_work *work, void *memory) {
@@ -77,7 +86,9 @@ isoq_work *isoq_enter(isoq_work *work) {
     return before;
 }
 
-void *isoq_limited_allocate(size_t count, size_t size) {
+void *isoq_limited_allocate(size_t bytes) { return isoq_allocate_raw(current, 1, bytes); }
+
+void *isoq_limited_allocate_zeros(size_t count, size_t size) {
     return isoq_allocate(current, count, size);
 }
 

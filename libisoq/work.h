@@ -29,6 +29,9 @@ int isoq_damaged(isoq_work *work, const char *what);
 /* Return memory for `count` things of `size` bytes, all 0, aligned for any type. Fail and return
    null if that is beyond the limit. Nothing may be asked for: the address is valid then, too. */
 void *isoq_allocate(isoq_work *work, size_t count, size_t size);
+
+/* The same, but for the content, which is undefined: for large arrays that are filled. */
+void *isoq_allocate_raw(isoq_work *work, size_t count, size_t size);
 void isoq_free(isoq_work *work, void *memory);
 
 /* Return a mark of what is allocated now, and release all that was allocated since. */

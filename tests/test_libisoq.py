@@ -391,7 +391,7 @@ def test_sanitizers_find_nothing_in_damaged_files(tmp_path):
     """Thousands of changed files and models, with checksums that are taken for right; the program
     counts the memory that the library takes."""
     options = [*SANITIZED, "-O1", "-DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION"]
-    options.append("-Wl,--wrap=calloc,--wrap=free")
+    options.append("-Wl,--wrap=malloc,--wrap=calloc,--wrap=free")
     cc = "clang" if shutil.which("clang") else "gcc"
     program = build(tmp_path / "hostile", cc, options, ROOT / "tests/c/hostile.c")
     shutil.copy(model().folder / "model.json", tmp_path)

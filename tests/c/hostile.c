@@ -4,7 +4,8 @@
 
    FOLDER is that of a model, with arrays that are not compressed. Every round changes one file,
    decodes it at some scale and with some limit of memory; every eighth changes the model. Built
-   for fuzzing, checksums are not compared. Linked with --wrap, so that memory is counted. */
+   for fuzzing, checksums are not compared. Linked with --wrap=malloc,
+   calloc and free, so that memory is counted. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,16 +19,21 @@ enum { MOST_FILES = 64, HEADER = 16, HANDLES = 1 << 16 };
 
 static size_t live, peak;
 
-void *__real_calloc(size_t count, size_t size);
+void *__real_malloc(size_t size);
 void __real_free(void *memory);
 
-void *__wrap_calloc(size_t count, size_t size) {
-    uint8_t *memory = (uint8_t *)__real_calloc(1, count * size + HEADER);
+void *__wrap_malloc(size_t size) {
+    uint8_t *memory = (uint8_t *)__real_malloc(size + HEADER);
     CHECK(memory);
-    *(size_t *)(void *)memory = count * size;
-    live += count * size;
+    *(size_t *)(void *)memory = size;
+    live += size;
     peak = live > peak ? live : peak;
     return memory + HEADER;
+}
+
+void *__wrap_calloc(size_t count, size_t size) {
+    void *memory = __wrap_malloc(count * size);
+    return memset(memory, 0, count * size);
 }
 
 void __wrap_free(void *memory) {
@@ -44,7 +50,7 @@ static stream contents(const char *folder, const char *name) {
     FILE *file = fopen(path, "rb");
     CHECK(file && !fseek(file, 0, SEEK_END));
     stream read = {NULL, (size_t)ftell(file)};
-    read.data = (uint8_t *)malloc(read.size);
+    read.data = (uint8_t *)__real_malloc(read.size);
     rewind(file);
     CHECK(read.data && fread(read.data, 1, read.size, file) == read.size);
     fclose(file);
@@ -53,13 +59,13 @@ static stream contents(const char *folder, const char *name) {
 
 /* Return a changed copy, of exactly its size: bytes changed, cut off, or moved. */
 static stream changed(stream from) {
-    stream to = {(uint8_t *)malloc(from.size), from.size};
+    stream to = {(uint8_t *)__real_malloc(from.size), from.size};
     CHECK(to.data);
     memcpy(to.data, from.data, from.size);
     int64_t kind = random_in(0, 9), last = (int64_t)from.size - 1;
     if (kind == 0) {
         to.size = (size_t)random_in(0, last);
-        uint8_t *cut = (uint8_t *)malloc(to.size);
+        uint8_t *cut = (uint8_t *)__real_malloc(to.size);
         CHECK(cut || !to.size);
         if (to.size) memcpy(cut, to.data, to.size);
         __real_free(to.data);
@@ -88,7 +94,7 @@ static isoq_code decode(stream data, const isoq_model *model, size_t limit) {
         buffer.row = buffer.col * (ptrdiff_t)image->cols;
         buffer.band = buffer.row * (ptrdiff_t)image->rows;
         if (pixels < 1 << 20 && pixels * image->bands < 1 << 20) {
-            buffer.samples = malloc((size_t)buffer.band * image->bands);
+            buffer.samples = __real_malloc((size_t)buffer.band * image->bands);
             CHECK(buffer.samples);
             isoq_decode(file, NULL, scale, &buffer, &error);
             if (image->has_mask) isoq_decode_mask(file, NULL, scale, &buffer, NULL);
