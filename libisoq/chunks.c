@@ -51,19 +51,24 @@ static int read_meta(isoq_file *file, isoq_bytes payload) {
                                          : 1;
 }
 
+static int allocate_starts(isoq_file *file) {
+    size_t count = (size_t)file->image.tiles + 1;
+    file->start = (size_t *)isoq_allocate(&file->work, count, sizeof *file->start);
+    return file->start != NULL;
+}
+
 /* Find the tiles: `at` bytes into the file is what follows INDX. */
 static int read_index(isoq_file *file, isoq_bytes payload, size_t at) {
     if (!file->image.bands) return isoq_damaged(&file->work, "the header is missing");
     if (payload.left != 4 * (size_t)file->image.tiles)
         return isoq_damaged(&file->work, "the index does not fit the image");
-    file->start = (size_t *)isoq_allocate(&file->work, file->image.tiles, sizeof *file->start);
-    if (!file->start) return 0;
-    file->index = payload.at;
+    if (!allocate_starts(file)) return 0;
     for (uint32_t k = 0; k < file->image.tiles; k++) {
         size_t size = (size_t)isoq_take_u32(&payload) + FRAME;
         file->start[k] = at;
         at = size > file->data.left - at ? file->data.left : at + size;
     }
+    file->start[file->image.tiles] = at;
     return 1;
 }
 
@@ -98,13 +103,13 @@ int isoq_read_chunks(isoq_file *file) {
 }
 
 int isoq_find_tile(isoq_file *file, uint32_t tile, isoq_bytes *payload) {
-    isoq_bytes index = isoq_bytes_of(file->index + 4 * (size_t)tile, 4);
+    size_t size = file->start[tile + 1] - file->start[tile];
     isoq_bytes rest = file->data;
     chunk found;
     isoq_take_bytes(&rest, file->start[tile]);
     if (!next_chunk(file, &rest, &found)) return 0;
     *payload = found.payload;
-    if (!is_kind(&found, "TILE") || payload->left != isoq_take_u32(&index))
+    if (!is_kind(&found, "TILE") || payload->left + FRAME != size)
         return isoq_damaged(&file->work, "a tile is not where the index says");
     return 1;
 }

@@ -15,14 +15,13 @@ struct isoq_file {
     isoq_work work;
     isoq_image image;
     isoq_tiling tiling;
-    isoq_bytes data;      /* the file */
-    size_t *start;        /* (tiles,): of the chunks of the tiles */
-    const uint8_t *index; /* (tiles,) u32: lengths of their payloads */
-    char *metadata;       /* of the chunk meta, "{}" without one */
-    isoq_bytes embedded;  /* chunk modl */
-    double *nodata;       /* (bands,) */
-    uint8_t *has_nodata;  /* (bands,) */
-    uint8_t *is_sampled;  /* (bands,): reduced images have single samples, not means */
+    isoq_bytes data;     /* the file */
+    size_t *start;       /* (tiles + 1,): of the chunks of the tiles, and the end of the last one */
+    char *metadata;      /* of the chunk meta, "{}" without one */
+    isoq_bytes embedded; /* chunk modl */
+    double *nodata;      /* (bands,) */
+    uint8_t *has_nodata; /* (bands,) */
+    uint8_t *is_sampled; /* (bands,): reduced images have single samples, not means */
     const isoq_model *model;
     isoq_model *own_model;  /* the one that the file brings along, once it was opened */
     isoq_error model_error; /* why that one cannot be used */
