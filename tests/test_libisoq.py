@@ -69,10 +69,29 @@ def compiler(name: str) -> str:
 
 
 def build(out: Path, cc: str, options: list[str], *sources: Path) -> Path:
-    command = [compiler(cc), *STRICT, *INCLUDED, *SOURCES, *sources, "-o", out, *options]
-    done = subprocess.run([*command, *LIBRARIES], capture_output=True, text=True)
+    """Compile the library and other sources into one program."""
+    return compiled(out, cc, options, *SOURCES, *sources)
+
+
+def compiled(out: Path, cc: str, options: list[str], *sources: Path) -> Path:
+    command = [compiler(cc), *STRICT, *INCLUDED, *sources, "-o", out, *options, *LIBRARIES]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return out
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """The library as a shared one."""
+    out = tmp_path_factory.mktemp("library") / "libisoq.so"
+    return build(out, "gcc", ["-O1", "-shared", "-fPIC"])
+
+
+@pytest.fixture(scope="module")
+def program(shared):
+    """isoq-decode with the shared library."""
+    options = [str(shared), f"-Wl,-rpath,{shared.parent}"]
+    return compiled(shared.parent / "isoq-decode", "gcc", options, PROGRAM)
 
 
 def digest(path: Path) -> str:
@@ -82,32 +101,32 @@ def digest(path: Path) -> str:
 # ---- The program ----
 
 
-@pytest.mark.parametrize(
-    ("cc", "options"),
-    [
-        ("gcc", "-O0"),
-        pytest.param("gcc", "-O3", marks=pytest.mark.slow),
-        pytest.param("gcc", "-O3 -DISOQ_PORTABLE", marks=pytest.mark.slow),
-        pytest.param("clang", "-O2", marks=pytest.mark.slow),
-    ],
-)
-def test_every_build_decodes_the_golden_files(cc, options, tmp_path):
-    program = build(tmp_path / "isoq-decode", cc, options.split(), PROGRAM)
-    out, folder = tmp_path / "out.raw", model().folder
+def decodes_all_golden_files(program: Path, folder: Path) -> None:
+    """Check the samples of all files, and of their reduced images."""
+    out = folder / "out.raw"
     assert len(DECODED) > 15
     for path in DECODED:
-        subprocess.run([program, "-m", folder, path, out], check=True, capture_output=True)
+        command = [program, "-m", model().folder]
+        subprocess.run([*command, path, out], check=True, capture_output=True)
         assert digest(out) == expected(path)["pixels"], path
         for factor, pixels in expected(path).get("reduced", {}).items():
             scale = str(int(factor).bit_length() - 1)
-            command = [program, "-m", folder, "-s", scale, path, out]
-            subprocess.run(command, check=True, capture_output=True)
+            subprocess.run([*command, "-s", scale, path, out], check=True, capture_output=True)
             assert digest(out) == pixels, (path, factor)
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("program") / "isoq-decode", "gcc", ["-O1"], PROGRAM)
+def test_golden_files_decode(program, tmp_path):
+    decodes_all_golden_files(program, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cc", "options"),
+    [("gcc", "-O0"), ("gcc", "-O3"), ("gcc", "-O3 -DISOQ_PORTABLE"), ("clang", "-O2")],
+)
+def test_every_build_decodes_the_golden_files(cc, options, tmp_path):
+    program = build(tmp_path / "isoq-decode", cc, options.split(), PROGRAM)
+    decodes_all_golden_files(program, tmp_path)
 
 
 def test_the_program_prints_type_and_shape_and_interleaves(program, tmp_path):
@@ -241,9 +260,8 @@ class Library:
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    out = tmp_path_factory.mktemp("library") / "libisoq.so"
-    return Library(build(out, "gcc", ["-O1", "-shared", "-fPIC"]))
+def library(shared):
+    return Library(shared)
 
 
 @pytest.fixture(scope="module")
@@ -360,10 +378,11 @@ def test_impossible_arguments_are_refused(library):
         library.place_of_tile(file, 1, 0)
 
 
-def test_the_example_of_the_page_runs(tmp_path):
+def test_the_example_of_the_page_runs(shared, tmp_path):
     page = (ROOT / "docs/c-library.md").read_text()
     (source := tmp_path / "mean.c").write_text(page.split("```c\n")[1].split("```")[0])
-    program = build(tmp_path / "mean", "gcc", ["-O1"], source)
+    options = [str(shared), f"-Wl,-rpath,{shared.parent}"]
+    program = compiled(tmp_path / "mean", "gcc", options, source)
     path, folder = ROOT / "tests/golden/eo16-3/spectral.isoq", model().folder
     command = [program, path, folder / "model.json", folder / "decoder.npz"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
