@@ -6,7 +6,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ContextDecorator, ExitStack
+from functools import cache
+from threading import Lock
 from typing import TypeVar
+
+from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -38,3 +43,31 @@ def ordered(function: Callable[[T], R], items: Iterable[T], threads: int) -> Ite
         finally:
             for future in waiting:
                 future.cancel()
+
+
+class OneBlasThread(ContextDecorator):
+    """While any thread is inside, NumPy's matrix products run in the thread that asks for them.
+
+    Products then do not depend on the number of cores, and neither does what an encoder writes.
+    Threads of BLAS would wait in busy loops for those that work on tiles."""
+
+    _lock = Lock()
+    _inside = 0
+    _limits = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not OneBlasThread._inside:
+                self._limits.enter_context(_controller().limit(limits=1, user_api="blas"))
+            OneBlasThread._inside += 1
+
+    def __exit__(self, *failure: object) -> None:
+        with self._lock:
+            OneBlasThread._inside -= 1
+            if not OneBlasThread._inside:
+                self._limits.close()
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()

@@ -6,7 +6,7 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t
 from libc.string cimport memset
 
 from isoq.entropy.rans cimport (
-    ISOQ_NO_MEMORY, ISOQ_OK, ISOQ_PRECISION, isoq_empty_list, isoq_finish_reader, isoq_reader,
+    ISOQ_NO_MEMORY, ISOQ_OK, ISOQ_PRECISION, ISOQ_STRANDS, isoq_empty_list, isoq_finish_reader, isoq_reader,
     isoq_slot_list, isoq_start_reader, isoq_status, MOST_SEGMENTS, segments_of, start_of, stream_of,
 )
 
@@ -26,6 +26,7 @@ cdef extern from "table_integers.h" nogil:
 
 cdef extern from "deadzone.h" nogil:
     void isoq_deadzone_squares(const float *, const float *, float, float *, size_t)
+    size_t isoq_count_beyond(const float *, float, size_t)
 
 cdef extern from "latents.h" nogil:
     enum: ISOQ_STEPS_PER_OCTAVE, ISOQ_LEVELS, ISOQ_BUCKETS, ISOQ_QUANTIZERS, ISOQ_REST
@@ -35,6 +36,8 @@ cdef extern from "latents.h" nogil:
         const int32_t *channel
         const int32_t *place
         const int32_t *weight
+    ctypedef struct isoq_symbol:
+        pass
     ctypedef struct isoq_context_model:
         isoq_sparse_weights around, value
         const int32_t *own
@@ -43,9 +46,9 @@ cdef extern from "latents.h" nogil:
         const uint8_t *group
         const uint16_t *cdf
         const float *offset
-        const float *bits
+        const isoq_symbol *symbols
     ctypedef struct isoq_grid:
-        int channels, rows, cols
+        int channels, rows, cols, strands
         const int32_t *up
         const int32_t *down
     ctypedef struct isoq_trace:
@@ -61,6 +64,7 @@ cdef extern from "latents.h" nogil:
 
 CONSTANTS = dict(
     precision=ISOQ_PRECISION,
+    strands=ISOQ_STRANDS,
     reach=ISOQ_REACH,
     symbols=ISOQ_SYMBOLS,
     steps_per_octave=ISOQ_STEPS_PER_OCTAVE,
@@ -177,6 +181,11 @@ def quantization_squares(const float[:, :, ::1] y, const float[:, :, ::1] gains,
     return out
 
 
+def count_beyond(const float[::1] y, float least):
+    """Return how many numbers are beyond `least` in magnitude."""
+    return isoq_count_beyond(&y[0], least, y.shape[0]) if y.shape[0] else 0
+
+
 cdef class ContextCoder:
     """Encoder and decoder with the arrays of a context model (context.py has shapes and units, and
     checks them)."""
@@ -193,7 +202,8 @@ cdef class ContextCoder:
         cdef const int32_t[::1] bias = arrays["bias"]
         cdef const uint8_t[::1] group = arrays["group"]
         cdef const uint16_t[:, ::1] cdf = arrays["cdf"]
-        cdef const float[:, ::1] offset = arrays["offset"], bits = arrays["bits"]
+        cdef const float[:, ::1] offset = arrays["offset"]
+        cdef const float[:, :, ::1] symbols = arrays["symbols"]
         self.channels = group.shape[0]
         self.model.own = &own[0, 0]
         self.model.own_value = &own_value[0, 0]
@@ -201,7 +211,7 @@ cdef class ContextCoder:
         self.model.group = &group[0]
         self.model.cdf = &cdf[0, 0]
         self.model.offset = &offset[0, 0]
-        self.model.bits = &bits[0, 0]
+        self.model.symbols = <const isoq_symbol *>&symbols[0, 0, 0]
 
     cdef void _point_to(self, isoq_sparse_weights *weights, str name) except *:
         weights.start = _first(self._arrays[f"{name}_start"])
@@ -211,13 +221,13 @@ cdef class ContextCoder:
 
     def encode(
         self, const float[:, :, ::1] y, const int32_t[:, ::1] up, const int32_t[:, ::1] down,
-        float trade, bint trace=False, tuple ends=(),
+        float trade, int strands, bint trace=False, tuple ends=(),
     ):
         """Return the segments of the stream, the latents (int32, half steps) and their
         reconstruction (float32, steps), and with `trace` also tables, symbols and flips, all
         (channels, rows, cols).
 
-        y: (channels, rows, cols), steps; up, down: (rows, cols), see isoq_grid; ends: numbers of
+        y: (channels, rows, cols), steps; up, down, strands: see isoq_grid; ends: numbers of
         channels after which a segment ends, ascending, the last one all of them; without ends there
         is no stream."""
         cdef isoq_grid grid
@@ -228,7 +238,7 @@ cdef class ContextCoder:
         cdef size_t slots_at_ends[MOST_SEGMENTS]
         if len(ends) > MOST_SEGMENTS or (stream and ends[len(ends) - 1] != self.channels):
             raise ValueError("segments do not fit")
-        shape = self._grid(&grid, y.shape[0], y.shape[1], y.shape[2], up, down)
+        shape = self._grid(&grid, y.shape[0], y.shape[1], y.shape[2], up, down, strands)
         slots_after = np.empty(self.channels, np.uintp)
         cdef size_t[::1] after = slots_after
         latents, reconstruction = np.empty(shape, np.int32), np.empty(shape, np.float32)
@@ -250,7 +260,7 @@ cdef class ContextCoder:
         if stream:
             for k, end in enumerate(ends):
                 slots_at_ends[k] = slots_after[end - 1]
-            segments = segments_of(&slots, status, slots_at_ends, len(ends))
+            segments = segments_of(&slots, status, strands, slots_at_ends, len(ends))
         elif status != ISOQ_OK:
             raise MemoryError
         found = (segments, latents, reconstruction)
@@ -258,14 +268,14 @@ cdef class ContextCoder:
 
     def decode(
         self, const uint8_t[::1] data, const int32_t[:, ::1] up, const int32_t[:, ::1] down,
-        int channels,
+        int channels, int strands,
     ):
         """Return the first latents (int32, half steps) and their reconstruction (float32, steps),
         both (channels, rows, cols), or None if the stream is damaged. Segments behind those of the
         channels may be missing."""
         cdef isoq_grid grid
         cdef isoq_status status
-        self._grid(&grid, self.channels, up.shape[0], up.shape[1], up, down)
+        self._grid(&grid, self.channels, up.shape[0], up.shape[1], up, down, strands)
         if not 0 < channels <= self.channels:
             raise ValueError("latents of the wrong shape")
         grid.channels = channels
@@ -285,13 +295,16 @@ cdef class ContextCoder:
 
     cdef tuple _grid(
         self, isoq_grid *grid, Py_ssize_t channels, Py_ssize_t rows, Py_ssize_t cols,
-        const int32_t[:, ::1] up, const int32_t[:, ::1] down,
+        const int32_t[:, ::1] up, const int32_t[:, ::1] down, int strands,
     ):
         """Fill in a grid, and return its shape."""
         if channels != self.channels or rows < 1 or cols < 1:
             raise ValueError("latents of the wrong shape")
         if not np.shape(up) == np.shape(down) == (rows, cols):
             raise ValueError("step scales of the wrong shape")
+        if strands not in (1, ISOQ_STRANDS):
+            raise ValueError("impossible number of strands")
+        grid.strands = strands
         grid.channels = <int>channels
         grid.rows = <int>rows
         grid.cols = <int>cols

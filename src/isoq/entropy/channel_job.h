@@ -7,6 +7,8 @@
 #include "neighbours.h"
 #include "trellis.h"
 
+enum { ISOQ_SETTLED = 64 }; /* latents that are settled together, at most */
+
 /* By state: the index that leads there, and the state before. */
 typedef struct {
     int32_t index[ISOQ_STATES], from[ISOQ_STATES];
@@ -16,11 +18,11 @@ typedef struct {
 typedef struct {
     int32_t *table, *shift, *flip, *rounded,
         *mu;                  /* contexts: of quantizer 0, in the end those used */
-    int32_t *choice;          /* candidate that the cheapest way takes, 0 ... 3 */
-    int32_t *index;           /* its index: the number that is coded */
-    int32_t *candidate;       /* (latents, 4): cheapest index of quantizer k / 2 and parity k % 2 */
+    int32_t *choice;          /* 2 * quantizer + parity of the index */
+    int32_t *index;           /* the number that is coded */
+    int32_t *candidate[4];    /* (latents,) each: cheapest index of quantizer k / 2 and parity k % 2 */
     int32_t *second;          /* (latents, ISOQ_STATES): see isoq_advance_ways */
-    float *cost;              /* (latents, 4): of the candidates */
+    float *cost[4];           /* (latents,) each: of the candidates */
     isoq_trellis_step *steps; /* (cols,) */
     int32_t *memory;          /* of all of them but the steps */
 } isoq_scratch;
@@ -66,16 +68,10 @@ ISOQ_API isoq_status isoq_allocate_scratch(isoq_scratch *scratch, const isoq_gri
     scratch->mu = isoq_take_words(&memory, n);
     scratch->choice = isoq_take_words(&memory, n);
     scratch->index = isoq_take_words(&memory, n);
-    scratch->cost = (float *)isoq_take_words(&memory, 4 * n);
-    scratch->candidate = isoq_take_words(&memory, 4 * n);
+    for (int k = 0; k < 4; k++) scratch->cost[k] = (float *)isoq_take_words(&memory, n);
+    for (int k = 0; k < 4; k++) scratch->candidate[k] = isoq_take_words(&memory, n);
     scratch->second = isoq_take_words(&memory, ISOQ_STATES * n);
     return ISOQ_OK;
-}
-
-/* Return the context that is kept of latent `j` of a channel. */
-ISOQ_INLINE isoq_context isoq_kept_context(const isoq_scratch *scratch, size_t j) {
-    return (isoq_context){scratch->table[j], scratch->shift[j], scratch->flip[j],
-                          scratch->rounded[j], scratch->mu[j]};
 }
 
 /* Find the contexts of row `row`, from sums that are complete, for quantizer 0. */
@@ -100,6 +96,52 @@ ISOQ_MULTIVERSION void isoq_find_contexts(const isoq_channel_job *job, int row) 
         flip[j] = context.flip;
         rounded[j] = context.rounded;
         mu[j] = context.mu;
+    }
+}
+
+/* Set latents first ... first + n - 1 of a channel, all in one row and n <= ISOQ_SETTLED, given
+   contexts for quantizer 0, choices and indices. Three loops: the middle one looks the symbols up,
+   and the others become vectors. */
+ISOQ_INLINE void isoq_settle(const isoq_channel_job *job, size_t first, int n, int32_t *magnitudes,
+                             int32_t *values) {
+    const isoq_scratch *scratch = job->scratch;
+    const int32_t *down = job->grid->down + first, *choice = scratch->choice + first;
+    const int32_t *shift = scratch->shift + first, *flip = scratch->flip + first;
+    const int32_t *rounded = scratch->rounded + first, *mu = scratch->mu + first;
+    const int32_t *index = scratch->index + first;
+    int32_t *table = scratch->table + first, *latent = job->latent + first;
+    float *reconstruction = job->reconstruction + first;
+    int32_t place[ISOQ_SETTLED];
+    float offset[ISOQ_SETTLED];
+    ISOQ_INDEPENDENT
+    for (int j = 0; j < n; j++) {
+        isoq_context kept = {table[j], shift[j], flip[j], rounded[j], mu[j]};
+        isoq_context context = isoq_with_quantizer(kept, choice[j] >> 1);
+        table[j] = context.table;
+        place[j] = isoq_symbol_place(&context, index[j]);
+    }
+    for (int j = 0; j < n; j++) offset[j] = job->model->offset[place[j]];
+    ISOQ_INDEPENDENT
+    for (int j = 0; j < n; j++) {
+        isoq_context context = {table[j], shift[j], flip[j], rounded[j], mu[j]};
+        int32_t magnitude, value;
+        latent[j] = isoq_latent_in_range(&context, index[j], choice[j] >> 1);
+        reconstruction[j] = isoq_reconstruct(&context, latent[j], index[j], offset[j]);
+        isoq_as_neighbour(latent[j], &context, down[j], &magnitude, &value);
+        magnitudes[j] = magnitude;
+        values[j] = value;
+    }
+}
+
+/* Set the latents of row `row`, given contexts for quantizer 0, choices and indices. The contexts
+   become those of the quantizers. */
+ISOQ_MULTIVERSION void isoq_settle_row(const isoq_channel_job *job, int row) {
+    int cols = job->grid->cols;
+    int32_t *magnitudes = isoq_magnitude_row(job->planes, job->channel, row);
+    int32_t *values = isoq_value_row(job->planes, job->channel, row);
+    for (int j = 0; j < cols; j += ISOQ_SETTLED) {
+        int n = cols - j < ISOQ_SETTLED ? cols - j : ISOQ_SETTLED;
+        isoq_settle(job, (size_t)row * (size_t)cols + (size_t)j, n, magnitudes + j, values + j);
     }
 }
 

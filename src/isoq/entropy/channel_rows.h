@@ -18,7 +18,8 @@ typedef struct {
 
 /* By state: the context of a latent there, and the cheapest index of each parity. */
 typedef struct {
-    int32_t mu[ISOQ_STATES], rounded[ISOQ_STATES], flip[ISOQ_STATES];
+    int32_t table[ISOQ_STATES], shift[ISOQ_STATES], flip[ISOQ_STATES], rounded[ISOQ_STATES];
+    int32_t mu[ISOQ_STATES];
     int32_t index[2][ISOQ_STATES];
     float cost[2][ISOQ_STATES];
 } isoq_state_choices;
@@ -27,30 +28,34 @@ typedef struct {
 static const int32_t ISOQ_QUANTIZER[ISOQ_STATES] = {0, 1, 0, 1, 0, 1, 0, 1};
 
 /* Find the choices of a latent in each state, given sums over all neighbours but those to the left.
-   own: of the channel; up: at the latent. */
+   up: at the latent. */
 ISOQ_INLINE void isoq_choose_by_state(const isoq_context_model *model, const isoq_channel_job *job,
                                       int64_t magnitudes, int64_t values, int32_t up, float y,
-                                      const isoq_survivors *ways, isoq_state_choices *choices) {
+                                      const isoq_survivors *ways, isoq_tried *tried,
+                                      isoq_state_choices *choices) {
     const int32_t *own = model->own + job->channel * ISOQ_OWN;
     int32_t west = own[0], second_west = own[4];
     int32_t west_value = model->own_value[job->channel * ISOQ_OWN_VALUE];
-    float target = isoq_within(y), trade = job->trade;
     int channel = job->channel;
+    float targets[ISOQ_STATES];
     for (int s = 0; s < ISOQ_STATES; s++) {
         int64_t magnitude = magnitudes + (int64_t)west * ways->left[s] +
                             (int64_t)second_west * ways->second_left[s];
         int64_t value = values + (int64_t)west_value * ways->value[s];
         isoq_context context = isoq_context_at(model, channel, magnitude, value, up);
         context = isoq_with_quantizer(context, ISOQ_QUANTIZER[s]);
-        isoq_choice choice = isoq_choose(model, &context, ISOQ_QUANTIZER[s], target, trade);
-        choices->mu[s] = context.mu;
-        choices->rounded[s] = context.rounded;
+        choices->table[s] = context.table;
+        choices->shift[s] = context.shift;
         choices->flip[s] = context.flip;
-        choices->cost[0][s] = choice.cost[0];
-        choices->cost[1][s] = choice.cost[1];
-        choices->index[0][s] = choice.index[0];
-        choices->index[1][s] = choice.index[1];
+        choices->rounded[s] = context.rounded;
+        choices->mu[s] = context.mu;
+        targets[s] = y;
     }
+    isoq_priced_latents latents = {choices->table,   choices->shift, choices->flip,
+                                   choices->rounded, ISOQ_QUANTIZER, targets};
+    isoq_prices prices = {choices->index[0], choices->index[1], choices->cost[0],
+                          choices->cost[1]};
+    isoq_price(model->symbols, &latents, ISOQ_STATES, job->trade, tried, &prices);
 }
 
 /* Extend the ways by a latent, and note how in `step`. */
@@ -80,8 +85,9 @@ ISOQ_INLINE isoq_survivors isoq_survive(const isoq_survivors *before,
         int from = step->from[s];
         isoq_context context = {0, 0, choices->flip[from], choices->rounded[from],
                                 choices->mu[from]};
-        int64_t latent = isoq_latent_of(&context, step->index[s], isoq_quantizer_of(from));
-        isoq_as_neighbour((int32_t)latent, &context, down, after.left + s, after.value + s);
+        int32_t latent =
+            isoq_latent_in_range(&context, step->index[s], isoq_quantizer_of(from));
+        isoq_as_neighbour(latent, &context, down, after.left + s, after.value + s);
         after.second_left[s] = before->left[from];
     }
     return after;
@@ -101,11 +107,12 @@ ISOQ_MULTIVERSION void isoq_choose_row(const isoq_channel_job *job, int row, int
     isoq_trellis_step *steps = job->scratch->steps;
     isoq_survivors survivors;
     isoq_state_choices choices;
+    isoq_tried tried;
     isoq_ways ways = isoq_ways_from(state);
     memset(&survivors, 0, sizeof survivors);
     for (int j = 0; j < cols; j++) {
         isoq_choose_by_state(&model, job, isoq_integer_of(magnitudes[j]),
-                             isoq_integer_of(values[j]), up[j], y[j], &survivors, &choices);
+                             isoq_integer_of(values[j]), up[j], y[j], &survivors, &tried, &choices);
         ways = isoq_step_by_state(ways, &choices, steps + j);
         survivors = isoq_survive(&survivors, &choices, steps + j, down[j]);
     }
@@ -131,12 +138,13 @@ ISOQ_API int isoq_follow_row(const isoq_channel_job *job, int row, int state) {
         isoq_context context = isoq_context_at(model, channel, isoq_integer_of(magnitudes[j]),
                                                isoq_integer_of(values[j]), job->grid->up[at]);
         context = isoq_with_quantizer(context, quantizer);
-        int32_t latent = (int32_t)isoq_latent_of(&context, index, quantizer);
+        int32_t latent = isoq_latent_in_range(&context, index, quantizer);
         scratch->table[at] = context.table;
         scratch->shift[at] = context.shift;
         scratch->flip[at] = context.flip;
         job->latent[at] = latent;
-        job->reconstruction[at] = isoq_reconstruct(model, &context, latent, index);
+        float offset = model->offset[isoq_symbol_place(&context, index)];
+        job->reconstruction[at] = isoq_reconstruct(&context, latent, index, offset);
         isoq_as_neighbour(latent, &context, job->grid->down[at], magnitude + j, value + j);
         state = isoq_next_state(state, index);
     }

@@ -126,6 +126,7 @@ ISOQ_API float *isoq_aligned(float *memory, size_t alignment) {
 #if ISOQ_GNU
 typedef float isoq_float4 __attribute__((vector_size(16)));
 typedef int32_t isoq_int4 __attribute__((vector_size(16)));
+typedef isoq_int4 isoq_int4_in_memory __attribute__((aligned(sizeof(int32_t)), may_alias));
 #else
 typedef struct {
     float lane[4];
@@ -174,7 +175,7 @@ ISOQ_INLINE isoq_float4 isoq_float4_least(isoq_float4 first, isoq_float4 second,
                                           int32_t *is_second) {
 #if ISOQ_GNU
     isoq_int4 better = second < first;
-    memcpy(is_second, &better, sizeof better);
+    *(isoq_int4_in_memory *)is_second = better;
     return (isoq_float4)(((isoq_int4)second & better) | ((isoq_int4)first & ~better));
 #else
     for (int k = 0; k < 4; k++) {

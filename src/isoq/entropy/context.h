@@ -20,6 +20,7 @@ enum {
     ISOQ_LEVELS = 19 * ISOQ_STEPS_PER_OCTAVE, /* of expected magnitude */
     ISOQ_BUCKETS = 3,                         /* of the fractional part of the predicted value */
     ISOQ_QUANTIZERS = 2,                      /* see trellis.h */
+    ISOQ_TABLES_PER_QUANTIZER = ISOQ_LEVELS * ISOQ_BUCKETS,
     ISOQ_REST = 2,                            /* magnitude of a zero, in 1/16 step */
     ISOQ_OWN = 6,                             /* neighbours in the channel: magnitudes */
     ISOQ_OWN_VALUE = 4,                       /* and values */
@@ -34,6 +35,12 @@ typedef struct {
     const int32_t *start, *channel, *place, *weight;
 } isoq_sparse_weights;
 
+/* A symbol of a table, for the encoder. */
+typedef struct {
+    float offset; /* reconstruction minus point, in steps */
+    float bits;   /* code length */
+} isoq_symbol;
+
 /* isoq/entropy/context.py checks the arrays: weights of magnitudes are not negative and add up to
    2^20 at most per channel, those of values to 2^17 in magnitude; each row of `cdf` is a table. */
 typedef struct {
@@ -47,13 +54,15 @@ typedef struct {
     const uint16_t *cdf;        /* (groups, ISOQ_QUANTIZERS, ISOQ_LEVELS, ISOQ_BUCKETS,
                                    ISOQ_SYMBOLS + 1) */
     const float *offset;        /* (same, ISOQ_SYMBOLS): reconstruction minus point, in steps */
-    const float *bits;          /* (same, ISOQ_SYMBOLS): code length; the encoder's alone */
+    const isoq_symbol *symbols; /* (same, ISOQ_SYMBOLS); the encoder's alone */
 } isoq_context_model;
 
 /* The latents of a tile, and the step at each place: g = finest step in the tile / step, 0 < g
-   <= 1. Neighbours are kept in units of the finest step. */
+   <= 1. Neighbours are kept in units of the finest step. Latent j of a channel belongs to strand j
+   mod strands: see rans.h and trellis.h. */
 typedef struct {
     int channels, rows, cols; /* at least 1 each */
+    int strands;              /* 1 or ISOQ_STRANDS */
     const int32_t *up;        /* (rows, cols): 2^16 g */
     const int32_t *down;      /* (rows, cols): 2^6 / g */
 } isoq_grid;
@@ -109,7 +118,7 @@ ISOQ_INLINE isoq_context isoq_context_at(const isoq_context_model *model, int c,
 
 /* Return the same context for a quantizer (0 or 1). */
 ISOQ_INLINE isoq_context isoq_with_quantizer(isoq_context context, int quantizer) {
-    context.table += quantizer * ISOQ_LEVELS * ISOQ_BUCKETS;
+    context.table += quantizer * ISOQ_TABLES_PER_QUANTIZER;
     return context;
 }
 

@@ -16,13 +16,17 @@ import numpy as np
 
 from ..errors import CorruptFileError
 from ..levels import HIGHEST, LOWEST, PER_OCTAVE, floor_power
-from ._coder import CONSTANTS, ContextCoder
+from ._coder import CONSTANTS, ContextCoder, count_beyond
 
 PRECISION, SYMBOLS, LEVELS, BUCKETS, QUANTIZERS = (
     CONSTANTS[k] for k in ("precision", "symbols", "levels", "buckets", "quantizers")
 )
 OWN, OWN_VALUE, REACH = CONSTANTS["own"], CONSTANTS["own_value"], CONSTANTS["reach"]
 MAGNITUDE_ONE, VALUE_ONE, BIAS_ONE = 1 << 13, 1 << 12, 1 << 17  # fixed-point units of the weights
+STRANDS = CONSTANTS["strands"]  # states of a stream that take turns, in large tiles
+# A stream with strands takes some 100 bytes more (bench/strands.py): streams have them if that is
+# less than a thousandth.
+_MANY = 50_000  # latents beyond half a step
 _TERMS = ("around", "value")
 _TYPES = {
     **{f"{t}_{part}": np.int32 for t in _TERMS for part in ("start", "channel", "place", "weight")},
@@ -46,6 +50,11 @@ def _step_scales() -> tuple[np.ndarray, np.ndarray]:
     below = range(HIGHEST - LOWEST + 1)
     up = np.array([floor_power(16 * 128 - d) for d in below], np.int32)
     return up, np.array([floor_power(6 * 128 + d) for d in below], np.int32)
+
+
+def strands_for(y: np.ndarray) -> int:
+    """Return the number of strands for latents in steps (channels, rows, cols), contiguous."""
+    return STRANDS if count_beyond(y.ravel(), 0.5) > _MANY else 1
 
 
 class ContextModel:
@@ -72,7 +81,8 @@ class ContextModel:
         cdf = self.arrays["cdf"].astype(np.int64)
         bits = (PRECISION - np.log2(np.diff(cdf, axis=1))).astype(np.float32)
         offset = self.arrays["offset"] * np.float32(1 / 128)
-        self._coder = ContextCoder({**self.arrays, "bits": bits, "offset": offset})
+        symbols = np.stack([offset, bits], -1)
+        self._coder = ContextCoder({**self.arrays, "offset": offset, "symbols": symbols})
         self.channels = self._coder.channels
 
     @classmethod
@@ -100,33 +110,48 @@ class ContextModel:
         returns tables, symbols and flips."""
         up, down = self._scales(levels)
         ready, ends = np.ascontiguousarray(y, np.float32), (self.channels,)
-        (stream,), *found = self._coder.encode(ready, up, down, rd_weight, trace, ends)
+        (stream,), *found = self._coder.encode(ready, up, down, rd_weight, 1, trace, ends)
         return stream, *found
 
     def encode_segments(
         self, y: np.ndarray, levels: np.ndarray, rd_weight: float, ends: tuple[int, ...]
     ) -> tuple[list[bytes], np.ndarray, np.ndarray]:
         """Quantize and code like `encode`, and return the stream cut into segments: the first k of
-        them are enough for the first ends[k - 1] channels. The last end is that of all channels."""
+        them are enough for the first ends[k - 1] channels. The last end is that of all channels.
+        The first segment begins with the number of strands."""
         up, down = self._scales(levels)
         ready = np.ascontiguousarray(y, np.float32)
-        return self._coder.encode(ready, up, down, rd_weight, False, ends)
+        strands = strands_for(ready)
+        segments, *found = self._coder.encode(ready, up, down, rd_weight, strands, False, ends)
+        return [bytes([strands]) + segments[0], *segments[1:]], *found
 
     def quantize(self, y: np.ndarray, levels: np.ndarray, rd_weight: float = 0.0) -> np.ndarray:
-        """Return only the reconstruction that `encode` would return."""
+        """Return about the reconstruction that `encode` and `encode_segments` would return."""
         up, down = self._scales(levels)
-        return self._coder.encode(np.ascontiguousarray(y, np.float32), up, down, rd_weight)[2]
+        ready = np.ascontiguousarray(y, np.float32)
+        return self._coder.encode(ready, up, down, rd_weight, STRANDS)[2]
 
-    def decode(
-        self, data: bytes, levels: np.ndarray, channels: int | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the quantized latents and their reconstruction, as `encode` returned them.
-
-        channels: only so many, for which the first segments of the stream are enough. Raises
+    def decode(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the quantized latents and their reconstruction, as `encode` returned them. Raises
         CorruptFileError."""
+        return self._decoded(data, levels, self.channels, 1)
+
+    def decode_segments(
+        self, data: bytes, levels: np.ndarray, channels: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first latents and their reconstruction, as `encode_segments` returned them.
+
+        channels: how many, for which the first segments of the stream are enough. Raises
+        CorruptFileError."""
+        if data[:1] not in (b"\x01", bytes([STRANDS])):
+            raise CorruptFileError("impossible number of strands in a tile: the file is damaged")
+        return self._decoded(data[1:], levels, channels, data[0])
+
+    def _decoded(
+        self, data: bytes, levels: np.ndarray, channels: int, strands: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         up, down = self._scales(levels)
-        wanted = self.channels if channels is None else channels
-        result = self._coder.decode(np.frombuffer(data, np.uint8), up, down, wanted)
+        result = self._coder.decode(np.frombuffer(data, np.uint8), up, down, channels, strands)
         if result is None:
             raise CorruptFileError("the latents of a tile do not decode: the file is damaged")
         return result

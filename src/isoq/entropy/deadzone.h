@@ -19,4 +19,11 @@ ISOQ_MULTIVERSION void isoq_deadzone_squares(const float *ISOQ_RESTRICT y,
     }
 }
 
+/* Return how many of n numbers are beyond `least` in magnitude. */
+ISOQ_MULTIVERSION size_t isoq_count_beyond(const float *y, float least, size_t n) {
+    size_t count = 0;
+    for (size_t k = 0; k < n; k++) count += fabsf(y[k]) > least;
+    return count;
+}
+
 #endif

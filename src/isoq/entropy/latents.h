@@ -4,7 +4,8 @@
      latents.h           isoq_encode_latents, isoq_decode_latents: channel by channel
      channel_passes.h    encoder: quantize a channel whose contexts are known beforehand
      channel_rows.h      encoder: quantize a channel whose contexts look at the channel itself
-     channel_job.h       what both share: arguments, memory, contexts of a row
+     channel_decode.h    decoder: the same two ways
+     channel_job.h       what all share: arguments, memory, contexts and latents of a row
      trellis_search.h    encoder: costs of indices, cheapest way through the trellis
      trellis.h           states, quantizers, reconstruction
      neighbours.h        what is kept of decoded latents, and sums over it
@@ -23,6 +24,7 @@
 #ifndef ISOQ_LATENTS_H
 #define ISOQ_LATENTS_H
 
+#include "channel_decode.h"
 #include "channel_passes.h"
 #include "channel_rows.h"
 
@@ -35,9 +37,10 @@ typedef struct {
 
 /* Append the slots of the n latents of a channel, and trace them from `first` on. */
 ISOQ_API void isoq_list_channel(const isoq_context_model *model, const isoq_scratch *scratch,
-                                size_t n, isoq_slot_list *list, const isoq_trace *trace,
-                                size_t first) {
+                                size_t n, int strands, isoq_slot_list *list,
+                                const isoq_trace *trace, size_t first) {
     for (size_t j = 0; list && j < n; j++) {
+        list->strand = (unsigned)(j % (unsigned)strands);
         const uint16_t *cdf = model->cdf + (size_t)scratch->table[j] * (ISOQ_SYMBOLS + 1);
         isoq_put_table_integer(list, cdf, scratch->shift[j], scratch->index[j]);
     }
@@ -83,7 +86,7 @@ ISOQ_API isoq_status isoq_encode_latents(const isoq_context_model *model, const 
         else
             isoq_quantize_in_passes(&job);
         isoq_fill_frame(&planes, c);
-        isoq_list_channel(model, &scratch, n, list, trace, first);
+        isoq_list_channel(model, &scratch, n, grid->strands, list, trace, first);
         if (list) slots_after[c] = list->count;
         if (list) status = list->status;
     }
@@ -92,83 +95,31 @@ ISOQ_API isoq_status isoq_encode_latents(const isoq_context_model *model, const 
     return status;
 }
 
-/* Decode row `row` of a channel, which starts in `*state`, and set `*state` to the one after.
-   Damages the reader if a latent is out of range. */
-ISOQ_INLINE void isoq_decode_row(const isoq_channel_job *job, int row, int looks_at_itself,
-                                 int *state, isoq_reader *reader) {
-    const isoq_context_model *model = job->model;
-    const isoq_grid *grid = job->grid;
-    int channel = job->channel;
-    size_t first = (size_t)row * (size_t)grid->cols;
-    int32_t *magnitude = isoq_magnitude_row(job->planes, channel, row);
-    int32_t *value = isoq_value_row(job->planes, channel, row);
-    isoq_sum *magnitudes = isoq_magnitude_sums(job->planes, row);
-    isoq_sum *values = isoq_value_sums(job->planes, row);
-    int32_t *latents = job->latent;
-    float *reconstruction = job->reconstruction;
-    for (int j = 0, cols = grid->cols; j < cols; j++) {
-        size_t at = first + (size_t)j;
-        int quantizer = isoq_quantizer_of(*state);
-        isoq_context context;
-        if (looks_at_itself) {
-            isoq_sum_left(model, channel, j, magnitude, value, magnitudes, values);
-            context = isoq_context_at(model, channel, isoq_integer_of(magnitudes[j]),
-                                      isoq_integer_of(values[j]), grid->up[at]);
-        } else
-            context = isoq_kept_context(job->scratch, at);
-        context = isoq_with_quantizer(context, quantizer);
-        const uint16_t *cdf = model->cdf + (size_t)context.table * (ISOQ_SYMBOLS + 1);
-        int64_t index = isoq_take_table_integer(reader, cdf, context.shift);
-        int64_t exact = isoq_latent_of(&context, index, quantizer);
-        int32_t latent = (int32_t)isoq_clamp(exact, 2 * ISOQ_MAX_LATENT);
-        if (latent != exact) reader->status = ISOQ_DAMAGED;
-        latents[at] = latent;
-        int32_t within = (int32_t)isoq_clamp(index, 2 * ISOQ_MAX_LATENT);
-        reconstruction[at] = isoq_reconstruct(model, &context, latent, within);
-        isoq_as_neighbour(latent, &context, grid->down[at], magnitude + j, value + j);
-        *state = isoq_next_state(*state, (int32_t)(index & 1));
-    }
-}
-
-/* Decode one channel into job->latent and job->reconstruction, given the sums of earlier channels.
-   Stops after the row in which the reader is damaged. */
-ISOQ_API void isoq_decode_channel(const isoq_channel_job *job, isoq_reader *reader) {
-    int looks_at_itself = isoq_looks_at_itself(job->model, job->channel);
-    int state = 0;
-    for (int row = 0; !reader->status && row < job->grid->rows; row++) {
-        if (looks_at_itself)
-            isoq_sum_row(job->model, job->planes, job->channel, row);
-        else
-            isoq_find_contexts(job, row);
-        isoq_decode_row(job, row, looks_at_itself, &state, reader);
-    }
-}
-
 /* Decode a stream of `size` bytes; data may be null if size is 0. Sets `latent` and
    `reconstruction` as the encoder did. The grid may have less channels than the model: then the
-   first segments of the stream are enough. is_all: whether nothing follows. Returns ISOQ_OK, ISOQ_DAMAGED (the outputs then have no
-   meaning) or ISOQ_NO_MEMORY. */
+   first segments of the stream are enough. is_all: whether nothing follows. Returns ISOQ_OK,
+   ISOQ_DAMAGED (the outputs then have no meaning) or ISOQ_NO_MEMORY. */
 ISOQ_API isoq_status isoq_decode_latents(const isoq_context_model *model, const isoq_grid *grid,
                                          const uint8_t *data, size_t size, int is_all,
                                          int32_t *latent, float *reconstruction) {
     isoq_planes planes;
     isoq_scratch scratch;
-    isoq_reader reader;
+    isoq_strand_reader reader;
     size_t n = (size_t)grid->rows * (size_t)grid->cols;
     isoq_status no_planes = isoq_allocate_planes(&planes, grid);
     isoq_status no_scratch = isoq_allocate_scratch(&scratch, grid);
     isoq_status status = no_planes ? no_planes : no_scratch;
-    isoq_start_reader(&reader, data, size);
+    isoq_start_strands(&reader, grid->strands, data, size);
     for (int c = 0; !status && c < grid->channels; c++) {
         size_t first = (size_t)c * n;
         isoq_channel_job job = {
             model, grid, &planes, &scratch, c, 0, NULL, latent + first, reconstruction + first};
         isoq_sum_channel(model, &planes, c);
         isoq_decode_channel(&job, &reader);
-        status = reader.status;
+        status = reader.common.status;
         if (!status) isoq_fill_frame(&planes, c);
     }
-    if (!status && is_all) status = isoq_finish_reader(&reader);
+    if (!status && is_all) status = isoq_finish_strands(&reader);
     isoq_release_planes(&planes);
     isoq_release_scratch(&scratch);
     return status;

@@ -10,8 +10,11 @@
      decoder   isoq_start_reader  ->  isoq_peek, isoq_advance, isoq_read_bits, ...
                ->  isoq_finish_reader
 
-   The stream is the final state (high word, low word), then words in the order in which the decoder
-   takes them, all little-endian. */
+   Each step waits for the state that the step before left, and processors wait with it. So a stream
+   may have several states that take turns: those of different *strands*. They share the words.
+
+   The stream is the final state of each strand (high word, low word), then words in the order in
+   which the decoder takes them, all little-endian. */
 #ifndef ISOQ_RANS_H
 #define ISOQ_RANS_H
 
@@ -20,22 +23,26 @@
 enum {
     ISOQ_PRECISION = 15, /* bits of a probability */
     ISOQ_TOTAL = 1 << ISOQ_PRECISION,
-    ISOQ_CHUNK_BITS = 12 /* raw bits that one slot carries at most */
+    ISOQ_CHUNK_BITS = 12, /* raw bits that one slot carries at most */
+    ISOQ_STRANDS = 4      /* at most */
 };
 
 #define ISOQ_RANS_LEAST (1ull << 31) /* least state, at which the encoder starts */
 
 /* ---- Encoder ---- */
 
+/* last: start + frequency - 1. */
 typedef struct {
-    uint16_t start, freq;
+    unsigned start : 15, last : 15, strand : 2;
 } isoq_slot;
 
-/* Slots in the order of decoding. {0} is an empty list; isoq_release_list releases it. `status`
-   becomes ISOQ_NO_MEMORY when the list cannot grow; slots pushed then are dropped. */
+/* Slots in the order of decoding. {0} is an empty list; isoq_release_list releases it. strand: 0 ...
+   ISOQ_STRANDS - 1, that of the slots to come. `status` becomes ISOQ_NO_MEMORY when the list cannot
+   grow; slots pushed then are dropped. */
 typedef struct {
     isoq_slot *slots;
     size_t count, capacity;
+    unsigned strand;
     isoq_status status;
 } isoq_slot_list;
 
@@ -48,6 +55,13 @@ ISOQ_API isoq_slot_list isoq_empty_list(void) {
 ISOQ_API void isoq_release_list(isoq_slot_list *list) {
     ISOQ_FREE(list->slots);
     *list = isoq_empty_list();
+}
+
+/* Return the slot of a symbol of the list's strand. */
+ISOQ_INLINE isoq_slot isoq_slot_of(const isoq_slot_list *list, uint32_t start, uint32_t freq) {
+    isoq_slot slot = {start & (ISOQ_TOTAL - 1), (start + freq - 1) & (ISOQ_TOTAL - 1),
+                      list->strand & (ISOQ_STRANDS - 1)};
+    return slot;
 }
 
 /* Append the slot of a symbol. freq: 1 ... 2^15; start + freq <= 2^15. */
@@ -63,9 +77,7 @@ ISOQ_API void isoq_push_slot(isoq_slot_list *list, uint32_t start, uint32_t freq
         list->slots = grown;
         list->capacity = capacity;
     }
-    list->slots[list->count].start = (uint16_t)start;
-    list->slots[list->count].freq = (uint16_t)freq;
-    list->count++;
+    list->slots[list->count++] = isoq_slot_of(list, start, freq);
 }
 
 /* Append the lowest `bits` (0 ... 64) bits of `value` as they are, the lowest first. */
@@ -118,54 +130,69 @@ ISOQ_INLINE void isoq_store_word(uint8_t *to, uint32_t word) {
 }
 
 /* Return the bytes that isoq_write_stream needs for a list at most: a word per two slots, since a
-   slot adds at most 15 bits and one word takes 32 from the state; the state; and one word that is
-   written and not kept. */
-ISOQ_API size_t isoq_stream_room(const isoq_slot_list *list) { return 4 * (list->count / 2 + 4); }
+   slot adds at most 15 bits and one word takes 32 from the state; the states; and two words. */
+ISOQ_API size_t isoq_stream_room(const isoq_slot_list *list) {
+    return 4 * (list->count / 2 + 2 + 2 * ISOQ_STRANDS);
+}
+
+/* Return the state before a symbol, given the one after. If the state is full, a word of it goes
+   to the front of *at, which then moves. There is no division, and no branch that a processor
+   cannot predict. */
+ISOQ_INLINE uint64_t isoq_before(uint64_t state, isoq_slot slot, uint8_t **at) {
+    uint32_t start = slot.start, freq = slot.last + 1u - slot.start;
+    int full = state >= (uint64_t)freq << (63 - ISOQ_PRECISION);
+    isoq_store_word(*at - 4, (uint32_t)state); /* kept if the state is full */
+    *at -= 4 * (ptrdiff_t)full;
+    state = full ? state >> 32 : state;
+    return state + isoq_quotient(state, freq) * (ISOQ_TOTAL - freq) + start;
+}
 
 /* Write the stream of a list to the end of `out` (room bytes, at least isoq_stream_room) and return
    its size in bytes: it begins at out + room - size.
 
-   ends: numbers of slots, ascending, the last one that of the list; count: how many, at least 1. Set
-   size[k] to the bytes of the stream that a decoder takes for the slots from ends[k - 1] on up to
-   ends[k]: a prefix of the stream is enough for the first slots.
-
-   Each step waits for the state that the step before left. So there is no division, and no branch
-   that a processor cannot predict. */
-ISOQ_API size_t isoq_write_segments(const isoq_slot_list *list, const size_t *ends, size_t count,
-                                    size_t *size, uint8_t *out, size_t room) {
+   strands: 1 ... ISOQ_STRANDS, more than any in the list. ends: numbers of slots, ascending, the
+   last one that of the list; count: how many, at least 1. Set size[k] to the bytes of the stream
+   that a decoder takes for the slots from ends[k - 1] on up to ends[k]: a prefix of the stream is
+   enough for the first slots. */
+ISOQ_API size_t isoq_write_segments(const isoq_slot_list *list, int strands, const size_t *ends,
+                                    size_t count, size_t *size, uint8_t *out, size_t room) {
     assert(list->status == ISOQ_OK && room >= isoq_stream_room(list));
-    assert(count && ends[count - 1] == list->count);
-    uint64_t state = ISOQ_RANS_LEAST;
+    assert(count && ends[count - 1] == list->count && strands <= ISOQ_STRANDS);
+    uint64_t state[ISOQ_STRANDS];
     uint8_t *at = out + room;
+    for (int k = 0; k < ISOQ_STRANDS; k++) state[k] = ISOQ_RANS_LEAST;
     for (size_t segment = count; segment-- > 0;) {
         const uint8_t *end = at;
-        for (size_t k = ends[segment], first = segment ? ends[segment - 1] : 0; k-- > first;) {
-            uint32_t start = list->slots[k].start;
-            uint32_t freq = list->slots[k].freq;
-            int full = state >= (uint64_t)freq << (63 - ISOQ_PRECISION);
-            isoq_store_word(at - 4, (uint32_t)state); /* kept if the state is full */
-            at -= 4 * (ptrdiff_t)full;
-            state = full ? state >> 32 : state;
-            state += isoq_quotient(state, freq) * (ISOQ_TOTAL - freq) + start;
-        }
+        const isoq_slot *first = list->slots + (segment ? ends[segment - 1] : 0);
+        const isoq_slot *slot = list->slots + ends[segment];
+        if (strands == 1) {
+            uint64_t only = state[0];
+            while (slot-- > first) only = isoq_before(only, *slot, &at);
+            state[0] = only;
+        } else
+            while (slot-- > first)
+                state[slot->strand] = isoq_before(state[slot->strand], *slot, &at);
         size[segment] = (size_t)(end - at);
     }
-    isoq_store_word(at - 4, (uint32_t)state);
-    isoq_store_word(at - 8, (uint32_t)(state >> 32));
-    size[0] += 8;
-    return (size_t)(out + room - (at - 8));
+    for (int k = strands; k-- > 0; at -= 8) {
+        isoq_store_word(at - 4, (uint32_t)state[k]);
+        isoq_store_word(at - 8, (uint32_t)(state[k] >> 32));
+    }
+    size[0] += 8 * (size_t)strands;
+    return (size_t)(out + room - at);
 }
 
-/* Write the stream of a list as one segment. */
+/* Write the stream of a list of one strand as one segment. */
 ISOQ_API size_t isoq_write_stream(const isoq_slot_list *list, uint8_t *out, size_t room) {
     size_t size;
-    return isoq_write_segments(list, &list->count, 1, &size, out, room);
+    return isoq_write_segments(list, 1, &list->count, 1, &size, out, room);
 }
 
 /* ---- Decoder ---- */
 
-/* `status` becomes ISOQ_DAMAGED when the stream ends too early or holds an impossible value. What
-   is read from then on has no meaning, but is safe to compute with. */
+/* state: of the strand that is read. `status` becomes ISOQ_DAMAGED when the stream ends too early or
+   holds an impossible value. What is read from then on has no meaning, but is safe to compute
+   with. */
 typedef struct {
     uint64_t state;
     const uint8_t *next, *end;
@@ -184,14 +211,19 @@ ISOQ_API uint32_t isoq_next_word(isoq_reader *reader) {
            (uint32_t)from[3] << 24;
 }
 
+/* Return the next two words of the stream as a state. */
+ISOQ_API uint64_t isoq_next_state_of(isoq_reader *reader) {
+    uint64_t high = (uint64_t)isoq_next_word(reader) << 32;
+    return high | isoq_next_word(reader);
+}
+
 /* Start to decode a stream of `size` bytes, which has to outlive the reader. data may be null if
    size is 0. */
 ISOQ_API void isoq_start_reader(isoq_reader *reader, const uint8_t *data, size_t size) {
     reader->next = data;
     reader->end = size ? data + size : data;
     reader->status = ISOQ_OK;
-    reader->state = (uint64_t)isoq_next_word(reader) << 32;
-    reader->state |= isoq_next_word(reader);
+    reader->state = isoq_next_state_of(reader);
 }
 
 /* Return the place (0 ... 2^15 - 1) that the slot of the next symbol contains. */

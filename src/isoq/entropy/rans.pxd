@@ -1,18 +1,15 @@
 """The declarations of rans.h, and what both extensions do with a list of slots."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t
 
 
 cdef extern from "rans.h" nogil:
-    enum: ISOQ_PRECISION
+    enum: ISOQ_PRECISION, ISOQ_STRANDS
     ctypedef enum isoq_status:
         ISOQ_OK, ISOQ_DAMAGED, ISOQ_NO_MEMORY
-    ctypedef struct isoq_slot:
-        uint16_t start, freq
     ctypedef struct isoq_slot_list:
-        isoq_slot *slots
-        size_t count, capacity
+        size_t count
         isoq_status status
     ctypedef struct isoq_reader:
         isoq_status status
@@ -20,7 +17,7 @@ cdef extern from "rans.h" nogil:
     void isoq_release_list(isoq_slot_list *)
     size_t isoq_stream_room(const isoq_slot_list *)
     size_t isoq_write_segments(
-        const isoq_slot_list *, const size_t *, size_t, size_t *, uint8_t *, size_t)
+        const isoq_slot_list *, int, const size_t *, size_t, size_t *, uint8_t *, size_t)
     void isoq_start_reader(isoq_reader *, const uint8_t *, size_t)
     isoq_status isoq_finish_reader(const isoq_reader *)
 
@@ -32,14 +29,14 @@ cdef inline bytes stream_of(isoq_slot_list *slots, isoq_status status):
     """Return the stream of a list of slots, and release the list. Raise MemoryError if the list is
     not complete or `status`, of the function that filled it, is not ISOQ_OK."""
     cdef size_t end = slots.count
-    return segments_of(slots, status, &end, 1)[0]
+    return segments_of(slots, status, 1, &end, 1)[0]
 
 
 cdef inline list segments_of(
-    isoq_slot_list *slots, isoq_status status, const size_t *ends, size_t count
+    isoq_slot_list *slots, isoq_status status, int strands, const size_t *ends, size_t count
 ):
     """Return the stream cut after certain numbers of slots, the last one all of them: see
-    isoq_write_segments. count: at most MOST_SEGMENTS."""
+    isoq_write_segments. strands: at most ISOQ_STRANDS; count: at most MOST_SEGMENTS."""
     cdef size_t room = isoq_stream_room(slots), size, first, k
     cdef size_t sizes[MOST_SEGMENTS]
     cdef uint8_t *start
@@ -49,7 +46,7 @@ cdef inline list segments_of(
         out = PyBytes_FromStringAndSize(NULL, room)
         start = <uint8_t *>PyBytes_AS_STRING(out)
         with nogil:
-            size = isoq_write_segments(slots, ends, count, sizes, start, room)
+            size = isoq_write_segments(slots, strands, ends, count, sizes, start, room)
         segments, first = [], room - size
         for k in range(count):
             segments.append(out[first:first + sizes[k]])

@@ -51,12 +51,13 @@ ISOQ_API int64_t isoq_read_escape(isoq_reader *reader, int length_bits, int long
     return isoq_read_bits(reader, 1) ? -magnitude : magnitude;
 }
 
-/* Return the symbol whose slot contains `place` (0 ... 2^15 - 1): how many begin at or before it,
-   less one. Compilers count all of them with vectors in fewer cycles than a search takes. */
+/* Return the symbol whose slot contains `place` (0 ... 2^15 - 1): how many end at or before it.
+   Compilers count all of them with vectors in fewer cycles than a search takes. The last one, which
+   ends at 2^15, is a negative number and counts as well. */
 ISOQ_INLINE uint32_t isoq_find_symbol(const uint16_t *cdf, uint32_t place) {
     int16_t count = 0;
-    for (int k = 1; k < ISOQ_SYMBOLS; k++) count += (int16_t)cdf[k] <= (int16_t)place;
-    return (uint32_t)count;
+    for (int k = 1; k <= ISOQ_SYMBOLS; k++) count += (int16_t)cdf[k] <= (int16_t)place;
+    return (uint32_t)(count - 1);
 }
 
 /* Append the slot of a symbol of a table. */

@@ -6,6 +6,7 @@
    latent is coded as the index of a point. The parities of the indices of a channel lead through
    the states of a trellis, and the state says which quantizer is next, as in H.266. In effect all
    half steps can be reached, at the rate of whole ones; decoded latents therefore count half steps.
+   The strands of a channel have a trellis each, unless its contexts look at the channel itself.
  */
 #ifndef ISOQ_TRELLIS_H
 #define ISOQ_TRELLIS_H
@@ -35,25 +36,27 @@ ISOQ_INLINE int64_t isoq_latent_of(const isoq_context *context, int64_t index, i
     return 2 * (int64_t)context->rounded + (context->flip ? -distance : distance);
 }
 
-/* Return where `offset` and `bits` of the model keep the symbol of an index. */
+/* Return the same for an index that leads to a latent in range. In 32 bits, which vectors are made
+   of. */
+ISOQ_INLINE int32_t isoq_latent_in_range(const isoq_context *context, int32_t index,
+                                         int32_t quantizer) {
+    int32_t distance = 2 * index - quantizer * ((index > 0) - (index < 0));
+    return 2 * context->rounded + (context->flip ? -distance : distance);
+}
+
+/* Return where `offset` and `symbols` of the model keep the symbol of an index. */
 ISOQ_INLINE int32_t isoq_symbol_place(const isoq_context *context, int32_t index) {
     return context->table * ISOQ_SYMBOLS + isoq_symbol_of(index >> context->shift);
 }
 
-/* Return how far the reconstruction is beyond the point of an index, in steps, before any flip: 0
-   for an index without a symbol of its own. */
-ISOQ_INLINE float isoq_offset_of(const isoq_context_model *model, const isoq_context *context,
-                                 int32_t index) {
-    float offset = model->offset[isoq_symbol_place(context, index)];
+/* Return the reconstruction of a latent with this index, in steps. offset: that of its symbol, how
+   far the reconstruction is beyond the point, before any flip. It counts for an index with a symbol
+   of its own. */
+ISOQ_INLINE float isoq_reconstruct(const isoq_context *context, int32_t latent, int32_t index,
+                                   float offset) {
     int coarse = (context->shift != 0) | (index < -ISOQ_REACH) | (index > ISOQ_REACH);
-    return coarse ? 0 : offset;
-}
-
-/* Return the reconstruction of a latent with this index, in steps. */
-ISOQ_INLINE float isoq_reconstruct(const isoq_context_model *model, const isoq_context *context,
-                                   int32_t latent, int32_t index) {
-    float offset = isoq_offset_of(model, context, index);
-    return 0.5f * (float)latent + (context->flip ? -offset : offset);
+    float beyond = coarse ? 0 : offset;
+    return 0.5f * (float)latent + (context->flip ? -beyond : beyond);
 }
 
 #endif

@@ -153,8 +153,8 @@ class Model:
 
         Return the segments of the stream, the quantized latents (int32, half steps) and their
         reconstruction (float32, steps). rd_weight: squared steps of error that one bit is worth."""
-        if self.wavelet:
-            ends = self.segments(*y.shape[1:])
+        ends = self.segments(*y.shape[1:])
+        if len(ends) > 1:
             return self.entropy.encode_segments(y, levels, rd_weight, ends)
         stream, latents, steps = self.entropy.encode(y, levels, rd_weight)
         return [stream], latents, steps
@@ -164,8 +164,8 @@ class Model:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the first quantized latents (channels, h, w) and their reconstruction, as `encode`
         returned them, from the segments that hold them. Raises CorruptFileError."""
-        if self.wavelet:
-            return self.entropy.decode(data, levels, channels)
+        if len(self.segments(*levels.shape)) > 1:
+            return self.entropy.decode_segments(data, levels, channels)
         return self.entropy.decode(data, levels)
 
     @lru_cache(maxsize=4)  # noqa: B019 - a model lives as long as the program

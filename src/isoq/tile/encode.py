@@ -11,6 +11,7 @@ import numpy as np
 
 from ..format.bytestream import Writer, pack_integers
 from ..network.model import Model
+from ..parallel import OneBlasThread
 from . import residual
 from .codings import Constant, Empty, EncodedGroup, Neural, Spectral, write_group
 from .groups import Mode, band_groups
@@ -23,6 +24,7 @@ from .targets import BoundTarget, ErrorTarget, TileTarget, as_stored, pack_targe
 from .value_range import ValueRange
 
 
+@OneBlasThread()
 def encode_tile(
     samples: np.ndarray,
     nodata: tuple[float | None, ...],

@@ -59,9 +59,9 @@ class Wavelet:
 
     def gains(self, levels: np.ndarray) -> np.ndarray:
         """Return steps per orthonormal unit (256, *levels.shape) float32 at levels of quality."""
-        step = self._scale * self.unit / _UNIT
-        gain = np.exp2(np.asarray(levels) / STEPS_AN_OCTAVE)
-        return (gain / step.reshape(-1, *[1] * np.ndim(levels))).astype(np.float32)
+        per_step = (_UNIT / (self._scale * self.unit)).astype(np.float32)
+        gain = np.exp2(np.asarray(levels) / STEPS_AN_OCTAVE).astype(np.float32)
+        return np.multiply.outer(per_step, gain)
 
     def decode(
         self, steps: np.ndarray, levels: np.ndarray, fraction: int, finest: int = 0

@@ -16,9 +16,8 @@ enum {
 ISOQ_INLINE void isoq_push_low_bits(isoq_slot_list *list, int64_t residual, int low) {
     uint64_t bits = (uint64_t)residual & ((1ull << low) - 1);
     if (low <= ISOQ_CHUNK_BITS && list->count < list->capacity) {
-        isoq_slot *next = list->slots + list->count;
-        next->start = (uint16_t)(bits << (ISOQ_PRECISION - low));
-        next->freq = (uint16_t)(1u << (ISOQ_PRECISION - low));
+        uint32_t start = (uint32_t)bits << (ISOQ_PRECISION - low);
+        list->slots[list->count] = isoq_slot_of(list, start, 1u << (ISOQ_PRECISION - low));
         list->count += low > 0;
     } else {
         isoq_push_bits(list, bits, low);
