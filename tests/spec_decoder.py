@@ -957,14 +957,24 @@ def apply_patches(data: bytes, samples: np.ndarray, valid: np.ndarray, block: in
 class Rans:
     """8.1 and 8.2"""
 
-    def __init__(self, data: bytes):
+    def __init__(self, data: bytes, strands: int = 1):
         self.words, self.size = np.frombuffer(data, "<u4").tolist()[::-1], len(data)
-        self.x = self.words.pop() << 32 | self.words.pop()
+        self.states = [self.words.pop() << 32 | self.words.pop() for _ in range(strands)]
+        self.strand = 0
 
     @property
     def used(self) -> int:
         """Bytes."""
         return self.size - 4 * len(self.words)
+
+    @property
+    def x(self) -> int:
+        """The state of the strand."""
+        return self.states[self.strand]
+
+    @x.setter
+    def x(self, state: int) -> None:
+        self.states[self.strand] = state
 
     @property
     def slot(self) -> int:
@@ -997,7 +1007,7 @@ class Rans:
         return (v << shift) + self.bits(shift)
 
     def end(self) -> None:
-        require(not self.words and self.x == 1 << 31)
+        require(not self.words and set(self.states) == {1 << 31})
 
 
 class Counters:
@@ -1070,10 +1080,12 @@ def context_latents(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """q, r and the tables that were used, all (channels, h, w); arrays: without their prefix; cuts:
     where the first segments of 6.10 end in data, which may lack the others."""
-    stream, (h, w), channels = Rans(data), levels.shape, len(arrays["group"])
-    ends = dict(zip(SEGMENTS, cuts or [], strict=False))
+    (h, w), channels, strands = levels.shape, len(arrays["group"]), 1
     if cuts:
-        channels = SEGMENTS[len(cuts) - 1]
+        channels, strands = SEGMENTS[len(cuts) - 1], data[0]
+        require(strands in (1, 4))
+    stream = Rans(data[1:] if cuts else data, strands)
+    ends = {end: cut - 1 for end, cut in zip(SEGMENTS, cuts or [], strict=False)}
     cdf, offset, own, own_value = (
         arrays[name].tolist() for name in ("cdf", "offset", "own", "own_value")
     )
@@ -1104,8 +1116,12 @@ def context_latents(
         a, v = (
             [[0] * (w + 3) for _ in range(h + 2)] for _ in range(2)
         )  # nothing two above, two to the left, one to the right
-        state = 0
+        alone = any(own[c]) or any(own_value[c])
+        states = [0] * strands
         for i, j in np.ndindex(h, w):
+            stream.strand = (i * w + j) % strands
+            chain = 0 if alone else stream.strand
+            state = states[chain]
             near = [(i + 2 + di, j + 2 + dj) for di, dj in OWN]
             up, down = scales[below[i][j]]
             total = around[i][j] + sum(
@@ -1135,7 +1151,7 @@ def context_latents(
             )
             a[i + 2][j + 2] = min(1 << 20, (abs(8 * latent - mu) + 2) * down >> 6)
             v[i + 2][j + 2] = clamp(8 * latent * down >> 6, 1 << 26)
-            state = NEXT[state][d % 2]
+            states[chain] = NEXT[state][d % 2]
         framed[c] = np.pad(np.array(a)[2:, 2:-1], 1, mode="edge")
         values[c] = np.array(v)[2:, 2:-1]
         require(stream.used == ends.get(c + 1, stream.used))

@@ -53,10 +53,9 @@ def test_the_energies_are_those_of_the_basis_functions():
         y[0, channel, 4, 4] = 0
 
 
-@pytest.mark.parametrize(("level", "gain"), [(300, 0.004), (500, 0.001)])
-def test_fewer_bytes_at_the_same_error(level, gain, deaf):
+def test_fewer_bytes_at_the_same_error(deaf):
     image = crop("landsat.tif")
-    grid = np.full((-(-image.shape[1] // 64), -(-image.shape[2] // 64)), level)
+    grid = np.full((-(-image.shape[1] // 64), -(-image.shape[2] // 64)), 220)
 
     def coded(network: Model, grid: np.ndarray) -> tuple[float, float]:
         group = group_of(image, network)
@@ -67,25 +66,33 @@ def test_fewer_bytes_at_the_same_error(level, gain, deaf):
     error, size = coded(graph_model(), grid)
     errors, sizes = zip(coded(deaf, grid + 24), coded(deaf, grid), strict=True)
     assert errors[0] < error < errors[1]
-    assert size < np.interp(error, errors, sizes) - gain
+    assert size < np.interp(error, errors, sizes) - 0.004
 
 
 def test_feedback_from_another_level_does_no_harm():
     """Far away in level, only the small latents of the earlier quantization are used."""
     group = group_of(crop("landsat.tif"), model())
     part = group.components[0]
-    levels = np.full(part.y.shape[1:], 500)
+    levels = np.full(part.y.shape[1:], 200)
     gains = model().gains(levels)
-    for before in (100, 495, 500, 900):
+    for before in (20, 195, 200, 260):
         previous = group.first_pass(np.full(group.any_pixels.shape, before))
         moved = adjusted_latents(model(), part, 0, previous, levels, gains) - part.y
         assert 0 < np.sqrt(np.square(moved).mean()) < 0.3 / gains.mean()
 
 
+def test_where_few_latents_are_0_there_is_no_feedback():
+    group = group_of(crop("landsat.tif"), model())
+    part = group.components[0]
+    levels = np.full(group.any_pixels.shape, 700)
+    previous = group.first_pass(levels)
+    assert adjusted_latents(model(), part, 0, previous, levels, previous.gains) is part.y
+
+
 def test_a_quantization_depends_on_nothing_but_its_arguments():
     """Earlier computations change nothing, however many there were."""
     group = group_of(crop("landsat.tif"), model())
-    levels = np.full(group.any_pixels.shape, 400)
+    levels = np.full(group.any_pixels.shape, 200)
     first = group.first_pass(levels)
     coded, second = group.encode(levels, first)
     group.first_pass(levels + 50)
@@ -98,7 +105,7 @@ def test_a_quantization_depends_on_nothing_but_its_arguments():
 def test_pixels_that_do_not_count_leave_less_error_in_the_others():
     valid = np.ones((1, 192, 192), bool)
     valid[:, 64:128, 64:128] = False
-    levels = np.full((3, 3), 400)
+    levels = np.full((3, 3), 120)
     errors = np.zeros((2, 6))  # single ones are scattered by the trellis
     for seed in range(6):
         group = group_of(terrain(1, 192, 192, "uint16", seed), model(), valid)

@@ -46,13 +46,14 @@ typedef struct {
     size_t size;
 } stream;
 
-/* Return the stream of a list, add it to the hash, and release the list. */
-static inline stream stream_of(isoq_slot_list *list) {
+/* Return the stream of a list of some strands, add it to the hash, and release the list. */
+static inline stream strands_of(isoq_slot_list *list, int strands) {
     size_t room = isoq_stream_room(list);
     uint8_t *out = (uint8_t *)malloc(room);
+    size_t sizes;
     stream made;
     CHECK(out && list->status == ISOQ_OK);
-    made.size = isoq_write_stream(list, out, room);
+    made.size = isoq_write_segments(list, strands, &list->count, 1, &sizes, out, room);
     made.data = (uint8_t *)malloc(made.size);
     CHECK(made.data && made.size >= 8 && made.size <= room);
     memcpy(made.data, out + room - made.size, made.size);
@@ -61,6 +62,8 @@ static inline stream stream_of(isoq_slot_list *list) {
     isoq_release_list(list);
     return made;
 }
+
+static inline stream stream_of(isoq_slot_list *list) { return strands_of(list, 1); }
 
 /* Change one byte of a stream. */
 static inline void damage(stream made) {

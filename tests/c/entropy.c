@@ -107,7 +107,8 @@ static struct {
     int32_t same[2 * CHANNELS];
     uint8_t group[CHANNELS];
     uint16_t cdf[TABLES * (ISOQ_SYMBOLS + 1)];
-    float offset[TABLES * ISOQ_SYMBOLS], bits[TABLES * ISOQ_SYMBOLS];
+    float offset[TABLES * ISOQ_SYMBOLS];
+    isoq_symbol symbols[TABLES * ISOQ_SYMBOLS];
     int32_t up[PLACES], down[PLACES];
 } arrays;
 
@@ -132,15 +133,17 @@ static isoq_context_model random_model(void) {
         uint16_t *cdf = arrays.cdf + t * (ISOQ_SYMBOLS + 1);
         random_table(cdf, ISOQ_SYMBOLS);
         for (int s = 0; s < ISOQ_SYMBOLS; s++) {
-            arrays.offset[t * ISOQ_SYMBOLS + s] = (float)random_in(-20, 20) / 128;
-            arrays.bits[t * ISOQ_SYMBOLS + s] = 15 - log2f((float)(cdf[s + 1] - cdf[s]));
+            isoq_symbol *symbol = arrays.symbols + t * ISOQ_SYMBOLS + s;
+            symbol->offset = (float)random_in(-20, 20) / 128;
+            symbol->bits = 15 - log2f((float)(cdf[s + 1] - cdf[s]));
+            arrays.offset[t * ISOQ_SYMBOLS + s] = symbol->offset;
         }
     }
     isoq_sparse_weights around = {arrays.start, arrays.channel, arrays.place, arrays.weight};
     isoq_sparse_weights value = {arrays.start, arrays.channel, arrays.same, arrays.weight};
     isoq_context_model model = {around,           value,         arrays.own,
                                 arrays.own_value, arrays.bias,   arrays.group,
-                                arrays.cdf,       arrays.offset, arrays.bits};
+                                arrays.cdf,       arrays.offset, arrays.symbols};
     return model;
 }
 
@@ -159,7 +162,7 @@ static void latents_come_back(void) {
     static float y[LATENTS], near[LATENTS], again[LATENTS];
     static int32_t latent[LATENTS], decoded[LATENTS];
     isoq_context_model model = random_model();
-    isoq_grid grid = {CHANNELS, ROWS, COLS, arrays.up, arrays.down};
+    isoq_grid grid = {CHANNELS, ROWS, COLS, 1, arrays.up, arrays.down};
     isoq_trace trace = {NULL, NULL, NULL};
     size_t after[CHANNELS];
     for (int round = 0; round < 6; round++) {
@@ -169,10 +172,11 @@ static void latents_come_back(void) {
             arrays.down[k] = (1 << 6) << shift;
         }
         for (int k = 0; k < LATENTS; k++) y[k] = random_latent(k / PLACES, round);
+        grid.strands = round < 3 ? 1 : ISOQ_STRANDS;
         isoq_slot_list list = isoq_empty_list();
         float trade = round % 3 ? 0.1f : 0;
         CHECK(!isoq_encode_latents(&model, &grid, y, trade, latent, near, &list, after, &trace));
-        stream made = stream_of(&list);
+        stream made = strands_of(&list, grid.strands);
         CHECK(!isoq_decode_latents(&model, &grid, made.data, made.size, 1, decoded, again));
         CHECK(!memcmp(latent, decoded, sizeof latent) && !memcmp(near, again, sizeof near));
         for (int k = 0; k < LATENTS; k++) {

@@ -278,6 +278,12 @@ def several_tiles() -> Case:
     return Case(pixels, Target("rmse", 1500.0), {"tile": 144, "block": 16})
 
 
+def strands() -> Case:
+    """A tile with so many latents beyond half a step that its stream has four strands."""
+    pixels = np.pad(landsat(141, 193), ((0, 0), (0, 115), (0, 63)), "symmetric")
+    return Case(pixels, Target("rmse", 100.0), {"block": 64})
+
+
 CASES: dict[str, Callable[[], Case]] = {
     "uint8": lambda: Case((landsat(40, 50) // 64).clip(0, 255).astype("uint8"), Target("mse", 1.0)),
     "uint16": described,
@@ -339,6 +345,7 @@ WAVELETS: dict[str, Callable[[], Case]] = {
     "int32": bright_spot,
     "predicted": lambda: Case(sentinel2(40, 52), Target("max_error", 20.0)),
     "levels": several_tiles,
+    "strands": strands,
 }
 
 
