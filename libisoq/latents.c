@@ -82,7 +82,16 @@ static int find_grid(const isoq_tile *tile, const isoq_places *places, isoq_grid
         up[k] = tile->model->up[finest - places->level[k]];
         down[k] = tile->model->down[finest - places->level[k]];
     }
-    *grid = (isoq_grid){places->channels, places->rows, places->cols, up, down};
+    *grid = (isoq_grid){places->channels, places->rows, places->cols, 1, up, down};
+    return 1;
+}
+
+/* Take the number of strands, with which streams in segments begin. */
+static int take_strands(isoq_tile *tile, isoq_bytes *stream, int *strands) {
+    if (!stream->left || (*stream->at != 1 && *stream->at != ISOQ_STRANDS))
+        return isoq_damaged(tile->work, "a tile has an impossible number of strands");
+    *strands = *stream->at++;
+    stream->left--;
     return 1;
 }
 
@@ -116,7 +125,8 @@ static int decode_group(isoq_tile *tile, const isoq_group *group, isoq_places *p
     for (int c = 0; c < group->components; c++) {
         isoq_allocation *mark = isoq_mark(tile->work);
         isoq_bytes stream = joined(tile->work, read, first + c);
-        if (!stream.at || !decode_component(tile, group, places, &grid, stream,
+        if (!stream.at || (read->all > 1 && !take_strands(tile, &stream, &grid.strands))) return 0;
+        if (!decode_component(tile, group, places, &grid, stream,
                                             components + (size_t)c * plane, check))
             return 0;
         isoq_release_to(tile->work, mark);
