@@ -19,8 +19,8 @@ _SHARE = 0.5  # of the way to the best value
 # A latent of fewer steps than _SMALL is taken to keep its integer if its level moves by at most
 # _NEAR: its error hardly changes.
 _SMALL, _NEAR = 2.5, 32
-# Where this share of the latents is not 0, from about 2 bit/sample on, feedback wins less than 0.1 %
-# of the bytes (on val/), which is too little for its time.
+# Where this share of the latents is not 0, from about 2 bit/sample on, feedback wins less than
+# 0.1 % of the bytes (on val/), which is too little for its time.
 _DENSE = 0.9
 
 
