@@ -126,8 +126,8 @@ static int decode_group(isoq_tile *tile, const isoq_group *group, isoq_places *p
         isoq_allocation *mark = isoq_mark(tile->work);
         isoq_bytes stream = joined(tile->work, read, first + c);
         if (!stream.at || (read->all > 1 && !take_strands(tile, &stream, &grid.strands))) return 0;
-        if (!decode_component(tile, group, places, &grid, stream,
-                                            components + (size_t)c * plane, check))
+        if (!decode_component(tile, group, places, &grid, stream, components + (size_t)c * plane,
+                              check))
             return 0;
         isoq_release_to(tile->work, mark);
     }
