@@ -43,18 +43,29 @@ def write_mosaic(path: Path, split: Path, rows: int, cols: int) -> None:
                 out.write(cell, 1, window=Window(j * CELL, i * CELL, *cell.shape[::-1]))
 
 
-def _images(split: Path) -> list[np.ndarray]:
+def array_of(split: Path, stratum: str, side: int) -> np.ndarray:
+    """A mosaic (side, side) of the crops of one stratum, which meet themselves."""
+    images = _images(split, (stratum,), 1)
+    cells = -(-side // CELL)
+    rows = [
+        np.hstack([_cell(images[(4 * i + 3 * j) % len(images)], i, j) for j in range(cells)])
+        for i in range(cells)
+    ]
+    return np.vstack(rows)[:side, :side]
+
+
+def _images(split: Path, strata: tuple[str, ...] = STRATA, least: int = 8) -> list[np.ndarray]:
     """The images (bands, rows, cols) that are 16 bit, large enough, and without nodata. Ends the
-    program if they are few."""
+    program if they are less than `least`: then they would meet themselves."""
     found = []
-    for path in sorted(p for stratum in STRATA for p in (split / stratum).glob("*.jp2")):
+    for path in sorted(p for stratum in strata for p in (split / stratum).glob("*.jp2")):
         with open_source(path) as source:
             d = source.description
             if d.dtype == "uint16" and min(d.rows, d.cols) >= CELL and set(d.nodata) == {None}:
                 found.append(source.read(0, 0, d.rows, d.cols))
-    if len(found) < 8:  # fewer would meet themselves
+    if len(found) < least:
         raise SystemExit(
-            f"{split}: fewer than 8 images of 16 bit and {CELL} pixels in {', '.join(STRATA)}; "
+            f"{split}: fewer than {least} images of 16 bit and {CELL} pixels in {', '.join(strata)}; "
             "give --split"
         )
     return found

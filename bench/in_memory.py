@@ -1,0 +1,110 @@
+"""isoq beside OpenJPEG in memory: the same array, tiles, threads and mean squared error, no files.
+results/in_memory.csv.
+
+The array is a mosaic of 16-bit test images of one sensor. Every codec works on it once before it is
+timed; the fastest of some rounds counts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+
+import imagecodecs
+import numpy as np
+from common import DATA, Row, grouped, print_table, save, seconds
+from mosaic import STRATA, array_of
+
+import isoq
+from isoq.parallel import ordered
+
+TRIES = 8  # attempts to find the quality of OpenJPEG
+
+
+def tiles_of(image: np.ndarray, side: int) -> list[np.ndarray]:
+    return [
+        image[row : row + side, col : col + side]
+        for row in range(0, image.shape[0], side)
+        for col in range(0, image.shape[1], side)
+    ]
+
+
+def encoded(tile: np.ndarray, psnr: float) -> bytes:
+    return imagecodecs.jpeg2k_encode(tile, level=psnr, codecformat="j2k", reversible=False)
+
+
+def compressed(image: np.ndarray, side: int, psnr: float, threads: int) -> list[bytes]:
+    return list(ordered(partial(encoded, psnr=psnr), tiles_of(image, side), threads))
+
+
+def decompressed(streams: list[bytes], threads: int) -> list[np.ndarray]:
+    return list(ordered(imagecodecs.jpeg2k_decode, streams, threads))
+
+
+def psnr_for(image: np.ndarray, side: int, mse: float, threads: int) -> float:
+    """The PSNR to ask OpenJPEG for, so that it leaves the error `mse`."""
+    asked, peak = mse, float(np.iinfo(image.dtype).max)
+    for _ in range(TRIES):
+        psnr = 10 * np.log10(peak**2 / asked)
+        back = decompressed(compressed(image, side, psnr, threads), threads)
+        total = sum(
+            np.square(np.subtract(one, other, dtype=np.float64)).sum()
+            for one, other in zip(back, tiles_of(image, side), strict=True)
+        )
+        reached = total / image.size
+        if abs(reached / mse - 1) < 0.003:
+            break
+        asked *= mse / reached
+    return float(psnr)
+
+
+def compare(stratum: str, options: argparse.Namespace) -> list[Row]:
+    image = array_of(DATA, stratum, options.side)
+    settings = {"snr": options.snr, "tile": options.tile, "threads": options.threads}
+    closed = isoq.compress(image, **settings)
+    mse = np.square(np.subtract(isoq.decompress(closed), image, dtype=np.float64)).mean()
+    psnr = psnr_for(image, options.tile, mse, options.threads)
+    streams = compressed(image, options.tile, psnr, options.threads)
+    works: dict[str, Callable[[], object]] = {
+        "one pass": lambda: isoq.compress(image, single_pass=True, **settings),
+        "closed loop": lambda: isoq.compress(image, **settings),
+        "decompress": lambda: isoq.decompress(closed, threads=options.threads),
+        "OpenJPEG compress": lambda: compressed(image, options.tile, psnr, options.threads),
+        "OpenJPEG decompress": lambda: decompressed(streams, options.threads),
+    }
+    best = {what: seconds(work, options.rounds) for what, work in works.items()}
+    rows = [
+        {"stratum": stratum, "what": what, "quantity": "ns/pixel", "value": 1e9 * s / image.size}
+        for what, s in best.items()
+    ]
+    for what in ("one pass", "closed loop", "decompress"):
+        other = "OpenJPEG decompress" if what == "decompress" else "OpenJPEG compress"
+        ratio = best[other] / best[what]
+        rows.append({"stratum": stratum, "what": what, "quantity": "of OpenJPEG", "value": ratio})
+    for what, size in (("closed loop", len(closed)), ("OpenJPEG compress", sum(map(len, streams)))):
+        bits = 8 * size / image.size
+        rows.append({"stratum": stratum, "what": what, "quantity": "bit/sample", "value": bits})
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--strata", nargs="+", default=list(STRATA), metavar="S")
+    parser.add_argument("--side", type=int, default=4096, help="pixels, default: %(default)s")
+    parser.add_argument("--tile", type=int, default=1024, help="pixels, default: %(default)s")
+    parser.add_argument("--snr", type=float, default=35.0, help="dB, default: %(default)s")
+    parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=2, help="default: %(default)s")
+    options = parser.parse_args()
+    rows = [row for stratum in options.strata for row in compare(stratum, options)]
+    for stratum, found in grouped(rows, "stratum"):
+        print(f"\n{stratum}\n")
+        print_table(
+            ("codec", "quantity", "value"),
+            [(row["what"], row["quantity"], row["value"]) for row in found],
+        )
+    save("in_memory", rows, isoq.load_model("eo16"))
+
+
+if __name__ == "__main__":
+    main()
