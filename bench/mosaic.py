@@ -65,8 +65,8 @@ def _images(split: Path, strata: tuple[str, ...] = STRATA, least: int = 8) -> li
                 found.append(source.read(0, 0, d.rows, d.cols))
     if len(found) < least:
         raise SystemExit(
-            f"{split}: fewer than {least} images of 16 bit and {CELL} pixels in {', '.join(strata)}; "
-            "give --split"
+            f"{split}: fewer than {least} images of 16 bit and {CELL} pixels in "
+            f"{', '.join(strata)}; give --split"
         )
     return found
 

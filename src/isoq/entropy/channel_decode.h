@@ -78,6 +78,15 @@ ISOQ_INLINE void isoq_decode_indices(const isoq_channel_job *job, int n,
         state[k] = isoq_decode_index(job, j + k, k, state[k], reader);
 }
 
+/* Decode the indices of a channel of n latents as the strands of the reader. */
+ISOQ_MULTIVERSION void isoq_decode_strands(const isoq_channel_job *job, int n,
+                                           isoq_strand_reader *reader) {
+    if (reader->count == 1)
+        isoq_decode_indices(job, n, reader, 1);
+    else
+        isoq_decode_indices(job, n, reader, ISOQ_STRANDS);
+}
+
 /* Decode row `row` of a channel whose contexts look at the channel itself, given the sums over all
    neighbours but those to the left. The row starts in `state`. Return the state after it. */
 ISOQ_API int isoq_decode_row(const isoq_channel_job *job, int row, int state,
@@ -121,10 +130,7 @@ ISOQ_API void isoq_decode_channel(const isoq_channel_job *job, isoq_strand_reade
         return;
     }
     for (int row = 0; row < rows; row++) isoq_find_contexts(job, row);
-    if (reader->count == 1)
-        isoq_decode_indices(job, n, reader, 1);
-    else
-        isoq_decode_indices(job, n, reader, ISOQ_STRANDS);
+    isoq_decode_strands(job, n, reader);
     for (int row = 0; !reader->common.status && row < rows; row++) isoq_settle_row(job, row);
 }
 
