@@ -17,6 +17,7 @@ from isoq.codec.options import Options
 from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
 from isoq.codec.writer import compress_to
+from isoq.entropy import context
 from isoq.raster.description import Description
 from isoq.raster.source import open_source
 from isoq.tile import prediction
@@ -152,6 +153,7 @@ def _of_wavelets(
         "wavelet_patched": (ArraySource(spikes), Target("mse", 30.0), plain),
         "wavelet_tiles": (ArraySource(optical[:, :70, :66]), Target("psnr", 30.0), tiled),
         "wavelet_segments": (ArraySource(large), Target("quality", 2e-4), one),
+        "wavelet_strands": (ArraySource(large), Target("quality", 2e-3), one),
         "wavelet_mixed": (ArraySource(mixed), Target("mse", 1e4), kept),
     }
 
@@ -176,6 +178,7 @@ def main() -> None:
                 prediction, "worth_trying", lambda bits, bands, name=name: name == "near"
             ),
             patch.object(plan, "_SMALL", 0),  # an index of levels in spite of the size
+            patch.object(context, "_MANY", 0 if name == "wavelet_strands" else context._MANY),
         ):
             compress_to(out, source, target, model, options, lambda n: None, *field)
         (_HERE / "corpus" / f"{name}.isoq").write_bytes(out.getvalue())
