@@ -7,6 +7,7 @@ import pytest
 from cases import crop
 
 import isoq
+from isoq import blocks
 from isoq.codec.reader import File
 
 
@@ -40,3 +41,9 @@ def test_floats_that_are_not_predicted_are_transformed():
     pixels[0, 0, 30] = 1e30
     decoded = isoq.decompress(isoq.compress(pixels, mse=1.0))
     assert np.abs(decoded - pixels)[pixels < 1e9].max() <= 9
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 200), (200, 1), (3, 70, 130), (1, 1)])
+def test_squares_are_summed_over_blocks_of_any_shape(shape):
+    errors = np.random.default_rng(0).integers(-9, 9, shape).astype(np.float64)
+    assert np.array_equal(blocks.square_sums(errors, 64), blocks.sums(errors**2, 64))

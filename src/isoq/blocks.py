@@ -33,10 +33,11 @@ def minima(a: np.ndarray, block: int) -> np.ndarray:
 
 def square_sums(a: np.ndarray, block: int) -> np.ndarray:
     """Return the sum of squares of a (..., rows, cols) float64 per block."""
-    rows, cols = (count(n, block) for n in a.shape[-2:])
-    missing = rows * block - a.shape[-2], cols * block - a.shape[-1]
+    high, wide = (min(n, block) for n in a.shape[-2:])  # a single row stays one
+    rows, cols = count(a.shape[-2], high), count(a.shape[-1], wide)
+    missing = rows * high - a.shape[-2], cols * wide - a.shape[-1]
     padded = np.pad(a, [(0, 0)] * (a.ndim - 2) + [(0, n) for n in missing]) if any(missing) else a
-    cells = padded.reshape(*a.shape[:-2], rows, block, cols, block)
+    cells = padded.reshape(*a.shape[:-2], rows, high, cols, wide)
     return np.einsum("...ikjl,...ikjl->...ij", cells, cells)
 
 
