@@ -143,10 +143,12 @@ int isoq_read_header(isoq_file *file, isoq_bytes text) {
     file->image.cols = (uint32_t)cols;
     if (!read_tiling(file, header) || !read_nodata(file, isoq_json_member(image, "nodata")))
         return 0;
-    isoq_json rest = isoq_json_member(header, "lossless"), band;
+    isoq_json kind = isoq_json_member(isoq_json_member(header, "target"), "kind");
+    int is_lossless = isoq_json_equals(kind, "lossless"); /* then not all of them are classes */
+    isoq_json listed = isoq_json_member(header, is_lossless ? "classes" : "lossless");
+    isoq_json rest = listed, band;
     uint64_t number;
-    while (isoq_json_length(isoq_json_member(header, "lossless")) > 0 &&
-           isoq_json_next(&rest, &band))
+    while (isoq_json_length(listed) > 0 && isoq_json_next(&rest, &band))
         if (isoq_json_whole(band, &number) && number >= 1 && number <= bands)
             file->is_sampled[number - 1] = 1;
     return 1;

@@ -2,10 +2,10 @@
 
 #include <string.h>
 
-/* Reduced images of bands that no wavelet codes (6.10): means of the valid samples around, or the
-   sample in the middle where means have no sense. */
+/* Reduced images of bands that no wavelet codes (6.10): means of the valid samples around a valid
+   pixel. Bands of classes and pixels that are not valid have the sample in the middle. */
 
-/* Return the weighted mean around (row, col) of a plane, 0 without valid samples. classes: of the
+/* Return the weighted mean around (row, col) of a plane, a pixel that is valid. classes: of the
    plane, null if all are valid. */
 static double mean_around(const isoq_tile *tile, const void *plane, const uint8_t *classes, int row,
                           int col) {
@@ -22,7 +22,7 @@ static double mean_around(const isoq_tile *tile, const void *plane, const uint8_
             weight += both;
         }
     }
-    return weight > 0 ? total / weight : 0;
+    return total / weight;
 }
 
 static void reduce_band(isoq_tile *tile, int band, int is_sampled, const uint8_t *plane) {
@@ -33,7 +33,7 @@ static void reduce_band(isoq_tile *tile, int band, int is_sampled, const uint8_t
         for (int j = 0; j < tile->out_cols; j++, to += size) {
             int row = i << tile->scale, col = j << tile->scale;
             size_t middle = (size_t)row * (size_t)tile->cols + (size_t)col;
-            if (is_sampled) {
+            if (is_sampled || (classes && classes[middle] != ISOQ_CLASS_VALID)) {
                 memcpy(to, plane + middle * size, size);
                 continue;
             }
@@ -46,7 +46,7 @@ void isoq_reduce(isoq_tile *tile, const isoq_group *group, const void *samples) 
     size_t plane = (size_t)tile->rows * (size_t)tile->cols * isoq_sample_size(tile->type);
     for (int b = 0; b < group->bands; b++) {
         int band = group->first + b;
-        reduce_band(tile, band, group->mode == ISOQ_LOSSLESS || tile->is_sampled[band],
+        reduce_band(tile, band, tile->is_sampled[band],
                     (const uint8_t *)samples + (size_t)b * plane);
     }
 }

@@ -166,7 +166,8 @@ def decode(data: bytes, folder: Path, halvings: int = 0) -> File:
     ]
     ends = prefixes(one.get("levl"), payloads)
     step = 1 << halvings
-    codes = {b - 1 for b in (*header.get("lossless", ()), *map(int, meta.get("colormaps", ())))}
+    listed = header.get("classes" if header["target"]["kind"] == "lossless" else "lossless", ())
+    codes = {b - 1 for b in (*listed, *map(int, meta.get("colormaps", ())))}
     samples, tiles = np.empty((bands, -(-rows // step), -(-cols // step)), image["dtype"]), []
     for place, payload, own in zip(places, payloads, ends, strict=True):
         expected = tuple(s.stop - s.start for s in place), image["dtype"], block
@@ -281,7 +282,7 @@ def decode_tile(
         if halvings and (group.mode not in (NEURAL, SPECTRAL) or not model.wavelets):
             valid = classes[group.bands] == VALID
             bands_of = range(group.bands.start, group.bands.stop)
-            kept = [group.mode == LOSSLESS or band in codes for band in bands_of]
+            kept = [band in codes for band in bands_of]
             planes = reduced(planes, valid, step, kept)
         samples[group.bands] = planes
         if group.mode == LOSSLESS or group.whole:
@@ -346,14 +347,14 @@ def reduced(planes: np.ndarray, valid: np.ndarray, step: int, kept: list[bool]) 
     for plane, inside, out in zip(planes, valid, result, strict=True):
         if kept.pop(0):
             continue
-        for i, j in np.ndindex(out.shape):
+        for i, j in zip(*np.nonzero(inside[::step, ::step]), strict=True):
             total = weight = 0.0
             for (d, one), (e, other) in product(near, near):
                 row, col = step * i + d, step * j + e
                 if 0 <= row < len(plane) and 0 <= col < plane.shape[1] and inside[row, col]:
                     total += one * other * float(plane[row, col])
                     weight += one * other
-            out[i, j] = limited(np.float64(total / weight if weight else 0), planes.dtype)
+            out[i, j] = limited(np.float64(total / weight), planes.dtype)
     return result
 
 

@@ -182,7 +182,9 @@ def test_reduced_images_are_centred_on_the_pixels_that_they_say(level):
         with isoq.open(io.BytesIO(isoq.compress(pixels, **target))) as src:
             assert factor in src.overviews()
             got = src.read(1, out_shape=expected.shape).astype(float)
-        assert np.abs(got - expected)[inside].max() < 8
+        error = (got - expected)[inside]  # half a pixel aside would be 5
+        assert abs(error.mean()) < 0.5
+        assert np.abs(error).max() < 12
 
 
 def test_masks_of_floats_alpha_and_files():

@@ -120,6 +120,43 @@ def test_masks_and_classes_are_those_of_the_centres(large):
     assert np.array_equal(got[1][inside], classes[centres][inside])
 
 
+def weighted_mean(plane: np.ndarray, valid: np.ndarray, row: int, col: int, factor: int) -> float:
+    """Return the mean of the valid pixels around a pixel. Those at the edge count half."""
+    half = factor // 2
+    inside = [
+        range(max(0, at - half), min(at + half + 1, n))
+        for at, n in zip((row, col), plane.shape, strict=True)
+    ]
+    around = np.ix_(*inside)
+    weights = [
+        1 - 0.5 * (np.abs(np.array(side) - at) == half)
+        for side, at in zip(inside, (row, col), strict=True)
+    ]
+    weight = np.outer(*weights) * valid[around]
+    return float((plane[around] * weight).sum() / weight.sum())
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "uint32"])
+@pytest.mark.parametrize("target", [{"lossless": True}, {"max_error": 0}, {"max_error": 4}])
+def test_lossless_and_predicted_bands_are_averaged_and_classes_are_not(large, dtype, target):
+    rng = np.random.default_rng(1)
+    noisy = large + rng.normal(0, 9, large.shape)  # noise is what sampling would keep
+    classes = rng.integers(1, 9, (40, 38)).repeat(16, 0).repeat(16, 1)[:640, :600]
+    image = np.stack([noisy, classes]).astype(dtype)
+    image[:, 100:300, 50:250] = 0
+    mask = rng.random(large.shape) < 0.8
+    keywords = {"nodata": 0, "mask": mask, "lossless_bands": [2], "tile": 256}
+    with isoq.open(io.BytesIO(isoq.compress(image, **target, **keywords))) as src:
+        full, got = src.read(), src.read(out_shape=(160, 150))
+    valid = mask & (full[0] != 0)
+    assert np.array_equal(got[1], full[1, ::4, ::4])
+    assert np.array_equal(got[0][~valid[::4, ::4]], full[0, ::4, ::4][~valid[::4, ::4]])
+    for row, col in np.argwhere(valid[::4, ::4])[::97]:
+        if min(row % 16, col % 16) > 0 and max(row % 16, col % 16) < 15:  # tiles are apart
+            mean = weighted_mean(full[0], valid, 4 * row, 4 * col, 4)
+            assert abs(got[0, row, col] - mean) <= (0.5 if dtype != "float32" else 1e-3)
+
+
 def test_windows_of_reduced_images_are_parts_of_them(tmp_path, packed):
     (tmp_path / "a.isoq").write_bytes(packed)
     whole = isoq.decompress_file(tmp_path / "a.isoq", tmp_path / "a.tif", scale=1 / 4)

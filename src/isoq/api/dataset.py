@@ -190,7 +190,7 @@ class Dataset(ImageProperties):
 
         Pixel (i, j) of a reduced image is centred on pixel (factor i, factor j) of the image. It
         has the value of the low-pass band of the wavelet there, or a mean around it in bands that
-        no wavelet codes. Classes and lossless bands are sampled. `bidx` is the number of a band,
+        no wavelet codes. Bands of classes are sampled. `bidx` is the number of a band,
         from 1; all have the same factors."""
         band_numbers(bidx, self.count, self.name)
         return [1 << k for k in range(1, LEVELS + 1) if min(self.shape) > 1 << k]

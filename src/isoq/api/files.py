@@ -200,7 +200,6 @@ def _compress(
         with about(source):
             kept = find_lossless_bands(coding.lossless_bands, image)
             options = replace(coding.options, lossless_bands=kept.bands)
-            options = options.meeting(coding.target, d.bands)
         with (
             atomic(path, overwrite) as stream,
             about(source, path),
@@ -214,7 +213,7 @@ def _compress(
         found = [] if coding.target.kind == "lossless" else kept.notes(source)
         for note in image.notes() + found:
             warnings.warn(note, IsoqWarning, stacklevel=4)
-    lossless = [band + 1 for band in options.lossless_bands]
+    lossless = [band + 1 for band in options.meeting(coding.target, d.bands).lossless_bands]
     return {
         "source": source,
         "file": str(path),

@@ -23,6 +23,7 @@ class Options:
         over the bands that are coded jointly keeps it
     threads: number of threads
     lossless_bands: bands (from 0) that are kept losslessly
+    classes: those that hold codes and flags, where all bands are lossless
     embed_model: put the parts of the model that the decoder needs into the file"""
 
     block: int = 64
@@ -32,6 +33,7 @@ class Options:
     joint: str | None = None
     threads: int = field(default_factory=available_cores)
     lossless_bands: tuple[int, ...] = ()
+    classes: tuple[int, ...] = ()
     embed_model: bool = False
 
     def __post_init__(self) -> None:
@@ -50,9 +52,10 @@ class Options:
 
     @classmethod
     def of(cls, options: object) -> Options:
-        """Return the options of a command line, which have the same names. `lossless_bands` is left
-        out, because it depends on the image."""
-        names = [field.name for field in fields(cls) if field.name != "lossless_bands"]
+        """Return the options of a command line, which have the same names. Those that
+        depend on the image are left out."""
+        of_image = ("lossless_bands", "classes")
+        names = [field.name for field in fields(cls) if field.name not in of_image]
         return cls(**{name: getattr(options, name) for name in names})
 
     def lossless_in(self, box: Box) -> set[int]:
@@ -63,4 +66,4 @@ class Options:
         """Return these options with all `bands` lossless if that is the target."""
         if target.kind != "lossless":
             return self
-        return replace(self, lossless_bands=tuple(range(bands)))
+        return replace(self, lossless_bands=tuple(range(bands)), classes=self.lossless_bands)

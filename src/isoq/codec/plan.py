@@ -204,7 +204,9 @@ def file_header(
     """Return the header of the file, JSON. varied: the targets differ between blocks."""
     closed = target.is_bound or (target.is_error and not options.single_pass)
     per_band = target.is_error and d.bands > 1 and options.joint is None
-    lossless = [band + 1 for band in options.lossless_bands]
+    lossless, classes = (
+        [band + 1 for band in bands] for bands in (options.lossless_bands, options.classes)
+    )
     return {
         "image": {k: v for k, v in d.to_dict().items() if k != "metadata"},
         **origin,
@@ -216,5 +218,6 @@ def file_header(
         "loop": "closed" if closed else "single",
         **({"per_band": True} if per_band else {}),
         **({"lossless": lossless} if lossless else {}),
+        **({"classes": classes} if classes else {}),
         "software": f"isoq {__version__}",
     }

@@ -206,7 +206,8 @@ class File:
     def _classes(self, box: Box) -> set[int]:
         """Return the bands of a tile, from 0, whose samples are classes, as far as the file
         tells."""
-        kept = {band - 1 for band in self.header.get("lossless", ())}
+        whole = self.header.get("target", {}).get("kind") == "lossless"
+        kept = {band - 1 for band in self.header.get("classes" if whole else "lossless", ())}
         coloured = {int(band) - 1 for band in self.description.metadata.get("colormaps", {})}
         return {band - box.band for band in kept | coloured}
 

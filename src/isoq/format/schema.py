@@ -116,6 +116,7 @@ HEADER = record(
     loop=text,
     per_band=flag,
     lossless=each(whole),
+    classes=each(whole),
     source=record({}, name=text, sha256=text),
     earlier=record({}, mse=each(number), worst=number),
     software=text,

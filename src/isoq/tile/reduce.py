@@ -3,8 +3,8 @@
 Pixel (i, j) of the reduced tile is centred on pixel (factor i, factor j) of the full one, and is
 valid where that pixel is. Bands that a wavelet codes have the low-pass band of the transform there:
 only the coarse levels are decoded. Other bands are decoded in full and averaged, with a window of
-factor + 1 pixels whose first and last ones count half. Lossless bands are sampled: among them are
-classes, whose mean means nothing."""
+factor + 1 pixels whose first and last ones count half. Bands of classes are sampled, because their
+mean means nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..network.model import Model
 from ..samples import to_type
 from ..wavelet.layout import LEVELS
 from . import masks
-from .codings import GroupCoding, Lossless, Neural
+from .codings import GroupCoding, Neural
 from .decode import open_tile
 from .header import Shape, TileHeader
 from .latents import LatentReader
@@ -86,9 +86,10 @@ def _reduced(
     full = group.decode(header, latents)
     reduced = full[:, ::factor, ::factor].copy()
     for number, band in enumerate(range(group.bands.start, group.bands.stop)):
-        if not isinstance(group, Lossless) and band not in sampled:
+        if band not in sampled:
             valid = header.valid[band]
-            reduced[number] = to_type(averaged(full[number], valid, factor), header.dtype)
+            mean = to_type(averaged(full[number], valid, factor), header.dtype)
+            np.copyto(reduced[number], mean, where=valid[::factor, ::factor])
     return reduced
 
 
