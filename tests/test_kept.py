@@ -226,7 +226,7 @@ def test_masks_are_chosen(tmp_path, capsys):
     assert f"{100 * water.mean():.3g} % by alpha band 4" in capsys.readouterr().err
     with one_line(InputError, "a.tif", "no mask is beside"):
         open_source(path, mask="dataset")
-    with one_line(InputError, "a.tif", "mask=some"):
+    with one_line(InputError, "a.tif", "mask='some'"):
         open_source(path, mask="some")
     plain = make(tmp_path / "b.tif", pixels, nodata=120, photometric="MINISBLACK")
     with one_line(InputError, "b.tif", "no band is an alpha band"):
