@@ -75,7 +75,7 @@ def _places(model: Model) -> dict[str, list[tuple[object, str]]]:
             (Reconstruction, "samples"),
             (model, "gains"),
         ],
-        "measuring": [(control, "error_ratio"), (encode, "measure")],
+        "measuring": [(control, "band_ratios"), (encode, "measure")],
         "residual layer": [(residual, "correct"), (residual, "pack"), (residual, "unpack_onto")],
         "statistics": [(BandStatistics, "of")],
         "writing": [(ContainerWriter, "tile"), (Sink, "write"), (Sink, "__exit__")],

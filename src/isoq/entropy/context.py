@@ -24,8 +24,8 @@ PRECISION, SYMBOLS, LEVELS, BUCKETS, QUANTIZERS = (
 OWN, OWN_VALUE, REACH = CONSTANTS["own"], CONSTANTS["own_value"], CONSTANTS["reach"]
 MAGNITUDE_ONE, VALUE_ONE, BIAS_ONE = 1 << 13, 1 << 12, 1 << 17  # fixed-point units of the weights
 STRANDS = CONSTANTS["strands"]  # states of a stream that take turns, in large tiles
-# A stream with strands takes some 100 bytes more (bench/strands.py): streams have them if that is
-# less than a thousandth.
+# Strands make a stream up to 50 bytes longer: it has them where that is about a thousandth
+# (docs/decisions/049-strands.md).
 _MANY = 50_000  # latents beyond half a step
 _TERMS = ("around", "value")
 _TYPES = {

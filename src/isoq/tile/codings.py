@@ -339,11 +339,12 @@ def _encoded(
     """Code a group by the network, and count the blocks at the ends of its range of levels."""
     coded = encode_group(group, target)
     decoded = coded.decoded[: coding.bands.stop - coding.bands.start]
-    if isinstance(target, LambdaTarget):
+    lowest, highest = coded.levels == group.model.lowest, coded.levels == group.model.highest
+    if isinstance(target, LambdaTarget) or not (lowest | highest).any():
         return EncodedGroup(coding, decoded, coded)
-    ratio, model = error_ratio(group, coded.decoded, target), group.model
-    floor_limited = int(((coded.levels == model.lowest) & (ratio < LEAST)).sum())
-    ceiling_limited = int(((coded.levels == model.highest) & (ratio > 1)).sum())
+    ratio = error_ratio(group, coded.decoded, target)
+    floor_limited = int((lowest & (ratio < LEAST)).sum())
+    ceiling_limited = int((highest & (ratio > 1)).sum())
     return EncodedGroup(coding, decoded, coded, floor_limited, ceiling_limited)
 
 

@@ -155,10 +155,11 @@ def _corrected(
 ) -> CodedGroup:
     """Measure, correct the levels and code again, until that would win little, no level moves or
     CORRECTIONS are done. Then correct blocks above their target while patches are dear."""
-    ratio_of = _ratio_to_correct(group, coded, target)
-    state = _State(coded, quantized, slope, ratio_of(coded.decoded))
+    of_bands = band_ratios(group, coded.decoded, target)
+    ratio_of = _ratio_to_correct(group, coded, of_bands, target)
+    state = _State(coded, quantized, slope, of_bands, ratio_of(of_bands))
     for correction in range(CORRECTIONS):
-        wins = _patch_bits(group, state.coded, target) + _spare_bits(group, state)
+        wins = _patch_bits(group, state.of_bands, target) + _spare_bits(group, state)
         if wins < _CHEAP * state.coded.bits:
             break
         first_feedback = correction == 0 and group.model.adjoint is not None
@@ -167,47 +168,52 @@ def _corrected(
         levels = _corrected_levels(state, expected, group, above_alone)
         if (levels == state.coded.levels).all():
             break
-        state = _coded_again(group, state, levels, ratio_of)
+        state = _coded_again(group, target, state, levels, ratio_of)
     best, least = state.coded, np.inf
     for left in reversed(range(MORE_CORRECTIONS + 1)):
-        coded, patches = state.coded, _patch_bits(group, state.coded, target)
+        coded, patches = state.coded, _patch_bits(group, state.of_bands, target)
         if coded.bits + patches < least:
             best, least = coded, coded.bits + patches
         levels = _corrected_levels(state, state.ratio, group, True)
         if not left or patches < _DEAR * coded.bits or (levels == coded.levels).all():
             break
-        state = _coded_again(group, state, levels, ratio_of)
+        state = _coded_again(group, target, state, levels, ratio_of)
     return best
 
 
 @dataclass(frozen=True)
 class _State:
-    """A coding of a group. slope: log2 of the error per level, and ratio: error over target, as the
-    levels are to bring it to 1; both per block."""
+    """A coding of a group. of_bands: see `band_ratios`; slope: log2 of the error per level, and
+    ratio: error over target, as the levels are to bring it to 1; both per block."""
 
     coded: CodedGroup
     quantized: QuantizedLatents
     slope: np.ndarray
+    of_bands: np.ndarray
     ratio: np.ndarray
 
 
 def _coded_again(
     group: BandGroup,
+    target: ErrorTarget,
     state: _State,
     levels: np.ndarray,
     ratio_of: Callable[[np.ndarray], np.ndarray],
 ) -> _State:
     """Code the group at other levels."""
     coded, quantized = group.encode(levels, state.quantized)
-    ratio = ratio_of(coded.decoded)
+    of_bands = band_ratios(group, coded.decoded, target)
+    ratio = ratio_of(of_bands)
     before, after = (np.log2(np.maximum(each, _TINY)) for each in (state.ratio, ratio))
     slope = quality_model.secant(state.slope, levels - state.coded.levels, after - before)
-    return _State(coded, quantized, slope, ratio)
+    return _State(coded, quantized, slope, of_bands, ratio)
 
 
-def _patch_bits(group: BandGroup, coded: CodedGroup, target: ErrorTarget) -> float:
-    """Return about how many bits the patches of the blocks above their target will take."""
-    of_bands = np.nan_to_num(_band_ratio(group, coded.decoded, target))
+def _patch_bits(group: BandGroup, of_bands: np.ndarray, target: ErrorTarget) -> float:
+    """Return about how many bits the patches of the blocks above their target will take.
+
+    of_bands: see `band_ratios`."""
+    of_bands = np.nan_to_num(of_bands)
     above = of_bands > 1 if target.per_band else (of_bands > 1) & (joint_ratio(of_bands, False) > 1)
     return float(residual.expected_bits(of_bands[above], group.pixels[above]).sum())
 
@@ -221,27 +227,26 @@ def _spare_bits(group: BandGroup, state: _State) -> float:
 
 
 def _ratio_to_correct(
-    group: BandGroup, coded: CodedGroup, target: ErrorTarget
+    group: BandGroup, coded: CodedGroup, of_bands: np.ndarray, target: ErrorTarget
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function from decoded samples to the error over target that the levels of the blocks
+    """Return a function from `band_ratios` to the error over target per block that the levels
     should bring to 1. For weighted bands it leaves as many bands to the residual layer as is best
-    after the first coding, `coded`."""
+    after the first coding, `coded`, which has `of_bands`."""
     if not group.weighted:
-        return lambda decoded: error_ratio(group, decoded, target)
-    ratio = _band_ratio(group, coded.decoded, target)
+        return lambda ratios: joint_ratio(ratios, target.per_band)
     significant = np.sum([group.significant(latents != 0) for latents in coded.latents], 0)
-    patched = _bands_to_patch(ratio, significant, group, target)
+    patched = _bands_to_patch(of_bands, significant, group, target)
     missing = np.where(group.any_pixels > 0, 0, np.nan)
-    return lambda decoded: missing + _largest_but(_band_ratio(group, decoded, target), patched)
+    return lambda ratios: missing + _largest_but(ratios, patched)
 
 
 def error_ratio(group: BandGroup, decoded: np.ndarray, target: ErrorTarget) -> np.ndarray:
     """Return the measured error over target per block (see `joint_ratio`); NaN where no pixel is
     valid."""
-    return joint_ratio(_band_ratio(group, decoded, target), target.per_band)
+    return joint_ratio(band_ratios(group, decoded, target), target.per_band)
 
 
-def _band_ratio(group: BandGroup, decoded: np.ndarray, target: ErrorTarget) -> np.ndarray:
+def band_ratios(group: BandGroup, decoded: np.ndarray, target: ErrorTarget) -> np.ndarray:
     """Return the measured error over target (bands, block rows, block cols); NaN where no pixel is
     valid."""
     squared = blocks.square_sums(
