@@ -1,20 +1,22 @@
 #include "work.h"
 
-#include <stdarg.h>
 #include <stdalign.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "limited.h"
 
+#include "compiler.h"
+
 /* What precedes allocated memory: all allocations of a work are a list. */
 struct isoq_allocation {
-    alignas(max_align_t) isoq_allocation *before, *after;
+    alignas(16) isoq_allocation *before, *after; /* as malloc aligns for any type */
     size_t size;
 };
 
-static _Thread_local isoq_work *current;
+static ISOQ_THREAD_LOCAL isoq_work *current;
 
 int isoq_fail(isoq_work *work, isoq_code code, const char *message, ...) {
     if (work->error.code == ISOQ_SUCCESS) {

@@ -18,7 +18,7 @@ typedef struct {
 
 /* Note why something fails, unless something failed before. Return 0. The message is a format for
    printf. */
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(_WIN32) /* whose printf gcc takes for an old one */
 __attribute__((format(printf, 3, 4)))
 #endif
 int isoq_fail(isoq_work *work, isoq_code code, const char *message, ...);

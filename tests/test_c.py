@@ -18,6 +18,7 @@ FOLDERS = tuple(ROOT / "src/isoq" / name for name in ("entropy", "wavelet", "til
 HEADERS = sorted(header for folder in FOLDERS for header in folder.glob("*.h"))
 TEMPLATES = sorted(file for folder in FOLDERS for file in folder.glob("*.inc"))
 STRICT = ["-std=c11", "-Wall", "-Wextra", "-Werror", *(f"-I{folder}" for folder in FOLDERS)]
+EMULATORS = {"aarch64-linux-gnu-gcc": "qemu-aarch64", "x86_64-w64-mingw32-gcc": "wine"}
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 PORTABLE = ["-DISOQ_PORTABLE"]
 
@@ -37,7 +38,7 @@ def checked(command: list[str | Path]) -> str:
 
 def works(command: list[str | Path], folder: Path, run: list[str]) -> bool:
     """Return true if a compiler takes these options and what it makes runs here."""
-    source, program = folder / "empty.c", folder / "empty"
+    source, program = folder / "empty.c", folder / "empty.exe"
     source.write_text("int main(void) { return 0; }\n")
     build = subprocess.run([*command, source, "-o", program], capture_output=True)
     return not (build.returncode or subprocess.run([*run, program], capture_output=True).returncode)
@@ -66,7 +67,7 @@ def first_compiler() -> str:
 
 def hash_of_planes(command: list[str], folder: Path, run: list[str]) -> str:
     """Build and run the program of the wavelets, and return what it prints."""
-    source, out = ROOT / "tests/c/wavelet.c", folder / "wavelet"
+    source, out = ROOT / "tests/c/wavelet.c", folder / "wavelet.exe"
     checked([*command, *STRICT, "-ffp-contract=off", source, "-o", out, "-lm"])
     done = subprocess.run([*run, out], capture_output=True, text=True)
     if done.returncode == -signal.SIGILL:
@@ -92,12 +93,12 @@ def planes(tmp_path_factory: pytest.TempPathFactory) -> str:
         "-O3 -mno-avx2 -DISOQ_PORTABLE",
     ],
 )
-@pytest.mark.parametrize("cc", ["gcc", "clang", "aarch64-linux-gnu-gcc"])
+@pytest.mark.parametrize("cc", ["gcc", "clang", *EMULATORS])
 def test_every_processor_decodes_the_same_planes(cc, options, planes, tmp_path):
     """In fixed point, of ordinary latents and of extreme ones."""
     command, run = [compiler(cc), *options.split()], []
-    if cc.startswith("aarch64"):
-        command, run = [*command, "-static"], [compiler("qemu-aarch64")]
+    if cc in EMULATORS:
+        command, run = [*command, "-static"], [compiler(EMULATORS[cc])]
     if not works([*command, "-Werror"], tmp_path, run):
         pytest.skip(f"{cc} has no {options}")
     assert hash_of_planes(command, tmp_path, run) == planes

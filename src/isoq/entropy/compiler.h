@@ -36,8 +36,8 @@ typedef enum {
     ISOQ_NO_MEMORY = 2
 } isoq_status;
 
-#if defined(__GNUC__) && !defined(ISOQ_PORTABLE)
-#define ISOQ_GNU 1 /* gcc or clang */
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(ISOQ_PORTABLE)
+#define ISOQ_GNU 1 /* gcc or clang, clang-cl too */
 #else
 #define ISOQ_GNU 0
 #endif
@@ -60,10 +60,11 @@ typedef enum {
 
 /* A function with loops that compilers vectorize, compiled for three generations of x86-64; the
    program takes the best at start-up. Levels and features are asked of any vendor's processor,
-   where "arch=haswell" would be of one vendor's. Sanitizers do not survive this start-up, and clang
-   has no clones of static functions. */
+   where "arch=haswell" would be of one vendor's. The choice needs the C library: glibc makes it,
+   musl does not. Sanitizers do not survive this start-up, and clang has no clones of static
+   functions. */
 #if ISOQ_GNU && !defined(__clang__) && __GNUC__ >= 12 && defined(__x86_64__) && \
-    defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+    defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
 #define ISOQ_MULTIVERSION \
     ISOQ_API __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
 #else
@@ -84,6 +85,13 @@ typedef enum {
 #define ISOQ_RESTRICT __restrict
 #else
 #define ISOQ_RESTRICT restrict
+#endif
+
+/* A variable that every thread has for itself. */
+#if defined(_MSC_VER)
+#define ISOQ_THREAD_LOCAL __declspec(thread)
+#else
+#define ISOQ_THREAD_LOCAL _Thread_local
 #endif
 
 /* Integers of 128 bits, which turn a division into a multiplication (rans.h). */
