@@ -42,6 +42,7 @@ def calls(tmp_path_factory):
         isoq.decompress_file: {"src": file, "dst": folder / "b.tif", "overwrite": True},
         isoq.info: {"source": file},
         isoq.verify: {"source": file},
+        isoq.advise: {"image": tif},
         isoq.estimate: {"image": tif, "targets": isoq.Target("mse", 9)},
         isoq.load_model: {"name": "eo16"},
         isoq.Target: {"kind": "mse", "value": 9},

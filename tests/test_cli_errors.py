@@ -84,7 +84,7 @@ COMPRESS = {
     "infinite snr": (("scene.tif", NEW, "--snr", "inf"), "--snr inf"),
     "no number": (("scene.tif", NEW, "--mse", "much"), "much"),
     "two targets": (("scene.tif", NEW, *MSE, "--snr", "30"), "--snr"),
-    "no target": (("scene.tif", NEW), "--mse"),
+    "no target": (("scene.tif", NEW, "--quiet"), "--mse"),
     "peak without psnr": (("scene.tif", NEW, *MSE, "--peak", "255"), "--peak"),
     "bitrate out of reach": (("scene.tif", NEW, "--bitrate", "0.000001"), "--bitrate"),
     "block": (("scene.tif", NEW, *MSE, "--block", "60"), "--block 60"),

@@ -32,6 +32,7 @@ from .errors import (
 if TYPE_CHECKING:
     from .api import (
         Dataset,
+        advise,
         compress,
         compress_file,
         decompress,
@@ -58,6 +59,7 @@ __all__ = [
     "OutputExistsError",
     "Target",
     "UnsupportedImageError",
+    "advise",
     "compress",
     "compress_file",
     "decompress",
@@ -73,7 +75,7 @@ _MODULES = {
     **dict.fromkeys(("compress", "decompress"), "api.arrays"),
     **dict.fromkeys(("Dataset", "open"), "api.dataset"),
     **dict.fromkeys(("compress_file", "decompress_file"), "api.files"),
-    **dict.fromkeys(("estimate", "info", "verify"), "api.reports"),
+    **dict.fromkeys(("advise", "estimate", "info", "verify"), "api.reports"),
     "Target": "codec.target",
     "load_model": "network.model",
     # These need xarray and zarr, and are therefore not in __all__.

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..arguments import checked
+from ..codec.advice import Advice
+from ..codec.advice import advise as advise_source
 from ..codec.estimate import Estimate
 from ..codec.estimate import estimate as estimate_source
 from ..codec.generations import remark
 from ..codec.lossless_bands import lossless_bands as find_lossless_bands
 from ..codec.reader import File, LostPart
+from ..codec.sources import Readable
 from ..codec.target import Target
 from ..codec.verify import verify_against, verify_summary
 from ..errors import GuaranteeError, InputError, argument
@@ -263,15 +266,92 @@ def estimate(
         joint=joint,
         threads=threads,
     )
-    by_path = isinstance(image, str | os.PathLike)
-    name = str(image) if by_path else ""
-    opening = (
-        open_source(image, geometry, mask=mask if isinstance(mask, str) else "auto")
-        if by_path
-        else nullcontext(image_source(image, nodata, mask, band_axis))
-    )
-    with opening as source, about(name) if by_path else nullcontext():
+    with _readable(image, nodata, mask, band_axis, geometry) as source:
         exact = find_lossless_bands(lossless_bands, source).bands
         return estimate_source(
             source, wanted, model_of(model, device), replace(options, lossless_bands=exact)
         )
+
+
+@checked
+def advise(
+    image: Any,
+    *,
+    nodata: NoData = None,
+    mask: np.ndarray | str | None = None,
+    band_axis: int | None = None,
+    joint: str | None = None,
+    lossless_bands: str | int | Sequence[int] = "auto",
+    block: int = 64,
+    tile: int | None = None,
+    predictor: str = "isoq",
+    geometry: str | None = None,
+    model: ModelLike = DEFAULT_MODEL,
+    device: str | None = None,
+    threads: int | None = None,
+) -> Advice:
+    """Estimate the noise of an image, and show targets that are a share of it.
+
+    The noise of a band comes from the high frequencies of its most homogeneous blocks, in at most
+    16 windows. Sizes are estimated as `estimate` does it.
+
+    Parameters
+    ----------
+    image : path or array_like or xarray.DataArray
+        An image file, or an array as `compress` takes it.
+    nodata, mask, band_axis
+        Of an array, as for `compress`; `mask` of a file, as for `compress_file`.
+    joint, lossless_bands, block, tile, predictor, model, device, threads
+        As for `compress`.
+    geometry : str, optional
+        Layout of a raw file, as for `compress_file`.
+
+    Returns
+    -------
+    Advice
+        ``noise`` has the RMSE of the noise of each band in digital numbers, and remarks if the
+        estimate should not be trusted. ``choices`` has targets with an MSE of 0.1, 1 and 4 times
+        the variance of the noise, and the estimated size of the file at each.
+
+    Raises
+    ------
+    InputError
+        The image cannot be read.
+
+    Examples
+    --------
+    >>> import isoq
+    >>> advice = isoq.advise("scene.tif")
+    >>> like_the_noise = advice.choices[1]
+    >>> data = isoq.compress_file("scene.tif", "advised.isoq", rmse=like_the_noise.target.value)
+    """
+    options = options_of(
+        block=block,
+        tile=tile,
+        predictor=predictor,
+        single_pass=True,
+        joint=joint,
+        threads=threads,
+    )
+    with _readable(image, nodata, mask, band_axis, geometry) as source:
+        exact = find_lossless_bands(lossless_bands, source).bands
+        return advise_source(
+            source, model_of(model, device), replace(options, lossless_bands=exact)
+        )
+
+
+@contextmanager
+def _readable(
+    image: Any,
+    nodata: NoData,
+    mask: np.ndarray | str | None,
+    band_axis: int | None,
+    geometry: str | None,
+) -> Iterator[Readable]:
+    """Yield an image file or an array as a source. Errors inside name the file."""
+    if not isinstance(image, str | os.PathLike):
+        yield image_source(image, nodata, mask, band_axis)
+        return
+    opening = open_source(image, geometry, mask=mask if isinstance(mask, str) else "auto")
+    with opening as source, about(str(image)):
+        yield source

@@ -73,16 +73,19 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
 def chosen_target(options: argparse.Namespace) -> Target:
     """Return the target that the options ask for. Raises InputError."""
     by_map = "quality_map" in options
-    kind = next(
-        (k for k in KINDS if getattr(options, k) is not None),
-        "quality" if by_map and options.quality_map else None,
-    )
-    if kind is None:
+    if not has_target(options):
         raise InputError(
             "no target; give one of "
             f"{', '.join(['--' + k.replace('_', '-') for k in KINDS] + by_map * ['--quality-map'])}"
         )
+    kind = next((k for k in KINDS if getattr(options, k) is not None), "quality")
     return Target(kind, getattr(options, kind), options.peak, options.physical)
+
+
+def has_target(options: argparse.Namespace) -> bool:
+    """Return True if the options name a target, or a map in place of one."""
+    by_map = bool(getattr(options, "quality_map", None))
+    return by_map or any(getattr(options, kind) is not None for kind in KINDS)
 
 
 def target_keywords(options: argparse.Namespace) -> dict[str, Any]:

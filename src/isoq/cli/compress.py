@@ -11,6 +11,7 @@ from ..api.files import folder_for
 from ..names import ImageName
 from ..network.model import load_model
 from ..raster.split import stem_of
+from .advise import show_short
 from .common import (
     add_coding,
     add_how,
@@ -18,6 +19,7 @@ from .common import (
     add_targets,
     chosen_target,
     coding_keywords,
+    has_target,
     pair_up,
     print_json,
     progress_of,
@@ -91,6 +93,8 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if not (has_target(options) or options.json or options.quiet):
+        return _advise(options)
     chosen_target(options)  # raises for an unusable target before a folder is made
     _warn_without_effect(options)
     patterns, destination = pair_up(
@@ -111,6 +115,19 @@ def run(options: argparse.Namespace) -> int:
     if options.json and (status == 0 or len(results) > 1):
         print_json({"files": results})
     return status
+
+
+def _advise(options: argparse.Namespace) -> int:
+    """Print targets to choose from for the first image, and return the exit status of bad usage."""
+    patterns, _ = pair_up(options.paths, options.out, lambda p: p.endswith(".isoq"), "DST.isoq")
+    sources, errors = images(patterns)
+
+    def one(source: Path | ImageName) -> tuple[dict, int]:
+        say(f"{source}: no target; give one, such as these (isoq advise tells more)")
+        show_short(source, options)
+        return {}, 2
+
+    return each(sources[:1], errors, one, options)[1]
 
 
 def _warn_without_effect(options: argparse.Namespace) -> None:
