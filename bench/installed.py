@@ -1,0 +1,75 @@
+"""Install the wheel of dist/ in a fresh environment, from a folder of wheels, with neither compiler
+nor network; follow the tutorial there, and print the size of every package.
+
+`make installed` builds the wheel first. Without the right to make a network namespace (`unshare`),
+only pip is kept from the network."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from common import print_table
+
+ROOT = Path(__file__).parent.parent
+TUTORIAL = (
+    "compress scene.tif --mse 25",
+    "info scene.isoq",
+    "decompress scene.isoq back.tif",
+    "decompress scene.isoq corner.tif --window 0 0 128 128",
+    "verify scene.isoq --against scene.tif",
+    "estimate scene.tif --mse 25 100",
+)
+
+
+def wheels(folder: Path) -> None:
+    """Gather the wheel and all that it needs."""
+    (wheel,) = (ROOT / "dist").glob("*.whl")
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--only-binary=:all:"]
+    subprocess.run([*pip, "--wheel-dir", folder, wheel], check=True)
+
+
+def offline() -> list[str]:
+    """Return what runs a command without network, nothing if this user may not."""
+    command = [shutil.which("unshare") or "", "--net", "--map-root-user"]
+    may = (
+        command[0] and not subprocess.run([*command, "true"], stderr=subprocess.DEVNULL).returncode
+    )
+    return command if may else []
+
+
+def size(folder: Path) -> float:
+    """Return what a folder takes, in MB."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        house, home, work = folder / "wheels", folder / "venv", folder / "work"
+        wheels(house)
+        subprocess.run([sys.executable, "-m", "venv", home], check=True)
+        (packages,) = home.glob("lib/*/site-packages")
+        before = size(packages)
+        work.mkdir()
+        shutil.copy(ROOT / "examples/data/sentinel2.tif", work / "scene.tif")
+        install = f"pip install --quiet --no-index --find-links {house} isoq"
+        for command in (install, *(f"isoq {command}" for command in TUTORIAL)):
+            subprocess.run(
+                [*offline(), *f"{home}/bin/python -m {command}".split()],
+                cwd=work,
+                env={"PATH": str(home / "bin"), "HOME": name},
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
+        sizes = {path.name.split("-")[0]: path.stat().st_size / 1e6 for path in house.glob("*.whl")}
+        sizes["all"] = sum(sizes.values())
+        print_table(("wheel", "MB"), sorted(sizes.items(), key=lambda item: item[1]))
+        print(f"\ninstalled: {size(packages) - before:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
