@@ -1,8 +1,9 @@
 """Sizes and times of this isoq beside another one's, such as the last release: the same small
 images, the same targets. `make regression` installs the last tag and runs this.
 
-Exit status 1 if all files together are more than 1 % larger, or if compressing or decompressing
-them takes more than 1.25 times as long. The two run in turns, and the shortest of all runs counts."""
+The exit status is 1 if all files together are more than 1 % larger, or if compressing or
+decompressing them takes more than 1.25 times as long. The two run in turns, and the shortest run of
+each counts."""
 
 from __future__ import annotations
 

@@ -149,7 +149,9 @@ def test_every_build_decodes_the_golden_files(cc, options, tmp_path):
 def test_other_machines_decode_the_golden_files(cc, emulator, tmp_path, monkeypatch):
     run = shutil.which(emulator) or pytest.skip(f"there is no {emulator}")
     monkeypatch.setenv("WINEDEBUG", "-all")
-    program = build(tmp_path / "isoq-decode.exe", cc, ["-O2", "-static", "-DLZMA_API_STATIC"], PROGRAM)
+    program = build(
+        tmp_path / "isoq-decode.exe", cc, ["-O2", "-static", "-DLZMA_API_STATIC"], PROGRAM
+    )
     decodes_all_golden_files(program, tmp_path, (run,))
 
 
