@@ -78,7 +78,7 @@ dist: | .venv/bin/python
 	.venv/bin/python -m twine check --strict dist/*
 
 # The tutorial with that wheel in a fresh environment, without compiler and network; what it all weighs.
-installed: dist
+installed: dist .venv/run.stamp
 	.venv/bin/python bench/installed.py
 
 licences: | .venv/bin/python

@@ -1,5 +1,6 @@
 """Install the wheel of dist/ in a fresh environment, from a folder of wheels, with neither compiler
-nor network; follow the tutorial there, and print the size of every package.
+nor network, and follow the tutorial there. Measure the size of every package;
+results/installed.csv.
 
 `make installed` builds the wheel first. Without the right to make a network namespace (`unshare`),
 only pip is kept from the network."""
@@ -12,7 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import print_table
+from common import Row, print_table, save
+
+from isoq.network.model import load_model
 
 ROOT = Path(__file__).parent.parent
 TUTORIAL = (
@@ -25,7 +28,7 @@ TUTORIAL = (
 )
 
 
-def wheels(folder: Path) -> None:
+def gather(folder: Path) -> None:
     """Gather the wheel and all that it needs."""
     (wheel,) = (ROOT / "dist").glob("*.whl")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--only-binary=:all:"]
@@ -50,7 +53,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         house, home, work = folder / "wheels", folder / "venv", folder / "work"
-        wheels(house)
+        gather(house)
         subprocess.run([sys.executable, "-m", "venv", home], check=True)
         (packages,) = home.glob("lib/*/site-packages")
         before = size(packages)
@@ -66,9 +69,17 @@ def main() -> None:
                 check=True,
             )
         sizes = {path.name.split("-")[0]: path.stat().st_size / 1e6 for path in house.glob("*.whl")}
-        sizes["all"] = sum(sizes.values())
-        print_table(("wheel", "MB"), sorted(sizes.items(), key=lambda item: item[1]))
-        print(f"\ninstalled: {size(packages) - before:.1f} MB")
+        rows: list[Row] = [{"what": name, "MB": sizes[name]} for name in sorted(sizes)]
+        rows.append({"what": "all installed", "MB": size(packages) - before})
+    save("installed", rows, load_model("eo16"))
+    show(rows)
+
+
+def show(rows: list[Row]) -> None:
+    """Print the size of each wheel, the sum, and what they take when they are installed."""
+    *wheels, installed = [(str(row["what"]), float(row["MB"])) for row in rows]
+    total = sum(size for _, size in wheels)
+    print_table(("wheel", "MB"), [*wheels, ("all wheels", total), installed])
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ MARKED = re.compile(r"(<!-- table: ([\w-]+) (\d+) -->\n).*?(<!-- table: end -->)
 
 def pages() -> Iterator[Path]:
     """Yield the pages that have tables."""
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+    written = (ROOT / "README.md", ROOT / "paper/paper.md", *sorted((ROOT / "docs").rglob("*.md")))
+    for page in written:
         if MARKED.search(page.read_text(encoding="utf-8")):
             yield page
 
