@@ -348,8 +348,7 @@ def test_sanitizers_find_nothing_in_damaged_files(tmp_path):
 
 
 def test_source_distributions_have_the_library():
-    shipped = (ROOT / "MANIFEST.in").read_text().split()
-    assert {"libisoq/Makefile", "libisoq", "*.c", "*.h"} <= set(shipped)
+    assert "graft libisoq" in (ROOT / "MANIFEST.in").read_text().splitlines()
     assert {path.suffix for path in FOLDER.iterdir()} == {".c", ".h", ""}
 
 
