@@ -45,7 +45,7 @@ class GdalView:
 
 def view(dataset: DatasetReader) -> GdalView:
     """Return GDAL's description of an open dataset. Raises what rasterio raises."""
-    document = _copied(dataset)
+    document = vrt_of(dataset)
     root = _parsed(document)
     bands = root.findall("VRTRasterBand")
     srs = root.find("SRS")
@@ -72,7 +72,7 @@ def view(dataset: DatasetReader) -> GdalView:
     )
 
 
-def _copied(dataset: DatasetReader, **options: str) -> bytes:
+def vrt_of(dataset: DatasetReader, **options: str) -> bytes:
     """Return the VRT that GDAL makes of a dataset. Raises what rasterio raises."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "view.vrt")
@@ -102,7 +102,7 @@ def _documents(dataset: DatasetReader) -> list[dict[str, str]]:
     GDAL copies those of a dataset where it is told to. It keeps those of bands in an .aux.xml."""
     found: list[dict[str, str]] = [{} for _ in range(dataset.count + 1)]
     for space in filter(_is_document, dataset.tag_namespaces()):
-        found[0] |= _documents_in(_parsed(_copied(dataset, SRC_MDD=space)))
+        found[0] |= _documents_in(_parsed(vrt_of(dataset, SRC_MDD=space)))
     if any(_is_document(space) for n in dataset.indexes for space in dataset.tag_namespaces(n)):
         for name in dataset.files:
             if name.lower().endswith(".aux.xml") and Path(name).is_file():

@@ -1,0 +1,210 @@
+"""A GDAL virtual raster (VRT) of an .isoq file: GDAL asks isoq for the pixels.
+
+The bands are derived bands with pixel functions in Python, which GDAL calls if the variables of
+`SETTING` are set in its environment. GDAL then imports this module into the Python that it runs in,
+or else into the one that it finds by its own rules (GDAL, "Using derived bands with pixel functions
+in Python")."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+import numpy as np
+
+from ..api.dataset import Dataset
+from ..api.dataset import open as open_isoq
+from ..errors import IsoqWarning
+from ..raster.comparison import missing
+from ..raster.gdal_metadata import describe, open_dataset
+from ..raster.gdal_view import vrt_of
+from ..raster.gtiff import create_gtiff, side_file
+from ..raster.validity import Masking
+from ..storage.local import atomic
+
+# What GDAL needs to be told before it imports the module.
+SETTING = {
+    "GDAL_VRT_ENABLE_PYTHON": "TRUSTED_MODULES",
+    "GDAL_VRT_PYTHON_TRUSTED_MODULES": __name__,
+}
+_TOGETHER = 1 << 26  # bytes of a window of all bands that is decoded at once, and kept
+_MOST = 16  # bands with overviews; each band repeats those of all bands
+_KEPT = 4  # windows that are kept
+
+
+def write_vrt(source: str | os.PathLike[str], path: Path, overwrite: bool = False) -> None:
+    """Write a VRT with the bands of an .isoq file.
+
+    The VRT holds the absolute path of the file. It lists reduced images as overviews for at most 16
+    bands; with more bands GDAL still gets reduced images, but gdalwarp does not ask for them.
+
+    source: a path or URL. Warns about metadata that a VRT does not keep. Raises what `isoq.open`
+    raises, and OutputExistsError."""
+    location = os.fspath(source)
+    if "://" not in location:
+        location = os.path.abspath(location)
+    with open_isoq(location) as image:
+        root, failed = _described(image)
+        bands = root.findall("VRTRasterBand")
+        factors = image.overviews() if len(bands) <= _MOST else []
+        reduced = [_reduced(root, location, factor, image) for factor in factors]
+        for number, band in enumerate(bands, 1):
+            _derive(band, "pixels", location, number, 1, image)
+            for text in reduced:
+                overview = SubElement(band, "Overview")
+                SubElement(overview, "SourceFilename", relativeToVRT="0").text = text
+                SubElement(overview, "SourceBand").text = str(number)
+        if image.description.metadata.get("mask"):
+            mask = SubElement(SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
+            _derive(mask, "mask", location, 1, 1, image)
+    with atomic(path, overwrite) as out:
+        ElementTree.indent(root)
+        out.write(ElementTree.tostring(root, "utf-8") + b"\n")
+    d = image.description
+    with open_dataset(path) as written:
+        found = describe(path, written, Masking(beside=bool(d.metadata.get("mask"))))
+    if lost := missing(d, found, failed):
+        warnings.warn(f"{path}: written without {', '.join(lost)}", IsoqWarning, stacklevel=2)
+
+
+def pixels(
+    in_ar: list[np.ndarray],
+    out_ar: np.ndarray,
+    xoff: int,
+    yoff: int,
+    xsize: int,
+    ysize: int,
+    raster_xsize: int,
+    raster_ysize: int,
+    buf_radius: int,
+    gt: tuple[float, ...],
+    **given: bytes,
+) -> None:
+    """Fill `out_ar` (rows, cols) with a window of a band. GDAL calls this.
+
+    given: file, band (from 1) and factor, the reduction of the band, as UTF-8."""
+    image, band, window = _asked(xoff, yoff, xsize, ysize, given)
+    bands = _coded_together(image, band)
+    if len(bands) * out_ar.nbytes > _TOGETHER:
+        bands = (band,)
+    out_ar[:] = _window(image, bands, window, out_ar.shape)[bands.index(band)]
+
+
+def mask(
+    in_ar: list[np.ndarray],
+    out_ar: np.ndarray,
+    xoff: int,
+    yoff: int,
+    xsize: int,
+    ysize: int,
+    raster_xsize: int,
+    raster_ysize: int,
+    buf_radius: int,
+    gt: tuple[float, ...],
+    **given: bytes,
+) -> None:
+    """Fill `out_ar` (rows, cols) with the mask of a window, 255 or 0. See `pixels`."""
+    image, band, window = _asked(xoff, yoff, xsize, ysize, given)
+    read = image.read(band, window, masked=True, out_shape=out_ar.shape)
+    out_ar[:] = np.where(np.ma.getmaskarray(read), 0, 255)
+
+
+Window = tuple[tuple[int, int], tuple[int, int]]
+
+
+def _asked(
+    xoff: int, yoff: int, xsize: int, ysize: int, given: dict[str, bytes]
+) -> tuple[Dataset, int, Window]:
+    """Return the open file, the band from 1 and the window in the image itself."""
+    place, band, factor = (os.fsdecode(given[key]) for key in ("file", "band", "factor"))
+    image = _opened(place, *_state(place))
+    f, (rows, cols) = int(factor), image.shape
+    return (
+        image,
+        int(band),
+        (
+            (yoff * f, min((yoff + ysize) * f, rows)),
+            (xoff * f, min((xoff + xsize) * f, cols)),
+        ),
+    )
+
+
+def _state(place: str) -> tuple[int, int]:
+    """Return what changes when a local file is replaced."""
+    if "://" in place:
+        return 0, 0
+    found = os.stat(place)
+    return found.st_mtime_ns, found.st_size
+
+
+@lru_cache(_KEPT)
+def _opened(place: str, *state: int) -> Dataset:
+    return open_isoq(place)
+
+
+@lru_cache(_KEPT)
+def _window(
+    image: Dataset, bands: tuple[int, ...], window: Window, shape: tuple[int, int]
+) -> np.ndarray:
+    """Return bands (bands, rows, cols) of a window. GDAL asks for one after the other."""
+    return image.read(bands, window, out_shape=shape)
+
+
+def _coded_together(image: Dataset, band: int) -> tuple[int, ...]:
+    """Return the bands (from 1) whose tiles hold `band`."""
+    depth = image.file.header["depth"]
+    first = (band - 1) // depth * depth
+    return tuple(range(first + 1, min(first + depth, image.count) + 1))
+
+
+def _described(image: Dataset) -> tuple[Element, dict[str, str]]:
+    """Return the VRT that GDAL makes of a GeoTIFF with the metadata of the image, and the metadata
+    that GDAL does not take: {key: why}."""
+
+    small = replace(image.description, rows=1, cols=1)  # the metadata do not depend on the size
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "image.tif")
+        created, failed = create_gtiff(path, small, (0, 0))
+        created.close()
+        if side := side_file(small, band_tags=False):
+            path.with_name("image.tif.aux.xml").write_text(side, "utf-8")
+        with open_dataset(path) as dataset:
+            root = ElementTree.fromstring(vrt_of(dataset))
+    root.set("rasterXSize", str(image.width))
+    root.set("rasterYSize", str(image.height))
+    for structure in root.findall("Metadata[@domain='IMAGE_STRUCTURE']"):
+        root.remove(structure)  # that of the GeoTIFF
+    return root, failed
+
+
+def _derive(
+    band: Element, function: str, location: str, number: int, factor: int, image: Dataset
+) -> None:
+    """Turn an element of a band into one that a function of this module computes."""
+    for child in [*band.findall("SimpleSource"), *band.findall("ComplexSource")]:
+        band.remove(child)
+    band.set("subClass", "VRTDerivedRasterBand")
+    side = str(min(image.file.header["tile"], 1024))
+    band.set("blockXSize", side)
+    band.set("blockYSize", side)
+    SubElement(band, "PixelFunctionType").text = f"{__name__}.{function}"
+    SubElement(band, "PixelFunctionLanguage").text = "Python"
+    SubElement(band, "PixelFunctionArguments", file=location, band=str(number), factor=str(factor))
+
+
+def _reduced(root: Element, location: str, factor: int, image: Dataset) -> str:
+    """Return a VRT of the reduced image, with all bands because gdalwarp reads them together."""
+    sizes = {"rasterXSize": -(-image.width // factor), "rasterYSize": -(-image.height // factor)}
+    small = Element("VRTDataset", {key: str(value) for key, value in sizes.items()})
+    for number, band in enumerate(root.findall("VRTRasterBand"), 1):
+        kept = {"dataType": band.get("dataType", ""), "band": str(number)}
+        reduced = SubElement(small, "VRTRasterBand", kept)
+        reduced.extend(band.findall("NoDataValue"))
+        _derive(reduced, "pixels", location, number, factor, image)
+    return ElementTree.tostring(small, "unicode")
