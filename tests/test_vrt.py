@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import rasterio
 from cases import DATA, terrain
-from images import make
+from images import make, samples
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.warp import transform_bounds
 
@@ -150,6 +151,36 @@ def test_the_mask_of_the_image_is_kept(tmp_path):
     with isoq.open(tmp_path / "a.isoq") as src, rasterio.open(tmp_path / "a.vrt") as found:
         assert 0 in src.dataset_mask()
         assert (found.dataset_mask() == src.dataset_mask()).all()
+
+
+def test_control_points_palettes_and_tags_of_bands_are_kept(tmp_path):
+    points = [GroundControlPoint(0, 0, 10, 50), GroundControlPoint(0, 50, 11, 50)]
+    points.append(GroundControlPoint(40, 0, 10, 49))
+
+    def edit(dataset):
+        dataset.gcps = points, "EPSG:4326"
+        dataset.write_colormap(1, {0: (1, 2, 3, 255), 4: (9, 8, 7, 255)})
+        dataset.update_tags(2, SENSOR="b")
+
+    path = make(tmp_path / "a.tif", samples(2, 40, 50, "uint8") % 5, edit)
+    isoq.compress_file(path, tmp_path / "a.isoq", lossless=True)
+    write_vrt(tmp_path / "a.isoq", tmp_path / "a.vrt")
+    with rasterio.open(tmp_path / "a.vrt") as found:
+        assert [(p.row, p.col, p.x, p.y) for p in found.gcps[0]] == [
+            (p.row, p.col, p.x, p.y) for p in points
+        ]
+        assert found.colormap(1)[4] == (9, 8, 7, 255)
+        assert found.tags(2) == {"SENSOR": "b"}
+
+
+def test_many_bands_have_no_overviews_but_are_read_reduced(tmp_path):
+    pixels = samples(20, 90, 80, "uint16")
+    (tmp_path / "a.isoq").write_bytes(isoq.compress(pixels, rmse=50))
+    write_vrt(tmp_path / "a.isoq", tmp_path / "a.vrt")
+    shape = (20, 9, 8)
+    with isoq.open(tmp_path / "a.isoq") as src, rasterio.open(tmp_path / "a.vrt") as found:
+        assert found.overviews(1) == []
+        assert (found.read(out_shape=shape) == src.read(out_shape=shape)).all()
 
 
 def test_a_file_that_is_replaced_is_read_anew(tmp_path):
