@@ -15,7 +15,7 @@ import numpy as np
 from isoq import blocks
 from isoq.errors import CorruptFileError
 from isoq.format.bytestream import Reader, Writer
-from isoq.format.container import DICTIONARY, SIGNATURE
+from isoq.format.container import COMPACT, COMPACT_DICTIONARY, DICTIONARY, SIGNATURE
 from isoq.geometry import STRIDE, padded_side
 from isoq.network.model import Model
 from isoq.samples import DTYPES
@@ -225,14 +225,20 @@ class Chunk:
         )
 
     def json(self) -> dict:
-        return json.loads(
-            zlib.decompressobj(zdict=DICTIONARY).decompress(self.payload[self.kind == b"HEAD" :])
-        )
+        wbits, dictionary = zlib.MAX_WBITS, DICTIONARY
+        if self.is_compact:
+            wbits, dictionary = -zlib.MAX_WBITS, DICTIONARY + COMPACT_DICTIONARY
+        packed = self.payload[self.kind == b"HEAD" :]
+        return json.loads(zlib.decompressobj(wbits, zdict=dictionary).decompress(packed))
 
     def set_json(self, value) -> None:
-        self.payload = self.payload[: self.kind == b"HEAD"] + zlib.compress(
-            json.dumps(value).encode(), 1
-        )
+        wbits = -zlib.MAX_WBITS if self.is_compact else zlib.MAX_WBITS
+        packed = zlib.compress(json.dumps(value).encode(), 1, wbits)
+        self.payload = self.payload[: self.kind == b"HEAD"] + packed
+
+    @property
+    def is_compact(self) -> bool:
+        return self.kind == b"HEAD" and self.payload[:1] == bytes([COMPACT])
 
 
 def chunks_of(data: bytes) -> list[Chunk]:

@@ -111,7 +111,7 @@ int isoq_read_embedded(isoq_work *work, isoq_bytes chunk, isoq_json *info, isoq_
     isoq_bytes bytes;
     isoq_json all, rest, list, one;
     isoq_array described;
-    if (!isoq_inflate_all(work, chunk, LARGEST_MODEL, &bytes,
+    if (!isoq_inflate_all(work, chunk, ISOQ_ZLIB, LARGEST_MODEL, &bytes,
                           "the embedded model does not decode") ||
         !isoq_check_json(work, isoq_take_part(&bytes), &all, "the embedded model is damaged"))
         return 0;

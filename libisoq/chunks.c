@@ -4,6 +4,7 @@
 #include "inflate.h"
 
 static const uint8_t SIGNATURE[8] = {0x89, 'I', 'S', 'Q', '\r', '\n', 0x1a, '\n'};
+enum { INDEXED = 1, COMPACT = 2 }; /* layouts */
 enum { FRAME = 12, LARGEST_TEXT = 1 << 24, LARGEST_CHUNK = 1 << 28 };
 
 typedef struct {
@@ -32,19 +33,21 @@ static int next_chunk(isoq_file *file, isoq_bytes *rest, chunk *found) {
 
 static int read_head(isoq_file *file, isoq_bytes payload) {
     isoq_bytes text;
-    uint32_t version = isoq_take_u8(&payload);
+    uint32_t layout = isoq_take_u8(&payload);
     if (file->image.bands) return isoq_damaged(&file->work, "there are two headers");
-    if (payload.is_damaged || version != 1)
+    if (payload.is_damaged || (layout != INDEXED && layout != COMPACT))
         return isoq_fail(&file->work, ISOQ_ERROR_UNSUPPORTED,
-                         "format version %u is not known; use a newer library", version);
-    return isoq_inflate_all(&file->work, payload, LARGEST_TEXT, &text,
-                            "the header does not decode") &&
+                         "layout %u is not known; use a newer library", layout);
+    file->is_compact = layout == COMPACT;
+    return isoq_inflate_all(&file->work, payload, file->is_compact ? ISOQ_COMPACT : ISOQ_ZLIB,
+                            LARGEST_TEXT, &text, "the header does not decode") &&
            isoq_read_header(file, text);
 }
 
 static int read_meta(isoq_file *file, isoq_bytes payload) {
     isoq_bytes text;
-    if (!isoq_inflate_all(&file->work, payload, LARGEST_TEXT, &text, "the metadata do not decode"))
+    if (!isoq_inflate_all(&file->work, payload, ISOQ_ZLIB, LARGEST_TEXT, &text,
+                          "the metadata do not decode"))
         return 0;
     file->metadata = (char *)(uintptr_t)text.at;
     return memchr(text.at, 0, text.left) ? isoq_damaged(&file->work, "the metadata are no JSON")
@@ -72,15 +75,27 @@ static int read_index(isoq_file *file, isoq_bytes payload, size_t at) {
     return 1;
 }
 
-/* Read a chunk before the tiles; set `is_last` at the index. */
+/* Find the tile of a compact file: its chunk ends `at` bytes into the file. */
+static int find_only_tile(isoq_file *file, size_t size, size_t at) {
+    if (file->image.tiles != 1)
+        return isoq_damaged(&file->work, "the header does not fit the file");
+    if (!allocate_starts(file)) return 0;
+    file->start[0] = at - size - FRAME;
+    file->start[1] = at;
+    return 1;
+}
+
+/* Read a chunk before the tiles; set `is_last` at the index, or at the tile of a compact file. */
 static int read_chunk(isoq_file *file, const chunk *found, size_t at, int *is_last) {
     if (is_kind(found, "HEAD")) return read_head(file, found->payload);
     if (is_kind(found, "meta")) return read_meta(file, found->payload);
     if (is_kind(found, "modl")) file->embedded = found->payload;
-    *is_last = is_kind(found, "INDX");
-    if (*is_last) return read_index(file, found->payload, at);
-    if (is_kind(found, "TILE") || is_kind(found, "IEND"))
-        return isoq_damaged(&file->work, "the index is missing");
+    *is_last = is_kind(found, file->is_compact ? "TILE" : "INDX");
+    if (*is_last)
+        return file->is_compact ? find_only_tile(file, found->payload.left, at)
+                                : read_index(file, found->payload, at);
+    if (is_kind(found, "TILE") || is_kind(found, "IEND") || is_kind(found, "INDX"))
+        return isoq_damaged(&file->work, "the parts are in a wrong order");
     if (found->kind[0] < 'A' || found->kind[0] > 'Z') return 1;
     return isoq_fail(&file->work, ISOQ_ERROR_UNSUPPORTED,
                      "the file holds a part that is not known; use a newer library");

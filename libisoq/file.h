@@ -16,6 +16,7 @@ struct isoq_file {
     isoq_image image;
     isoq_tiling tiling;
     isoq_bytes data;     /* the file */
+    int is_compact;      /* it has no index, and one tile */
     size_t *start;       /* (tiles + 1,): of the chunks of the tiles, and the end of the last one */
     char *metadata;      /* of the chunk meta, "{}" without one */
     isoq_bytes embedded; /* chunk modl */

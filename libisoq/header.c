@@ -129,6 +129,10 @@ int isoq_read_header(isoq_file *file, isoq_bytes text) {
     isoq_json header;
     uint64_t bands, rows, cols;
     if (!isoq_check_json(&file->work, text, &header, "the header is no JSON")) return 0;
+    isoq_json needs = isoq_json_member(header, "needs");
+    if (needs.at && isoq_json_length(needs) != 0)
+        return isoq_fail(&file->work, ISOQ_ERROR_UNSUPPORTED,
+                         "the file needs what is not known here; use a newer library");
     isoq_json image = isoq_json_member(header, "image");
     if (!read_whole(image, "bands", 1, MOST_BANDS, &bands) ||
         !read_whole(image, "rows", 1, INT32_MAX, &rows) ||

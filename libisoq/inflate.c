@@ -5,7 +5,8 @@
 #include <string.h>
 #include <zlib.h>
 
-/* Section 2.1. */
+/* Section 2.1: the first dictionary, then what compact headers have besides. */
+enum { FIRST = 996 };
 static const char DICTIONARY[] =
     "\"lossless\":[\"per_band\":true,\"max_error\"\"bitrate\"\"quality\"\"snr\"\"psnr\",\"peak\":"
     "\"rmse\",\"physical\":true,\"varied\":true"
@@ -26,7 +27,28 @@ static const char DICTIONARY[] =
     "\"p5\":"
     "0.97,\"median\":0.99,\"p95\":0.99,\"max\":0.999},"
     "\"target_mse\":[25.0],\"above\":0,\"ceiling_limited\":0,\"floor_limited\":0,\"patched\":0,"
-    "\"patch_bytes\":0}";
+    "\"patch_bytes\":0}"
+    "\"per_band\":true,\"target_mse\":[25],\"above\":0,\"ceiling_limited\":0,\"dtype\":\"uint16"
+    "\",\"nodata\":0},\"uint8\"},\"int16\"},\"float32\"}"
+    "\"uint16\"},\"target\":{\"kind\":\"lossless\",\"value\":true},\"tile\":1024,\"depth\":1,\""
+    "block\":64,\"model\":[\"eo16-3\",\"9e82b63dca8d7be4\"]"
+    ",\"loop\":\"closed\",\"lossless\":[1],\"software\":\"isoq 0.1.0\",\"stat\":{\"mse\":[0],\""
+    "variance\":[0],\"blocks\":0,\"modes\":{\"predictive\":1},\"max_error\":[0]}}"
+    "},\"modes\":{\"predictive\":1},\"max_error\":[2]}}},\"floor_limited\":1}},\"patched\":1,\""
+    "patch_bytes\":1"
+    "\"uint16\"},\"target\":{\"kind\":\"rmse\",\"value\":\"uint16\"},\"target\":{\"kind\":\"max"
+    "_error\",\"value\":"
+    "\"uint16\"},\"target\":{\"kind\":\"quality\",\"value\":0.0\"uint16\"},\"target\":{\"kind\""
+    ":\"bitrate\",\"value\":0.0"
+    "},\"tile\":1024,\"depth\":1,\"block\":64,\"model\":[\"eo16-3\",\"9e82b63dca8d7be4\"],\"loo"
+    "p\":\"single\",\"software\":\"isoq 0.1.0\",\"stat\":{\"mse\":[1"
+    "\"uint16\"},\"target\":{\"kind\":\"snr\",\"value\":\"uint16\"},\"target\":{\"kind\":\"psnr"
+    "\",\"value\":"
+    "{\"image\":{\"bands\":1,\"rows\":512,\"cols\":512,\"dtype\":\"uint16\"},\"target\":{\"kind"
+    "\":\"mse\",\"value\":25},\"tile\":1024,\"depth\":1,\"block\":64,\"model\":[\"eo16-3\",\"9e"
+    "82b63dca8d7be4\"]"
+    ",\"loop\":\"closed\",\"software\":\"isoq 0.1.0\",\"stat\":{\"mse\":[24.9],\"variance\":[10"
+    "00],\"block_error\":{\"p5\":0.9,\"median\":0.9,\"p95\":0.9,\"max\":0.99}}}";
 
 static voidpf allocate_for_zlib(voidpf work, uInt count, uInt size) {
     return isoq_allocate((isoq_work *)work, count, size);
@@ -42,7 +64,9 @@ static int start(isoq_work *work, isoq_bytes from, isoq_wrapping wrapping, z_str
     stream->next_in = (z_const Bytef *)(uintptr_t)from.at;
     stream->avail_in = (uInt)from.left;
     return from.left <= UINT_MAX &&
-           inflateInit2(stream, wrapping == ISOQ_ZLIB ? MAX_WBITS : -MAX_WBITS) == Z_OK;
+           inflateInit2(stream, wrapping == ISOQ_ZLIB ? MAX_WBITS : -MAX_WBITS) == Z_OK &&
+           (wrapping != ISOQ_COMPACT ||
+            inflateSetDictionary(stream, (const Bytef *)DICTIONARY, sizeof DICTIONARY - 1) == Z_OK);
 }
 
 /* Inflate up to `size` bytes, of which `to` has room for all. Set `state` to what zlib says in the
@@ -54,7 +78,7 @@ static size_t inflated(z_stream *stream, uint8_t *to, size_t size, int *state) {
     while (*state == Z_OK && stream->avail_out) {
         *state = inflate(stream, Z_NO_FLUSH);
         if (*state == Z_NEED_DICT)
-            *state = inflateSetDictionary(stream, (const Bytef *)DICTIONARY, sizeof DICTIONARY - 1);
+            *state = inflateSetDictionary(stream, (const Bytef *)DICTIONARY, FIRST);
     }
     return size - stream->avail_out;
 }
@@ -73,23 +97,24 @@ int isoq_inflate(isoq_work *work, isoq_bytes from, isoq_wrapping wrapping, uint8
 }
 
 /* Set `size` to how many bytes a stream holds, at most `most`. */
-static int count(isoq_work *work, isoq_bytes from, size_t most, size_t *size, const char *what) {
+static int count(isoq_work *work, isoq_bytes from, isoq_wrapping wrapping, size_t most,
+                 size_t *size, const char *what) {
     uint8_t room[1 << 12];
     z_stream stream;
     int state = Z_OK;
     *size = 0;
-    if (!start(work, from, ISOQ_ZLIB, &stream)) return isoq_damaged(work, what);
+    if (!start(work, from, wrapping, &stream)) return isoq_damaged(work, what);
     while (state == Z_OK && *size <= most) *size += inflated(&stream, room, sizeof room, &state);
     inflateEnd(&stream);
-    return (state == Z_STREAM_END && *size <= most) || isoq_damaged(work, what);
+    return (state == Z_STREAM_END && *size <= most && !stream.avail_in) || isoq_damaged(work, what);
 }
 
-int isoq_inflate_all(isoq_work *work, isoq_bytes from, size_t most, isoq_bytes *to,
-                     const char *what) {
+int isoq_inflate_all(isoq_work *work, isoq_bytes from, isoq_wrapping wrapping, size_t most,
+                     isoq_bytes *to, const char *what) {
     size_t size;
-    if (!count(work, from, most, &size, what)) return 0;
+    if (!count(work, from, wrapping, most, &size, what)) return 0;
     uint8_t *room = (uint8_t *)isoq_allocate(work, size + 1, 1);
-    if (!room || !isoq_inflate(work, from, ISOQ_ZLIB, room, size, what)) return 0;
+    if (!room || !isoq_inflate(work, from, wrapping, room, size, what)) return 0;
     *to = isoq_bytes_of(room, size);
     return 1;
 }

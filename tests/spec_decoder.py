@@ -36,6 +36,22 @@ DICTIONARY = (  # 2.1
     b'{"mse":[24.9],"variance":[10000.0],"pixels":[65536],"blocks":16,"block_error":{"p5":0.97,"median":0.99,"p95":0.99,"max":0.999},'
     b'"target_mse":[25.0],"above":0,"ceiling_limited":0,"floor_limited":0,"patched":0,"patch_bytes":0}'
 )
+MORE = (  # 2.1
+    b'"per_band":true,"target_mse":[25],"above":0,"ceiling_limited":0,"dtype":"uint16","nodata":0},"uint8"},"int16"},"float32"}'
+    b'"uint16"},"target":{"kind":"lossless","value":true},"tile":1024,"depth":1,"block":64,"model":["eo16-3","9e82b63dca8d7be4"]'
+    b',"loop":"closed","lossless":[1],"software":"isoq 0.1.0",'
+    b'"stat":{"mse":[0],"variance":[0],"blocks":0,"modes":{"predictive":1},"max_error":[0]}}'
+    b'},"modes":{"predictive":1},"max_error":[2]}}},"floor_limited":1}},"patched":1,"patch_bytes":1'
+    b'"uint16"},"target":{"kind":"rmse","value":"uint16"},"target":{"kind":"max_error","value":'
+    b'"uint16"},"target":{"kind":"quality","value":0.0"uint16"},"target":{"kind":"bitrate","value":0.0'
+    b'},"tile":1024,"depth":1,"block":64,"model":["eo16-3","9e82b63dca8d7be4"]'
+    b',"loop":"single","software":"isoq 0.1.0",'
+    b'"stat":{"mse":[1'
+    b'"uint16"},"target":{"kind":"snr","value":"uint16"},"target":{"kind":"psnr","value":'
+    b'{"image":{"bands":1,"rows":512,"cols":512,"dtype":"uint16"},"target":{"kind":"mse","value":25},"tile":1024,"depth":1,"block":64,"model":["eo16-3","9e82b63dca8d7be4"]'
+    b',"loop":"closed","software":"isoq 0.1.0",'
+    b'"stat":{"mse":[24.9],"variance":[1000],"block_error":{"p5":0.9,"median":0.9,"p95":0.9,"max":0.99}}}'
+)
 
 
 def require(true: bool, what: str = "damaged") -> None:
@@ -120,6 +136,20 @@ def unpack_json(data: bytes) -> dict:
     return json.loads(zlib.decompressobj(zdict=DICTIONARY).decompress(data))
 
 
+def read_head(data: bytes) -> tuple[dict, dict | None]:
+    """2, 3: the header, and the summary that a compact file has in it."""
+    require(data[0] in (1, 2), "unknown")
+    if data[0] == 1:
+        header, stat = unpack_json(data[1:]), None
+    else:
+        stream = zlib.decompressobj(-15, zdict=DICTIONARY + MORE)
+        header = json.loads(stream.decompress(data[1:]))
+        require(stream.eof and not stream.unused_data)
+        stat = header.pop("stat")
+    require(not header.get("needs"), "unknown")
+    return header, stat
+
+
 def chunks(data: bytes) -> list[tuple[str, bytes]]:
     require(data[:8] == b"\x89ISQ\r\n\x1a\n")
     at, found = 8, []
@@ -130,7 +160,10 @@ def chunks(data: bytes) -> list[tuple[str, bytes]]:
         require(kind in (b"HEAD", b"INDX", b"TILE", b"IEND") or kind[:1].islower(), "unknown")
         found.append((kind.decode(), payload))
         at += size + 12
-    require(found[0][0] == "HEAD" and found[-1] == ("IEND", b""))
+    is_compact = found[0][1][:1] == b"\2"
+    require(found[0][0] == "HEAD")
+    require(found[-1][0] == "TILE" if is_compact else found[-1] == ("IEND", b""))
+    require(is_compact == ("INDX" not in dict(found)))
     return found
 
 
@@ -143,12 +176,14 @@ def cuts(side: int, tile: int, block: int) -> list[slice]:
 def decode(data: bytes, folder: Path, halvings: int = 0) -> File:
     """A whole file, or 1/2^halvings of its rows and columns; folder: of its model."""
     parts = chunks(data)
-    require(parts[0][1][0] == 1, "unknown")
-    header = unpack_json(parts[0][1][1:])
+    header, stat = read_head(parts[0][1])
     one = dict(parts)
-    meta, stat = (unpack_json(one[kind]) if kind in one else {} for kind in ("meta", "stat"))
+    meta = unpack_json(one["meta"]) if "meta" in one else {}
     payloads = [payload for kind, payload in parts if kind == "TILE"]
-    require(one["INDX"] == np.array([len(p) for p in payloads], "<u4").tobytes())
+    if stat is None:
+        require(one["INDX"] == np.array([len(p) for p in payloads], "<u4").tobytes())
+        stat = unpack_json(one["stat"]) if "stat" in one else {}
+    require("INDX" in one or len(payloads) == 1)
     model = Model(folder)
     require(header["model"] == [model.name, model.identity], "another model")
     image, block, depth = header["image"], header["block"], header["depth"]

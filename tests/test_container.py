@@ -4,23 +4,43 @@ import io
 import json
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import modest, terrain
+from cases import crop, model, modest, terrain
 from hypothesis import given
 from hypothesis import strategies as st
 
 import isoq
+from isoq.codec.options import Options
+from isoq.codec.reader import File
+from isoq.codec.sources import ArraySource
+from isoq.codec.target import Target
+from isoq.codec.writer import compress_to
 from isoq.errors import CorruptFileError
-from isoq.format.container import DICTIONARY, SIGNATURE, ContainerReader, ContainerWriter
+from isoq.format.container import (
+    COMPACT_DICTIONARY,
+    DICTIONARY,
+    SIGNATURE,
+    ContainerReader,
+    ContainerWriter,
+)
 from isoq.format.tiling import boxes
 
+PAGE = Path(__file__).parents[1] / "docs" / "format.md"
 TILES = [b"", b"one", bytes(300)]
 
 
-def unpack_json(payload: bytes) -> dict:
-    return json.loads(zlib.decompressobj(zdict=DICTIONARY).decompress(payload))
+def unpack_head(payload: bytes) -> dict:
+    """The JSON of HEAD."""
+    wbits, dictionary = {1: (15, DICTIONARY), 2: (-15, DICTIONARY + COMPACT_DICTIONARY)}[payload[0]]
+    return json.loads(zlib.decompressobj(wbits, zdict=dictionary).decompress(payload[1:]))
+
+
+def pack_head(value: dict) -> bytes:
+    """HEAD of a compact file."""
+    return b"\2" + zlib.compress(json.dumps(value).encode(), wbits=-15)
 
 
 def chunk(kind: bytes, payload: bytes) -> bytes:
@@ -42,9 +62,9 @@ def chunks(data: bytes) -> list[tuple[bytes, int, int]]:
     return found
 
 
-def written(metadata: dict | None = None) -> bytes:
+def written(metadata: dict | None = None, more: dict | None = None) -> bytes:
     out = io.BytesIO()
-    writer = ContainerWriter(out, {"a": 1}, metadata or {}, len(TILES))
+    writer = ContainerWriter(out, {"a": 1} | (more or {}), metadata or {}, len(TILES))
     for tile in TILES:
         writer.tile(tile)
     writer.finish({"mse": [1.5]})
@@ -71,6 +91,91 @@ def test_round_trip(metadata):
     )
     index = next(data[start + 8 : end - 4] for kind, start, end in chunks(data) if kind == b"INDX")
     assert np.frombuffer(index, "<u4").tolist() == [0, 3, 300]
+
+
+def compact(metadata: dict | None = None, **more: object) -> bytes:
+    out = io.BytesIO()
+    writer = ContainerWriter(out, {"a": 1.0, **more}, metadata or {}, 1)
+    writer.tile(b"one")
+    writer.finish({"mse": [1.5]})
+    return out.getvalue()
+
+
+def test_a_file_of_one_tile_is_compact():
+    data = compact({"b": 2})
+    assert [kind for kind, *_ in chunks(data)] == [b"HEAD", b"meta", b"TILE"]
+    assert read(data) == ({"a": 1}, {"b": 2}, [b"one"], {"mse": [1.5]})
+    assert unpack_head(data[16:][: chunks(data)[0][2] - 20]) == {"a": 1, "stat": {"mse": [1.5]}}
+    with pytest.raises(CorruptFileError, match="wrong order"):
+        read(data[: chunks(data)[2][1]] + chunk(b"INDX", b"\3\0\0\0") + data[chunks(data)[2][1] :])
+
+
+def test_what_follows_the_tile_of_a_compact_file():
+    data = compact()
+    assert read(data + chunk(b"xtra", b"later")) == read(data)
+    for more in (b"\0", chunk(b"xtra", b"")[:-1], chunk(b"TILE", b""), chunk(b"XTRA", b"")):
+        with pytest.raises(CorruptFileError):
+            read(data + more)
+
+
+TARGETS = {
+    "mse": 25,
+    "rmse": 12.5,
+    "psnr": 50,
+    "snr": 25,
+    "max_error": 2,
+    "lossless": True,
+    "quality": 0.01,
+    "bitrate": 0.5,
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_less_than_100_bytes_surround_one_tile(kind):
+    for name in ("landsat.tif", "sentinel2.tif"):
+        pixels = crop(name)[:1, :200, :200].astype("uint16")
+        data = isoq.compress(pixels, **{kind: TARGETS[kind]})
+        (payload,) = ContainerReader(io.BytesIO(data)).sizes
+        assert len(data) - payload < 100
+
+
+@pytest.mark.parametrize("tile", [None, 48])
+@pytest.mark.parametrize("kind", ["mse", "rmse", "psnr", "snr", "max_error", "quality"])
+def test_files_keep_the_summary_of_the_encoder(kind, tile):
+    """What is missing in the file is what is usual."""
+    for pixels in (crop("landsat.tif")[:, :90, :100].astype("uint16"), terrain(2, 50, 60, "int16")):
+        out = io.BytesIO()
+        options = Options(tile=tile, block=16)
+        target = Target(kind, TARGETS[kind])
+        summary = compress_to(out, ArraySource(pixels), target, model(), options)
+        out.seek(0)
+        assert File(out).statistics() == summary
+
+
+@pytest.mark.parametrize("make", [compact, lambda **more: written(more=more)])
+def test_files_that_need_what_is_not_known_are_refused(make):
+    assert read(make(needs=[]))[2] == read(make())[2]
+    with pytest.raises(CorruptFileError, match=r"needs \['moons'\].*upgrade"):
+        read(make(needs=["moons"]))
+
+
+@pytest.mark.parametrize("extra", [b"", b"\0", b"more"])
+def test_headers_end_where_their_chunk_ends(extra):
+    data = compact()
+    (_, start, end), *_ = chunks(data)
+    payload = data[start + 8 : end - 4]
+    changed = payload + extra if extra else payload[:-1]
+    with pytest.raises(CorruptFileError, match="does not decode"):
+        read(data[:start] + chunk(b"HEAD", changed) + data[end:])
+
+
+def test_the_page_of_the_format_has_the_dictionaries():
+    section = PAGE.read_text().split("### 2.1")[1].split("## 3.")[0]
+    shown = [block.replace("\n", "").encode() for block in section.split("```")[1::2]]
+    assert shown == [DICTIONARY, COMPACT_DICTIONARY]
+    for dictionary in (DICTIONARY, DICTIONARY + COMPACT_DICTIONARY):
+        assert f"{len(dictionary)} bytes" in section
+        assert f"`{zlib.adler32(dictionary):08X}`" in section
 
 
 def test_tiles_in_any_order():
@@ -128,11 +233,11 @@ def test_parts_that_are_no_text(kind):
         assert str(caught.value).isprintable()
 
 
-def test_other_version():
+def test_unknown_layouts_are_refused():
     data = written()
     payload = bytearray(data[chunks(data)[0][1] + 8 : chunks(data)[0][2] - 4])
     payload[0] = 9
-    with pytest.raises(CorruptFileError, match=r"version 9.*upgrade"):
+    with pytest.raises(CorruptFileError, match=r"layout 9.*upgrade"):
         read(SIGNATURE + chunk(b"HEAD", bytes(payload)) + data[chunks(data)[0][2] :])
 
 
@@ -163,11 +268,18 @@ def test_impossible_parts(part):
         read(data[:start] + part + data[end:])
 
 
-@pytest.fixture(scope="module")
-def small() -> bytes:
-    data = isoq.compress(terrain(2, 20, 24, "uint16"), mse=500)
+@pytest.fixture(scope="module", params=[None, 16])
+def small(request) -> bytes:
+    """A file of one tile, and one of several."""
+    pixels = terrain(2, 20, 24, "uint16")
+    data = isoq.compress(pixels, mse=500, tile=request.param, block=16)
     assert len(data) < 2500
     return data
+
+
+def end_of_tiles(data: bytes) -> int:
+    """What follows the tiles is not needed for the pixels."""
+    return max(end for kind, _, end in chunks(data) if kind == b"TILE")
 
 
 def damaged(data: bytes) -> None:
@@ -180,15 +292,13 @@ def damaged(data: bytes) -> None:
 def test_every_truncation_is_noticed(small):
     for cut in range(len(small)):
         damaged(small[:cut])
-    for cut in range(
-        0, chunks(small)[-2][1], 40
-    ):  # what follows the tiles is not needed for the pixels
+    for cut in range(0, end_of_tiles(small), 40):
         with pytest.raises(CorruptFileError, match=r"^data: [^\n]*$"):
             isoq.decompress(small[:cut])
 
 
 def test_every_flipped_byte_is_noticed(small):
-    rng, summary = np.random.default_rng(0), chunks(small)[-2][1]
+    rng, summary = np.random.default_rng(0), end_of_tiles(small)
     for at in range(len(small)):
         altered = bytearray(small)
         altered[at] ^= 1 << rng.integers(8)
@@ -196,14 +306,13 @@ def test_every_flipped_byte_is_noticed(small):
         if at < summary and at % 20 == 0:
             with pytest.raises(CorruptFileError, match=r"^data: [^\n]*$"):
                 isoq.decompress(bytes(altered))
-    assert len(read(small)[2]) == 1
 
 
 @pytest.mark.parametrize("header", ["nothing", "tile", "many", "text", "infinite"])
 def test_headers_that_lie(small, header):
     data = small
     (_, start, end), *_ = chunks(data)
-    value = unpack_json(data[start + 9 : end - 4])
+    value = unpack_head(data[start + 8 : end - 4])
     if header == "nothing":
         value = {}
     elif header == "tile":
@@ -214,9 +323,8 @@ def test_headers_that_lie(small, header):
         value["tile"] = 1e999
     else:
         value["block"] = "many"
-    payload = b"\1" + zlib.compress(json.dumps(value).encode())
     with pytest.raises(CorruptFileError):
-        isoq.decompress(data[:start] + chunk(b"HEAD", payload) + data[end:])
+        isoq.decompress(data[:start] + chunk(b"HEAD", pack_head(value)) + data[end:])
 
 
 @pytest.mark.slow

@@ -25,10 +25,12 @@ from libisoq_binding import (
     MEMORY,
     MODEL,
     SUCCESS,
+    UNSUPPORTED,
     Area,
     Failure,
     Library,
 )
+from test_container import SIGNATURE, chunk, pack_head
 
 import isoq
 from isoq.codec.reader import File
@@ -312,16 +314,28 @@ def test_the_example_of_the_page_runs(shared, tmp_path):
 # ---- Damage ----
 
 
-def test_every_truncation_is_refused(library):
+@pytest.mark.parametrize("layout", [1, 2])
+def test_every_truncation_is_refused(library, layout):
     """Of a file without a transform; up to the last byte that decoding needs."""
     data = (ROOT / "tests/golden/v1/lossless-float32.isoq").read_bytes()
-    needed = data.index(b"stat")
+    if layout == 2:
+        data = isoq.compress(np.arange(600, dtype="uint16").reshape(1, 20, 30), lossless=True)
+    assert data[16] == layout
+    needed = data.index(b"stat") if layout == 1 else len(data)
     whole = library.decode(library.open(data[:needed]))
     assert whole.tobytes() == isoq.decompress(data).tobytes()
     for size in range(0, needed, 7):
         with pytest.raises(Failure) as caught:
             library.decode(library.open(data[:size]))
         assert caught.value.code == DAMAGED
+
+
+@pytest.mark.parametrize("header", [b"\3", pack_head({"needs": ["moons"]})])
+def test_files_for_newer_readers_are_refused(library, header):
+    data = SIGNATURE + chunk(b"HEAD", header)
+    with pytest.raises(Failure, match="use a newer library") as caught:
+        library.open(data)
+    assert caught.value.code == UNSUPPORTED
 
 
 @pytest.mark.slow

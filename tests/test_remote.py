@@ -91,6 +91,16 @@ def test_info_takes_two_requests(far, packed, capsys):
     assert far.fetched == ((0, 1 << 16), (packed.index(b"stat", -2000), len(packed)))
 
 
+def test_info_on_one_tile_does_not_fetch_it(far, monkeypatch, capsys):
+    pixels = np.random.default_rng(0).integers(0, 1 << 16, (1, 300, 300)).astype("uint16")
+    data = isoq.compress(pixels, lossless=True)
+    monkeypatch.setattr(Far, "data", data)
+    assert len(data) > 2 << 16
+    assert main(["info", "far://bucket/scene.isoq", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bytes"] == len(data)
+    assert sum(end - start for start, end in far.fetched) <= 1 << 16
+
+
 @pytest.mark.slow
 def test_commands_take_urls(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

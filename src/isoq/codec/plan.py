@@ -25,6 +25,7 @@ from ..wavelet.layout import LEVELS
 from .generations import earlier_of
 from .options import Options
 from .sources import Readable, read_pixels
+from .summary import stored
 from .target import BandStatistics, Target
 
 # Samples of a tile whose side isoq chooses: the encoder takes about 50 bytes for each.
@@ -79,7 +80,7 @@ class FilePlan:
             self.header,
             d.metadata,
             len(self.boxes),
-            summary or {},
+            stored(summary, self.header) if summary else {},
             embedded,
             self.prefixes(model),
         )
@@ -209,15 +210,15 @@ def file_header(
     )
     return {
         "image": {k: v for k, v in d.to_dict().items() if k != "metadata"},
-        **origin,
+        "target": target.to_dict() | ({"varied": True} if varied else {}),
         "tile": _side(d, options),
         "depth": depth,
         "block": options.block,
         "model": [model.name, model.identity],
-        "target": target.to_dict() | ({"varied": True} if varied else {}),
         "loop": "closed" if closed else "single",
         **({"per_band": True} if per_band else {}),
         **({"lossless": lossless} if lossless else {}),
         **({"classes": classes} if classes else {}),
         "software": f"isoq {__version__}",
+        **origin,
     }

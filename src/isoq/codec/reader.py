@@ -25,6 +25,7 @@ from ..raster.window import reduced
 from ..tile import masks
 from ..tile.decode import Tile, decode_tile
 from ..tile.reduce import ReducedTile, decode_reduced, segments_at
+from .summary import restored
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class File:
         """Return the summary that the encoder wrote, empty if it is lost."""
         with self._naming():
             try:
-                found = self._container.statistics()
+                found = restored(self._container.statistics(), self.header)
                 schema.check(found, schema.statistics(self.description.bands), "summary")
                 return found
             except CorruptFileError as error:

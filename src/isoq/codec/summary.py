@@ -6,11 +6,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ..format import schema
 from ..tile.groups import MODE_NAMES
 from ..tile.report import TileReport
-from .target import BandStatistics
+from .target import ERRORS, BandStatistics
 
 _PERCENTILES = {"p5": 5, "median": 50, "p95": 95, "max": 100}
+# Digits that are kept of an error per block.
+_DIGITS = {"p5": 3, "median": 3, "p95": 3, "max": 4}
 _COUNTS = ("ceiling_limited", "floor_limited", "patched", "patch_bytes")
 
 
@@ -54,8 +57,11 @@ class Summary:
             "blocks": len(errors),
         }
         if len(errors):
-            values = _significant(np.percentile(errors, list(_PERCENTILES.values())))
-            result["block_error"] = dict(zip(_PERCENTILES, values, strict=True))
+            values = np.percentile(errors, list(_PERCENTILES.values()))
+            result["block_error"] = {
+                name: float(f"{value:.{_DIGITS[name]}g}")
+                for name, value in zip(_PERCENTILES, values, strict=True)
+            }
         if self._mse is not None:
             result["target_mse"] = _significant(self._mse)
         if self._largest is not None:
@@ -63,6 +69,59 @@ class Summary:
         if self._has_target:
             result |= {"above": int((errors > 1).sum()), **self._counts}
         return result
+
+
+_ORDER = ("mse", "variance", "block_error")  # as in the preset dictionary
+
+
+def stored(summary: dict, header: dict) -> dict:
+    """Return the summary as a file keeps it: without what `restored` adds."""
+    usual = _usual(summary, header)
+    rest = {k: v for k, v in summary.items() if k not in _ORDER and v != usual.get(k)}
+    return {k: summary[k] for k in _ORDER if k in summary} | rest
+
+
+def restored(found: dict, header: dict) -> dict:
+    """Return the summary that `stored` took."""
+    return _usual(found, header) | found
+
+
+def _usual(summary: dict, header: dict) -> dict:
+    """Return what a summary says of its keys that are missing. header: of the file."""
+    image, target = header["image"], header.get("target", {})
+    bands, rows, cols = (image[key] for key in ("bands", "rows", "cols"))
+    usual: dict = {
+        "modes": {"neural": 1.0},
+        "pixels": [rows * cols] * bands,
+        "blocks": bands * -(-rows // header["block"]) * -(-cols // header["block"]),
+    }
+    if target.get("kind") in ERRORS:
+        usual |= dict.fromkeys(("above", *_COUNTS), 0)
+        mse = _target_mse(summary, image, target)
+        usual |= {} if mse is None or "varied" in target else {"target_mse": mse}
+    return usual
+
+
+def _target_mse(summary: dict, image: dict, target: dict) -> list[float] | None:
+    """Return the target per band in squared digital numbers that an error means, None if it is not
+    one number for all bands."""
+    value, variance = target["value"], summary.get("variance")
+    if not schema.number(value) or not schema.each(schema.number)(variance):
+        return None
+    wanted, powers = np.float64(value), np.array(variance, float)
+    with np.errstate(all="ignore"):
+        if target["kind"] in ("mse", "rmse"):
+            mse = np.full(len(powers), wanted if target["kind"] == "mse" else wanted**2)
+        else:
+            if target["kind"] == "psnr":
+                powers[:] = np.float64(target.get("peak") or _largest(image["dtype"])) ** 2
+            mse = powers / 10 ** (wanted / 10)
+    return _significant(mse) if np.isfinite(mse).all() else None
+
+
+def _largest(dtype: str) -> float:
+    """Return the largest value of an integer type, NaN for floats."""
+    return np.iinfo(dtype).max if np.dtype(dtype).kind in "iu" else np.nan
 
 
 def _significant(values: Iterable[float]) -> list[float]:

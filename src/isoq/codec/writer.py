@@ -20,7 +20,7 @@ from .options import Options
 from .plan import BlockTargets, FilePlan, make_plan
 from .rate import RateSearch, lambda_of
 from .sources import Readable, read_pixels, sample_tiles
-from .summary import Summary
+from .summary import Summary, stored
 from .target import BandStatistics, Target
 
 _SEARCH_TILES = 12
@@ -178,5 +178,5 @@ def assemble(stream: BinaryIO, plan: FilePlan, tiles: Iterable[CodedTile], model
         bands = slice(tile.box.band, tile.box.band + tile.box.bands)
         summary.add(tile.report, tile.statistics, bands)
     result = summary.to_dict()
-    writer.finish(result)
+    writer.finish(stored(result, plan.header))
     return result

@@ -3,7 +3,9 @@
 Chunk: type (4 letters; upper case first: critical, a reader that does not know it must stop; lower
 case: may be skipped), length (uint32), payload, CRC-32 of type and payload (uint32); all
 little-endian. Order: HEAD, meta, modl, levl, INDX, TILE ..., stat, IEND; meta, modl (see
-`embedded`) and levl only where there is such a thing."""
+`embedded`) and levl only where there is such a thing.
+
+A file of one tile without levl is compact: HEAD, meta, modl, TILE. Its HEAD holds the summary."""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -22,12 +24,13 @@ from ..errors import CorruptFileError, InputError
 from .limits import LARGEST_TEXT
 
 SIGNATURE = b"\x89ISQ\r\n\x1a\n"
-VERSION = 1
+INDEXED, COMPACT = 1, 2  # layouts: the first byte of HEAD
 _LARGEST_HEADER = 1 << 28
 _FRAME = struct.Struct("<4sI")
 _NAMES = {b"meta": "metadata", b"modl": "embedded model", b"levl": "index of levels"}
-# What JSON parts tend to say, most of a small file's header and summary: zlib's preset dictionary
-# (RFC 1950). Part of the format.
+_SUMMARY = "stat"  # key of HEAD in compact files
+# What JSON parts tend to say, most of a small file's header and summary: preset dictionaries of
+# deflate (RFC 1951). Part of the format.
 DICTIONARY = (
     b'"lossless":["per_band":true,"max_error""bitrate""quality""snr""psnr","peak":"rmse","physical":true,"varied":true'
     b'"software":"isoq '
@@ -39,6 +42,22 @@ DICTIONARY = (
     b'"],"target":{"kind":"mse","value":25.0},"loop":"closed","software":"isoq 0.1.0"}'
     b'{"mse":[24.9],"variance":[10000.0],"pixels":[65536],"blocks":16,"block_error":{"p5":0.97,"median":0.99,"p95":0.99,"max":0.999},'
     b'"target_mse":[25.0],"above":0,"ceiling_limited":0,"floor_limited":0,"patched":0,"patch_bytes":0}'
+)
+COMPACT_DICTIONARY = (
+    b'"per_band":true,"target_mse":[25],"above":0,"ceiling_limited":0,"dtype":"uint16","nodata":0},"uint8"},"int16"},"float32"}'
+    b'"uint16"},"target":{"kind":"lossless","value":true},"tile":1024,"depth":1,"block":64,"model":["eo16-3","9e82b63dca8d7be4"]'
+    b',"loop":"closed","lossless":[1],"software":"isoq 0.1.0",'
+    b'"stat":{"mse":[0],"variance":[0],"blocks":0,"modes":{"predictive":1},"max_error":[0]}}'
+    b'},"modes":{"predictive":1},"max_error":[2]}}},"floor_limited":1}},"patched":1,"patch_bytes":1'
+    b'"uint16"},"target":{"kind":"rmse","value":"uint16"},"target":{"kind":"max_error","value":'
+    b'"uint16"},"target":{"kind":"quality","value":0.0"uint16"},"target":{"kind":"bitrate","value":0.0'
+    b'},"tile":1024,"depth":1,"block":64,"model":["eo16-3","9e82b63dca8d7be4"]'
+    b',"loop":"single","software":"isoq 0.1.0",'
+    b'"stat":{"mse":[1'
+    b'"uint16"},"target":{"kind":"snr","value":"uint16"},"target":{"kind":"psnr","value":'
+    b'{"image":{"bands":1,"rows":512,"cols":512,"dtype":"uint16"},"target":{"kind":"mse","value":25},"tile":1024,"depth":1,"block":64,"model":["eo16-3","9e82b63dca8d7be4"]'
+    b',"loop":"closed","software":"isoq 0.1.0",'
+    b'"stat":{"mse":[24.9],"variance":[1000],"block_error":{"p5":0.9,"median":0.9,"p95":0.9,"max":0.99}}}'
 )
 
 
@@ -58,14 +77,15 @@ class ContainerWriter:
         self._stream, self._tiles, self._prefixes_per_tile = stream, tiles, prefixes
         self._sizes: list[int] = []
         self._prefixes: list[Sequence[int]] = []
+        self._is_compact, self._header, self._only = tiles == 1 and not prefixes, header, b""
+        head = bytes([INDEXED]) + _pack_json(header)
+        self._described = [(b"meta", _pack_json(metadata))] if metadata else []
+        self._described += [(b"modl", model)] if model else []
         stream.write(SIGNATURE)
-        self._chunk(b"HEAD", bytes([VERSION]) + _pack_json(header))
-        if metadata:
-            self._chunk(b"meta", _pack_json(metadata))
-        if model:
-            self._chunk(b"modl", model)
-        self._index = stream.tell()
-        self._write_index(bytes(4 * tiles * prefixes), bytes(4 * tiles))
+        if not self._is_compact:
+            self._write_head(head)
+            self._index = stream.tell()
+            self._write_index(bytes(4 * tiles * prefixes), bytes(4 * tiles))
 
     def tile(self, data: bytes, prefixes: Sequence[int] = ()) -> None:
         """Write the next tile. prefixes: see `TileReport`; without them a tile is always read as a
@@ -73,18 +93,31 @@ class ContainerWriter:
         self._sizes.append(len(data))
         wanted = self._prefixes_per_tile
         self._prefixes.append(list(prefixes)[:wanted] or [len(data)] * wanted)
-        self._chunk(b"TILE", data)
+        if self._is_compact:
+            self._only = data  # the summary, which is not known yet, comes before it
+        else:
+            self._chunk(b"TILE", data)
 
     def finish(self, statistics: dict) -> None:
-        """Write the summary, and fill in the index."""
+        """Write the summary, and fill in the index. A compact file is written here as a whole."""
         if len(self._sizes) != self._tiles:
             raise ValueError(f"{len(self._sizes)} tiles written, {self._tiles} announced")
+        if self._is_compact:
+            self._write_head(
+                bytes([COMPACT]) + _pack_compact(self._header | {_SUMMARY: statistics})
+            )
+            self._chunk(b"TILE", self._only)
+            return
         self._chunk(b"stat", _pack_json(statistics))
         self._chunk(b"IEND", b"")
         self._stream.seek(self._index)
         prefixes = np.array(self._prefixes, "<u4")
         self._write_index(prefixes.tobytes(), np.array(self._sizes, "<u4").tobytes())
         self._stream.seek(0, os.SEEK_END)
+
+    def _write_head(self, payload: bytes) -> None:
+        for kind, part in [(b"HEAD", payload), *self._described]:
+            self._chunk(kind, part)
 
     def _write_index(self, prefixes: bytes, sizes: bytes) -> None:
         if prefixes:
@@ -109,8 +142,11 @@ def overhead(
 ) -> int:
     """Bytes of a file beside the payload of its tiles."""
     out = io.BytesIO()
-    ContainerWriter(out, header, metadata, tiles, model, prefixes)
-    return out.tell() + (tiles + 2) * (_FRAME.size + 4) + len(_pack_json(statistics))
+    writer = ContainerWriter(out, header, metadata, tiles, model, prefixes)
+    for _ in range(tiles):
+        writer.tile(b"")
+    writer.finish(statistics)
+    return out.tell()
 
 
 class ContainerReader:
@@ -126,40 +162,42 @@ class ContainerReader:
         if stream.read(len(SIGNATURE)) != SIGNATURE:
             raise CorruptFileError("not an .isoq file; check the name")
         self.metadata: dict = {}
+        self._summary: dict | None = None
         self.model = prefixes = b""
+        layout, self.sizes = 0, np.zeros(0, np.int64)
         while True:
+            kind, size = _frame(stream)
+            if kind == b"TILE" and layout == COMPACT:
+                self.sizes, start = np.array([size], np.int64), stream.tell() - _FRAME.size
+                break
             try:
-                kind, payload = _next(stream)
+                payload = _payload(stream, kind, size)
             except _WrongChecksum as error:
                 if error.kind[:1].isupper() or on_damage is None:
                     raise
                 on_damage(_NAMES.get(error.kind, f"part '{_text(error.kind)}'"), error)
                 continue
             if kind == b"HEAD":
-                if payload[:1] != bytes([VERSION]):
-                    raise CorruptFileError(
-                        f"written in format version {payload[0] if payload else '?'}, this isoq "
-                        f"reads {VERSION}; upgrade isoq"
-                    )
-                self.header = _unpack_json(payload[1:])
+                layout = payload[0] if payload else 0
+                self.header, self._summary = _read_head(layout, payload[1:])
             elif kind == b"meta":
                 self.metadata = _unpack_json(payload)
             elif kind == b"modl":
                 self.model = payload
             elif kind == b"levl":
                 prefixes = payload
-            elif kind == b"INDX":
+            elif kind == b"INDX" and layout != COMPACT:
                 if len(payload) % 4:
                     raise CorruptFileError("the index has an impossible size: the file is damaged")
-                self.sizes = np.frombuffer(payload, "<u4").astype(np.int64)
+                self.sizes, start = np.frombuffer(payload, "<u4").astype(np.int64), stream.tell()
                 break
-            elif kind in (b"TILE", b"IEND"):
-                raise CorruptFileError("the index is missing: the file is damaged")
+            elif kind in (b"TILE", b"IEND", b"INDX"):
+                raise CorruptFileError("the parts are in a wrong order: the file is damaged")
             elif kind[:1].isupper():
                 raise _unknown(kind)
-        if not hasattr(self, "header"):
+        if not layout:
             raise CorruptFileError("the header is missing: the file is damaged")
-        starts = stream.tell() + np.concatenate([[0], np.cumsum(self.sizes + _FRAME.size + 4)])
+        starts = start + np.concatenate([[0], np.cumsum(self.sizes + _FRAME.size + 4)])
         self._starts, self._end = starts[:-1], int(starts[-1])
         self._prefixes = _prefixes(prefixes, self.sizes)
         self._size = stream.seek(0, os.SEEK_END)
@@ -199,11 +237,16 @@ class ContainerReader:
             return self._stream.read(size)
 
     def statistics(self) -> dict:
-        """Return the summary behind the tiles, and check the end of the file."""
+        """Return the summary, and check the end of the file."""
+        if self._end > self._size:
+            raise CorruptFileError("the file ends too early: it is truncated")
         self._stream.seek(self._end)
-        rest, found = io.BytesIO(self._stream.read(_LARGEST_HEADER)), {}
-        while (chunk := _next(rest))[0] != b"IEND":
-            kind, payload = chunk
+        data = self._stream.read(_LARGEST_HEADER)
+        rest, is_compact, found = io.BytesIO(data), self._summary is not None, self._summary or {}
+        while not is_compact or rest.tell() < len(data):
+            kind, payload = _next(rest)
+            if kind == b"IEND" and not is_compact:
+                break
             if kind == b"stat":
                 found = _unpack_json(payload)
             elif kind[:1].isupper():
@@ -240,14 +283,17 @@ def _text(kind: bytes) -> str:
     return ascii(kind.decode("latin-1"))[1:-1]
 
 
-def _next(stream: BinaryIO, expected: int | None = None) -> tuple[bytes, bytes]:
-    """Return kind and payload of the chunk at the position of `stream`. expected: the size that the
-    payload must have."""
+def _frame(stream: BinaryIO) -> tuple[bytes, int]:
+    """Return the kind of the chunk at the position of `stream`, and the size of its payload."""
     frame = stream.read(_FRAME.size)
     if len(frame) != _FRAME.size:
         raise CorruptFileError("the file ends too early: it is truncated")
-    kind, size = _FRAME.unpack(frame)
-    if (expected is None and size > _LARGEST_HEADER) or (expected is not None and size != expected):
+    return _FRAME.unpack(frame)
+
+
+def _payload(stream: BinaryIO, kind: bytes, size: int) -> bytes:
+    """Return the payload of a chunk whose frame was read."""
+    if size > _LARGEST_HEADER and kind != b"TILE":
         raise CorruptFileError("a part has an impossible size: the file is damaged")
     payload = stream.read(size)
     check = stream.read(4)
@@ -255,26 +301,74 @@ def _next(stream: BinaryIO, expected: int | None = None) -> tuple[bytes, bytes]:
         raise CorruptFileError("the file ends too early: it is truncated")
     if struct.unpack("<I", check)[0] != zlib.crc32(kind + payload):
         raise _WrongChecksum(kind)
-    return kind, payload
+    return payload
 
 
-def _pack_json(value: dict) -> bytes:
+def _next(stream: BinaryIO, expected: int | None = None) -> tuple[bytes, bytes]:
+    """Return kind and payload of the chunk at the position of `stream`. expected: the size that the
+    payload must have."""
+    kind, size = _frame(stream)
+    if expected not in (None, size):
+        raise CorruptFileError("a part has an impossible size: the file is damaged")
+    return kind, _payload(stream, kind, size)
+
+
+def _read_head(layout: int, data: bytes) -> tuple[dict, dict | None]:
+    """Return the header, and the summary if HEAD holds it."""
+    if layout not in (INDEXED, COMPACT):
+        raise CorruptFileError(
+            f"written in layout {layout}, this isoq reads {INDEXED} and {COMPACT}; upgrade isoq"
+        )
+    header = _unpack_json(data, layout == COMPACT)
+    if header.get("needs"):
+        needed = ascii(header["needs"])
+        raise CorruptFileError(f"needs {needed}, which this isoq does not know; upgrade isoq")
+    summary = header.pop(_SUMMARY, {}) if layout == COMPACT else None
+    if summary is not None and not isinstance(summary, dict):
+        raise CorruptFileError("the summary is not what it should be: the file is damaged")
+    return header, summary
+
+
+def _text_of(value: dict) -> bytes:
     text = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
     if len(text) > LARGEST_TEXT:
         raise InputError(
             f"metadata of {len(text)} bytes are too large; leave some out, at most {LARGEST_TEXT} "
             "bytes can be kept"
         )
+    return text
+
+
+def _pack_json(value: dict) -> bytes:
     packer = zlib.compressobj(9, zdict=DICTIONARY)
-    return packer.compress(text) + packer.flush()
+    return packer.compress(_text_of(value)) + packer.flush()
 
 
-def _unpack_json(data: bytes) -> dict:
+def _pack_compact(value: dict) -> bytes:
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS, zdict=DICTIONARY + COMPACT_DICTIONARY)
+    return packer.compress(_text_of(_shortened(value))) + packer.flush()
+
+
+def _shortened(value: Any) -> Any:
+    """Return JSON whose whole numbers are integers: 25 instead of 25.0."""
+    if isinstance(value, dict):
+        return {key: _shortened(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shortened(item) for item in value]
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53
+    return int(value) if is_whole and str(value) != "-0.0" else value
+
+
+def _unpack_json(data: bytes, is_compact: bool = False) -> dict:
+    """Return an object. is_compact: raw deflate with both dictionaries, instead of zlib with the
+    first one."""
+    wbits, more = (-zlib.MAX_WBITS, COMPACT_DICTIONARY) if is_compact else (zlib.MAX_WBITS, b"")
+    stream = zlib.decompressobj(wbits, zdict=DICTIONARY + more)
     try:
-        value = json.loads(
-            zlib.decompressobj(zdict=DICTIONARY).decompress(data, LARGEST_TEXT),
-            parse_constant=_no_number,
-        )
+        text = stream.decompress(data, LARGEST_TEXT)
+        if not stream.eof or stream.unused_data:
+            raise ValueError("the stream does not end where its chunk ends")
+        value = json.loads(text, parse_constant=_no_number)
     except (zlib.error, ValueError, RecursionError) as error:
         raise CorruptFileError("the header does not decode: the file is damaged") from error
     if not isinstance(value, dict):
