@@ -1,5 +1,5 @@
-"""What of isoq is public: names and arguments of Python, the command line, keys of JSON, the
-version of the format. `python tests/public.py` writes it into docs/stability.md."""
+"""What of isoq is public: names and arguments of Python, the command line, keys of JSON, and
+what files begin with. `python tests/public.py` writes it into docs/stability.md."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import io
 import json
 import re
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import isoq
 from isoq.cli import COMMANDS, main
-from isoq.format.container import VERSION
+from isoq.format.container import COMPACT_DICTIONARY, DICTIONARY, SIGNATURE
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "stability.md"
@@ -84,9 +85,15 @@ def documents() -> Iterator[str]:
                 yield f"{command}: {key}"
 
 
+def format_lines() -> Iterator[str]:
+    yield f"signature {SIGNATURE.hex(' ')}"
+    for name, text in (("files", DICTIONARY), ("compact files", COMPACT_DICTIONARY)):
+        yield f"CRC-32 of the dictionary of {name}: {zlib.crc32(text):08x}"
+
+
 def listing() -> list[str]:
     """Return the blocks of the page, in its order."""
-    parts = (python(), command_line(), documents(), (f"format {VERSION}",))
+    parts = (python(), command_line(), documents(), format_lines())
     return ["".join(f"{line}\n" for line in part) for part in parts]
 
 
