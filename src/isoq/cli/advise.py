@@ -32,7 +32,7 @@ _MOST = 12  # bands in the table; of more, the quietest and the loudest are show
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = _DESCRIPTION, _EXAMPLES
     parser.add_argument("paths", nargs="+", metavar="SRC", help="images, or quoted patterns")
-    add_coding(parser)
+    add_coding(parser, target=False)
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object and nothing else"
     )

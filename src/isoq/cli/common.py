@@ -120,8 +120,13 @@ def add_how(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> None:
-    """Add the options of coding. threads: default of --threads (None: all cores)."""
+def add_coding(
+    parser: argparse.ArgumentParser, threads: int | None = None, target: bool = True
+) -> None:
+    """Add the options of coding.
+
+    threads: default of --threads (None: all cores). target: True for commands with targets, which
+    get the options of their units."""
     from ..api import DEFAULT_MODEL
 
     parser.add_argument(
@@ -130,13 +135,15 @@ def add_coding(parser: argparse.ArgumentParser, threads: int | None = None) -> N
         metavar="NAME|DIR",
         help="model, see isoq models (default: %(default)s)",
     )
+    if target:
+        _add_units(parser)
     _add_promise(parser)
     _add_samples(parser)
     add_machine(parser, threads)
 
 
-def _add_promise(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how a target is meant and on which blocks it holds."""
+def _add_units(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how the number of a target is meant."""
     parser.add_argument(
         "--peak",
         type=float,
@@ -149,6 +156,10 @@ def _add_promise(parser: argparse.ArgumentParser) -> None:
         help="read target errors in the physical units of the bands, which their scales define, "
         "not in digital numbers",
     )
+
+
+def _add_promise(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say on which blocks a target holds."""
     parser.add_argument(
         "--joint",
         choices=["mean"],
