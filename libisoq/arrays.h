@@ -5,7 +5,7 @@
 
 #include "json.h"
 
-enum { ISOQ_MOST_DIMENSIONS = 4, ISOQ_MOST_ARRAYS = 64 };
+enum { ISOQ_MOST_DIMENSIONS = 6, ISOQ_MOST_ARRAYS = 64 };
 
 typedef struct {
     char name[40], type[4]; /* type: NumPy's, "<i4" */

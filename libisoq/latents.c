@@ -74,15 +74,20 @@ static int find_grid(const isoq_tile *tile, const isoq_places *places, isoq_grid
     size_t count = (size_t)places->rows * (size_t)places->cols;
     int32_t *up = (int32_t *)isoq_allocate(tile->work, count, sizeof *up);
     int32_t *down = (int32_t *)isoq_allocate(tile->work, count, sizeof *down);
+    int32_t *below = (int32_t *)isoq_allocate(tile->work, count, sizeof *below);
+    const int32_t *octave, *shift;
     int32_t finest = ISOQ_LOWEST_LEVEL;
-    if (!up || !down) return 0;
+    if (!up || !down || !below) return 0;
     for (size_t k = 0; k < count; k++)
         finest = places->level[k] > finest ? places->level[k] : finest;
     for (size_t k = 0; k < count; k++) {
-        up[k] = tile->model->up[finest - places->level[k]];
-        down[k] = tile->model->down[finest - places->level[k]];
+        below[k] = finest - places->level[k];
+        up[k] = tile->model->up[below[k]];
+        down[k] = tile->model->down[below[k]];
     }
-    *grid = (isoq_grid){places->channels, places->rows, places->cols, 1, up, down};
+    if (!isoq_find_steps(tile, places, finest, ISOQ_LOW_PASS_BITS, &octave, &shift)) return 0;
+    *grid = (isoq_grid){places->channels, places->rows, places->cols, 1, up, down, below, octave,
+                        shift};
     return 1;
 }
 

@@ -179,7 +179,7 @@ int isoq_make_model(isoq_model *model, isoq_json info) {
     find_scales(model);
     return (find_units(model) ||
             isoq_bad_model(work, "the steps of its channels are impossible")) &&
-           isoq_make_context(model);
+           isoq_make_context(model) && isoq_make_predictor(model);
 }
 
 /* Return a new model that may take so much memory, null if there is none. */

@@ -34,6 +34,9 @@ int isoq_make_model(isoq_model *model, isoq_json info);
 /* Make the context model of the arrays with the prefix context_, and check it. */
 int isoq_make_context(isoq_model *model);
 
+/* Make the predictor of the arrays with the prefix predictor_, if there are any, and check it. */
+int isoq_make_predictor(isoq_model *model);
+
 /* Open the model in the chunk `modl` of a file. */
 isoq_model *isoq_open_embedded(isoq_work *work, isoq_bytes chunk);
 

@@ -6,20 +6,20 @@
 
 int isoq_cell(const isoq_tile *tile) { return 1 << (tile->model->levels - tile->scale); }
 
-/* Set the step of each place: its octave and the shift behind the product (isoq_fixed_latents). */
-static int find_steps(isoq_tile *tile, const isoq_group *group, const isoq_places *places,
-                      isoq_fixed_latents *latents) {
+int isoq_find_steps(const isoq_tile *tile, const isoq_places *places, int32_t finest, int fraction,
+                    const int32_t **octave, const int32_t **shift) {
     size_t count = (size_t)places->rows * (size_t)places->cols;
-    int32_t *octave = (int32_t *)isoq_allocate(tile->work, count, sizeof *octave);
-    int32_t *shift = (int32_t *)isoq_allocate(tile->work, count, sizeof *shift);
-    if (!octave || !shift) return 0;
+    int32_t *octaves = (int32_t *)isoq_allocate(tile->work, count, sizeof *octaves);
+    int32_t *shifts = (int32_t *)isoq_allocate(tile->work, count, sizeof *shifts);
+    if (!octaves || !shifts) return 0;
     for (size_t k = 0; k < count; k++) {
-        int32_t down = (int32_t)isoq_floor_quotient(places->level[k], ISOQ_STEPS_AN_OCTAVE);
-        octave[k] = tile->model->octave[places->level[k] - down * ISOQ_STEPS_AN_OCTAVE];
-        shift[k] = down + ISOQ_RECONSTRUCTION_BITS + ISOQ_UNIT_BITS - group->fraction;
+        int32_t level = places->level[k] - finest;
+        int32_t down = (int32_t)isoq_floor_quotient(level, ISOQ_STEPS_AN_OCTAVE);
+        octaves[k] = tile->model->octave[level - down * ISOQ_STEPS_AN_OCTAVE];
+        shifts[k] = down + ISOQ_RECONSTRUCTION_BITS + ISOQ_UNIT_BITS - fraction;
     }
-    latents->octave = octave;
-    latents->shift = shift;
+    *octave = octaves;
+    *shift = shifts;
     return 1;
 }
 
@@ -31,7 +31,7 @@ int isoq_synthesize_component(isoq_tile *tile, const isoq_group *group, const is
         {places->rows, places->cols, model->channel}, steps, model->unit, NULL, NULL};
     for (int k = 0; k < model->levels; k++)
         wavelets[k] = model->wavelet[k] == ISOQ_WAVELET_9_7 ? &ISOQ_CDF_9_7 : &ISOQ_CDF_17_11;
-    return find_steps(tile, group, places, &latents) &&
+    return isoq_find_steps(tile, places, 0, group->fraction, &latents.octave, &latents.shift) &&
            isoq_synthesize_fixed(wavelets, &latents.layout, isoq_take_latents, &latents,
                                  tile->scale, component) == ISOQ_OK;
 }

@@ -21,6 +21,11 @@ void isoq_spread_levels(const isoq_tile *tile, const int32_t *block_level, isoq_
 /* Return the rows and columns of a component per place of latents. */
 int isoq_cell(const isoq_tile *tile);
 
+/* Find the octave and the shift of each place (isoq_fixed_latents). finest: of quality, from which
+   levels count; fraction: bits behind the point. */
+int isoq_find_steps(const isoq_tile *tile, const isoq_places *places, int32_t finest, int fraction,
+                    const int32_t **octave, const int32_t **shift);
+
 /* Set a component (rows, cols of the places times isoq_cell) from its latents in steps (channels,
    rows, cols). */
 int isoq_synthesize_component(isoq_tile *tile, const isoq_group *group, const isoq_places *places,

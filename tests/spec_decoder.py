@@ -883,19 +883,24 @@ def segments_of(halvings: int) -> int:
 
 
 def planes_of_wavelets(group: Group, model: Model, halvings: int) -> np.ndarray:
-    v = np.stack([synthesis(dequantized(r, group, model), model, halvings) for r in group.r])
+    v = np.stack(
+        [
+            synthesis(dequantized(r, group.spread, group.fraction, model), model, halvings)
+            for r in group.r
+        ]
+    )
     v, bits = v.astype(np.int64), group.fraction
     if group.steps is not None:
         v, bits = np.einsum("cb,cij->bij", group.steps, v), bits + group.precision
     return v.astype(np.float64) / 2.0**bits
 
 
-def dequantized(r: np.ndarray, group: Group, model: Model) -> np.ndarray:
+def dequantized(r: np.ndarray, level: np.ndarray, fraction: int, model: Model) -> np.ndarray:
     """6.10, *Dequantization*: of the channels that were decoded"""
     octaves = np.array([root(24 * 128 - m) for m in range(128)], np.int64)
     unit = model.arrays["wavelet_unit"].astype(np.int64)[: len(r), None, None]
-    step = (unit * octaves[group.spread % 128] + (1 << 23)) >> 24
-    shift = group.spread // 128 + 31 - group.fraction
+    step = (unit * octaves[level % 128] + (1 << 23)) >> 24
+    shift = level // 128 + 31 - fraction
     exact = (128 * r.astype(np.float64)).astype(np.int64)
     w = (exact * step + (np.int64(1) << shift - 1)) >> shift
     return w.clip(-(1 << 30), 1 << 30)
@@ -1112,10 +1117,15 @@ NEXT = ((0, 2), (5, 7), (1, 3), (4, 6), (2, 0), (7, 5), (3, 1), (6, 4))
 
 
 def context_latents(
-    arrays: dict[str, np.ndarray], data: bytes, levels: np.ndarray, cuts: list[int] | None = None
+    arrays: dict[str, np.ndarray],
+    data: bytes,
+    levels: np.ndarray,
+    cuts: list[int] | None = None,
+    model: Model | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """q, r and the tables that were used, all (channels, h, w); arrays: without their prefix; cuts:
-    where the first segments of 6.10 end in data, which may lack the others."""
+    where the first segments of 6.10 end in data, which may lack the others; model: if it has a
+    predictor."""
     (h, w), channels, strands = levels.shape, len(arrays["group"]), 1
     if cuts:
         channels, strands = SEGMENTS[len(cuts) - 1], data[0]
@@ -1125,7 +1135,9 @@ def context_latents(
     cdf, offset, own, own_value = (
         arrays[name].tolist() for name in ("cdf", "offset", "own", "own_value")
     )
-    below = (levels.max() - levels).tolist()
+    distance = levels.max() - levels
+    below = distance.tolist()
+    moved: dict[int, tuple[list, list]] = {}
     scales = {d: (root(16 * 128 - d), root(6 * 128 + d)) for line in below for d in line}
     q, tables = (np.zeros((channels, h, w), np.int32) for _ in range(2))
     r = np.zeros((channels, h, w), np.float32)
@@ -1142,6 +1154,9 @@ def context_latents(
         )
 
     for c in range(channels):
+        if model and c in SEGMENTS:
+            moved |= moves(model, SEGMENTS.index(c), r[:c], values[:c], distance)
+        value_move, magnitude_move = moved.get(c, (None, None))
         around, value = np.zeros((h, w), np.int64), np.zeros((h, w), np.int64)
         for d, place, weight in entries("around", c):
             i, j = divmod(place, 3)
@@ -1166,13 +1181,16 @@ def context_latents(
             expected = (total * up >> 16) + int(arrays["bias"][c])
             octave = max(expected, 1).bit_length() - 1
             level = 0 if octave < 10 else min(151, 8 * (octave - 10) + (expected >> octave - 3) % 8)
+            if magnitude_move:
+                level = max(0, min(151, level + magnitude_move[i][j]))
             shift = max(0, level // 8 - 8)
             predicted = value[i][j] + sum(
                 weight * v[k][m] for weight, (k, m) in zip(own_value[c], near[:4], strict=True)
             )
             mu = clamp(clamp(predicted, 1 << 44) * up >> 28, 1 << 27)
-            base = mu + 8 >> 4
-            f = mu - 16 * base
+            expectation = clamp(mu + value_move[i][j], 1 << 27) if value_move else mu
+            base = expectation + 8 >> 4
+            f = expectation - 16 * base
             sign = -1 if f < 0 else 1
             bucket = 0 if shift or abs(f) < 3 else 1 if abs(f) < 6 else 2
             table = ((int(arrays["group"][c]) * 2 + state % 2) * 152 + level) * 3 + bucket
@@ -1194,6 +1212,88 @@ def context_latents(
     if channels == len(arrays["group"]):
         stream.end()
     return q, r, tables
+
+
+# ---- 10.1: prediction of details ----
+
+
+def nine(cells: np.ndarray) -> list[np.ndarray]:
+    """The planes of the cells around each cell (..., rows, cols), from the upper left one on."""
+    rows, cols = cells.shape[-2:]
+    framed = np.pad(cells, [(0, 0)] * (cells.ndim - 2) + [(1, 1), (1, 1)], mode="edge")
+    return [framed[..., i : i + rows, j : j + cols] for i in range(3) for j in range(3)]
+
+
+def network_features(
+    low: np.ndarray, parents: list[np.ndarray], distance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The eight features of each cell, and its contrast e'."""
+    p = [low[a::2, b::2].clip(-(1 << 24), 1 << 24) for a in (0, 1) for b in (0, 1)]
+    m = sum(nine(sum(p)))
+    z = [(36 * sample - m) >> 5 for sample in p]
+    total = 777 + sum(nine(sum(abs(v) for v in z)))
+    o = np.frexp(total.astype(np.float64))[1].astype(np.int64) - 1
+    e = 8 * o + (total >> o - 3) % 8
+    t = np.maximum(0, o - 10)
+    reciprocal = (1024 // (8 + e % 8) + 1) // 2
+
+    def ratio(v: np.ndarray) -> np.ndarray:
+        return ((v * reciprocal + (1 << 5 + o - t)) >> 6 + o - t).clip(-127, 127)
+
+    found = [ratio((v >> t) * 576) for v in z]
+    for u in parents:
+        scaled = (u.clip(-(1 << 23), 1 << 23) * 162) >> t
+        found.append(ratio(16 * scaled.clip(-(1 << 14), 1 << 14)))
+    e = (e - (distance + 8 >> 4)).clip(0, 255)
+    return np.array([*found, np.minimum(127, e - 120)]), e
+
+
+def network_outputs(model: Model, level: int, features: np.ndarray) -> np.ndarray:
+    head, body, tail, bias = (
+        model.arrays[f"predictor_{name}"][level - 1].astype(np.int64)
+        for name in ("head", "body", "tail", "bias")
+    )
+    width = len(head)
+
+    def hidden(weight: np.ndarray, bias: np.ndarray, t: np.ndarray) -> np.ndarray:
+        taps = np.stack(nine(t), 1)
+        total = np.einsum("oct,ctij->oij", weight.reshape(*weight.shape[:2], 9), taps)
+        return ((total + bias[:, None, None]) >> 7).clip(0, 255)
+
+    t = hidden(head, bias[:width], features)
+    for n, weight in enumerate(body, 1):
+        t = np.minimum(255, t + hidden(weight, bias[n * width : (n + 1) * width], t))
+    return np.einsum("oc,cij->oij", tail, t) + bias[-24:, None, None]
+
+
+def moves(
+    model: Model, segment: int, r: np.ndarray, values: np.ndarray, distance: np.ndarray
+) -> dict[int, tuple[list, list]]:
+    """How the details of level 3 - segment move: by channel, of the value and of the magnitude."""
+    level = 3 - segment
+    low = synthesis(dequantized(r, -distance, 6, model), model, level).astype(np.int64)
+    size = 1 << segment
+    first = 4**segment if segment else 1
+    parents = [
+        subband(iter(values[first + k * size**2 :]), size, distance.shape) for k in range(3)
+    ]
+    spread = distance.repeat(size, 0).repeat(size, 1)
+    features, e = network_features(low, [u.astype(np.int64) for u in parents], spread)
+    out = network_outputs(model, level, features)
+    q = out[:12].clip(-(1 << 14), 1 << 14) * (8 + e % 8)
+    right, left = np.maximum(0, 21 - e // 8), np.maximum(0, e // 8 - 21)
+    value = ((q + (1 << right) // 2) >> right) << left
+    magnitude = ((out[12:] + 128) >> 8).clip(-32, 32)
+    found, side = {}, 2 * size
+    phases = sorted(np.ndindex(side, side), key=lambda phase: rank(*phase, side))
+    for k in range(3):
+        for n, (y, x) in enumerate(phases):
+            corner = 4 * k + 2 * (y % 2) + x % 2
+            found[4 ** (segment + 1) + k * side**2 + n] = tuple(
+                plane[corner, y // 2 :: size, x // 2 :: size].tolist()
+                for plane in (value, magnitude)
+            )
+    return found
 
 
 # ---- 11 and 12: model folder, hyperprior ----
@@ -1260,7 +1360,8 @@ class Model:
         """q, r, and z if there is one; cuts: as in `context_latents`."""
         if self.kind == "context":
             arrays = {name.removeprefix("context_"): array for name, array in self.arrays.items()}
-            return *context_latents(arrays, data, levels, cuts)[:2], None
+            predicted = self if "predictor_head" in self.arrays else None
+            return *context_latents(arrays, data, levels, cuts, predicted)[:2], None
         require(self.kind == "hyperprior", "unknown")
         return hyperprior_latents(self.arrays, data, *levels.shape)
 

@@ -10,6 +10,8 @@ from isoq.entropy.rans cimport (
     isoq_slot_list, isoq_start_reader, isoq_status, MOST_SEGMENTS, segments_of, start_of, stream_of,
 )
 
+from typing import NamedTuple
+
 import numpy as np
 
 
@@ -38,7 +40,29 @@ cdef extern from "latents.h" nogil:
         const int32_t *weight
     ctypedef struct isoq_symbol:
         pass
+    enum: ISOQ_NETWORK_INPUTS, ISOQ_NETWORK_OUTPUTS, ISOQ_NETWORK_BLOCK, ISOQ_NETWORK_MOST_WIDTH
+    enum: ISOQ_NETWORK_MOST_DEPTH, ISOQ_NETWORK_MOST_BIAS, ISOQ_PREDICTED_LEVELS
+    enum: ISOQ_LOW_PASS_BITS, ISOQ_WAVELET_LEVELS, ISOQ_WAVELET_CHANNELS
+    ctypedef struct isoq_steps:
+        pass
+    const isoq_steps ISOQ_CDF_9_7, ISOQ_CDF_17_11
+    ctypedef struct isoq_network_weights:
+        int width, depth
+        const int8_t *head
+        const int8_t *body
+        const int8_t *tail
+        const int32_t *bias
+    ctypedef struct isoq_network:
+        float *memory
+    isoq_status isoq_arrange_network(isoq_network *, const isoq_network_weights *)
+    void isoq_release_network(isoq_network *)
+    ctypedef struct isoq_subband_predictor:
+        const isoq_steps **wavelets
+        const int32_t *channel
+        const int32_t *unit
+        const isoq_network *network
     ctypedef struct isoq_context_model:
+        const isoq_subband_predictor *predictor
         isoq_sparse_weights around, value
         const int32_t *own
         const int32_t *own_value
@@ -51,10 +75,14 @@ cdef extern from "latents.h" nogil:
         int channels, rows, cols, strands
         const int32_t *up
         const int32_t *down
+        const int32_t *below
+        const int32_t *octave
+        const int32_t *shift
     ctypedef struct isoq_trace:
         int32_t *table
         int16_t *symbol
         int8_t *flip
+        int32_t *mu
     isoq_status isoq_encode_latents(
         const isoq_context_model *, const isoq_grid *, const float *, float, int32_t *, float *,
         isoq_slot_list *, size_t *, const isoq_trace *)
@@ -76,6 +104,26 @@ CONSTANTS = dict(
     own_value=ISOQ_OWN_VALUE,
     max_latent=ISOQ_MAX_LATENT,
 )
+NETWORK = dict(
+    inputs=ISOQ_NETWORK_INPUTS,
+    outputs=ISOQ_NETWORK_OUTPUTS,
+    block=ISOQ_NETWORK_BLOCK,
+    most_width=ISOQ_NETWORK_MOST_WIDTH,
+    most_depth=ISOQ_NETWORK_MOST_DEPTH,
+    most_bias=ISOQ_NETWORK_MOST_BIAS,
+    low_pass_bits=ISOQ_LOW_PASS_BITS,
+)
+PREDICTED_LEVELS = ISOQ_PREDICTED_LEVELS
+
+
+class StepScales(NamedTuple):
+    """The steps at the places of a tile, all (rows, cols) int32; see isoq_grid."""
+
+    up: np.ndarray
+    down: np.ndarray
+    below: np.ndarray
+    octave: np.ndarray
+    shift: np.ndarray
 
 
 cdef void _check_tables(
@@ -186,16 +234,51 @@ def count_beyond(const float[::1] y, float least):
     return isoq_count_beyond(&y[0], least, y.shape[0]) if y.shape[0] else 0
 
 
+cdef class LevelPredictor:
+    """The networks that predict the details of levels 1, 2, 3 (subbands.py has shapes and units, and
+    checks the arrays)."""
+
+    cdef isoq_subband_predictor predictor
+    cdef isoq_network networks[ISOQ_PREDICTED_LEVELS]
+    cdef const isoq_steps *wavelets[ISOQ_WAVELET_LEVELS]
+    cdef const int32_t[::1] channel, unit  # keep what `predictor` points into
+
+    def __init__(
+        self, list names, const int32_t[::1] channel, const int32_t[::1] unit,
+        const int8_t[:, :, :, :, ::1] head, const int8_t[:, :, :, :, :, ::1] body,
+        const int8_t[:, :, ::1] tail, const int32_t[:, ::1] bias,
+    ):
+        cdef isoq_network_weights weights
+        for level, name in enumerate(names):
+            self.wavelets[level] = &ISOQ_CDF_9_7 if name == "9/7" else &ISOQ_CDF_17_11
+        self.channel, self.unit = channel, unit
+        self.predictor.wavelets = self.wavelets
+        self.predictor.channel, self.predictor.unit = &channel[0], &unit[0]
+        self.predictor.network = self.networks
+        weights.width, weights.depth = <int>head.shape[1], <int>body.shape[1]
+        for level in range(ISOQ_PREDICTED_LEVELS):
+            weights.head, weights.body = &head[level, 0, 0, 0, 0], &body[level, 0, 0, 0, 0, 0]
+            weights.tail, weights.bias = &tail[level, 0, 0], &bias[level, 0]
+            if isoq_arrange_network(&self.networks[level], &weights) != ISOQ_OK:
+                raise MemoryError
+
+    def __dealloc__(self):
+        for level in range(ISOQ_PREDICTED_LEVELS):
+            isoq_release_network(&self.networks[level])
+
+
 cdef class ContextCoder:
     """Encoder and decoder with the arrays of a context model (context.py has shapes and units, and
     checks them)."""
 
     cdef isoq_context_model model
     cdef readonly int channels
-    cdef object _arrays  # keeps what `model` points into
+    cdef object _arrays  # keep what `model` points into
+    cdef LevelPredictor _predictor
 
-    def __init__(self, dict arrays):
-        self._arrays = arrays
+    def __init__(self, dict arrays, LevelPredictor predictor=None):
+        self._arrays, self._predictor = arrays, predictor
+        self.model.predictor = NULL if predictor is None else &predictor.predictor
         self._point_to(&self.model.around, "around")
         self._point_to(&self.model.value, "value")
         cdef const int32_t[:, ::1] own = arrays["own"], own_value = arrays["own_value"]
@@ -220,14 +303,14 @@ cdef class ContextCoder:
         weights.weight = _first(self._arrays[f"{name}_weight"])
 
     def encode(
-        self, const float[:, :, ::1] y, const int32_t[:, ::1] up, const int32_t[:, ::1] down,
-        float trade, int strands, bint trace=False, tuple ends=(),
+        self, const float[:, :, ::1] y, object scales, float trade, int strands, bint trace=False,
+        tuple ends=(),
     ):
         """Return the segments of the stream, the latents (int32, half steps) and their
-        reconstruction (float32, steps), and with `trace` also tables, symbols and flips, all
-        (channels, rows, cols).
+        reconstruction (float32, steps), and with `trace` also tables, symbols, flips and
+        predicted values (int32, 1/16 step), all (channels, rows, cols).
 
-        y: (channels, rows, cols), steps; up, down, strands: see isoq_grid; ends: numbers of
+        y: (channels, rows, cols), steps; scales: StepScales; strands: see isoq_grid; ends: numbers of
         channels after which a segment ends, ascending, the last one all of them; without ends there
         is no stream."""
         cdef isoq_grid grid
@@ -238,20 +321,21 @@ cdef class ContextCoder:
         cdef size_t slots_at_ends[MOST_SEGMENTS]
         if len(ends) > MOST_SEGMENTS or (stream and ends[len(ends) - 1] != self.channels):
             raise ValueError("segments do not fit")
-        shape = self._grid(&grid, y.shape[0], y.shape[1], y.shape[2], up, down, strands)
+        shape = self._grid(&grid, y.shape[0], y.shape[1], y.shape[2], scales, strands)
         slots_after = np.empty(self.channels, np.uintp)
         cdef size_t[::1] after = slots_after
         latents, reconstruction = np.empty(shape, np.int32), np.empty(shape, np.float32)
         traced = shape if trace else (1, 1, 1)
         tables, symbols = np.empty(traced, np.int32), np.empty(traced, np.int16)
-        flips = np.empty(traced, np.int8)
-        cdef int32_t[:, :, ::1] latent = latents, table = tables
+        flips, values = np.empty(traced, np.int8), np.empty(traced, np.int32)
+        cdef int32_t[:, :, ::1] latent = latents, table = tables, mu = values
         cdef float[:, :, ::1] near = reconstruction
         cdef int16_t[:, :, ::1] symbol = symbols
         cdef int8_t[:, :, ::1] flip = flips
         log.table = &table[0, 0, 0] if trace else NULL
         log.symbol = &symbol[0, 0, 0] if trace else NULL
         log.flip = &flip[0, 0, 0] if trace else NULL
+        log.mu = &mu[0, 0, 0] if trace else NULL
         with nogil:
             status = isoq_encode_latents(
                 &self.model, &grid, &y[0, 0, 0], trade, &latent[0, 0, 0], &near[0, 0, 0],
@@ -264,18 +348,18 @@ cdef class ContextCoder:
         elif status != ISOQ_OK:
             raise MemoryError
         found = (segments, latents, reconstruction)
-        return (*found, tables, symbols, flips) if trace else found
+        return (*found, tables, symbols, flips, values) if trace else found
 
     def decode(
-        self, const uint8_t[::1] data, const int32_t[:, ::1] up, const int32_t[:, ::1] down,
-        int channels, int strands,
+        self, const uint8_t[::1] data, object scales, int channels, int strands,
     ):
         """Return the first latents (int32, half steps) and their reconstruction (float32, steps),
         both (channels, rows, cols), or None if the stream is damaged. Segments behind those of the
         channels may be missing."""
         cdef isoq_grid grid
         cdef isoq_status status
-        self._grid(&grid, self.channels, up.shape[0], up.shape[1], up, down, strands)
+        rows, cols = np.shape(scales[0])
+        self._grid(&grid, self.channels, rows, cols, scales, strands)
         if not 0 < channels <= self.channels:
             raise ValueError("latents of the wrong shape")
         grid.channels = channels
@@ -294,13 +378,15 @@ cdef class ContextCoder:
         return (latents, reconstruction) if status == ISOQ_OK else None
 
     cdef tuple _grid(
-        self, isoq_grid *grid, Py_ssize_t channels, Py_ssize_t rows, Py_ssize_t cols,
-        const int32_t[:, ::1] up, const int32_t[:, ::1] down, int strands,
+        self, isoq_grid *grid, Py_ssize_t channels, Py_ssize_t rows, Py_ssize_t cols, object scales,
+        int strands,
     ):
         """Fill in a grid, and return its shape."""
+        cdef const int32_t[:, ::1] up = scales[0], down = scales[1], below = scales[2]
+        cdef const int32_t[:, ::1] octave = scales[3], shift = scales[4]
         if channels != self.channels or rows < 1 or cols < 1:
             raise ValueError("latents of the wrong shape")
-        if not np.shape(up) == np.shape(down) == (rows, cols):
+        if {np.shape(scale) for scale in scales} != {(rows, cols)}:
             raise ValueError("step scales of the wrong shape")
         if strands not in (1, ISOQ_STRANDS):
             raise ValueError("impossible number of strands")
@@ -310,6 +396,8 @@ cdef class ContextCoder:
         grid.cols = <int>cols
         grid.up = &up[0, 0]
         grid.down = &down[0, 0]
+        grid.below = &below[0, 0]
+        grid.octave, grid.shift = &octave[0, 0], &shift[0, 0]
         return channels, rows, cols
 
 

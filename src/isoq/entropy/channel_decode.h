@@ -104,7 +104,8 @@ ISOQ_API int isoq_decode_row(const isoq_channel_job *job, int row, int state,
         int strand = (int)(at % (size_t)grid->strands), quantizer = isoq_quantizer_of(state);
         isoq_sum_left(model, channel, j, magnitude, value, magnitudes, values);
         isoq_context context = isoq_context_at(model, channel, isoq_integer_of(magnitudes[j]),
-                                               isoq_integer_of(values[j]), grid->up[at]);
+                                               isoq_integer_of(values[j]), grid->up[at],
+                                               isoq_move_at(job, at));
         context = isoq_with_quantizer(context, quantizer);
         const uint16_t *cdf = model->cdf + (size_t)context.table * (ISOQ_SYMBOLS + 1);
         int32_t index = isoq_take_index(reader, strand, cdf, &context, quantizer);

@@ -34,6 +34,8 @@ typedef struct {
     const isoq_scratch *scratch;
     int channel;
     float trade;           /* squared steps that one bit is worth */
+    const int32_t *value_move;    /* (rows, cols): see isoq_move */
+    const int8_t *magnitude_move; /* same */
     const float *y;        /* (rows, cols): latents before quantization, in steps */
     int32_t *latent;       /* (rows, cols): quantized, in half steps */
     float *reconstruction; /* (rows, cols): in steps */
@@ -74,6 +76,11 @@ ISOQ_API isoq_status isoq_allocate_scratch(isoq_scratch *scratch, const isoq_gri
     return ISOQ_OK;
 }
 
+/* Return what the predictor adds to the context of latent `at` of the channel. */
+ISOQ_INLINE isoq_move isoq_move_at(const isoq_channel_job *job, size_t at) {
+    return (isoq_move){job->value_move[at], job->magnitude_move[at]};
+}
+
 /* Find the contexts of row `row`, from sums that are complete, for quantizer 0. */
 ISOQ_MULTIVERSION void isoq_find_contexts(const isoq_channel_job *job, int row) {
     size_t first = (size_t)row * (size_t)job->grid->cols;
@@ -90,7 +97,8 @@ ISOQ_MULTIVERSION void isoq_find_contexts(const isoq_channel_job *job, int row) 
     ISOQ_INDEPENDENT
     for (int j = 0, n = job->grid->cols; j < n; j++) {
         isoq_context context = isoq_context_at(model, channel, isoq_integer_of(magnitude[j]),
-                                               isoq_integer_of(value[j]), up[j]);
+                                               isoq_integer_of(value[j]), up[j],
+                                               isoq_move_at(job, first + (size_t)j));
         table[j] = context.table;
         shift[j] = context.shift;
         flip[j] = context.flip;

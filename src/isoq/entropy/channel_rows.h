@@ -27,29 +27,31 @@ typedef struct {
 /* isoq_quantizer_of as a list, which loops over states need to become vectors. */
 static const int32_t ISOQ_QUANTIZER[ISOQ_STATES] = {0, 1, 0, 1, 0, 1, 0, 1};
 
-/* Find the choices of a latent in each state, given sums over all neighbours but those to the left.
-   up: at the latent. */
+/* Find the choices of latent `at` in each state, given sums over all neighbours but those to the
+   left. */
 ISOQ_INLINE void isoq_choose_by_state(const isoq_context_model *model, const isoq_channel_job *job,
-                                      int64_t magnitudes, int64_t values, int32_t up, float y,
+                                      int64_t magnitudes, int64_t values, size_t at,
                                       const isoq_survivors *ways, isoq_tried *tried,
                                       isoq_state_choices *choices) {
     const int32_t *own = model->own + job->channel * ISOQ_OWN;
     int32_t west = own[0], second_west = own[4];
     int32_t west_value = model->own_value[job->channel * ISOQ_OWN_VALUE];
     int channel = job->channel;
+    int32_t up = job->grid->up[at];
+    isoq_move move = isoq_move_at(job, at);
     float targets[ISOQ_STATES];
     for (int s = 0; s < ISOQ_STATES; s++) {
         int64_t magnitude = magnitudes + (int64_t)west * ways->left[s] +
                             (int64_t)second_west * ways->second_left[s];
         int64_t value = values + (int64_t)west_value * ways->value[s];
-        isoq_context context = isoq_context_at(model, channel, magnitude, value, up);
+        isoq_context context = isoq_context_at(model, channel, magnitude, value, up, move);
         context = isoq_with_quantizer(context, ISOQ_QUANTIZER[s]);
         choices->table[s] = context.table;
         choices->shift[s] = context.shift;
         choices->flip[s] = context.flip;
         choices->rounded[s] = context.rounded;
         choices->mu[s] = context.mu;
-        targets[s] = y;
+        targets[s] = job->y[at];
     }
     isoq_priced_latents latents = {choices->table,   choices->shift, choices->flip,
                                    choices->rounded, ISOQ_QUANTIZER, targets};
@@ -99,10 +101,9 @@ ISOQ_MULTIVERSION void isoq_choose_row(const isoq_channel_job *job, int row, int
     isoq_context_model model = *job->model;
     int cols = job->grid->cols;
     size_t first = (size_t)row * (size_t)cols;
-    const int32_t *up = job->grid->up + first, *down = job->grid->down + first;
+    const int32_t *down = job->grid->down + first;
     const isoq_sum *magnitudes = isoq_magnitude_sums(job->planes, row);
     const isoq_sum *values = isoq_value_sums(job->planes, row);
-    const float *y = job->y + first;
     int32_t *index = job->scratch->index + first;
     isoq_trellis_step *steps = job->scratch->steps;
     isoq_survivors survivors;
@@ -112,7 +113,7 @@ ISOQ_MULTIVERSION void isoq_choose_row(const isoq_channel_job *job, int row, int
     memset(&survivors, 0, sizeof survivors);
     for (int j = 0; j < cols; j++) {
         isoq_choose_by_state(&model, job, isoq_integer_of(magnitudes[j]),
-                             isoq_integer_of(values[j]), up[j], y[j], &survivors, &tried, &choices);
+                             isoq_integer_of(values[j]), first + (size_t)j, &survivors, &tried, &choices);
         ways = isoq_step_by_state(ways, &choices, steps + j);
         survivors = isoq_survive(&survivors, &choices, steps + j, down[j]);
     }
@@ -136,12 +137,14 @@ ISOQ_API int isoq_follow_row(const isoq_channel_job *job, int row, int state) {
         int32_t index = scratch->index[at];
         isoq_sum_left(model, channel, j, magnitude, value, magnitudes, values);
         isoq_context context = isoq_context_at(model, channel, isoq_integer_of(magnitudes[j]),
-                                               isoq_integer_of(values[j]), job->grid->up[at]);
+                                               isoq_integer_of(values[j]), job->grid->up[at],
+                                               isoq_move_at(job, at));
         context = isoq_with_quantizer(context, quantizer);
         int32_t latent = isoq_latent_in_range(&context, index, quantizer);
         scratch->table[at] = context.table;
         scratch->shift[at] = context.shift;
         scratch->flip[at] = context.flip;
+        scratch->mu[at] = context.mu;
         job->latent[at] = latent;
         float offset = model->offset[isoq_symbol_place(&context, index)];
         job->reconstruction[at] = isoq_reconstruct(&context, latent, index, offset);

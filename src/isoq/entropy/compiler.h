@@ -262,6 +262,25 @@ ISOQ_INLINE void isoq_lanes_add_product(isoq_lanes *sum, const isoq_lanes *a, co
 #endif
 }
 
+/* Set all lanes to a number. */
+ISOQ_INLINE void isoq_lanes_fill(isoq_lanes *to, float number) {
+#if ISOQ_GNU
+    to->low = to->high = number - (isoq_float8){0};
+#else
+    for (int k = 0; k < ISOQ_LANES; k++) to->lane[k] = number;
+#endif
+}
+
+/* sum += factor * a */
+ISOQ_INLINE void isoq_lanes_add_scaled(isoq_lanes *sum, float factor, const isoq_lanes *a) {
+#if ISOQ_GNU
+    sum->low += factor * a->low;
+    sum->high += factor * a->high;
+#else
+    for (int k = 0; k < ISOQ_LANES; k++) sum->lane[k] += factor * a->lane[k];
+#endif
+}
+
 /* sum -= factor * a */
 ISOQ_INLINE void isoq_lanes_subtract_scaled(isoq_lanes *sum, float factor, const isoq_lanes *a) {
 #if ISOQ_GNU

@@ -55,6 +55,7 @@ typedef struct {
                                    ISOQ_SYMBOLS + 1) */
     const float *offset;        /* (same, ISOQ_SYMBOLS): reconstruction minus point, in steps */
     const isoq_symbol *symbols; /* (same, ISOQ_SYMBOLS); the encoder's alone */
+    const struct isoq_subband_predictor *predictor; /* null: there is none */
 } isoq_context_model;
 
 /* The latents of a tile, and the step at each place: g = finest step in the tile / step, 0 < g
@@ -65,14 +66,29 @@ typedef struct {
     int strands;              /* 1 or ISOQ_STRANDS */
     const int32_t *up;        /* (rows, cols): 2^16 g */
     const int32_t *down;      /* (rows, cols): 2^6 / g */
+    const int32_t *below, *octave, *shift; /* (rows, cols), for predictors: levels of quality below
+                                              the finest; see isoq_fixed_latents */
 } isoq_grid;
+
+/* What a predictor (subband_predictor.h) adds to the context of a latent. */
+typedef struct {
+    int32_t value;     /* in 1/16 step, at most 2^28 in magnitude */
+    int32_t magnitude; /* in levels */
+} isoq_move;
+
+/* The moves of all latents of some channels, from number `first` on. */
+typedef struct {
+    int first;
+    int32_t *value;    /* (channels, rows, cols) */
+    int8_t *magnitude; /* same */
+} isoq_moves;
 
 typedef struct {
     int table;       /* row of cdf; of quantizer 0 until isoq_with_quantizer */
     int shift;       /* low bits that are coded as they are */
     int flip;        /* whether differences change sign */
     int32_t rounded; /* predicted value, in whole steps */
-    int32_t mu;      /* predicted value, in 1/16 step */
+    int32_t mu;      /* the same before any move, in 1/16 step: later contexts measure from here */
 } isoq_context;
 
 /* A double, and its bits as an integer. */
@@ -99,15 +115,18 @@ ISOQ_INLINE int isoq_level_of(int64_t expected) {
    neighbours, in 1/2^17 and 1/2^16 step of the finest; up: of the grid. With the bounds of the
    weights, the expected magnitude is below 2^41. */
 ISOQ_INLINE isoq_context isoq_context_at(const isoq_context_model *model, int c, int64_t magnitude,
-                                         int64_t value, int32_t up) {
+                                         int64_t value, int32_t up, isoq_move move) {
     isoq_context context;
-    int level = isoq_level_of(((magnitude * up) >> 16) + model->bias[c]);
+    int level = isoq_level_of(((magnitude * up) >> 16) + model->bias[c]) + move.magnitude;
+    level = level < 0 ? 0 : level > ISOQ_LEVELS - 1 ? ISOQ_LEVELS - 1 : level;
     int shift = level / ISOQ_STEPS_PER_OCTAVE - 8; /* the octave, in steps, less one */
     int64_t scaled = (isoq_clamp(value, (int64_t)1 << 44) * up) >> 28;
     context.shift = shift > 0 ? shift : 0;
     context.mu = (int32_t)isoq_clamp(scaled, 16 * (int64_t)ISOQ_MAX_LATENT);
-    context.rounded = (context.mu + 8) >> 4;
-    int fraction = context.mu - 16 * context.rounded; /* -8 ... 7 */
+    int32_t moved = (int32_t)isoq_clamp((int64_t)context.mu + move.value,
+                                        16 * (int64_t)ISOQ_MAX_LATENT);
+    context.rounded = (moved + 8) >> 4;
+    int fraction = moved - 16 * context.rounded; /* -8 ... 7 */
     context.flip = fraction < 0;
     fraction = context.flip ? -fraction : fraction;
     int bucket = (fraction > 2) + (fraction > 5);

@@ -16,7 +16,9 @@ import numpy as np
 
 from ..errors import CorruptFileError
 from ..levels import HIGHEST, LOWEST, PER_OCTAVE, floor_power
-from ._coder import CONSTANTS, ContextCoder, count_beyond
+from ..wavelet.transform import Wavelet
+from ._coder import CONSTANTS, ContextCoder, LevelPredictor, StepScales, count_beyond
+from .subbands import fixed_steps, has_predictor, predictor_of
 
 PRECISION, SYMBOLS, LEVELS, BUCKETS, QUANTIZERS = (
     CONSTANTS[k] for k in ("precision", "symbols", "levels", "buckets", "quantizers")
@@ -72,30 +74,38 @@ class ContextModel:
       with the total 2^15.
     - `offset` (same rows, SYMBOLS) int8: reconstruction offsets in 1/128 step.
 
+    predictor: of the details of a wavelet, see `subbands`.
+
     Raises ValueError if the arrays are not like this."""
 
     kind = "context"
 
-    def __init__(self, arrays: dict[str, np.ndarray]):
+    def __init__(self, arrays: dict[str, np.ndarray], predictor: LevelPredictor | None = None):
         self.arrays = _checked(arrays)
         cdf = self.arrays["cdf"].astype(np.int64)
         bits = (PRECISION - np.log2(np.diff(cdf, axis=1))).astype(np.float32)
         offset = self.arrays["offset"] * np.float32(1 / 128)
         symbols = np.stack([offset, bits], -1)
-        self._coder = ContextCoder({**self.arrays, "offset": offset, "symbols": symbols})
+        self._coder = ContextCoder({**self.arrays, "offset": offset, "symbols": symbols}, predictor)
         self.channels = self._coder.channels
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> ContextModel:
-        """Return a model from arrays with the prefix `context_`, as a model folder keeps them.
-        Raises ValueError."""
-        return cls(
-            {
-                name.removeprefix("context_"): a
-                for name, a in arrays.items()
-                if name.startswith("context_")
-            }
-        )
+    def from_arrays(
+        cls, arrays: dict[str, np.ndarray], wavelet: Wavelet | None = None
+    ) -> ContextModel:
+        """Return a model from the arrays of a model folder: those of contexts have the prefix
+        `context_`. wavelet: the transforms of the latents, which a predictor needs. Raises
+        ValueError."""
+        own = {
+            name.removeprefix("context_"): a
+            for name, a in arrays.items()
+            if name.startswith("context_")
+        }
+        if not has_predictor(arrays):
+            return cls(own)
+        if wavelet is None:
+            raise ValueError("a predictor needs a model of wavelets")
+        return cls(own, predictor_of(arrays, wavelet))
 
     def encode(
         self, y: np.ndarray, levels: np.ndarray, rd_weight: float = 0.0, trace: bool = False
@@ -107,10 +117,10 @@ class ContextModel:
 
         Returns the stream, the quantized latents (int32, half steps) and their reconstruction
         (float32, steps, gains still applied), both (channels, rows, cols). With `trace` it also
-        returns tables, symbols and flips."""
-        up, down = self._scales(levels)
+        returns tables, symbols, flips and predicted values (int32, 1/16 step)."""
         ready, ends = np.ascontiguousarray(y, np.float32), (self.channels,)
-        (stream,), *found = self._coder.encode(ready, up, down, rd_weight, 1, trace, ends)
+        scales = self._scales(levels)
+        (stream,), *found = self._coder.encode(ready, scales, rd_weight, 1, trace, ends)
         return stream, *found
 
     def encode_segments(
@@ -119,17 +129,15 @@ class ContextModel:
         """Quantize and code like `encode`, and return the stream cut into segments: the first k of
         them are enough for the first ends[k - 1] channels. The last end is that of all channels.
         The first segment begins with the number of strands."""
-        up, down = self._scales(levels)
-        ready = np.ascontiguousarray(y, np.float32)
+        ready, scales = np.ascontiguousarray(y, np.float32), self._scales(levels)
         strands = strands_for(ready)
-        segments, *found = self._coder.encode(ready, up, down, rd_weight, strands, False, ends)
+        segments, *found = self._coder.encode(ready, scales, rd_weight, strands, False, ends)
         return [bytes([strands]) + segments[0], *segments[1:]], *found
 
     def quantize(self, y: np.ndarray, levels: np.ndarray, rd_weight: float = 0.0) -> np.ndarray:
         """Return about the reconstruction that `encode` and `encode_segments` would return."""
-        up, down = self._scales(levels)
         ready = np.ascontiguousarray(y, np.float32)
-        return self._coder.encode(ready, up, down, rd_weight, STRANDS)[2]
+        return self._coder.encode(ready, self._scales(levels), rd_weight, STRANDS)[2]
 
     def decode(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the quantized latents and their reconstruction, as `encode` returned them. Raises
@@ -150,17 +158,17 @@ class ContextModel:
     def _decoded(
         self, data: bytes, levels: np.ndarray, channels: int, strands: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        up, down = self._scales(levels)
-        result = self._coder.decode(np.frombuffer(data, np.uint8), up, down, channels, strands)
+        scales = self._scales(levels)
+        result = self._coder.decode(np.frombuffer(data, np.uint8), scales, channels, strands)
         if result is None:
             raise CorruptFileError("the latents of a tile do not decode: the file is damaged")
         return result
 
     @staticmethod
-    def _scales(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        below = levels.max() - levels
+    def _scales(levels: np.ndarray) -> StepScales:
+        below = (levels.max() - levels).astype(np.int32)
         up, down = _step_scales()
-        return up[below], down[below]
+        return StepScales(up[below], down[below], below, *fixed_steps(below))
 
 
 def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -209,7 +209,7 @@ class Model:
             if self.info["entropy"] == "context":
                 from ..entropy.context import ContextModel
 
-                entropy: Any = ContextModel.from_arrays(self.arrays)
+                entropy: Any = ContextModel.from_arrays(self.arrays, self.wavelet)
             else:
                 from ..entropy.hyperprior import HyperpriorModel
 

@@ -31,7 +31,7 @@ class Wavelet:
 
     names: of the wavelet of each level, "9/7" or "17/11", the finest first; unit: (256,) int32, the
     step of each channel at level 0, in 1/2^24 of a normalized unit, for the bands of the lifting
-    steps. Raises ValueError."""
+    steps. channel_order: the channels in the order of layout.h. Raises ValueError."""
 
     def __init__(self, names: Sequence[str], unit: np.ndarray):
         if len(names) != LEVELS or set(names) - set(NAMES):
@@ -40,7 +40,7 @@ class Wavelet:
             raise ValueError(f"the steps of a wavelet's channels are not {CHANNELS} integers")
         self.names, self.unit = tuple(names), np.ascontiguousarray(unit)
         self._scale = orthonormal_scale(self.names)
-        channel = _channels_by_phase()
+        self.channel_order = channel = _channels_by_phase()
         self._forward = LiftingTransform(list(names), channel, self._scale.astype(np.float32))
         self._back = LiftingTransform(list(names), channel, (1 / self._scale).astype(np.float32))
 
@@ -71,7 +71,7 @@ class Wavelet:
         steps: latents (256, h, w) float32 in multiples of 1/128 step; levels: (h, w); finest: 1 for
         half of the resolution and so on, up to 4, by leaving out levels of the transform."""
         below = np.asarray(levels, np.int32)
-        octave = _octaves()[below % STEPS_AN_OCTAVE]
+        octave = octave_steps()[below % STEPS_AN_OCTAVE]
         shift = below // STEPS_AN_OCTAVE + (31 - fraction)
         return self._back.to_fixed_plane(_ready(steps), self.unit, octave, shift, finest)
 
@@ -117,7 +117,7 @@ def _channels_by_phase() -> np.ndarray:
 
 
 @cache
-def _octaves() -> np.ndarray:
+def octave_steps() -> np.ndarray:
     """Return 2^24 2^(-k / 128) for k = 0 ... 127, rounded down, by exact integer roots."""
 
     assert STEPS_AN_OCTAVE == 128, "floor_power takes 128ths"

@@ -1,0 +1,221 @@
+/* Prediction of the details of a level from the coarser levels.
+
+   When all channels down to a level's low-pass band are known, isoq_predict_level synthesizes this
+   band, and the level's network tells for every detail how far its expected value moves and by how
+   many table levels its expected magnitude (isoq_moves). Both are added to what the contexts find.
+
+   Everything is exact, so encoder and decoder find the same on every processor. */
+#ifndef ISOQ_SUBBAND_PREDICTOR_H
+#define ISOQ_SUBBAND_PREDICTOR_H
+
+#include "../wavelet/fixed.h"
+#include "neighbours.h"
+#include "subband_features.h"
+
+enum {
+    ISOQ_PREDICTED_LEVELS = ISOQ_WAVELET_LEVELS - 1, /* 1, 2, 3; the coarsest has no low-pass band */
+    ISOQ_MOST_MOVE = 32,                             /* of the expected magnitude, in table levels */
+    ISOQ_MOST_CONTRASTS = 8 << 11                    /* of the expected value, in 1/2^11 contrast */
+};
+
+/* wavelets: of each level; channel: see isoq_layout; unit: see isoq_fixed_latents; network: of levels
+   1, 2, 3. */
+typedef struct isoq_subband_predictor {
+    const isoq_steps *const *wavelets;
+    const int32_t *channel, *unit;
+    const isoq_network *network;
+} isoq_subband_predictor;
+
+ISOQ_API void isoq_release_moves(isoq_moves *moves) {
+    ISOQ_FREE(moves->value);
+    ISOQ_FREE(moves->magnitude);
+}
+
+/* Allocate moves for the channels of the finest level that a grid has, all 0. Release them in any
+   case. */
+ISOQ_API isoq_status isoq_allocate_moves(isoq_moves *moves, const isoq_grid *grid,
+                                         int has_predictor) {
+    size_t channels = has_predictor ? (size_t)grid->channels : 1;
+    size_t n = channels * (size_t)grid->rows * (size_t)grid->cols;
+    moves->first = 0;
+    moves->value = (int32_t *)ISOQ_CALLOC(n, sizeof(int32_t));
+    moves->magnitude = (int8_t *)ISOQ_CALLOC(n, sizeof(int8_t));
+    return moves->value && moves->magnitude ? ISOQ_OK : ISOQ_NO_MEMORY;
+}
+
+/* Return the level whose details begin with a channel and can be predicted, or 0. */
+ISOQ_API int isoq_level_beginning(int channel) {
+    return channel == 4 ? 3 : channel == 16 ? 2 : channel == 64 ? 1 : 0;
+}
+
+/* The work of predicting one level. */
+typedef struct {
+    const isoq_subband_predictor *predictor;
+    const isoq_grid *grid;
+    const isoq_planes *planes;
+    int level;
+    isoq_layout layout;
+    isoq_cells cells;
+    int32_t *low_pass, *line, *integers; /* line: (cols + 2,); integers: memory of all of them */
+    isoq_rows_kept kept[ISOQ_NETWORK_MOST_DEPTH + 2]; /* inputs of head, body and tail */
+    float *output, *floats;                           /* (OUTPUTS, stride); memory of all of them */
+} isoq_prediction_job;
+
+ISOQ_API isoq_status isoq_allocate_prediction(isoq_prediction_job *job, const isoq_network *network) {
+    size_t cells = (size_t)job->cells.rows * (size_t)job->cells.cols;
+    size_t stride = ((size_t)job->cells.cols + ISOQ_LANES - 1) / ISOQ_LANES * ISOQ_LANES + 2 * ISOQ_LANES;
+    size_t channels = ISOQ_NETWORK_INPUTS + (size_t)(network->depth + 1) * (size_t)network->width;
+    job->integers = (int32_t *)ISOQ_MALLOC((11 * cells + 2 * (size_t)job->cells.cols + 2) * sizeof(int32_t));
+    job->floats = (float *)ISOQ_CALLOC((3 * channels + ISOQ_NETWORK_OUTPUTS) * stride, sizeof(float));
+    if (!job->integers || !job->floats) return ISOQ_NO_MEMORY;
+    job->low_pass = job->integers;
+    job->cells.sum = job->low_pass + 4 * cells;
+    job->cells.distance = job->cells.sum + cells;
+    job->cells.total = job->cells.distance + 4 * cells;
+    job->cells.contrast = job->cells.total + cells;
+    job->line = job->cells.contrast + cells;
+    float *memory = job->floats;
+    for (int k = 0; k < network->depth + 2; k++) {
+        int inputs = k ? network->width : ISOQ_NETWORK_INPUTS;
+        job->kept[k] = (isoq_rows_kept){inputs, job->cells.cols, job->cells.rows, stride, memory};
+        memory += 3 * (size_t)inputs * stride;
+    }
+    job->output = memory;
+    return ISOQ_OK;
+}
+
+/* Set the low-pass band of the level, and the distances of its cells. reconstruction: of the grid's
+   latents, in steps. */
+ISOQ_API isoq_status isoq_find_low_pass(isoq_prediction_job *job, const float *reconstruction) {
+    const isoq_grid *grid = job->grid;
+    isoq_fixed_latents latents = {job->layout, reconstruction, job->predictor->unit, grid->octave,
+                                  grid->shift};
+    isoq_status status =
+        isoq_synthesize_fixed(job->predictor->wavelets, &job->layout, isoq_take_latents, &latents,
+                              job->level, job->low_pass);
+    if (status) return status;
+    isoq_sum_cells(&job->cells, job->low_pass);
+    int32_t *around = job->line + job->cells.cols + 2;
+    for (int y = 0; y < job->cells.rows; y++) {
+        isoq_sum_around(job->cells.sum, job->cells.rows, job->cells.cols, y, job->line, around);
+        isoq_find_distances(&job->cells, job->low_pass, y, around);
+    }
+    return ISOQ_OK;
+}
+
+/* Set row `y` of the network's inputs. */
+ISOQ_API void isoq_feature_row(const isoq_prediction_job *job, int y) {
+    const isoq_cells *cells = &job->cells;
+    const isoq_rows_kept *kept = job->kept;
+    const isoq_grid *grid = job->grid;
+    int parent_level = job->level + 1, side = isoq_side_of(parent_level), cols = cells->cols;
+    int32_t *around = job->line + cols + 2, *value = job->line;
+    float *out = isoq_kept_row(kept, y, 0) + 1;
+    isoq_sum_around(cells->total, cells->rows, cols, y, job->line, around);
+    isoq_find_contrasts(cells, y, around, out, kept->stride);
+    int32_t *contrast = cells->contrast + (size_t)y * (size_t)cols;
+    for (int band = 1; band <= 3; band++) {
+        const int32_t *channels = isoq_channels_of(&job->layout, parent_level, band, y % side);
+        for (int x = 0; x < side; x++) {
+            const int32_t *row = isoq_value_row(job->planes, channels[x], y / side);
+            for (int j = 0; j < grid->cols; j++) value[side * j + x] = row[j];
+        }
+        isoq_find_parents(contrast, value, cols, out + (size_t)(3 + band) * kept->stride);
+    }
+    /* From here on the contrast is that of the steps at the place. */
+    const int32_t *below = grid->below + (size_t)(y / side) * (size_t)grid->cols;
+    float *logarithm = out + 7 * kept->stride;
+    for (int x = 0; x < cols; x++) {
+        int32_t local = contrast[x] - ((below[x / side] + 8) >> 4);
+        local = local > ISOQ_MOST_CONTRAST ? ISOQ_MOST_CONTRAST : local < 0 ? 0 : local;
+        contrast[x] = local;
+        local -= ISOQ_MIDDLE_CONTRAST;
+        logarithm[x] = (float)(local > ISOQ_MOST_RATIO ? ISOQ_MOST_RATIO : local);
+    }
+    isoq_close_row(kept, y);
+}
+
+/* Return by how many table levels an output, in 1/2^11 octave, moves the expected magnitude. */
+ISOQ_INLINE int8_t isoq_magnitude_move(float output) {
+    int32_t move = ((int32_t)output + 128) >> 8;
+    return (int8_t)(move > ISOQ_MOST_MOVE ? ISOQ_MOST_MOVE : move < -ISOQ_MOST_MOVE ? -ISOQ_MOST_MOVE : move);
+}
+
+/* Return how far an output, in 1/2^11 contrast, moves the expected value, in 1/16 step. */
+ISOQ_INLINE int32_t isoq_value_move(float output, int32_t contrast) {
+    int32_t most = ISOQ_MOST_CONTRASTS, parts = (int32_t)output;
+    parts = parts > most ? most : parts < -most ? -most : parts;
+    int32_t octave = contrast >> 3, product = parts * (8 + (contrast & 7));
+    int32_t right = octave < 21 ? 21 - octave : 0, left = octave > 21 ? octave - 21 : 0;
+    return ((product + ((1 << right) >> 1)) >> right) * (1 << left);
+}
+
+/* Set the moves of the details of row `y` of cells, given its outputs. Output 4 k + 2 a + b is that
+   of detail k + 1 at sample (a, b) of a cell: its expected value, and from 12 on its magnitude. */
+ISOQ_MULTIVERSION void isoq_spread_row(const isoq_prediction_job *job, int y,
+                                       const isoq_moves *moves) {
+    const isoq_grid *grid = job->grid;
+    int side = isoq_side_of(job->level), half = side / 2, cols = grid->cols;
+    size_t n = (size_t)grid->rows * (size_t)cols, stride = job->kept->stride;
+    const int32_t *contrast = job->cells.contrast + (size_t)y * (size_t)job->cells.cols;
+    for (int output = 0; output < ISOQ_NETWORK_OUTPUTS / 2; output++) {
+        int row = 2 * y + (output >> 1 & 1);
+        const int32_t *channels =
+            isoq_channels_of(&job->layout, job->level, 1 + output / 4, row % side);
+        for (int x = 0; x < half; x++) {
+            size_t channel = (size_t)(channels[2 * x + (output & 1)] - moves->first);
+            size_t at = channel * n + (size_t)(row / side) * (size_t)cols;
+            const float *value = job->output + (size_t)output * stride + x;
+            const float *magnitude = value + ISOQ_NETWORK_OUTPUTS / 2 * stride;
+            ISOQ_INDEPENDENT
+            for (int j = 0; j < cols; j++) {
+                moves->value[at + (size_t)j] =
+                    isoq_value_move(value[half * j], contrast[half * j + x]);
+                moves->magnitude[at + (size_t)j] = isoq_magnitude_move(magnitude[half * j]);
+            }
+        }
+    }
+}
+
+/* Run the network: layer k, of which the head is 0 and the tail the last, is k rows behind. */
+ISOQ_API void isoq_run_network(const isoq_prediction_job *job, const isoq_network *network,
+                               const isoq_moves *moves) {
+    int rows = job->cells.rows, last = network->depth + 1;
+    for (int t = 0; t < rows + last; t++) {
+        if (t < rows) isoq_feature_row(job, t);
+        for (int k = 0; k < last; k++) {
+            int row = t - k - 1;
+            const isoq_convolution *layer = k ? network->body + k - 1 : &network->head;
+            if (row < 0 || row >= rows) continue;
+            isoq_hidden_row(layer, job->kept + k, job->kept + k + 1, row, k > 0);
+            isoq_close_row(job->kept + k + 1, row);
+        }
+        if (t < last) continue;
+        isoq_output_row(&network->tail, job->kept + last, t - last, job->output);
+        isoq_spread_row(job, t - last, moves);
+    }
+}
+
+/* Set the moves of the details of `level`. planes, reconstruction: of all channels before them. */
+ISOQ_API isoq_status isoq_predict_level(const isoq_subband_predictor *predictor,
+                                        const isoq_grid *grid, const isoq_planes *planes,
+                                        const float *reconstruction, int level, isoq_moves *moves) {
+    const isoq_network *network = predictor->network + level - 1;
+    int half = isoq_side_of(level) / 2;
+    isoq_prediction_job job = {
+        .predictor = predictor,
+        .grid = grid,
+        .planes = planes,
+        .level = level,
+        .layout = {grid->rows, grid->cols, predictor->channel},
+        .cells = {.rows = grid->rows * half, .cols = grid->cols * half}};
+    moves->first = 1 << 2 * (ISOQ_WAVELET_LEVELS - level);
+    isoq_status status = isoq_allocate_prediction(&job, network);
+    if (!status) status = isoq_find_low_pass(&job, reconstruction);
+    if (!status) isoq_run_network(&job, network, moves);
+    ISOQ_FREE(job.integers);
+    ISOQ_FREE(job.floats);
+    return status;
+}
+
+#endif
