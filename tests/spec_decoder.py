@@ -1274,9 +1274,7 @@ def moves(
     low = synthesis(dequantized(r, -distance, 6, model), model, level).astype(np.int64)
     size = 1 << segment
     first = 4**segment if segment else 1
-    parents = [
-        subband(iter(values[first + k * size**2 :]), size, distance.shape) for k in range(3)
-    ]
+    parents = [subband(iter(values[first + k * size**2 :]), size, distance.shape) for k in range(3)]
     spread = distance.repeat(size, 0).repeat(size, 1)
     features, e = network_features(low, [u.astype(np.int64) for u in parents], spread)
     out = network_outputs(model, level, features)

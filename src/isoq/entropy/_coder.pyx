@@ -78,6 +78,13 @@ cdef extern from "latents.h" nogil:
         const int32_t *below
         const int32_t *octave
         const int32_t *shift
+    ctypedef struct isoq_planes:
+        int32_t *value
+        int rows, cols
+    isoq_status isoq_find_features(
+        const isoq_subband_predictor *, const isoq_grid *, const isoq_planes *, const float *, int,
+        float *, int32_t *)
+    int isoq_side_of(int)
     ctypedef struct isoq_trace:
         int32_t *table
         int16_t *symbol
@@ -265,6 +272,39 @@ cdef class LevelPredictor:
     def __dealloc__(self):
         for level in range(ISOQ_PREDICTED_LEVELS):
             isoq_release_network(&self.networks[level])
+
+    def features(
+        self, int32_t[:, :, ::1] values, const float[:, :, ::1] reconstruction, object scales,
+        int level,
+    ):
+        """Return what the network of a level sees, for training: features (INPUTS, rows, cols)
+        float32 and contrasts (rows, cols) int32 of the cells.
+
+        values: what later contexts see of the latents (256, h, w), in 1/16 of the finest step;
+        reconstruction: of the latents, in steps; scales: StepScales."""
+        cdef isoq_grid grid
+        cdef isoq_planes planes
+        cdef isoq_status status
+        cdef const int32_t[:, ::1] below = scales[2], octave = scales[3], shift = scales[4]
+        if np.shape(values) != np.shape(reconstruction) or values.shape[0] != ISOQ_WAVELET_CHANNELS \
+                or {np.shape(scale) for scale in scales} != {np.shape(values)[1:]} \
+                or values.shape[1] < 4 or values.shape[2] < 4 \
+                or not 1 <= level <= ISOQ_PREDICTED_LEVELS:
+            raise ValueError("latents of the wrong shape")
+        grid.rows, grid.cols = <int>values.shape[1], <int>values.shape[2]
+        grid.below, grid.octave, grid.shift = &below[0, 0], &octave[0, 0], &shift[0, 0]
+        planes.value, planes.rows, planes.cols = &values[0, 0, 0], grid.rows, grid.cols
+        side = (grid.rows * isoq_side_of(level) // 2, grid.cols * isoq_side_of(level) // 2)
+        found, contrasts = np.empty((ISOQ_NETWORK_INPUTS, *side), np.float32), np.empty(side, np.int32)
+        cdef float[:, :, ::1] feature = found
+        cdef int32_t[:, ::1] contrast = contrasts
+        with nogil:
+            status = isoq_find_features(
+                &self.predictor, &grid, &planes, &reconstruction[0, 0, 0], level,
+                &feature[0, 0, 0], &contrast[0, 0])
+        if status != ISOQ_OK:
+            raise MemoryError
+        return found, contrasts
 
 
 cdef class ContextCoder:

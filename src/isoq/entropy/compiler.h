@@ -71,6 +71,18 @@ typedef enum {
 #define ISOQ_MULTIVERSION ISOQ_API
 #endif
 
+/* The same for functions whose sums of floats are exact, so that fused products do no harm. */
+#if ISOQ_GNU && !defined(__clang__) && __GNUC__ >= 12 && defined(__x86_64__) && \
+    defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+#define ISOQ_FUSED __attribute__((optimize("fp-contract=fast")))
+#define ISOQ_EXACT_MULTIVERSION                                                              \
+    ISOQ_API ISOQ_FUSED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "avx2", \
+                                                     "default")))
+#else
+#define ISOQ_FUSED
+#define ISOQ_EXACT_MULTIVERSION ISOQ_API
+#endif
+
 /* Before a loop: no iteration depends on another. */
 #if ISOQ_GNU && !defined(__clang__)
 #define ISOQ_INDEPENDENT _Pragma("GCC ivdep")
@@ -218,7 +230,7 @@ ISOQ_INLINE void isoq_lanes_load(isoq_lanes *to, const float *from) {
     to->low = *(const isoq_float8_in_memory *)from;
     to->high = *(const isoq_float8_in_memory *)(from + ISOQ_HALF);
 #else
-    memcpy(to, from, sizeof *to);
+    for (int k = 0; k < ISOQ_LANES; k++) to->lane[k] = from[k];
 #endif
 }
 

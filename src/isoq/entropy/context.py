@@ -18,7 +18,7 @@ from ..errors import CorruptFileError
 from ..levels import HIGHEST, LOWEST, PER_OCTAVE, floor_power
 from ..wavelet.transform import Wavelet
 from ._coder import CONSTANTS, ContextCoder, LevelPredictor, StepScales, count_beyond
-from .subbands import fixed_steps, has_predictor, predictor_of
+from .subbands import fixed_steps, predictor_arrays, predictor_of
 
 PRECISION, SYMBOLS, LEVELS, BUCKETS, QUANTIZERS = (
     CONSTANTS[k] for k in ("precision", "symbols", "levels", "buckets", "quantizers")
@@ -87,7 +87,7 @@ class ContextModel:
         offset = self.arrays["offset"] * np.float32(1 / 128)
         symbols = np.stack([offset, bits], -1)
         self._coder = ContextCoder({**self.arrays, "offset": offset, "symbols": symbols}, predictor)
-        self.channels = self._coder.channels
+        self.channels, self.predictor = self._coder.channels, predictor
 
     @classmethod
     def from_arrays(
@@ -101,7 +101,7 @@ class ContextModel:
             for name, a in arrays.items()
             if name.startswith("context_")
         }
-        if not has_predictor(arrays):
+        if not predictor_arrays(arrays):
             return cls(own)
         if wavelet is None:
             raise ValueError("a predictor needs a model of wavelets")
@@ -119,7 +119,7 @@ class ContextModel:
         (float32, steps, gains still applied), both (channels, rows, cols). With `trace` it also
         returns tables, symbols, flips and predicted values (int32, 1/16 step)."""
         ready, ends = np.ascontiguousarray(y, np.float32), (self.channels,)
-        scales = self._scales(levels)
+        scales = self.step_scales(levels)
         (stream,), *found = self._coder.encode(ready, scales, rd_weight, 1, trace, ends)
         return stream, *found
 
@@ -129,7 +129,7 @@ class ContextModel:
         """Quantize and code like `encode`, and return the stream cut into segments: the first k of
         them are enough for the first ends[k - 1] channels. The last end is that of all channels.
         The first segment begins with the number of strands."""
-        ready, scales = np.ascontiguousarray(y, np.float32), self._scales(levels)
+        ready, scales = np.ascontiguousarray(y, np.float32), self.step_scales(levels)
         strands = strands_for(ready)
         segments, *found = self._coder.encode(ready, scales, rd_weight, strands, False, ends)
         return [bytes([strands]) + segments[0], *segments[1:]], *found
@@ -137,7 +137,7 @@ class ContextModel:
     def quantize(self, y: np.ndarray, levels: np.ndarray, rd_weight: float = 0.0) -> np.ndarray:
         """Return about the reconstruction that `encode` and `encode_segments` would return."""
         ready = np.ascontiguousarray(y, np.float32)
-        return self._coder.encode(ready, self._scales(levels), rd_weight, STRANDS)[2]
+        return self._coder.encode(ready, self.step_scales(levels), rd_weight, STRANDS)[2]
 
     def decode(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the quantized latents and their reconstruction, as `encode` returned them. Raises
@@ -158,14 +158,15 @@ class ContextModel:
     def _decoded(
         self, data: bytes, levels: np.ndarray, channels: int, strands: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        scales = self._scales(levels)
+        scales = self.step_scales(levels)
         result = self._coder.decode(np.frombuffer(data, np.uint8), scales, channels, strands)
         if result is None:
             raise CorruptFileError("the latents of a tile do not decode: the file is damaged")
         return result
 
     @staticmethod
-    def _scales(levels: np.ndarray) -> StepScales:
+    def step_scales(levels: np.ndarray) -> StepScales:
+        """Return the steps at places of levels of quality (h, w)."""
         below = (levels.max() - levels).astype(np.int32)
         up, down = _step_scales()
         return StepScales(up[below], down[below], below, *fixed_steps(below))

@@ -114,7 +114,7 @@ ISOQ_API void isoq_close_row(const isoq_rows_kept *kept, int row) {
 }
 
 /* Set `sum` (BLOCK) to a block of a layer's outputs at LANES cells from `at` of a row on. */
-ISOQ_INLINE void isoq_convolve(const isoq_convolution *layer, const isoq_rows_kept *from, int row,
+ISOQ_FUSED ISOQ_INLINE void isoq_convolve(const isoq_convolution *layer, const isoq_rows_kept *from, int row,
                                int block, int at, isoq_lanes *sum, const int side) {
     int around = side / 2, taps = side * side;
     const float *weight = layer->weight + (size_t)block * layer->inputs * taps * ISOQ_NETWORK_BLOCK;
@@ -140,7 +140,7 @@ ISOQ_INLINE float isoq_hidden_of(float sum) {
 }
 
 /* Compute row `row` of a hidden layer. is_added: to the same row of what it starts from. */
-ISOQ_MULTIVERSION void isoq_hidden_row(const isoq_convolution *layer, const isoq_rows_kept *from,
+ISOQ_EXACT_MULTIVERSION void isoq_hidden_row(const isoq_convolution *layer, const isoq_rows_kept *from,
                                        const isoq_rows_kept *to, int row, int is_added) {
     for (int block = 0; block < layer->outputs / ISOQ_NETWORK_BLOCK; block++)
         for (int at = 0; at < from->cells; at += ISOQ_LANES) {
@@ -162,7 +162,7 @@ ISOQ_MULTIVERSION void isoq_hidden_row(const isoq_convolution *layer, const isoq
 }
 
 /* Compute row `row` of the outputs, (OUTPUTS, stride). */
-ISOQ_MULTIVERSION void isoq_output_row(const isoq_convolution *layer, const isoq_rows_kept *from,
+ISOQ_EXACT_MULTIVERSION void isoq_output_row(const isoq_convolution *layer, const isoq_rows_kept *from,
                                        int row, float *out) {
     for (int block = 0; block < ISOQ_NETWORK_OUTPUTS / ISOQ_NETWORK_BLOCK; block++)
         for (int at = 0; at < from->cells; at += ISOQ_LANES) {

@@ -150,28 +150,38 @@ ISOQ_INLINE int32_t isoq_value_move(float output, int32_t contrast) {
     return ((product + ((1 << right) >> 1)) >> right) * (1 << left);
 }
 
+/* Turn the outputs of a row of cells for the values and magnitudes of a sample into moves. */
+ISOQ_MULTIVERSION void isoq_find_moves(const float *value, const float *magnitude,
+                                       const int32_t *contrast, int cols, int32_t *value_move,
+                                       int8_t *magnitude_move) {
+    ISOQ_INDEPENDENT
+    for (int x = 0; x < cols; x++) value_move[x] = isoq_value_move(value[x], contrast[x]);
+    ISOQ_INDEPENDENT
+    for (int x = 0; x < cols; x++) magnitude_move[x] = isoq_magnitude_move(magnitude[x]);
+}
+
 /* Set the moves of the details of row `y` of cells, given its outputs. Output 4 k + 2 a + b is that
    of detail k + 1 at sample (a, b) of a cell: its expected value, and from 12 on its magnitude. */
-ISOQ_MULTIVERSION void isoq_spread_row(const isoq_prediction_job *job, int y,
-                                       const isoq_moves *moves) {
+ISOQ_API void isoq_spread_row(const isoq_prediction_job *job, int y, const isoq_moves *moves) {
     const isoq_grid *grid = job->grid;
     int side = isoq_side_of(job->level), half = side / 2, cols = grid->cols;
     size_t n = (size_t)grid->rows * (size_t)cols, stride = job->kept->stride;
     const int32_t *contrast = job->cells.contrast + (size_t)y * (size_t)job->cells.cols;
+    int32_t *value = job->line;
+    int8_t *magnitude = (int8_t *)(job->line + job->cells.cols);
     for (int output = 0; output < ISOQ_NETWORK_OUTPUTS / 2; output++) {
         int row = 2 * y + (output >> 1 & 1);
+        const float *out = job->output + (size_t)output * stride;
         const int32_t *channels =
             isoq_channels_of(&job->layout, job->level, 1 + output / 4, row % side);
+        isoq_find_moves(out, out + ISOQ_NETWORK_OUTPUTS / 2 * stride, contrast, job->cells.cols,
+                        value, magnitude);
         for (int x = 0; x < half; x++) {
             size_t channel = (size_t)(channels[2 * x + (output & 1)] - moves->first);
             size_t at = channel * n + (size_t)(row / side) * (size_t)cols;
-            const float *value = job->output + (size_t)output * stride + x;
-            const float *magnitude = value + ISOQ_NETWORK_OUTPUTS / 2 * stride;
-            ISOQ_INDEPENDENT
             for (int j = 0; j < cols; j++) {
-                moves->value[at + (size_t)j] =
-                    isoq_value_move(value[half * j], contrast[half * j + x]);
-                moves->magnitude[at + (size_t)j] = isoq_magnitude_move(magnitude[half * j]);
+                moves->value[at + (size_t)j] = value[half * j + x];
+                moves->magnitude[at + (size_t)j] = magnitude[half * j + x];
             }
         }
     }
@@ -196,25 +206,60 @@ ISOQ_API void isoq_run_network(const isoq_prediction_job *job, const isoq_networ
     }
 }
 
-/* Set the moves of the details of `level`. planes, reconstruction: of all channels before them. */
-ISOQ_API isoq_status isoq_predict_level(const isoq_subband_predictor *predictor,
-                                        const isoq_grid *grid, const isoq_planes *planes,
-                                        const float *reconstruction, int level, isoq_moves *moves) {
-    const isoq_network *network = predictor->network + level - 1;
+/* Start to predict the details of `level`. planes, reconstruction: of all channels before them.
+   Release the job in any case. */
+ISOQ_API isoq_status isoq_start_prediction(isoq_prediction_job *job,
+                                           const isoq_subband_predictor *predictor,
+                                           const isoq_grid *grid, const isoq_planes *planes,
+                                           const float *reconstruction, int level) {
     int half = isoq_side_of(level) / 2;
-    isoq_prediction_job job = {
+    *job = (isoq_prediction_job){
         .predictor = predictor,
         .grid = grid,
         .planes = planes,
         .level = level,
         .layout = {grid->rows, grid->cols, predictor->channel},
         .cells = {.rows = grid->rows * half, .cols = grid->cols * half}};
+    isoq_status status = isoq_allocate_prediction(job, predictor->network + level - 1);
+    return status ? status : isoq_find_low_pass(job, reconstruction);
+}
+
+ISOQ_API void isoq_release_prediction(isoq_prediction_job *job) {
+    ISOQ_FREE(job->integers);
+    ISOQ_FREE(job->floats);
+}
+
+/* Set the moves of the details of `level`; see isoq_start_prediction. */
+ISOQ_API isoq_status isoq_predict_level(const isoq_subband_predictor *predictor,
+                                        const isoq_grid *grid, const isoq_planes *planes,
+                                        const float *reconstruction, int level, isoq_moves *moves) {
+    isoq_prediction_job job;
+    isoq_status status =
+        isoq_start_prediction(&job, predictor, grid, planes, reconstruction, level);
     moves->first = 1 << 2 * (ISOQ_WAVELET_LEVELS - level);
-    isoq_status status = isoq_allocate_prediction(&job, network);
-    if (!status) status = isoq_find_low_pass(&job, reconstruction);
-    if (!status) isoq_run_network(&job, network, moves);
-    ISOQ_FREE(job.integers);
-    ISOQ_FREE(job.floats);
+    if (!status) isoq_run_network(&job, predictor->network + level - 1, moves);
+    isoq_release_prediction(&job);
+    return status;
+}
+
+/* Set what the network of `level` sees, for training: features (INPUTS, rows, cols) and contrasts
+   (rows, cols) of the cells; see isoq_start_prediction. */
+ISOQ_API isoq_status isoq_find_features(const isoq_subband_predictor *predictor,
+                                        const isoq_grid *grid, const isoq_planes *planes,
+                                        const float *reconstruction, int level, float *features,
+                                        int32_t *contrast) {
+    isoq_prediction_job job;
+    isoq_status status =
+        isoq_start_prediction(&job, predictor, grid, planes, reconstruction, level);
+    size_t cols = (size_t)job.cells.cols, cells = (size_t)job.cells.rows * cols;
+    for (int y = 0; !status && y < job.cells.rows; y++) {
+        isoq_feature_row(&job, y);
+        for (size_t k = 0; k < ISOQ_NETWORK_INPUTS; k++)
+            memcpy(features + k * cells + (size_t)y * cols, isoq_kept_row(job.kept, y, (int)k) + 1,
+                   cols * sizeof *features);
+    }
+    if (!status) memcpy(contrast, job.cells.contrast, cells * sizeof *contrast);
+    isoq_release_prediction(&job);
     return status;
 }
 

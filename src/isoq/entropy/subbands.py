@@ -17,9 +17,9 @@ LOW_PASS_BITS = NETWORK["low_pass_bits"]
 _STEPS_AN_OCTAVE = 128
 
 
-def has_predictor(arrays: dict[str, np.ndarray]) -> bool:
-    """Return whether the arrays of a model have a predictor."""
-    return any(name.startswith(PREFIX) for name in arrays)
+def predictor_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return those of a model's arrays that belong to its predictor, if it has one."""
+    return {name: array for name, array in arrays.items() if name.startswith(PREFIX)}
 
 
 def predictor_of(arrays: dict[str, np.ndarray], wavelet: Wavelet) -> LevelPredictor:
@@ -49,9 +49,11 @@ def predictor_of(arrays: dict[str, np.ndarray], wavelet: Wavelet) -> LevelPredic
     if not 0 < depth <= NETWORK["most_depth"]:
         raise ValueError(f"predictor: {depth} layers are not possible")
     # Up to these numbers, the sums in subband_network.h stay below 2^24.
-    if min(a.min() for a in (head, body, tail)) < -127 or np.abs(bias).max() > NETWORK["most_bias"]:
+    lowest, most_bias = min(a.min() for a in (head, body, tail)), NETWORK["most_bias"]
+    if lowest < -127 or bias.min() < -most_bias or bias.max() > most_bias:
         raise ValueError("predictor: weights are too large")
-    return LevelPredictor(list(wavelet.names), wavelet.channel_order, wavelet.unit, head, body, tail, bias)
+    names, channels = list(wavelet.names), wavelet.channel_order
+    return LevelPredictor(names, channels, wavelet.unit, head, body, tail, bias)
 
 
 def fixed_steps(below: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ small weights, and count the tables."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from ..entropy.context import (
     ContextModel,
 )
 from ..entropy.quantize import RD_LAMBDA, deadzone
-from ..levels import HIGHEST, level_to_lambda
+from ..levels import HIGHEST, LOWEST
 from .networks import Network
 from .rate import REST, VALUE_NEIGHBOURS, ContextRate, _causal
 from .time_limit import NO_LIMIT, TimeLimit
@@ -36,8 +36,12 @@ KEPT = {"around": 32, "value": 6}
 # others runs through the whole channel, which the encoder does faster and better than row by row.
 OWN_SHARE = 0.1
 _FIT_BATCH = 6
+# Levels near which latents are coded to count tables.
+QUALITIES = tuple(np.linspace(0, HIGHEST, 11))
 # Weight of a shipped table in counts when a model is tuned to other images (chosen on val/).
-_TRUST = 2000.0
+TRUST = 2000.0
+# Gains of latents (M,) at a level of quality.
+Gains = Callable[[int], np.ndarray]
 
 
 class _Forms(nn.Module):
@@ -278,7 +282,7 @@ def quantize_tables(p: np.ndarray) -> np.ndarray:
 def count_tables(
     forms: dict[str, np.ndarray],
     group: np.ndarray,
-    network: Network,
+    gains: Gains,
     planes: list[np.ndarray],
     rounds: int = 2,
     limit: TimeLimit = NO_LIMIT,
@@ -302,7 +306,7 @@ def count_tables(
     rng = np.random.default_rng(0)
     for _ in range(rounds):
         within = limit.part(1 / rounds)
-        count, shift = _counted(model, network, within.take(planes), rng)
+        count, shift = _counted(model, gains, within.take(planes), QUALITIES, rng)
         # Rare cells follow the same level of all groups together, and that follows the Laplace.
         together = count.reshape(groups, -1, SYMBOLS).sum(0)
         pooled = together + 30 * prior[: len(together)]
@@ -317,38 +321,44 @@ def count_tables(
 def tune_tables(
     start: ContextModel,
     forms: dict[str, np.ndarray],
-    network: Network,
+    gains: Gains,
     planes: list[np.ndarray],
     limit: TimeLimit = NO_LIMIT,
+    trust: float = TRUST,
+    qualities: Sequence[float] = QUALITIES,
 ) -> ContextModel:
     """Return the tables and offsets of `start` on tuned forms, moved towards counts on latents.
 
-    Every table of `start` weighs as much as _TRUST counts, so that rare contexts hardly change. See
-    `count_tables`."""
+    trust: how many counts a table of `start` weighs, so that rare contexts hardly change;
+    qualities: levels near which each plane is coded. See `count_tables`."""
     arrays = start.arrays | forms
     rng = np.random.default_rng(0)
-    count, shift = _counted(ContextModel(arrays), network, limit.take(planes), rng)
-    known = _TRUST * np.diff(arrays["cdf"].astype(np.int64), axis=1) / (1 << PRECISION)
+    model = ContextModel(arrays, start.predictor)
+    count, shift = _counted(model, gains, limit.take(planes), qualities, rng)
+    known = trust * np.diff(arrays["cdf"].astype(np.int64), axis=1) / (1 << PRECISION)
     offset = np.clip(
         np.rint((128 * shift + known * arrays["offset"]) / (count + known + 1e-9)), -64, 64
     ).astype(np.int8)
-    return ContextModel({**arrays, "cdf": quantize_tables(count + known), "offset": offset})
+    tuned = {**arrays, "cdf": quantize_tables(count + known), "offset": offset}
+    return ContextModel(tuned, start.predictor)
 
 
 def _counted(
-    model: ContextModel, network: Network, planes: Iterable[np.ndarray], rng: np.random.Generator
+    model: ContextModel,
+    gains: Gains,
+    planes: Iterable[np.ndarray],
+    qualities: Sequence[float],
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return how often each symbol of each table is coded, and the sum of its reconstruction
     errors, both (tables, SYMBOLS)."""
     cells = len(model.arrays["cdf"]) * SYMBOLS
     count, shift = np.zeros(cells), np.zeros(cells)
     for y in planes:
-        for base in np.linspace(0, HIGHEST, 11):
-            level = int(np.clip(base + rng.uniform(-60, 60), 0, HIGHEST))
-            with torch.no_grad():
-                gains = network.gains(torch.tensor(float(level_to_lambda(level)))).numpy()
-            scaled = y * gains[:, None, None]
-            _, q, _, table, symbol, flip = model.encode(
+        for base in qualities:
+            level = int(np.clip(base + rng.uniform(-60, 60), LOWEST, HIGHEST))
+            scaled = y * gains(level)[:, None, None]
+            _, q, _, table, symbol, flip, _ = model.encode(
                 scaled, np.full(y.shape[1:], level), RD_LAMBDA, trace=True
             )
             cell = (table.astype(np.int64) * SYMBOLS + symbol + REACH).ravel()

@@ -13,6 +13,7 @@ from .._version import __version__
 from ..codec.calibrate import calibrate
 from ..codec.target import BandStatistics
 from ..entropy.context import ContextModel
+from ..entropy.subbands import predictor_arrays
 from ..evaluate.jpeg2000 import jpeg2000_bits
 from ..network.model import Model, update_info
 from ..tile.encode import encode_tile
@@ -85,7 +86,7 @@ def _context_arrays(
     forms = fit_forms(model.rate, model.network, fitting, steps, limit.part(0.6))
     counting = latents_of(model, planes, _COUNT_SIDE, round(10 + 190 * effort), rng)
     groups = table_groups(config.latents, config.bands)
-    counted = count_tables(forms, groups, model.network, counting, limit=limit.part(0.3))
+    counted = count_tables(forms, groups, model.network.gains_at, counting, limit=limit.part(0.3))
     return _prefixed(counted)
 
 
@@ -107,7 +108,9 @@ def _tuned_arrays(
         limit.part(0.6),
     )
     counting = latents_of(model, planes, _COUNT_SIDE, max(4, round(_CROPS_A_MINUTE * minutes)), rng)
-    return _prefixed(tune_tables(start.entropy, forms, model.network, counting, limit.part(0.3)))
+    gains = model.network.gains_at
+    tuned = tune_tables(start.entropy, forms, gains, counting, limit.part(0.3))
+    return predictor_arrays(start.arrays) | _prefixed(tuned)
 
 
 def _alike(crops: list[np.ndarray]) -> torch.Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..levels import GAIN, LAMBDA_AT_ZERO, LAMBDA_MAX
+from ..levels import GAIN, LAMBDA_AT_ZERO, LAMBDA_MAX, level_to_lambda
 from .wavelet import (
     DOWN,
     STAGES,
@@ -366,3 +366,9 @@ class Network(nn.Module):
             return F.softplus(self.modulation(lam[..., None] / high)) + 1e-3
         t = torch.log(lam / low) / math.log(high / low)
         return GAIN * lam.sqrt()[..., None] * torch.exp(self.modulation(t[..., None]))
+
+    @torch.no_grad()
+    def gains_at(self, level: int) -> np.ndarray:
+        """Return the gains (M,) float32 at a level of quality."""
+        lam = torch.tensor(float(level_to_lambda(level)), dtype=torch.float32)
+        return self.gains(lam).numpy()

@@ -143,7 +143,7 @@ def _entropy(model: Trainee, latents: list[np.ndarray]) -> ContextModel | Hyperp
     fitting = torch.from_numpy(np.stack([y for y in latents if y.shape == largest]))
     forms = fit_forms(model.rate, model.network, fitting, _FITTING)
     return count_tables(
-        forms, table_groups(config.latents, config.bands), model.network, latents, _ROUNDS
+        forms, table_groups(config.latents, config.bands), model.network.gains_at, latents, _ROUNDS
     )
 
 

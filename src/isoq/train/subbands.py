@@ -1,0 +1,300 @@
+"""Train the networks that predict the details of a wavelet (entropy/subbands.py).
+
+They learn from what the real coder coded: its indices, quantizers, expected magnitudes and
+predicted values. The loss is the code length under mixtures of Laplace distributions, whose shapes
+follow from the expected magnitude; the tables of the finished model are counted afterwards. The
+networks are trained with the rounding that they have in integers, so nothing is lost when they are
+exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..entropy.context import BUCKETS, LEVELS, QUANTIZERS, REACH, ContextModel
+from ..entropy.quantize import RD_LAMBDA
+from ..entropy.subbands import NETWORK, PREDICTED_LEVELS, PREFIX, predictor_of
+from ..network.model import Model
+from ..wavelet.layout import wavelet_leaves
+from .time_limit import TimeLimit
+
+_WEIGHT_ONE, _HIDDEN_ONE, _SUM_ONE = 1 << 7, 1 << 4, 1 << 11  # fixed-point units, subband_network.h
+_MOST_HIDDEN = 255
+_SCALES = (0.45, 1.0, 2.2)  # Laplace parameters of a mixture, in expected magnitudes
+_FLOOR = 2.0**-12  # probability that no distribution takes away
+_BATCH, _CROP = 8, 8  # crops of a step, and their sides in latents: 128 pixels
+_RATES = {"network": 2e-3, "shapes": 1e-2}
+
+
+@dataclass(frozen=True)
+class LevelExample:
+    """What the coder found in the details of one level of a crop.
+
+    features (8, rows, cols) int8 and contrast (rows, cols) uint8 of cells; and for the three
+    sub-bands, (3, 2 rows, 2 cols): the coded index (int8), the fractional part of the prediction in
+    1/16 step (int8), the quantizer and the level of the expected magnitude (uint8), and whether the
+    index was coded through a table alone (bool)."""
+
+    features: np.ndarray
+    contrast: np.ndarray
+    index: np.ndarray
+    fraction: np.ndarray
+    quantizer: np.ndarray
+    level: np.ndarray
+    simple: np.ndarray
+
+    def crop(self, row: int, col: int, side: int) -> LevelExample:
+        """Return some cells and their details."""
+        cells = slice(row, row + side), slice(col, col + side)
+        details = slice(2 * row, 2 * (row + side)), slice(2 * col, 2 * (col + side))
+        return LevelExample(
+            self.features[:, *cells],
+            self.contrast[cells],
+            *(
+                a[:, *details]
+                for a in (self.index, self.fraction, self.quantizer, self.level, self.simple)
+            ),
+        )
+
+
+def code_example(model: Model, x: np.ndarray, level: int) -> list[LevelExample]:
+    """Return what the coder of a model without a predictor finds in the levels 1, 2, 3 of a crop.
+
+    x: (16 h, 16 w) float32, normalized; level: of quality."""
+    y = model.analysis(x[None, None])[0]
+    levels = np.full(y.shape[1:], level)
+    entropy: ContextModel = model.entropy
+    _, latents, near, table, symbol, _, mu = entropy.encode(
+        y * model.gains(levels), levels, RD_LAMBDA, trace=True
+    )
+    magnitude = table // BUCKETS % LEVELS
+    planes = {
+        "index": np.clip(symbol, -128, 127).astype(np.int8),
+        "fraction": (mu - 16 * ((mu + 8) >> 4)).astype(np.int8),
+        "quantizer": (table // BUCKETS // LEVELS % QUANTIZERS).astype(np.uint8),
+        "level": magnitude.astype(np.uint8),
+        "simple": (magnitude // 8 <= 8) & (np.abs(symbol) <= REACH),
+    }
+    assert model.wavelet is not None
+    found = predictor_of(_untrained(), model.wavelet)  # only looks
+    scales, values = entropy.step_scales(levels), np.ascontiguousarray(8 * latents, np.int32)
+    examples = []
+    for number in range(1, PREDICTED_LEVELS + 1):
+        features, contrast = found.features(values, near, scales, number)
+        details = {name: _details(plane, number) for name, plane in planes.items()}
+        examples.append(
+            LevelExample(features.astype(np.int8), contrast.astype(np.uint8), **details)
+        )
+    return examples
+
+
+def _details(latents: np.ndarray, level: int) -> np.ndarray:
+    """Return the sub-bands (3, rows, cols) of a level that latents (256, h, w) hold."""
+    _, h, w = latents.shape
+    side = 1 << (4 - level)
+    out = np.empty((3, h * side, w * side), latents.dtype)
+    for channel, leaf in enumerate(wavelet_leaves()):
+        if leaf.level == level and leaf.kind:
+            out[leaf.kind - 1, leaf.y :: side, leaf.x :: side] = latents[channel]
+    return out
+
+
+def _untrained() -> dict[str, np.ndarray]:
+    block = NETWORK["block"]
+    return SubbandNetworks(block, 1).arrays()
+
+
+class _Rounded(torch.autograd.Function):
+    """floor(x), with the gradient of x."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        return torch.floor(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        return gradient
+
+
+_floor: Callable[[Tensor], Tensor] = _Rounded.apply
+
+
+def _to_grid(x: Tensor, one: int) -> Tensor:
+    return _floor(x * one + 0.5) / one
+
+
+class LevelNetwork(nn.Module):
+    """The network of one level, rounded like subband_network.h."""
+
+    def __init__(self, width: int, depth: int):
+        super().__init__()
+        self.head = nn.Conv2d(NETWORK["inputs"], width, 3)
+        self.body = nn.ModuleList(nn.Conv2d(width, width, 3) for _ in range(depth))
+        self.tail = nn.Conv2d(width, NETWORK["outputs"], 1)
+        nn.init.zeros_(self.tail.weight)
+        assert self.tail.bias is not None
+        nn.init.zeros_(self.tail.bias)
+
+    @property
+    def layers(self) -> list[nn.Conv2d]:
+        """The convolutions, from the head to the tail."""
+        return [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the outputs (n, OUTPUTS, rows, cols) of features (n, INPUTS, rows, cols)."""
+        t = self._hidden(self.head, features / _HIDDEN_ONE)
+        for layer in self.layers[1:-1]:
+            t = (t + self._hidden(layer, t)).clamp(max=_MOST_HIDDEN / _HIDDEN_ONE)
+        return self._sum(self.tail, t)
+
+    def _hidden(self, layer: nn.Conv2d, t: Tensor) -> Tensor:
+        total = self._sum(layer, F.pad(t, (1, 1, 1, 1), mode="replicate"))
+        most = (_MOST_HIDDEN + 0.5) / _HIDDEN_ONE
+        return _floor(total.clamp(0, most) * _HIDDEN_ONE) / _HIDDEN_ONE
+
+    @staticmethod
+    def _sum(layer: nn.Conv2d, t: Tensor) -> Tensor:
+        most = (_WEIGHT_ONE - 1) / _WEIGHT_ONE
+        weight = _to_grid(layer.weight.clamp(-most, most), _WEIGHT_ONE)
+        assert layer.bias is not None
+        return F.conv2d(t, weight, _to_grid(layer.bias, _SUM_ONE))
+
+
+class SubbandNetworks(nn.Module):
+    """The networks of levels 1, 2, 3, and shapes of distributions for the loss."""
+
+    def __init__(self, width: int, depth: int):
+        super().__init__()
+        self.networks = nn.ModuleList(LevelNetwork(width, depth) for _ in range(PREDICTED_LEVELS))
+        start = torch.tensor([-0.1, 0.0, 0.6, -0.6])  # log scale, weights of the mixture
+        self.shapes = nn.Parameter(start.repeat(PREDICTED_LEVELS * 3 * QUANTIZERS * LEVELS, 1))
+
+    @torch.no_grad()
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the integer arrays of a model folder."""
+
+        def integers(t: Tensor | None, one: int, most: int) -> np.ndarray:
+            assert t is not None
+            return np.floor(t.numpy() * one + 0.5).clip(-most, most)
+
+        parts: dict[str, list] = {"head": [], "body": [], "tail": [], "bias": []}
+        for network in self.networks:
+            assert isinstance(network, LevelNetwork)
+            head, *body, tail = (integers(c.weight, _WEIGHT_ONE, 127) for c in network.layers)
+            biases = [integers(c.bias, _SUM_ONE, NETWORK["most_bias"]) for c in network.layers]
+            parts["head"].append(head)
+            parts["body"].append(np.stack(body))
+            parts["tail"].append(tail[:, :, 0, 0])
+            parts["bias"].append(np.concatenate(biases))
+        types = {"bias": np.int32}
+        return {
+            PREFIX + name: np.stack(part).astype(types.get(name, np.int8))
+            for name, part in parts.items()
+        }
+
+    def bits(self, batch: list[list[LevelExample]]) -> Tensor:
+        """Return the bits (n,) of the details of n crops."""
+        total = torch.zeros(len(batch))
+        for number in range(PREDICTED_LEVELS):
+            total = total + self._level_bits(number, [crop[number] for crop in batch])
+        return total
+
+    def _level_bits(self, number: int, crops: list[LevelExample]) -> Tensor:
+        def stacked(name: str) -> Tensor:
+            return torch.from_numpy(np.stack([getattr(crop, name) for crop in crops]))
+
+        level, quantizer = stacked("level").long(), stacked("quantizer").long()
+        fraction = stacked("fraction").float() / 16
+        kind = 3 * number + torch.arange(3).view(1, 3, 1, 1)
+        shape = self.shapes[(kind * QUANTIZERS + quantizer) * LEVELS + level]
+        out = F.pixel_shuffle(self.networks[number](stacked("features").float()), 2)
+        contrast = stacked("contrast").long()
+        unit = (8 + contrast % 8) * 2.0 ** (contrast // 8) / (1 << 14)
+        unit = unit.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None]
+        centre = fraction + _to_grid(out[:, :3].clamp(-8, 8) * unit, 16)
+        octaves = level // 8 - 7 + torch.log2(1 + (level % 8 + 0.5) / 8) + out[:, 3:].clamp(-4, 4)
+        scale = torch.exp2(octaves) * torch.exp(shape[..., 0])
+        # Indices count in the direction in which the table is used.
+        centre = torch.where(fraction < 0, -centre, centre)
+        low, high = _interval(stacked("index").float(), quantizer > 0)
+        mass = _mixture(low - centre, high - centre, scale, torch.softmax(shape[..., 1:], -1))
+        mass = mass * (1 - _FLOOR) + _FLOOR / (2 * REACH + 1)
+        return (-torch.log2(mass) * stacked("simple")).sum((1, 2, 3))
+
+
+def _interval(index: Tensor, shifted: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the ends of what is nearer to the point of an index than to its neighbours' points.
+    shifted: by the second quantizer, whose points are half a step nearer to zero."""
+
+    def point(index: Tensor) -> Tensor:
+        return index - 0.5 * torch.sign(index) * shifted
+
+    here = point(index)
+    return (here + point(index - 1)) / 2, (here + point(index + 1)) / 2
+
+
+def _mixture(low: Tensor, high: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
+    """Return the probability between two numbers under a mixture of Laplace distributions around 0,
+    without losing it to rounding far from there."""
+    mirrored = low + high < 0
+    near, far = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
+    total = torch.zeros_like(low)
+    for part, ratio in enumerate(_SCALES):
+        b = (scale * ratio).clamp(min=0.02)
+        beyond = 0.5 * torch.exp(-far.clamp(min=0) / b)
+        outside = 0.5 * torch.exp(-near.clamp(min=0) / b)
+        inside = 1 - 0.5 * torch.exp(near.clamp(max=0) / b)
+        total = total + weight[..., part] * (torch.where(near > 0, outside, inside) - beyond)
+    return total.clamp(min=0)
+
+
+def fit_networks(
+    networks: SubbandNetworks,
+    examples: list[list[LevelExample]],
+    limit: TimeLimit,
+    say: Callable[[int, float], None],
+) -> None:
+    """Train until the time is over, with a learning rate that falls to zero as a cosine.
+
+    examples: of crops, see `code_example`. say: called every few hundred steps with the number of
+    the step and the mean bits per detail since the last call."""
+    rng = np.random.default_rng(0)
+    groups = [
+        {"params": list(networks.networks.parameters()), "base": _RATES["network"]},
+        {"params": [networks.shapes], "base": _RATES["shapes"]},
+    ]
+    optimizer = torch.optim.Adam([{**g, "lr": g["base"]} for g in groups], betas=(0.9, 0.99))
+    details, recent, step = _BATCH * 252 * _CROP**2, [], 0
+    while limit.used < 1:
+        factor = min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * limit.used)))
+        for group in optimizer.param_groups:
+            group["lr"] = group["base"] * factor
+        drawn = [examples[rng.integers(len(examples))] for _ in range(_BATCH)]
+        bits = networks.bits([_cropped(levels, rng) for levels in drawn])
+        # Sparse crops count too: the loss is relative, with a floor of 0.1 bit per detail.
+        loss = (bits / (bits.detach() + 0.1 * details / _BATCH)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        for group in optimizer.param_groups:
+            nn.utils.clip_grad_norm_(group["params"], 1.0)
+        optimizer.step()
+        recent.append(float(bits.detach().sum()) / details)
+        step += 1
+        if step % 500 == 0:
+            say(step, float(np.mean(recent)))
+            recent.clear()
+
+
+def _cropped(levels: list[LevelExample], rng: np.random.Generator) -> list[LevelExample]:
+    """Return a random square of a crop, the same on all levels."""
+    rows, cols = levels[-1].contrast.shape
+    row, col = (int(rng.integers(n - _CROP + 1)) for n in (rows, cols))
+    return [
+        level.crop(row << zoom, col << zoom, _CROP << zoom)
+        for zoom, level in zip((2, 1, 0), levels, strict=True)
+    ]

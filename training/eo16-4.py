@@ -1,0 +1,93 @@
+"""Make eo16-4 of eo16-3: train networks that predict its sub-bands, and count its tables again.
+
+    python training/eo16-4.py DATA/train FOLDER --minutes 60
+
+The images are those of DATA/train with an open licence (column open_licence `yes` or `sa` of
+INDEX.csv)."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from isoq import load_model
+from isoq.entropy.context import ContextModel
+from isoq.entropy.subbands import predictor_of
+from isoq.train.contexts import tune_tables
+from isoq.train.data import Patches, read_planes
+from isoq.train.subbands import SubbandNetworks, code_example, fit_networks
+from isoq.train.time_limit import TimeLimit
+
+# Crops of 256 x 256 pixels by kind of image.
+CROPS = {"sentinel2": 1000, "landsat": 750, "vhr": 1000, "hyperspectral": 300, "rgb": 750}
+WIDTH, DEPTH, SIDE = 20, 2, 256
+LEVELS = 96, 864  # of quality, of crops that the networks learn from
+COUNTED = (-320, 0, 150, 280, 410, 540, 670, 800, 930, 1100, 1240)  # levels of the tables
+EVERY, TRUST = 3, 500.0  # crops per crop that is counted; counts that a table of eo16-3 weighs
+
+
+def open_files(folder: Path, stratum: str) -> list[Path]:
+    with (folder / "INDEX.csv").open(newline="") as index:
+        return [
+            folder / row["file"]
+            for row in csv.DictReader(index)
+            if row["stratum"] == stratum
+            and row["open_licence"] in ("yes", "sa")
+            and row["dtype"] in ("uint8", "uint16", "int16")
+        ]
+
+
+def draw_crops(folder: Path) -> list[np.ndarray]:
+    """Return crops (SIDE, SIDE) float32, normalized."""
+    crops = []
+    for number, (stratum, count) in enumerate(CROPS.items()):
+        planes = read_planes(list(open_files(folder, stratum)), 1, SIDE)
+        crops += list(Patches(planes, SIDE, number).batch(count)[:, 0])
+        print(f"{stratum}: {count} crops of {len(planes)} bands", flush=True)
+    return crops
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("train", type=Path, help="the folder with INDEX.csv")
+    parser.add_argument("folder", type=Path, help="of the new model")
+    parser.add_argument("--minutes", type=float, default=60, help="of training the networks")
+    args = parser.parse_args()
+    begun, rng, start = time.monotonic(), np.random.default_rng(0), load_model("eo16-3")
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - begun:6.0f} s  {text}", flush=True)
+
+    crops = draw_crops(args.train)
+    examples = [code_example(start, x, int(rng.integers(*LEVELS))) for x in crops]
+    say(f"{len(examples)} crops coded")
+    networks = SubbandNetworks(WIDTH, DEPTH)
+    limit = TimeLimit(60 * args.minutes)
+    fit_networks(networks, examples, limit, lambda n, bits: say(f"step {n}: {bits:.5f} bit/detail"))
+    del examples
+    arrays = networks.arrays()
+    assert start.wavelet
+    entropy = ContextModel(start.entropy.arrays, predictor_of(arrays, start.wavelet))
+    latents = [start.analysis(x[None, None])[0] for x in crops[::EVERY]]
+
+    def gains(level: int) -> np.ndarray:
+        return start.gains(np.array(level))
+
+    tuned = tune_tables(entropy, {}, gains, latents, trust=TRUST, qualities=COUNTED)
+    say(f"tables counted on {len(latents)} crops")
+    arrays |= {f"context_{name}": array for name, array in tuned.arrays.items()}
+    args.folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        args.folder / "decoder.npz", wavelet_unit=start.arrays["wavelet_unit"], **arrays
+    )
+    info = {**start.info, "name": "eo16-4"}
+    (args.folder / "model.json").write_text(json.dumps(info, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
