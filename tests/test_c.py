@@ -45,7 +45,7 @@ def works(command: list[str | Path], folder: Path, run: list[str]) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", ["entropy", "predictive", "wavelet"])
+@pytest.mark.parametrize("program", ["entropy", "predictive", "subbands", "wavelet"])
 @pytest.mark.parametrize("cc", ["gcc", "clang"])
 def test_vectors_and_portable_code_write_the_same_streams(cc, program, tmp_path):
     """The programs check round trips, limits and damaged streams, and print a hash of streams."""

@@ -204,7 +204,7 @@ def test_against_plain_python(seed):
     arrays = context_arrays(seed=seed)
     y = latents(6, rows, cols, seed, outliers=0.05 * (seed % 3))
     levels = qualities(rows, cols, seed) if seed % 2 else 600 + rng.integers(-30, 30, (rows, cols))
-    data, q, near, tables, _, flips = ContextModel(arrays).encode(
+    data, q, near, tables, _, flips, _ = ContextModel(arrays).encode(
         y, levels, RD_LAMBDA * (seed % 2), trace=True
     )
     slow_q, slow_near, slow_tables = spec_decoder.context_latents(arrays, data, levels)

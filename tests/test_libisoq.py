@@ -41,7 +41,7 @@ FOLDER = ROOT / "libisoq"
 PROGRAM = FOLDER / "isoq-decode.c"
 SOURCES = sorted(set(FOLDER.glob("*.c")) - {PROGRAM})
 STRICT = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
-INCLUDED = [f"-I{ROOT / 'src/isoq/entropy'}", f"-I{FOLDER}"]
+INCLUDED = [f"-I{ROOT / 'src/isoq' / name}" for name in ("entropy", "wavelet")] + [f"-I{FOLDER}"]
 LIBRARIES = ["-lz", "-llzma", "-lm"]
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 

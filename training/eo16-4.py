@@ -23,9 +23,15 @@ from isoq.train.data import Patches, read_planes
 from isoq.train.subbands import SubbandNetworks, code_example, fit_networks
 from isoq.train.time_limit import TimeLimit
 
-# Crops of 256 x 256 pixels by kind of image.
-CROPS = {"sentinel2": 1000, "landsat": 750, "vhr": 1000, "hyperspectral": 300, "rgb": 750}
-WIDTH, DEPTH, SIDE = 20, 2, 256
+# Crops by kind of image: how many, and their side in pixels.
+CROPS = {
+    "sentinel2": (1000, 256),
+    "landsat": (750, 256),
+    "vhr": (1000, 256),
+    "hyperspectral": (600, 128),
+    "rgb": (750, 256),
+}
+WIDTH, DEPTH = 20, 2
 LEVELS = 96, 864  # of quality, of crops that the networks learn from
 COUNTED = (-320, 0, 150, 280, 410, 540, 670, 800, 930, 1100, 1240)  # levels of the tables
 EVERY, TRUST = 3, 500.0  # crops per crop that is counted; counts that a table of eo16-3 weighs
@@ -43,11 +49,11 @@ def open_files(folder: Path, stratum: str) -> list[Path]:
 
 
 def draw_crops(folder: Path) -> list[np.ndarray]:
-    """Return crops (SIDE, SIDE) float32, normalized."""
+    """Return crops (side, side) float32, normalized."""
     crops = []
-    for number, (stratum, count) in enumerate(CROPS.items()):
-        planes = read_planes(list(open_files(folder, stratum)), 1, SIDE)
-        crops += list(Patches(planes, SIDE, number).batch(count)[:, 0])
+    for number, (stratum, (count, side)) in enumerate(CROPS.items()):
+        planes = read_planes(list(open_files(folder, stratum)), 1, side)
+        crops += list(Patches(planes, side, number).batch(count)[:, 0])
         print(f"{stratum}: {count} crops of {len(planes)} bands", flush=True)
     return crops
 

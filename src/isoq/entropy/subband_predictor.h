@@ -8,7 +8,7 @@
 #ifndef ISOQ_SUBBAND_PREDICTOR_H
 #define ISOQ_SUBBAND_PREDICTOR_H
 
-#include "../wavelet/fixed.h"
+#include "fixed.h"
 #include "neighbours.h"
 #include "subband_features.h"
 
