@@ -18,7 +18,7 @@ from isoq.codec.rate import RateSearch, nearest_step
 from isoq.codec.reader import File
 from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
-from isoq.codec.writer import compress_to
+from isoq.codec.writer import compress_to, encode_pixels
 from isoq.errors import InputError
 
 LANDSAT = DATA / "landsat.tif"
@@ -55,6 +55,25 @@ def test_a_sample_stands_for_the_whole():
     (result,) = estimate(ArraySource(pixels), [Target("mse", 400.0)], model(), how)
     assert result.bytes == pytest.approx(size, rel=0.2)
     assert result.mse == pytest.approx(summary["mse"], rel=0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("side", "tile"), [((768, 1024), 1024), ((640, 960), 320)])
+def test_at_most_a_quarter_of_a_large_image_is_coded(side, tile, monkeypatch):
+    pixels = np.resize(crop("landsat.tif"), (1, 192, 224))
+    pixels = np.tile(pixels, (1, 4, 5))[:, : side[0], : side[1]]
+    how = Options(tile=tile, single_pass=True, threads=1)
+    _, size = coded(pixels, Target("mse", 1e4), how)
+    seen = []
+
+    def counted(sample, plan, coder):
+        seen.extend(part.samples.size for _, part in sample)
+        return encode_pixels(sample, plan, coder)
+
+    monkeypatch.setattr("isoq.codec.estimate.encode_pixels", counted)
+    (result,) = estimate(ArraySource(pixels), [Target("mse", 1e4)], model(), how)
+    assert 0.1 * pixels.size < sum(seen) <= pixels.size / 4
+    assert result.bytes == pytest.approx(size, rel=0.05)
 
 
 @pytest.mark.slow

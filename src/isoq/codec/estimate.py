@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
+
+import numpy as np
 
 from ..format.tiling import Box
 from ..network.model import Model
 from ..tile.masks import Pixels
 from .options import Options
 from .plan import FilePlan, make_plan, origin_of, tiling
-from .sources import Readable, sample_tiles
+from .sources import Readable, read_pixels
 from .summary import Summary
 from .target import Target
 from .writer import encode_pixels
 
 _TILES = 8
+_SHARE = 4  # one sample in so many is coded ...
+_SMALL = 1 << 18  # ... unless there are fewer samples than this
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,8 @@ class Estimate:
 def estimate(
     source: Readable, targets: list[Target], model: Model, options: Options
 ) -> list[Estimate]:
-    """Code at most 8 tiles, evenly spread, in one pass for each of `targets`.
+    """Code at most 8 tiles, evenly spread, in one pass for each of `targets`. If they are more than
+    a quarter of a large image, only parts of them are coded.
 
     A bitrate cannot be a target. Raises InputError."""
     _, boxes = tiling(source.description, options, model)
@@ -69,8 +75,42 @@ def estimate(
         model = model.with_threads(options.threads)
     origin = origin_of(source)
     plans = [make_plan(source, target, model, options, origin=origin) for target in targets]
-    sample = sample_tiles(source, boxes, _TILES)
+    parts = _sampled(boxes, options.block)
+    sample = [(box, read_pixels(source, box)) for box in parts]
     return [_estimate(plan, sample, model) for plan in plans]
+
+
+def _sampled(boxes: list[Box], block: int) -> list[Box]:
+    """Return the boxes to code, given all tiles."""
+    chosen = [boxes[k] for k in np.unique(np.linspace(0, len(boxes) - 1, _TILES).astype(int))]
+    total, tiles = (sum(_samples(box) for box in some) for some in (boxes, chosen))
+    if total <= _SMALL or tiles * _SHARE <= total:
+        return chosen
+    across = 2 if len(chosen) <= 2 else 1  # parts of a tile in each direction
+    scale = sqrt(total / _SHARE / tiles) / across
+    return [
+        _part(box, (k, m), across, scale, block)
+        for box in chosen
+        for k in range(across)
+        for m in range(across)
+    ]
+
+
+def _part(box: Box, place: tuple[int, int], across: int, scale: float, block: int) -> Box:
+    """Return a box of whole blocks and `scale` times the sides of another one, in the middle of the
+    part `place` of across x across equal parts."""
+    cut = []
+    for number, start, side in zip(place, (box.row, box.col), (box.rows, box.cols), strict=True):
+        size = min(side, max(1, int(side * scale / block)) * block)
+        middle = side * (2 * number + 1) / (2 * across)
+        first = min(max(0, int((middle - size / 2) / block) * block), side - size)
+        cut.append((start + first, size))
+    (row, rows), (col, cols) = cut
+    return Box(row, col, rows, cols, box.band, box.bands)
+
+
+def _samples(box: Box) -> int:
+    return box.bands * box.rows * box.cols
 
 
 def _estimate(plan: FilePlan, sample: list[tuple[Box, Pixels]], model: Model) -> Estimate:
