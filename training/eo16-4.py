@@ -14,7 +14,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
+import isoq
 from isoq import load_model
 from isoq.entropy.context import ContextModel
 from isoq.entropy.subbands import predictor_of
@@ -34,6 +36,15 @@ CROPS = {
 WIDTH, DEPTH = 20, 2
 LEVELS = 96, 864  # of quality, of crops that the networks learn from
 COUNTED = (-320, 0, 150, 280, 410, 540, 670, 800, 930, 1100, 1240)  # levels of the tables
+ABOUT = (
+    "any number of bands, any type: 17/11 and 9/7 wavelet transforms in integers, small networks "
+    "that predict sub-bands, context model; trained on Landsat, Sentinel-2, very high resolution, "
+    "aerial and hyperspectral images of 8 to 16 bit"
+)
+LICENCES = (
+    "Landsat, Sentinel-2, AVIRIS, NAIP, NEON and others: public domain or open; SpaceNet: "
+    "CC BY-SA 4.0"
+)
 EVERY, TRUST = 3, 500.0  # crops per crop that is counted; counts that a table of eo16-3 weighs
 
 
@@ -74,7 +85,9 @@ def main() -> None:
     say(f"{len(examples)} crops coded")
     networks = SubbandNetworks(WIDTH, DEPTH)
     limit = TimeLimit(60 * args.minutes)
-    fit_networks(networks, examples, limit, lambda n, bits: say(f"step {n}: {bits:.5f} bit/detail"))
+    steps = fit_networks(
+        networks, examples, limit, lambda step, bits: say(f"step {step}: {bits:.5f} bit/detail")
+    )
     del examples
     arrays = networks.arrays()
     assert start.wavelet
@@ -91,7 +104,19 @@ def main() -> None:
     np.savez_compressed(
         args.folder / "decoder.npz", wavelet_unit=start.arrays["wavelet_unit"], **arrays
     )
-    info = {**start.info, "name": "eo16-4"}
+    made = {
+        "images": sum(len(open_files(args.train, stratum)) for stratum in CROPS),
+        "samples": sum(x.size for x in crops),
+        "steps": steps,
+        "minutes": args.minutes,
+        "software": f"isoq {isoq.__version__}, torch {torch.__version__}",
+    }
+    info = {
+        **start.info,
+        "name": "eo16-4",
+        "about": ABOUT,
+        "provenance": {**start.info["provenance"], "networks": made, "licences": LICENCES},
+    }
     (args.folder / "model.json").write_text(json.dumps(info, indent=1) + "\n")
 
 

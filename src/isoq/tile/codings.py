@@ -220,6 +220,22 @@ class Predictive(GroupCoding):
         return coded and EncodedGroup(cls(bands, coded[0]), coded[1])
 
     @classmethod
+    def size_of_rows(
+        cls, tile: TileInput, bands: slice, mse: np.ndarray, rows: slice, most: int
+    ) -> int | None:
+        """Return the bytes that some rows of blocks would take by themselves; see `encode_for`."""
+        pixels = slice(rows.start * tile.block, rows.stop * tile.block)
+        coded = predictive_encode.encode_for(
+            tile.samples[bands, pixels],
+            tile.valid[bands, pixels],
+            tile.nodata[bands],
+            mse[:, rows],
+            tile.block,
+            most,
+        )
+        return None if coded is None else len(coded[0])
+
+    @classmethod
     def most_bands(cls, header: TileHeader, model: Model) -> int:
         """Return the number of bands of the tile."""
         return header.shape[0]

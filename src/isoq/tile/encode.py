@@ -47,7 +47,7 @@ def encode_tile(
     target = as_stored(target, tile.grid)
     groups = encode_groups(tile, target, model)
     coded = _assemble(tile, target, groups)
-    if isinstance(target, ErrorTarget) and target.closed:
+    if isinstance(target, ErrorTarget):
         predicted = predict_if_smaller(tile, target, groups, len(coded[0]))
         if predicted:
             other = _assemble(tile, target, predicted)

@@ -22,6 +22,9 @@ _FLAT = 0.5
 # data/val.
 _LEAST_BITS, _LEAST_BITS_TOGETHER = 1.5, 0.8
 _ANY_SIZE = 1 << 62  # bytes, a limit that nothing reaches
+# Prediction of a whole tile is tried if a strip of one in so many rows of blocks takes at most so
+# many times its share of the network's bytes (chosen on val/).
+_STRIP, _FEW_ROWS, _MARGIN = 16, 4, 1.2
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,15 @@ def predict_if_smaller(
     tile: TileInput, target: ErrorTarget, groups: list[EncodedGroup], size: int
 ) -> list[EncodedGroup] | None:
     """Return the groups of a tile with prediction in place of the network; None if the predicted
-    bands alone take more than the tile.
+    bands alone take more than the tile, or a strip of it makes that likely.
 
     target: with an error for every block; groups: of the tile; size: its bytes."""
     network = [group.bands for group in groups if group.network]
     others = [group for group in groups if not group.network]
     bands = sum(group.stop - group.start for group in network)
     if not bands or not worth_trying(8 * size / (tile.samples[0].size * bands), bands):
+        return None
+    if not _is_promising(tile, target, network, size):
         return None
     predicted: list[EncodedGroup] = []
     left = size - sum(_size(group) for group in others if group.coding.mode == Mode.PREDICTIVE)
@@ -75,6 +80,23 @@ def predict_if_smaller(
         predicted.append(group)
         left -= _size(group)
     return sorted([*others, *predicted], key=lambda group: group.bands.start)
+
+
+def _is_promising(tile: TileInput, target: ErrorTarget, runs: list[slice], size: int) -> bool:
+    """Return whether prediction of a strip in the middle of a tile takes about as few bytes as the
+    network, or the tile has few rows of blocks."""
+    rows = tile.grid[1]
+    if rows < _FEW_ROWS:
+        return True
+    count = max(1, rows // _STRIP)
+    strip = slice((rows - count) // 2, (rows + count) // 2)
+    most = int(_MARGIN * size * count / rows)
+    for run in merged(runs):
+        taken = Predictive.size_of_rows(tile, run, target.mse[run], strip, most)
+        if taken is None:
+            return False
+        most -= taken
+    return True
 
 
 def predict_thin(tile: TileInput, target: TileTarget, bands: slice) -> EncodedGroup | None:

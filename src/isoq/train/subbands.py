@@ -258,8 +258,9 @@ def fit_networks(
     examples: list[list[LevelExample]],
     limit: TimeLimit,
     say: Callable[[int, float], None],
-) -> None:
-    """Train until the time is over, with a learning rate that falls to zero as a cosine.
+) -> int:
+    """Train until the time is over, with a learning rate that falls to zero as a cosine, and return
+    the number of steps.
 
     examples: of crops, see `code_example`. say: called every few hundred steps with the number of
     the step and the mean bits per detail since the last call."""
@@ -288,6 +289,7 @@ def fit_networks(
         if step % 500 == 0:
             say(step, float(np.mean(recent)))
             recent.clear()
+    return step
 
 
 def _cropped(levels: list[LevelExample], rng: np.random.Generator) -> list[LevelExample]:
