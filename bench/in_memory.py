@@ -1,5 +1,5 @@
 """isoq beside OpenJPEG in memory: the same array, tiles, threads and mean squared error, no files.
-results/in_memory.csv.
+results/in_memory.csv, or results/in_memory-NAME.csv of another model than the newest.
 
 The array is a mosaic of 16-bit test images of one sensor. Every codec works on it once before it is
 timed; they take turns, and the fastest round counts."""
@@ -73,7 +73,13 @@ def psnr_for(image: np.ndarray, side: int, mse: float, threads: int) -> float:
 
 def compare(stratum: str, options: argparse.Namespace) -> list[Row]:
     image = array_of(DATA, stratum, options.side)
-    settings = {"snr": options.snr, "tile": options.tile, "threads": options.threads}
+    model = isoq.load_model(options.model)
+    settings = {
+        "snr": options.snr,
+        "tile": options.tile,
+        "threads": options.threads,
+        "model": model,
+    }
     closed = isoq.compress(image, **settings)
     mse = np.square(np.subtract(isoq.decompress(closed), image, dtype=np.float64)).mean()
     psnr = psnr_for(image, options.tile, mse, options.threads)
@@ -127,11 +133,13 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=1024, help="pixels, default: %(default)s")
     parser.add_argument("--snr", type=float, default=35.0, help="dB, default: %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
+    parser.add_argument("--model", default="eo16", help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=2, help="default: %(default)s")
     options = parser.parse_args()
     rows = [row for stratum in options.strata for row in compare(stratum, options)]
     show(rows)
-    save("in_memory", rows, isoq.load_model("eo16"))
+    model, newest = isoq.load_model(options.model), isoq.load_model("eo16")
+    save("in_memory" if model is newest else f"in_memory-{model.name}", rows, model)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def test_targets_and_options(run, scene, option):
         "--predictor",
         "isoq",
         "--model",
-        "eo16-3",
+        "eo16-4",
     )
     facts = json.loads(run("info", named, "--json")[0])
     assert facts["target"] == {"kind": option[0][2:], "value": option[1]}
@@ -92,12 +92,12 @@ def test_info_tells_the_block_size(run, scene):
 
 @pytest.mark.slow
 def test_provenance(run, scene, tmp_path):
-    run("compress", scene, tmp_path / "a.isoq", "--mse", 900, "--model", "eo16-3")
+    run("compress", scene, tmp_path / "a.isoq", "--mse", 900, "--model", "eo16-4")
     digest = hashlib.sha256(scene.read_bytes()).hexdigest()
     facts = json.loads(run("info", tmp_path / "a.isoq", "--json")[0])
     assert facts["source"] == {"name": "scene.tif", "sha256": digest}
     assert facts["software"] == f"isoq {isoq.__version__}"
-    assert facts["model"] == ["eo16-3", model().identity]
+    assert facts["model"] == ["eo16-4", model().identity]
     assert f"source: scene.tif, SHA-256 {digest}\n" in run("info", tmp_path / "a.isoq")[0]
     (tmp_path / "b.isoq").write_bytes(isoq.compress(crop("landsat.tif"), mse=900))
     assert "source" not in json.loads(run("info", tmp_path / "b.isoq", "--json")[0])
@@ -139,7 +139,7 @@ def test_json_is_one_object(run, scene, tmp_path):
         "lost": [],
     }
     names = [entry["name"] for entry in json.loads(run("models", "--json")[0])["models"]]
-    assert "eo16-3" in names
+    assert "eo16-4" in names
     shown = json.loads(run("models", "show", "eo16", "--json")[0])
     assert shown["identity"] == facts["model"][1]
 
@@ -298,12 +298,12 @@ def test_version(run):
 @pytest.mark.slow
 def test_compress_says_which_model(run, scene, tmp_path):
     said = run("compress", scene, "--mse", 900, "--out", tmp_path / "a")[0]
-    assert "model eo16-3 (the newest one" in said
-    said = run("compress", scene, "--mse", 900, "--model", "eo16-3", "--out", tmp_path / "b")[0]
+    assert "model eo16-4 (the newest one" in said
+    said = run("compress", scene, "--mse", 900, "--model", "eo16-4", "--out", tmp_path / "b")[0]
     assert "newest one" not in said
     assert (
         json.loads(run("compress", scene, "--mse", 900, "--out", tmp_path / "c", "--json")[0])[
             "files"
         ][0]["model"]
-        == "eo16-3"
+        == "eo16-4"
     )

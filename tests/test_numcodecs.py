@@ -47,7 +47,7 @@ def test_configuration():
     for codec in (
         Isoq(mse=EXACT),
         Isoq(nodata=np.nan, snr=[30, 40.0], block=32),
-        Isoq(nodata=65535, rmse=2.0, model="eo16-3"),
+        Isoq(nodata=65535, rmse=2.0, model="eo16-4"),
     ):
         common.check_config(codec)
         assert json.loads(json.dumps(codec.get_config()))["id"] == "isoq"

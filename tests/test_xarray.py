@@ -103,7 +103,7 @@ def test_a_promise_per_variable(scene, tmp_path, lazy):
         assert found[name].rio.crs == scene.rio.crs
         assert found[name].rio.transform() == scene.rio.transform()
     assert (
-        found.isoq_info.attrs["implementation"] == f"isoq version {isoq.__version__} (model eo16-3)"
+        found.isoq_info.attrs["implementation"] == f"isoq version {isoq.__version__} (model eo16-4)"
     )
     assert "lossy_compression" not in found.B03.attrs
     assert dict(scene.B02.encoding) == dict(

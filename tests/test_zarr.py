@@ -251,7 +251,7 @@ def test_settings_are_refused_at_once(keywords, error):
     [
         {"mse": 25},
         {"snr": [30.0, 40.0], "block": 32},
-        {"psnr": 50.0, "peak": 4000.0, "model": "eo16-3"},
+        {"psnr": 50.0, "peak": 4000.0, "model": "eo16-4"},
         {"quality": 1.0},
     ],
 )
@@ -285,7 +285,7 @@ def test_a_model_of_ones_own(tmp_path):
     array = create(tmp_path / "a.zarr", values, IsoqCodec(mse=9, model=folder), (64, 64))
     assert ((array[:].astype(float) - values) ** 2).mean() <= 9
     folder.rename(tmp_path / "elsewhere")
-    with pytest.raises(ModelMismatchError, match=r"written with model eo16-3"):
+    with pytest.raises(ModelMismatchError, match=r"written with model eo16-4"):
         zarr.open_array(tmp_path / "a.zarr", path="a")[:]
 
 
@@ -486,7 +486,7 @@ def test_what_was_reached_is_recorded(tmp_path):
     assert not root["d"].attrs
     assert root["isoq_info"].attrs.asdict() == {
         "algorithm": "isoq",
-        "implementation": f"isoq version {isoq.__version__} (model eo16-3)",
+        "implementation": f"isoq version {isoq.__version__} (model eo16-4)",
     }
 
 

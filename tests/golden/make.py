@@ -335,6 +335,8 @@ WAVELETS: dict[str, Callable[[], Case]] = {
 }
 
 
+# Those that a model with predicted sub-bands codes in another way.
+PREDICTED = ("one-band", "spectral", "gaps", "float32", "levels", "strands")
 # Streams of models and of features that came after the others, by folder.
 LATER: dict[str, dict[str, Callable[[], Case]]] = {
     "eo16-2": {
@@ -351,6 +353,7 @@ LATER: dict[str, dict[str, Callable[[], Case]]] = {
         ),
     },
     "eo16-3": {name: partial(with_model, "eo16-3", make) for name, make in WAVELETS.items()},
+    "eo16-4": {name: partial(with_model, "eo16-4", WAVELETS[name]) for name in PREDICTED},
     "ranges": {
         "uint16": lambda: Case(
             saturated(), Target("rmse", 100.0), {"block": 16, "joint": None}, (0.0, None, None)
