@@ -5,7 +5,7 @@ import pytest
 from cases import modest
 from hypothesis import given
 from hypothesis import strategies as st
-from isoq.entropy._coder import decode_symbols, encode_symbols
+from isoq.entropy._integers import decode_symbols, encode_symbols
 
 from isoq.errors import CorruptFileError
 from isoq.format.bytestream import Reader, Writer, pack_integers, unpack_integers

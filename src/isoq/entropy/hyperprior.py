@@ -18,7 +18,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..errors import CorruptFileError
-from ._coder import CONSTANTS, decode_symbols, encode_symbols
+from ._coder import CONSTANTS
+from ._integers import decode_symbols, encode_symbols
 
 TABLES = 64
 LIMIT = 1 << 20

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..entropy._coder import decode_integers, encode_integers
+from ..entropy._integers import decode_integers, encode_integers
 from ..errors import CorruptFileError
 
 LARGEST_INTEGER = (1 << 26) - 1  # magnitude that `pack_integers` takes
