@@ -22,9 +22,10 @@ _FLAT = 0.5
 # data/val.
 _LEAST_BITS, _LEAST_BITS_TOGETHER = 1.5, 0.8
 _ANY_SIZE = 1 << 62  # bytes, a limit that nothing reaches
-# Prediction of a whole tile is tried if a strip of one in so many rows of blocks takes at most so
-# many times its share of the network's bytes (chosen on val/).
-_STRIP, _FEW_ROWS, _MARGIN = 16, 4, 1.2
+# One pass has to be fast. It tries prediction from so many bits per sample on, where files without
+# loss may be smaller, and if a strip of one in so many rows of blocks takes at most so many times
+# its share of the network's bytes (chosen on val/).
+_ONE_PASS_BITS, _STRIP, _FEW_ROWS, _MARGIN = 3.0, 16, 4, 1.2
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,18 @@ def predict_if_smaller(
     tile: TileInput, target: ErrorTarget, groups: list[EncodedGroup], size: int
 ) -> list[EncodedGroup] | None:
     """Return the groups of a tile with prediction in place of the network; None if the predicted
-    bands alone take more than the tile, or a strip of it makes that likely.
+    bands alone take more than the tile. In one pass also None where that is likely.
 
     target: with an error for every block; groups: of the tile; size: its bytes."""
     network = [group.bands for group in groups if group.network]
     others = [group for group in groups if not group.network]
     bands = sum(group.stop - group.start for group in network)
-    if not bands or not worth_trying(8 * size / (tile.samples[0].size * bands), bands):
+    bits = 8 * size / (tile.samples[0].size * max(bands, 1))
+    if not bands or not worth_trying(bits, bands):
         return None
-    if not _is_promising(tile, target, network, size):
+    if not target.closed and not (
+        bits > _ONE_PASS_BITS and _is_promising(tile, target, network, size)
+    ):
         return None
     predicted: list[EncodedGroup] = []
     left = size - sum(_size(group) for group in others if group.coding.mode == Mode.PREDICTIVE)
