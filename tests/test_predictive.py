@@ -428,3 +428,12 @@ def test_integers_that_are_too_large_to_be_coded_are_an_error(value):
     assert np.array_equal(unpack_integers(pack_integers(largest), 2)[0], largest)
     with pytest.raises(ValueError, match="26 bits"):
         pack_integers(np.array([value]))
+
+
+@pytest.mark.parametrize("divisor", [1, 16])
+def test_one_pass_is_never_larger_than_a_file_without_loss(divisor):
+    """At a target that the network can only reach with more bits than there are."""
+    pixels = crop("landsat.tif") // divisor
+    lossless = len(isoq.compress(pixels, lossless=True))
+    one_pass = isoq.compress(pixels, mse=0.02, single_pass=True)
+    assert len(one_pass) <= 1.01 * lossless

@@ -41,6 +41,10 @@ ABOUT = (
     "that predict sub-bands, context model; trained on Landsat, Sentinel-2, very high resolution, "
     "aerial and hyperspectral images of 8 to 16 bit"
 )
+LIMITS = (
+    "Float images were not trained on. The transforms are wavelets; transforms that are learned "
+    "were worse so far (docs/training.md)."
+)
 LICENCES = (
     "Landsat, Sentinel-2, AVIRIS, NAIP, NEON and others: public domain or open; SpaceNet: "
     "CC BY-SA 4.0"
@@ -115,6 +119,7 @@ def main() -> None:
         **start.info,
         "name": "eo16-4",
         "about": ABOUT,
+        "limits": [LIMITS],
         "provenance": {**start.info["provenance"], "networks": made, "licences": LICENCES},
     }
     (args.folder / "model.json").write_text(json.dumps(info, indent=1) + "\n")
