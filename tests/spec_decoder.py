@@ -38,17 +38,17 @@ DICTIONARY = (  # 2.1
 )
 MORE = (  # 2.1
     b'"per_band":true,"target_mse":[25],"above":0,"ceiling_limited":0,"dtype":"uint16","nodata":0},"uint8"},"int16"},"float32"}'
-    b'"uint16"},"target":{"kind":"lossless","value":true},"tile":1024,"depth":1,"block":64,"model":["eo16-3","9e82b63dca8d7be4"]'
+    b'"uint16"},"target":{"kind":"lossless","value":true},"tile":1024,"depth":1,"block":64,"model":["eo16-4","43d55943101c1eb3"]'
     b',"loop":"closed","lossless":[1],"software":"isoq 0.1.0",'
     b'"stat":{"mse":[0],"variance":[0],"blocks":0,"modes":{"predictive":1},"max_error":[0]}}'
     b'},"modes":{"predictive":1},"max_error":[2]}}},"floor_limited":1}},"patched":1,"patch_bytes":1'
     b'"uint16"},"target":{"kind":"rmse","value":"uint16"},"target":{"kind":"max_error","value":'
     b'"uint16"},"target":{"kind":"quality","value":0.0"uint16"},"target":{"kind":"bitrate","value":0.0'
-    b'},"tile":1024,"depth":1,"block":64,"model":["eo16-3","9e82b63dca8d7be4"]'
+    b'},"tile":1024,"depth":1,"block":64,"model":["eo16-4","43d55943101c1eb3"]'
     b',"loop":"single","software":"isoq 0.1.0",'
     b'"stat":{"mse":[1'
     b'"uint16"},"target":{"kind":"snr","value":"uint16"},"target":{"kind":"psnr","value":'
-    b'{"image":{"bands":1,"rows":512,"cols":512,"dtype":"uint16"},"target":{"kind":"mse","value":25},"tile":1024,"depth":1,"block":64,"model":["eo16-3","9e82b63dca8d7be4"]'
+    b'{"image":{"bands":1,"rows":512,"cols":512,"dtype":"uint16"},"target":{"kind":"mse","value":25},"tile":1024,"depth":1,"block":64,"model":["eo16-4","43d55943101c1eb3"]'
     b',"loop":"closed","software":"isoq 0.1.0",'
     b'"stat":{"mse":[24.9],"variance":[1000],"block_error":{"p5":0.9,"median":0.9,"p95":0.9,"max":0.99}}}'
 )
