@@ -192,3 +192,11 @@ def test_a_patch_reaches_any_target_and_survives_packing(mse, dtype, seed):
 def test_rounding_adds_what_the_formula_says(mse):
     error = np.random.default_rng(1).normal(0, np.sqrt(before_rounding(np.array(mse))), 400_000)
     assert np.mean(np.rint(error) ** 2) == pytest.approx(mse, rel=0.05)
+
+
+@pytest.mark.parametrize("snr", [10, 15, 20])
+def test_one_pass_takes_no_more_than_the_closed_loop_at_low_rates(snr):
+    """Many blocks have less variance than error: a search for their level must not overshoot."""
+    pixels = crop("sentinel2.tif")[:1]
+    single = isoq.compress(pixels, snr=snr, block=16, single_pass=True)
+    assert len(single) < len(isoq.compress(pixels, snr=snr, block=16))

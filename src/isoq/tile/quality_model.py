@@ -17,6 +17,7 @@ from ..network.model import Model
 _ROUNDS = 3
 _TRUSTED = 8
 _STEEPEST, _FLATTEST = -1.3 / PER_OCTAVE, -0.2 / PER_OCTAVE
+_MOST_LEVELS = 2 * PER_OCTAVE  # of a step: farther away the slope is another one
 
 
 @cache
@@ -85,9 +86,8 @@ def predicted_levels(
         if before is not None:
             slope = secant(slope, levels - before[0], reached - before[1])
         before = levels, reached
-        levels = np.clip(
-            np.rint(levels + (wanted - reached) / slope), model.lowest, model.highest
-        ).astype(np.int64)
+        step = ((wanted - reached) / slope).clip(-_MOST_LEVELS, _MOST_LEVELS)
+        levels = np.clip(np.rint(levels + step), model.lowest, model.highest).astype(np.int64)
     return np.where(np.isnan(target), model.lowest, levels), slope
 
 
@@ -112,6 +112,7 @@ def after_quantizing(
     step = (
         np.log2(np.where(np.isnan(target), expected, np.maximum(target, 1e-12)) / expected) / slope
     )
+    step = step.clip(-_MOST_LEVELS, _MOST_LEVELS)
     return np.clip(np.rint(levels + step), model.lowest, model.highest).astype(np.int64)
 
 
