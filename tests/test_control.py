@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from images import DTYPES
 
+import isoq
 from isoq import blocks
 from isoq.codec.options import Options
 from isoq.codec.reader import File
