@@ -50,7 +50,7 @@ def lower_error(header, summary):
 
 
 def easier_target(header, summary):
-    summary["target_mse"] = [100 * value for value in summary["target_mse"]]
+    summary["target_mse"] = [1e9]
 
 
 def closed(header, summary):

@@ -21,7 +21,10 @@ def files(tmp_path_factory):
     (folder / "scene.tif").write_bytes((DATA / "landsat.tif").read_bytes())
     assert main(["compress", str(folder / "scene.tif"), "--mse", "900", "--quiet"]) == 0
     packed = (folder / "scene.isoq").read_bytes()
-    (folder / "cut.isoq").write_bytes(packed[:-20])
+    tiled = str(folder / "tiled.isoq")
+    scene = str(folder / "scene.tif")
+    assert main(["compress", scene, tiled, "--mse", "900", "--tile", "128", "--quiet"]) == 0
+    (folder / "cut.isoq").write_bytes((folder / "tiled.isoq").read_bytes()[:-20])
     (folder / "short.isoq").write_bytes(packed[:300])
     (folder / "empty.isoq").write_bytes(b"")
     (folder / "text.isoq").write_text("no\nimage\n")

@@ -45,6 +45,7 @@ INCLUDED = [f"-I{ROOT / 'src/isoq' / name}" for name in ("entropy", "wavelet")] 
 LIBRARIES = ["-lz", "-llzma", "-lm"]
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
+WAVELETS = [load_model(name).folder for name in ("eo16-3", "eo16-4")]
 GOLDEN = sorted((ROOT / "tests/golden").glob("*/*.isoq"))
 # Of files of learned models, those without a tile that a transform codes.
 UNTRANSFORMED = {
@@ -120,7 +121,8 @@ def decodes_all_golden_files(program: Path, folder: Path, emulator: tuple[str, .
     out = folder / "out.raw"
     assert len(DECODED) > 15
     for path in DECODED:
-        command = [*emulator, program, "-m", model().folder]
+        folders = [option for folder in WAVELETS for option in ("-m", folder)]
+        command = [*emulator, program, *folders]
         subprocess.run([*command, path, out], check=True, capture_output=True)
         assert digest(out) == expected(path)["pixels"], path
         for factor, pixels in expected(path).get("reduced", {}).items():
@@ -158,7 +160,7 @@ def test_other_machines_decode_the_golden_files(cc, emulator, tmp_path, monkeypa
 
 
 def test_the_program_prints_type_and_shape_and_interleaves(program, tmp_path):
-    path, out = ROOT / "tests/golden/eo16-3/spectral.isoq", tmp_path / "out.raw"
+    path, out = ROOT / "tests/golden/eo16-4/spectral.isoq", tmp_path / "out.raw"
     raw = []
     for options, order in (([], "band"), (["-p"], "pixel")):
         command = [program, *options, "-m", model().folder, path, out]
@@ -250,7 +252,7 @@ def test_a_file_may_bring_its_model_along(library, transformed):
 
 
 def test_another_model_is_refused(library, tmp_path):
-    file = library.open((ROOT / "tests/golden/eo16-3/one-band.isoq").read_bytes())
+    file = library.open((ROOT / "tests/golden/eo16-4/one-band.isoq").read_bytes())
     with pytest.raises(Failure, match="give the folder of that model") as caught:
         library.decode(file)
     assert caught.value.code == MODEL
@@ -276,7 +278,7 @@ def test_memory_beyond_the_limit_is_refused(library, wavelets, transformed):
         with pytest.raises(Failure) as caught:
             library.open(data, 100)
         assert caught.value.code == MEMORY
-        for limit in (4 * padded, 28 * padded):
+        for limit in (4 * padded, 42 * padded):
             file = library.open(data, limit)
             library.use_model(file, wavelets)
             if limit > 4 * padded:

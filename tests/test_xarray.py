@@ -222,7 +222,7 @@ def test_copies_through_xarray_keep_the_error(scene, tmp_path, monkeypatch):
         isoq.to_zarr(decoded, tmp_path / name, mse=target)
         copy = xr.open_zarr(tmp_path / name).B04
         found = copy.attrs["lossy_compression_mse"]
-        assert mse(copy, decoded.B04) > 0.8 * target
+        assert mse(copy, decoded.B04) > 0.6 * target
         assert mse(copy, first.B04) <= found <= (5 + target**0.5) ** 2
         assert found > target + 24
         assert 24 < copy.attrs["lossy_compression_earlier_mse"] <= 25

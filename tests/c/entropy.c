@@ -163,7 +163,7 @@ static void latents_come_back(void) {
     static int32_t latent[LATENTS], decoded[LATENTS];
     isoq_context_model model = random_model();
     isoq_grid grid = {CHANNELS, ROWS, COLS, 1, arrays.up, arrays.down};
-    isoq_trace trace = {NULL, NULL, NULL};
+    isoq_trace trace = {NULL, NULL, NULL, NULL};
     size_t after[CHANNELS];
     for (int round = 0; round < 6; round++) {
         for (int k = 0; k < PLACES; k++) {

@@ -83,7 +83,7 @@ def info(source: PathLike | BinaryIO) -> dict[str, Any]:
     >>> _ = isoq.compress_file("scene.tif", "scene.isoq", mse=900, overwrite=True)
     >>> facts = isoq.info("scene.isoq")
     >>> facts["target"], facts["mse"][0] <= 900
-    ({'kind': 'mse', 'value': 900.0}, True)
+    ({'kind': 'mse', 'value': 900}, True)
     """
     with opened(source) as (stream, name):
         start = stream.tell()

@@ -80,13 +80,14 @@ def predicted_levels(
         model.lowest, model.highest
     )
     slope = np.full(target.shape, -1.0 / PER_OCTAVE)
-    before = None
+    before, most = None, model.highest - model.lowest  # the first step may go anywhere
     for _ in range(_ROUNDS):
         reached = _log2(error(levels))
         if before is not None:
             slope = secant(slope, levels - before[0], reached - before[1])
+            most = _MOST_LEVELS
         before = levels, reached
-        step = ((wanted - reached) / slope).clip(-_MOST_LEVELS, _MOST_LEVELS)
+        step = ((wanted - reached) / slope).clip(-most, most)
         levels = np.clip(np.rint(levels + step), model.lowest, model.highest).astype(np.int64)
     return np.where(np.isnan(target), model.lowest, levels), slope
 
