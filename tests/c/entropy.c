@@ -143,7 +143,8 @@ static isoq_context_model random_model(void) {
     isoq_sparse_weights value = {arrays.start, arrays.channel, arrays.same, arrays.weight};
     isoq_context_model model = {around,           value,         arrays.own,
                                 arrays.own_value, arrays.bias,   arrays.group,
-                                arrays.cdf,       arrays.offset, arrays.symbols};
+                                arrays.cdf,       arrays.offset, arrays.symbols,
+                                NULL};
     return model;
 }
 
@@ -162,7 +163,7 @@ static void latents_come_back(void) {
     static float y[LATENTS], near[LATENTS], again[LATENTS];
     static int32_t latent[LATENTS], decoded[LATENTS];
     isoq_context_model model = random_model();
-    isoq_grid grid = {CHANNELS, ROWS, COLS, 1, arrays.up, arrays.down};
+    isoq_grid grid = {CHANNELS, ROWS, COLS, 1, arrays.up, arrays.down, NULL, NULL, NULL};
     isoq_trace trace = {NULL, NULL, NULL, NULL};
     size_t after[CHANNELS];
     for (int round = 0; round < 6; round++) {
