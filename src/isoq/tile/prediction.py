@@ -25,7 +25,7 @@ _ANY_SIZE = 1 << 62  # bytes, a limit that nothing reaches
 # One pass has to be fast. It tries prediction from so many bits per sample on, where files without
 # loss may be smaller, and if a strip of one in so many rows of blocks takes at most so many times
 # its share of the network's bytes (chosen on val/).
-_ONE_PASS_BITS, _STRIP, _FEW_ROWS, _MARGIN = 3.0, 16, 4, 1.2
+_ONE_PASS_BITS, _STRIP, _FEW_ROWS, _MARGIN = 4.0, 16, 4, 1.2
 
 
 @dataclass(frozen=True)
