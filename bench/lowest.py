@@ -36,7 +36,7 @@ from isoq.evaluate.jpeg2000 import jpeg2000_bits
 from isoq.format.bytestream import Reader, pack_integers
 from isoq.format.container import ContainerReader
 from isoq.network.model import Model
-from isoq.tile.codings import Neural
+from isoq.tile.codings import Transform
 from isoq.tile.decode import open_tile
 from isoq.tile.quality_map import map_residuals
 from isoq.tile.report import error_steps
@@ -62,7 +62,7 @@ def bytes_of_parts(data: bytes, model: Model) -> dict[str, float]:
         Reader(payload), file.nodata(box), model, tile.samples.shape, tile.samples.dtype.name
     )
     parts = dict.fromkeys(PARTS, 0.0)
-    if isinstance(opened.groups[0], Neural):
+    if isinstance(opened.groups[0], Transform):
         levels, components = opened.latents.next_group(1)
         sizes = sizes_of_levels(next(components), levels, model)
         parts |= dict(zip(PARTS, sizes, strict=False))

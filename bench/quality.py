@@ -279,7 +279,7 @@ def anatomy(data: bytes) -> Counter[str]:
             seen += together
             if mode == Mode.CONSTANT:
                 tile.take(together * dtype.itemsize)
-            elif mode in (Mode.NEURAL, Mode.SPECTRAL):
+            elif mode in (Mode.TRANSFORM, Mode.SPECTRAL):
                 for _ in range(2 * together):
                     tile.signed()
                 streams += (
@@ -313,7 +313,7 @@ def uniform_bytes(original: Original, relative: float, places: list[Box], model:
         tile = TileInput(samples.dtype, samples.shape, BLOCK, classes, nodata, samples, ())
         target = np.broadcast_to(original.target[:, None, None], tile.grid)
         for bands, mode in band_groups(tile, model.bands):
-            if mode == Mode.NEURAL:
+            if mode == Mode.TRANSFORM:
                 group = BandGroup.direct(samples[bands], valid[bands], model, BLOCK)
             elif mode == Mode.SPECTRAL:
                 group = BandGroup.spectral(

@@ -61,7 +61,7 @@ def compare(band: Image, model: str, snr: list[float]) -> list[Row]:
     for db in snr:
         out = io.BytesIO()
         summary = compress_to(out, ArraySource(samples), Target("snr", db), loaded, HOW)
-        if "neural" in summary["modes"]:
+        if "transform" in summary["modes"]:
             facts: Row = {"stratum": band.stratum, "file": band.path.name, "snr": db}
             rows += [{**facts, **row} for row in levels(out.getvalue(), loaded)]
     return rows

@@ -56,7 +56,7 @@ class Group:
 
     @property
     def lossy(self) -> bool:
-        return self.mode in (Mode.NEURAL, Mode.SPECTRAL)
+        return self.mode in (Mode.TRANSFORM, Mode.SPECTRAL)
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Tile:
                 group.data = reader.take(group.together * np.dtype(DTYPES[kind]).itemsize)
             elif group.mode in (Mode.LOSSLESS, Mode.PREDICTIVE):
                 group.data = reader.part()
-            elif group.mode == Mode.NEURAL:
+            elif group.mode == Mode.TRANSFORM:
                 group.numbers = [reader.signed() for _ in range(2 * model.bands)]
             elif group.mode == Mode.SPECTRAL:
                 group.numbers = [reader.signed() for _ in range(2 * group.together)]
@@ -174,8 +174,12 @@ class Tile:
                 group.mode == Mode.PREDICTIVE and is_lossy(group.data)
             )
             at += group.together
-        neural = sum(group.lossy for group in self.groups)
-        return neural * self.grid[0] * self.grid[1], int(lossy.sum()), int((valid[lossy] > 0).sum())
+        transformed = sum(group.lossy for group in self.groups)
+        return (
+            transformed * self.grid[0] * self.grid[1],
+            int(lossy.sum()),
+            int((valid[lossy] > 0).sum()),
+        )
 
     def valid_pixels(self) -> np.ndarray:
         """Return the number of valid pixels of every block (bands, block rows, block cols)."""

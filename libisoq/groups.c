@@ -10,7 +10,7 @@ static int damaged(isoq_tile *tile) {
 }
 
 int isoq_is_transformed(const isoq_group *group) {
-    return group->mode == ISOQ_NEURAL || group->mode == ISOQ_SPECTRAL;
+    return group->mode == ISOQ_TRANSFORM || group->mode == ISOQ_SPECTRAL;
 }
 
 /* Return the float64 nearest to 2^(eighths / 8). */
@@ -83,7 +83,7 @@ static int read_fields(isoq_tile *tile, isoq_group *group, isoq_bytes *payload) 
             group->part.left = (size_t)group->bands * isoq_sample_size(tile->type);
             group->part.at = isoq_take_bytes(payload, group->part.left);
             return group->part.at || damaged(tile);
-        case ISOQ_NEURAL:
+        case ISOQ_TRANSFORM:
         case ISOQ_SPECTRAL:
             return read_transformed(tile, group, payload);
         case ISOQ_LOSSLESS:
@@ -101,7 +101,7 @@ static int read_fields(isoq_tile *tile, isoq_group *group, isoq_bytes *payload) 
 
 /* Return the number of bands that a group of a mode may have. */
 static uint64_t most_bands(const isoq_tile *tile, uint64_t mode) {
-    if (mode == ISOQ_NEURAL || mode == ISOQ_LOSSLESS) return 1;
+    if (mode == ISOQ_TRANSFORM || mode == ISOQ_LOSSLESS) return 1;
     if (mode == ISOQ_SPECTRAL) return MOST_SPECTRAL;
     return mode == ISOQ_PREDICTIVE || !tile->model ? (uint64_t)tile->bands : 1;
 }
@@ -128,7 +128,8 @@ int isoq_read_groups(isoq_tile *tile, isoq_bytes *payload) {
         if (mode > ISOQ_PREDICTIVE)
             return isoq_fail(tile->work, ISOQ_ERROR_UNSUPPORTED,
                              "bands are coded in an unknown way; use a newer library");
-        if ((mode == ISOQ_NEURAL || mode == ISOQ_SPECTRAL) && !tile->model) return lack_model(tile);
+        if ((mode == ISOQ_TRANSFORM || mode == ISOQ_SPECTRAL) && !tile->model)
+            return lack_model(tile);
         if (payload->is_damaged || !bands || bands > left || bands > most_bands(tile, mode))
             return damaged(tile);
         group->mode = (isoq_mode)mode;

@@ -20,7 +20,7 @@
 typedef enum {
     ISOQ_EMPTY,
     ISOQ_CONSTANT,
-    ISOQ_NEURAL,
+    ISOQ_TRANSFORM,
     ISOQ_LOSSLESS,
     ISOQ_SPECTRAL,
     ISOQ_PREDICTIVE
@@ -35,7 +35,7 @@ typedef enum {
     ISOQ_CLASS_MASKED
 } isoq_class;
 
-/* Bands that are coded together. A transform codes neural and spectral groups. */
+/* Bands that are coded together. The model codes transform and spectral groups. */
 typedef struct {
     isoq_mode mode;
     int first, bands;

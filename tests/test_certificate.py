@@ -103,7 +103,7 @@ def test_bands_coded_jointly_are_held_to_their_mean():
     from isoq.codec.summary import Summary
     from isoq.codec.target import BandStatistics
 
-    summary = Summary(2, np.ones(2))
+    summary = Summary(2, np.ones(2), learned=False)
     report = TileReport(
         np.ones(2), np.ones(2), relative, relative=joint_ratio(relative, per_band=False)[None]
     )

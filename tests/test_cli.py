@@ -15,6 +15,8 @@ import isoq
 from isoq.cli import main
 from isoq.format.container import ContainerReader, ContainerWriter
 
+GOLDEN = DATA.parent / "golden" / "v1"
+
 
 @pytest.fixture
 def run(capsys):
@@ -157,6 +159,23 @@ def test_info_and_models_for_people(run, scene):
     ):
         assert words in out
     assert model().identity in run("models")[0]
+
+
+@pytest.mark.parametrize(
+    ("coder", "mode"),
+    [("eo16-2", "transform"), ("eo16-4", "transform"), (GOLDEN / "models" / "paper-1", "network")],
+)
+def test_info_says_network_only_where_one_coded(run, scene, transformed, coder, mode):
+    run("compress", scene, "--mse", 900, "--single-pass", "--model", coder, "--quiet")
+    packed = scene.with_suffix(".isoq")
+    assert json.loads(run("info", packed, "--json")[0])["modes"] == {mode: 1.0}
+    assert f"coded: 100 % {mode}\n" in run("info", packed)[0]
+    assert "eural" not in run("info", packed)[0]
+
+
+def test_info_translates_the_name_of_the_first_files(run):
+    modes = json.loads(run("info", GOLDEN / "lossless.isoq", "--json")[0])["modes"]
+    assert modes == {"transform": 0.333333, "lossless": 0.666667}
 
 
 @pytest.mark.slow

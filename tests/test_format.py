@@ -159,7 +159,7 @@ def test_coding_again_gives_the_same_bytes(path, monkeypatch):
         payload for kind, payload in spec_decoder.chunks(path.read_bytes()) if kind == "TILE"
     ]
     for tile, payload in zip(file.tiles, payloads, strict=True):
-        dtype, neural = (
+        dtype, transformed = (
             tile.samples.dtype,
             [group for group in tile.groups if group.levels is not None],
         )
@@ -188,11 +188,11 @@ def test_coding_again_gives_the_same_bytes(path, monkeypatch):
                 out.part(group.lossless)
             if group.mode == spec_decoder.PREDICTIVE:
                 out.part(group.predicted)
-        maps = [map_residuals(group.levels).ravel() for group in neural]
+        maps = [map_residuals(group.levels).ravel() for group in transformed]
         out.part(
             pack_integers(np.concatenate([*maps, np.zeros(0, np.int32)]), tile.worst, tile.below)
         )
-        write_latents(out, coder, neural, tile.block, monkeypatch)
+        write_latents(out, coder, transformed, tile.block, monkeypatch)
         patches = [residual.Patch(p.band, p.row, p.col, p.step, p.values) for p in tile.patches]
         out.part(residual.pack(patches, dtype))
         assert bytes(out.data) == payload
@@ -208,13 +208,13 @@ def test_coding_again_gives_the_same_bytes(path, monkeypatch):
 def write_latents(
     out: Writer,
     coder: Model,
-    neural: list[spec_decoder.Group],
+    transformed: list[spec_decoder.Group],
     block: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Code the latents of groups again, and append them with their checksums."""
     streams, check = [], 0
-    for group in neural:
+    for group in transformed:
         levels = latent_levels(group.levels, block, *group.q[0].shape[1:])
         for q, r, z in zip(group.q, group.r, group.z, strict=True):
             if z is None:

@@ -13,9 +13,9 @@ from .common import (
     CONSTANT,
     EMPTY,
     LOSSLESS,
-    NEURAL,
     PREDICTIVE,
     SPECTRAL,
+    TRANSFORM,
     TYPES,
     VALID,
     Bytes,
@@ -57,7 +57,7 @@ def decode_tile(
         groups.append(read_group(fields, first, shape, dtype, model))
         if groups[-1].mode == PREDICTIVE:
             decode_predicted(groups[-1], classes, nodata, dtype, block)
-    neural = [group for group in groups if group.mode in (NEURAL, SPECTRAL)]
+    transformed = [group for group in groups if group.mode in (TRANSFORM, SPECTRAL)]
     grid = -(-rows // block), -(-cols // block)
     inside = [
         (b, i, j)
@@ -66,27 +66,29 @@ def decode_tile(
         if (classes[area(b, i, j, block)] == VALID).any()
     ]
     side = fields.part()
-    recorded = [group for group in groups if group.mode in (NEURAL, SPECTRAL) or group.lossy]
+    recorded = [group for group in groups if group.mode in (TRANSFORM, SPECTRAL) or group.lossy]
     lossy = [band for group in recorded for band in range(group.bands.start, group.bands.stop)]
     inside = [at for at in inside if at[0] in lossy]
-    maps, worst, below = integers(side, len(neural) * grid[0] * grid[1], len(lossy), len(inside))
+    maps, worst, below = integers(
+        side, len(transformed) * grid[0] * grid[1], len(lossy), len(inside)
+    )
     h, w = (max(64, -(-n // 16) * 16) // 16 for n in (rows, cols))
-    for group, own in zip(neural, maps.reshape(-1, *grid), strict=True):
+    for group, own in zip(transformed, maps.reshape(-1, *grid), strict=True):
         group.levels = levels_of(own)
         group.spread = latent_levels(group.levels, block // 16, h, w)
-    ends = read_streams(fields, neural, model, halvings, h * w)
+    ends = read_streams(fields, transformed, model, halvings, h * w)
     step, check = 1 << halvings, 0
     coarse = np.ascontiguousarray(classes[:, ::step, ::step])
     samples, whole = np.zeros(coarse.shape, dtype), []
     for group in groups:
-        if group.mode in (NEURAL, SPECTRAL):
+        if group.mode in (TRANSFORM, SPECTRAL):
             check = read_latents(group, model, check)
             planes = reconstruct(group, shape, dtype, model, halvings)
         elif group.mode == EMPTY:
             continue
         else:
             planes = np.broadcast_to(group.plane, classes[group.bands].shape)
-        if halvings and (group.mode not in (NEURAL, SPECTRAL) or not model.wavelets):
+        if halvings and (group.mode not in (TRANSFORM, SPECTRAL) or not model.wavelets):
             valid = classes[group.bands] == VALID
             bands_of = range(group.bands.start, group.bands.stop)
             kept = [band in codes for band in bands_of]
@@ -166,13 +168,13 @@ def reduced(planes: np.ndarray, valid: np.ndarray, step: int, kept: list[bool]) 
 
 
 def read_streams(
-    fields: Bytes, neural: list[Group], model: Model, halvings: int, positions: int
+    fields: Bytes, transformed: list[Group], model: Model, halvings: int, positions: int
 ) -> list[int]:
     """6.10, *Segments*: give the groups their streams; where the prefixes of one, two and three
     segments end."""
     components = [
         (group, k)
-        for group in neural
+        for group in transformed
         for k in range(1 if group.steps is None else len(group.steps))
     ]
     if not model.wavelets or positions <= 64:
@@ -211,7 +213,7 @@ def read_group(
     if mode == CONSTANT:
         values = np.frombuffer(fields.take(number * dtype.itemsize), dtype.newbyteorder("<"))
         group.plane = values[:, None, None]
-    elif mode == NEURAL:
+    elif mode == TRANSFORM:
         group.normalization = [(fields.signed(), fields.signed()) for _ in range(model.bands)]
     elif mode == SPECTRAL:
         group.normalization = [(fields.signed(), fields.signed()) for _ in range(number)]
@@ -219,7 +221,7 @@ def read_group(
         require(1 <= components <= number and group.precision <= 20)
         group.rotation = fields.part()
         group.steps = integers(group.rotation, components * number)[0].reshape(components, number)
-    if model.wavelets and mode in (NEURAL, SPECTRAL):
+    if model.wavelets and mode in (TRANSFORM, SPECTRAL):
         group.fraction = fields.varint()
         require(group.fraction <= 20)
     if mode == LOSSLESS and number == 1:

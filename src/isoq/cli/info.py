@@ -40,7 +40,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE.csv",
         help="write a table with a line per block and band: upper left pixel, MSE, target, level "
-        "of quality (empty if the network does not code the band), and 1 if the block is better "
+        "of quality (empty if no transform codes the band), and 1 if the block is better "
         "than its target because the model has no lower level; this decodes the file",
     )
     parser.add_argument(

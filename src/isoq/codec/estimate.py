@@ -115,7 +115,7 @@ def _samples(box: Box) -> int:
 
 def _estimate(plan: FilePlan, sample: list[tuple[Box, Pixels]], model: Model) -> Estimate:
     """Code a sample of the tiles of a plan, and scale its size to the whole file."""
-    size, summary = 0, Summary(plan.description.bands, plan.shared_mse)
+    size, summary = 0, Summary(plan.description.bands, plan.shared_mse, model.learned)
     for tile in encode_pixels(sample, plan.in_one_pass(), model):
         size += len(tile.data)
         bands = slice(tile.box.band, tile.box.band + tile.box.bands)

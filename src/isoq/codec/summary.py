@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..format import schema
-from ..tile.groups import MODE_NAMES
+from ..tile.groups import MODE_NAMES, Mode
 from ..tile.report import TileReport
 from .target import ERRORS, BandStatistics
 
@@ -20,9 +20,13 @@ _COUNTS = ("ceiling_limited", "floor_limited", "patched", "patch_bytes")
 class Summary:
     """Collects the reports on the tiles. `isoq info` shows the result without decoding a tile."""
 
-    def __init__(self, bands: int, mse: np.ndarray | None):
-        """mse: the target per band (bands,), if all blocks share it."""
+    def __init__(self, bands: int, mse: np.ndarray | None, learned: bool):
+        """mse: the target per band (bands,), if all blocks share it; learned: the transforms are
+        networks."""
         self._mse, self._statistics = mse, BandStatistics.empty(bands)
+        self._names = list(MODE_NAMES)
+        if learned:
+            self._names[Mode.TRANSFORM] = "network"
         self._squared, self._pixels = np.zeros(bands), np.zeros(bands)
         self._counts = dict.fromkeys(_COUNTS, 0)
         self._blocks: list[np.ndarray] = []
@@ -50,7 +54,7 @@ class Summary:
         errors = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
         share = _significant(self._modes / max(self._modes.sum(), 1))
         result: dict = {
-            "modes": {name: part for name, part in zip(MODE_NAMES, share, strict=True) if part},
+            "modes": {name: part for name, part in zip(self._names, share, strict=True) if part},
             "mse": _significant(self._squared / np.maximum(self._pixels, 1)),
             "variance": _significant(self._statistics.variance),
             "pixels": [int(n) for n in self._pixels],
@@ -72,6 +76,7 @@ class Summary:
 
 
 _ORDER = ("mse", "variance", "block_error")  # as in the preset dictionary
+_TODAY = {"neural": "transform"}
 
 
 def stored(summary: dict, header: dict) -> dict:
@@ -82,7 +87,10 @@ def stored(summary: dict, header: dict) -> dict:
 
 
 def restored(found: dict, header: dict) -> dict:
-    """Return the summary that `stored` took."""
+    """Return the summary that `stored` took. The first files say "neural" for "transform"."""
+    modes = found.get("modes")
+    if isinstance(modes, dict) and "neural" in modes:
+        found = found | {"modes": {_TODAY.get(name, name): part for name, part in modes.items()}}
     return _usual(found, header) | found
 
 
@@ -91,7 +99,7 @@ def _usual(summary: dict, header: dict) -> dict:
     image, target = header["image"], header.get("target", {})
     bands, rows, cols = (image[key] for key in ("bands", "rows", "cols"))
     usual: dict = {
-        "modes": {"neural": 1.0},
+        "modes": {"transform": 1.0},
         "pixels": [rows * cols] * bands,
         "blocks": bands * -(-rows // header["block"]) * -(-cols // header["block"]),
     }

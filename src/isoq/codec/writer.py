@@ -172,7 +172,7 @@ def assemble(stream: BinaryIO, plan: FilePlan, tiles: Iterable[CodedTile], model
     embedded = plan.embedded(model)
     prefixes = plan.prefixes(model)
     writer = ContainerWriter(stream, plan.header, d.metadata, len(plan.boxes), embedded, prefixes)
-    summary = Summary(d.bands, plan.shared_mse)
+    summary = Summary(d.bands, plan.shared_mse, model.learned)
     for tile in tiles:
         writer.tile(tile.data, tile.report.prefixes)
         bands = slice(tile.box.band, tile.box.band + tile.box.bands)

@@ -139,6 +139,11 @@ class Model:
             content.graphs, content.arrays, content.info, self._optimize, threads, self.device
         )
 
+    @property
+    def learned(self) -> bool:
+        """True if the transforms are networks, not those of a wavelet."""
+        return not self.wavelet and bool(self.info.get("learned", True))
+
     def segments(self, rows: int, cols: int) -> tuple[int, ...]:
         """Return the numbers of channels, from the coarsest on, after which the streams of a tile
         are cut. The last one is that of all channels.

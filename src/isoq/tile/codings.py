@@ -259,12 +259,12 @@ class Predictive(GroupCoding):
 
 
 @dataclass(frozen=True)
-class Neural(GroupCoding):
+class Transform(GroupCoding):
     """Bands that the model takes at once. reconstruction: with a normalization for each band that
     the model takes, the last band repeated if there are fewer."""
 
     reconstruction: Reconstruction
-    mode = Mode.NEURAL
+    mode = Mode.TRANSFORM
 
     @property
     def lossy(self) -> bool:
@@ -305,7 +305,7 @@ class Neural(GroupCoding):
 
 
 @dataclass(frozen=True)
-class Spectral(Neural):
+class Spectral(Transform):
     """Bands that a spectral transform turns into components for a model of one band."""
 
     mode = Mode.SPECTRAL
@@ -345,7 +345,7 @@ class Spectral(Neural):
 
 
 CODINGS: dict[int, type[GroupCoding]] = {
-    coding.mode: coding for coding in (Empty, Constant, Neural, Lossless, Spectral, Predictive)
+    coding.mode: coding for coding in (Empty, Constant, Transform, Lossless, Spectral, Predictive)
 }
 
 

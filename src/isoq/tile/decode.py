@@ -11,7 +11,7 @@ from ..format.bytestream import Reader, unpack_integers
 from ..levels import NO_LEVEL
 from ..network.model import Model
 from . import masks, residual
-from .codings import GroupCoding, Neural, read_group
+from .codings import GroupCoding, Transform, read_group
 from .header import Shape, TileHeader
 from .latents import LatentReader
 from .report import TileReport, recorded_errors
@@ -94,7 +94,7 @@ def open_tile(
     targets = unpack_targets(reader.part(), header.grid)
     groups = _read_groups(reader, header, model)
     level_residuals, per_block = _read_maps(reader, header, groups)
-    network = [group for group in groups if isinstance(group, Neural)]
+    network = [group for group in groups if isinstance(group, Transform)]
     components = sum(group.reconstruction.components for group in network)
     latents = LatentReader(reader, level_residuals, components, header, model, finest)
     return OpenedTile(header, groups, latents, targets, per_block)
@@ -114,7 +114,7 @@ def _read_maps(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read the residuals of the levels (groups of the network, blocks) and the recorded errors of
     the blocks (bands, block rows, block cols)."""
-    network = sum(isinstance(group, Neural) for group in groups)
+    network = sum(isinstance(group, Transform) for group in groups)
     lossy = np.zeros(header.shape[0], bool)
     for group in groups:
         lossy[group.bands] = group.lossy
@@ -145,7 +145,7 @@ def _levels_of_bands(
 ) -> np.ndarray:
     """Return the level of each block (bands, block rows, block cols), NO_LEVEL without one."""
     levels = np.full(header.grid, NO_LEVEL)
-    network = [group for group in groups if isinstance(group, Neural)]
+    network = [group for group in groups if isinstance(group, Transform)]
     for group, level_map in zip(network, maps, strict=True):
         levels[group.bands] = level_map
     return levels

@@ -13,7 +13,7 @@ from ..format.bytestream import Writer, pack_integers
 from ..network.model import Model
 from ..parallel import OneBlasThread
 from . import residual
-from .codings import Constant, Empty, EncodedGroup, Neural, Spectral, write_group
+from .codings import Constant, Empty, EncodedGroup, Spectral, Transform, write_group
 from .groups import Mode, band_groups
 from .header import TileInput
 from .latents import write_latents
@@ -66,7 +66,7 @@ def encode_groups(tile: TileInput, target: TileTarget, model: Model) -> list[Enc
             groups.append(Constant.encode(tile, bands))
         else:
             assert not isinstance(target, BoundTarget), "bands with a bound are predicted"
-            coding = Spectral if mode == Mode.SPECTRAL else Neural
+            coding = Spectral if mode == Mode.SPECTRAL else Transform
             thin = predict_thin(tile, target, bands)
             groups.append(thin or coding.encode(tile, bands, target, model))
     return sorted(groups, key=lambda group: group.bands.start)

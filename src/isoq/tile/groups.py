@@ -16,7 +16,7 @@ class Mode(IntEnum):
 
     EMPTY = 0
     CONSTANT = 1
-    NEURAL = 2
+    TRANSFORM = 2
     LOSSLESS = 3
     SPECTRAL = 4
     PREDICTIVE = 5
@@ -30,7 +30,7 @@ def band_groups(
     tile: TileInput, together: int, taken: Container[int] = ()
 ) -> list[tuple[slice, Mode]]:
     """Return the groups of all bands that are not `taken`, in order, and their modes: EMPTY,
-    CONSTANT, NEURAL or SPECTRAL.
+    CONSTANT, TRANSFORM or SPECTRAL.
 
     A model of several bands takes `together` of them at a time. For a model of one band, neighbours
     with something to code are turned into components, as many as there are."""
@@ -39,9 +39,9 @@ def band_groups(
         mode = _mode(tile.samples[bands], tile.valid[bands])
         last, last_mode = groups[-1] if groups else (slice(0, 0), Mode.EMPTY)
         if (
-            mode == Mode.NEURAL
+            mode == Mode.TRANSFORM
             and together == 1
-            and last_mode in (Mode.NEURAL, Mode.SPECTRAL)
+            and last_mode in (Mode.TRANSFORM, Mode.SPECTRAL)
             and last.stop == bands.start
             and bands.stop - last.start <= spectral.MOST_BANDS
         ):
@@ -83,7 +83,7 @@ def _mode(samples: np.ndarray, valid: np.ndarray) -> Mode:
         return Mode.EMPTY
     firsts = first_valid(samples, valid)
     same = all((s[v] == f).all() for s, v, f in zip(samples, valid, firsts, strict=True))
-    return Mode.CONSTANT if same else Mode.NEURAL
+    return Mode.CONSTANT if same else Mode.TRANSFORM
 
 
 def first_valid(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:

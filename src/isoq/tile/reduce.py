@@ -18,7 +18,7 @@ from ..network.model import Model
 from ..samples import to_type
 from ..wavelet.layout import LEVELS
 from . import masks
-from .codings import GroupCoding, Neural
+from .codings import GroupCoding, Transform
 from .decode import open_tile
 from .header import Shape, TileHeader
 from .latents import LatentReader
@@ -80,7 +80,7 @@ def _reduced(
     sampled: Container[int],
 ) -> np.ndarray:
     """Return the reduced samples of a group (bands, rows, cols)."""
-    if isinstance(group, Neural) and latents.model.wavelet:
+    if isinstance(group, Transform) and latents.model.wavelet:
         return group.decode(header, latents, level)
     factor = 1 << level
     full = group.decode(header, latents)
