@@ -35,7 +35,7 @@ LAYERS = (
     ("tile",),
     ("codec",),
     ("api",),
-    ("ecosystem", "archive", "evaluate"),
+    ("ecosystem", "archive", "evaluate", "view"),
     ("train",),
     ("cli",),
 )

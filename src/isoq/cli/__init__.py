@@ -24,6 +24,7 @@ COMMANDS = {
     "decompress": ("decompress", "write the images in .isoq files"),
     "info": ("info", "show what files are, how they were made, and their errors"),
     "verify": ("verify", "check files, with the original image or without it"),
+    "view": ("view", "show a file in the browser, beside its original"),
     "advise": ("advise", "show targets to choose from, by the noise of an image"),
     "estimate": ("estimate", "estimate size and error for a list of targets"),
     "evaluate": ("evaluate", "compare a model with other codecs: tables, plots, an HTML report"),

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..api import info as file_info
 from ..api.streams import opened
+from ..codec.block_errors import block_targets
 from ..codec.generations import remark
 from ..codec.reader import File
 from ..codec.target import BOUNDS, ERRORS
@@ -242,18 +243,16 @@ def _write_blocks(file: File, options: argparse.Namespace) -> None:
     from ..tile.control import LEAST
 
     model, block = file.model(options.model), file.header["block"]
-    shared = file.statistics().get("target_mse")
+    statistics = file.statistics()
     with atomic(options.blocks, False) as stream:
         text = io.TextIOWrapper(stream, "utf-8", newline="")
         table = csv.writer(text, lineterminator="\n")
         table.writerow(("band", "row", "col", "mse", "target", "level", "better_than_asked"))
         for box, tile in file.tiles(model):
-            report = tile.report
+            report, targets = tile.report, block_targets(statistics, box, tile.report)
             for band, i, j in np.argwhere(~np.isnan(report.per_block)):
                 mse, level = float(report.per_block[band, i, j]), int(tile.levels[band, i, j])
-                target = np.nan if not shared else shared[box.band + band]
-                if report.target is not None:
-                    target = report.target[band, i, j]
+                target = np.nan if targets is None else targets[band, i, j]
                 at_lowest = level == model.lowest and mse < LEAST * target
                 place = int(box.band + band + 1), int(box.row + i * block), int(box.col + j * block)
                 shown = "" if np.isnan(target) else f"{target:.6g}"

@@ -11,11 +11,13 @@ import numpy as np
 from ..format.tiling import Box
 from ..network.model import Model
 from ..tile.masks import Pixels
+from ..tile.targets import ErrorTarget
 from .options import Options
-from .plan import FilePlan, make_plan, origin_of, tiling
+from .plan import BlockTargets, FilePlan, make_plan, origin_of, tiling
 from .sources import Readable, read_pixels
 from .summary import Summary
 from .target import Target
+from .target_maps import TargetRegions, open_target_maps
 from .writer import encode_pixels
 
 _TILES = 8
@@ -80,9 +82,50 @@ def estimate(
     return [_estimate(plan, sample, model) for plan in plans]
 
 
+def estimate_with_regions(
+    source: Readable, target: Target, regions: TargetRegions, model: Model, options: Options
+) -> tuple[int, int]:
+    """Return the bytes of a file to expect without and with the targets of some regions.
+
+    The tiles that a region touches, or 8 of them, are coded once at the main target and once with
+    the region. The difference is added to the estimate for the main target. Raises InputError."""
+    plan = make_plan(source, target, model, options)
+    if len(plan.boxes) == 1 and options.threads > 1:
+        model = model.with_threads(options.threads)
+    sample = [(box, read_pixels(source, box)) for box in _sampled(plan.boxes, options.block)]
+    whole, plan = _estimate(plan, sample, model).bytes, plan.in_one_pass()
+    with open_target_maps(regions, target, source.description, options.block) as targets:
+        changed = {} if targets is None else _changed_blocks(plan, targets)
+        chosen = _spread(list(changed))
+        sample = [(box, read_pixels(source, box)) for box in chosen]
+        plain, varied = (
+            sum(len(tile.data) for tile in encode_pixels(sample, plan, model, fields))
+            for fields in (None, targets)
+        )
+    share = sum(changed[box] for box in chosen) / max(sum(changed.values()), 1)
+    return whole, whole + (round((varied - plain) / share) if chosen else 0)
+
+
+def _changed_blocks(plan: FilePlan, targets: BlockTargets) -> dict[Box, int]:
+    """Return the tiles in which some targets are not the main one, with the number of these
+    blocks."""
+    assert isinstance(plan.tile_target, ErrorTarget)  # no other target varies by region
+    found = {}
+    for box in plan.boxes:
+        main = plan.tile_target.mse[box.band : box.band + box.bands, 0, 0]
+        if count := int((targets(box, main) != main[:, None, None]).sum()):
+            found[box] = count
+    return found
+
+
+def _spread(boxes: list[Box]) -> list[Box]:
+    """Return at most 8 of some boxes, evenly spread."""
+    return [boxes[k] for k in np.unique(np.linspace(0, len(boxes) - 1, _TILES).astype(int))]
+
+
 def _sampled(boxes: list[Box], block: int) -> list[Box]:
     """Return the boxes to code, given all tiles."""
-    chosen = [boxes[k] for k in np.unique(np.linspace(0, len(boxes) - 1, _TILES).astype(int))]
+    chosen = _spread(boxes)
     total, tiles = (sum(_samples(box) for box in some) for some in (boxes, chosen))
     if total <= _SMALL or tiles * _SHARE <= total:
         return chosen

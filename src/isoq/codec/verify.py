@@ -16,6 +16,7 @@ from ..tile import masks
 from ..tile.decode import Tile
 from ..tile.masks import Pixels
 from ..tile.report import ERROR_STEPS, largest_errors, measure, promised_ratios
+from .block_errors import block_targets
 from .reader import File
 from .sources import Readable, read_pixels
 from .target import BandStatistics, Target
@@ -59,7 +60,7 @@ def verify_against(
     The list is empty if all is true. Recorded block errors are rounded to 1/64 octave. If the
     transforms are graphs, small differences are allowed, since they may have run on another machine
     or device. Raises InputError if the original is of another kind."""
-    _check_kind(file, source)
+    check_kind(file, source)
     check, problems, seen = _Check(file, model.wavelet is not None), list[str](), 0
     for box, tile in file.tiles(model, threads):
         seen += 1
@@ -72,7 +73,7 @@ def verify_against(
     return problems
 
 
-def _check_kind(file: File, source: Readable) -> None:
+def check_kind(file: File, source: Readable) -> None:
     """Raise InputError if an image has another size or type than a file."""
     ours, theirs = file.description, source.description
     if (theirs.bands, theirs.rows, theirs.cols) != (ours.bands, ours.rows, ours.cols):
@@ -100,8 +101,6 @@ class _Check:
         self._is_integer = np.dtype(d.dtype).kind != "f"
         self._squared, self._largest = np.zeros((2, d.bands))
         self._statistics = BandStatistics.empty(d.bands)
-        shared = self._recorded.get("target_mse")
-        self._shared_mse = None if shared is None else np.array(shared, float)[:, None, None]
 
     def tile(self, box: Box, tile: Tile, original: Pixels) -> list[str]:
         """Return what is not true of a tile."""
@@ -123,7 +122,7 @@ class _Check:
         return [
             *problems,
             *_recorded_errors(tile, measured.per_block, slack, where),
-            *self._targets(bands, tile, measured.per_block, slack, where),
+            *self._targets(box, tile, measured.per_block, slack, where),
         ]
 
     def summary(self) -> list[str]:
@@ -189,12 +188,10 @@ class _Check:
         ]
 
     def _targets(
-        self, bands: slice, tile: Tile, per_block: np.ndarray, slack: Slack, where: str
+        self, box: Box, tile: Tile, per_block: np.ndarray, slack: Slack, where: str
     ) -> list[str]:
         """Compare the errors of blocks with their targets, if those are promised."""
-        target = tile.report.target
-        if target is None and self._shared_mse is not None:
-            target = self._shared_mse[bands]
+        target = block_targets(self._recorded, box, tile.report)
         if self._header.get("loop") != "closed" or target is None:
             return []
         relative = per_block / (target + slack(target))

@@ -1,0 +1,187 @@
+"""What the page asks for: an .isoq file, and the original if it is at hand."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from functools import cached_property
+from itertools import count
+from threading import Lock
+from typing import Any, Self
+
+import numpy as np
+from rasterio.enums import ColorInterp
+
+from ..api.dataset import Dataset
+from ..api.dataset import open as open_isoq
+from ..api.keywords import PathLike, options_of
+from ..codec.target import ERRORS, Target
+from ..codec.verify import check_kind
+from ..errors import InputError
+from ..raster.source import open_source
+from .block_errors import ErrorLayer
+from .regions import Regions
+from .tiles import SIDE, Bands, Decoded, Layer, Original, levels_of, picture, stretch_of
+
+_LOOK = 1024  # pixels: side of the reduced image from which the stretch comes
+
+
+class Scene:
+    """A file and its original, opened for the page; a context manager.
+
+    source: a path or URL; against: the original; model: the one that the file needs, if isoq does
+    not include it and neither does the file. Raises what `isoq.open` raises, and InputError if the
+    original is of another kind."""
+
+    def __init__(
+        self,
+        source: PathLike,
+        against: PathLike | None = None,
+        model: str | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+    ):
+        cores = options_of(threads=threads).threads
+        with ExitStack() as stack:
+            self.image: Dataset = stack.enter_context(
+                open_isoq(source, model, device=device, threads=cores)
+            )
+            file, original = self.image.file, None
+            decoder = self.image.file.model(model)
+            decoder = decoder if device is None else decoder.on(device)
+            self._decoded = Decoded(self.image)
+            self.layers: dict[str, Layer] = {"decoded": self._decoded}
+            if against is not None:
+                mask = file.description.metadata.get("mask_from", "auto")
+                original = stack.enter_context(open_source(os.fspath(against), mask=mask))
+                check_kind(file, original)
+                shown = Original(os.fspath(against), tuple(file.header.get("lossless", ())))
+                stack.callback(shown.close)
+                self.layers["original"] = shown
+            self.errors = ErrorLayer(file, decoder, cores, original)
+            stack.callback(self.errors.stop)
+            self._against = None if against is None else os.fspath(against)
+            self._model, self._device, self._threads = model, device, cores
+            self._stretches: dict[int, tuple[float, float]] = {}
+            self._estimating = Lock()
+            self._closing = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the page needs to know at first, as JSON."""
+        image, header = self.image, self.image.file.header
+        placed = image.description.metadata
+        return {
+            "name": image.name,
+            "rows": image.height,
+            "cols": image.width,
+            "dtype": image.dtypes[0],
+            "bands": [name or "" for name in image.descriptions],
+            "shown": self._first_bands(),
+            "levels": levels_of(image.shape),
+            "block": header["block"],
+            "target": header.get("target"),
+            "joint": self.regions.is_joint,
+            "crs": placed.get("crs") and _crs_name(image),
+            "transform": placed.get("transform"),
+            "geojson_crs": _urn(image) if placed.get("crs") and placed.get("transform") else None,
+            "against": self._against,
+            "original": self.regions.original,
+            "geojson": self.regions.file_name,
+        }
+
+    def tile(self, layer: str, level: int, row: int, col: int, bands: Bands) -> bytes:
+        """Return a tile of a layer ("decoded", "original" or "errors") as PNG.
+
+        Raises LookupError if there is no such tile, InputError and CorruptFileError."""
+        self._check(level, row, col, bands)
+        if layer == "errors":
+            return self.errors.tile(bands, level, row, col)
+        return picture(self.layers[layer].tile(bands, level, row, col), self.stretch(bands))
+
+    def stretch(self, bands: Bands) -> list[tuple[float, float]]:
+        """Return the samples that are black and white, by band. Both layers have the same."""
+        missing = tuple(band for band in bands if band not in self._stretches)
+        if missing:
+            level = next(k for k in count() if max(self.image.shape) >> k <= _LOOK)
+            seen = self._decoded.window(bands, level, slice(None), slice(None))
+            self._stretches.update(zip(bands, stretch_of(seen), strict=True))
+        return [self._stretches[band] for band in bands]
+
+    def values(self, row: int, col: int, bands: Bands) -> dict[str, Any]:
+        """Return the samples of a pixel in both layers, and the errors of its block, as JSON."""
+        self._check(0, 0, 0, bands)
+        if not (row < self.image.height and col < self.image.width):
+            raise LookupError
+        values = {
+            name: [_value(sample) for sample in layer.pixel(bands, row, col)]
+            for name, layer in self.layers.items()
+        }
+        return {**values, "blocks": self.errors.at(bands, row, col)}
+
+    def summary(self, bands: Bands) -> dict[str, Any]:
+        """Return the histogram of the errors so far, as JSON. Begins to measure them."""
+        self._check(0, 0, 0, bands)
+        self.errors.start()
+        return self.errors.summary(bands)
+
+    def estimate(self, geojson: dict, kind: str, value: list[float], inside: float) -> dict:
+        """Return the size to expect with regions, and the command, as JSON. Raises InputError."""
+        if kind not in ERRORS:
+            raise InputError(f"{kind}: promises no error; give one of {', '.join(ERRORS)}")
+        asked = self.image.file.header.get("target", {})
+        peak = asked.get("peak") if asked.get("kind") == kind else None
+        physical = bool(asked.get("physical")) and kind in ("mse", "rmse")
+        target = Target(kind, value, peak, physical)
+        with self._estimating:  # one after the other; each keeps all cores busy
+            size = self.regions.estimate(geojson, target, inside)
+        return size | {"command": self.regions.command(target, inside)}
+
+    @cached_property
+    def regions(self) -> Regions:
+        """Estimates and commands for regions."""
+        return Regions(self.image, self._against, self._model, self._device, self._threads)
+
+    def _first_bands(self) -> list[int]:
+        """Return red, green and blue if the image names them, else the first band."""
+        colours = list(self.image.colorinterp)
+        wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+        if all(colour in colours for colour in wanted):
+            return [colours.index(colour) + 1 for colour in wanted]
+        return [1]
+
+    def _check(self, level: int, row: int, col: int, bands: Bands) -> None:
+        """Raise LookupError unless there is such a tile and there are such bands."""
+        inside = all(
+            n * SIDE << level < size for n, size in zip((row, col), self.image.shape, strict=True)
+        )
+        known = all(1 <= band <= self.image.count for band in bands)
+        if not (level <= levels_of(self.image.shape) and inside and known):
+            raise LookupError
+
+
+def _value(sample: Any) -> float | None:
+    """Return a sample as JSON, None if it is masked or not finite."""
+    if sample is np.ma.masked or not np.isfinite(sample):
+        return None
+    return sample.item()
+
+
+def _crs_name(image: Dataset) -> str:
+    """Return the reference system for a person."""
+    crs = image.crs
+    code = crs and crs.to_epsg()
+    return f"EPSG:{code}" if code else "coordinates"
+
+
+def _urn(image: Dataset) -> str:
+    """Return the reference system as the member `crs` of GeoJSON names it."""
+    crs = image.crs
+    assert crs is not None
+    code = crs.to_epsg()
+    return f"urn:ogc:def:crs:EPSG::{code}" if code else crs.to_wkt()

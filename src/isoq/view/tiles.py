@@ -1,0 +1,243 @@
+"""The tiles of the page: samples of a window at a reduced resolution, and pictures of them.
+
+A tile has SIDE x SIDE pixels. At level k a pixel of it stands for 2^k x 2^k pixels of the image."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol
+
+import numpy as np
+from rasterio.enums import Resampling
+from rasterio.windows import Window
+
+from ..api.dataset import Dataset
+from ..raster.gdal_metadata import open_dataset
+from ..raster.guard import guard
+
+SIDE = 256
+_KEPT = 256 << 20  # bytes of decoded samples that are kept
+Bands = tuple[int, ...]  # numbers of bands, from 1
+
+
+class Layer(Protocol):
+    """An image that the page shows."""
+
+    def tile(self, bands: Bands, level: int, row: int, col: int) -> np.ma.MaskedArray:
+        """Return a tile (bands, rows, cols), given its place in the grid of tiles. Tiles at the
+        right and lower border are smaller."""
+        ...
+
+    def pixel(self, bands: Bands, row: int, col: int) -> np.ma.MaskedArray:
+        """Return the samples (bands,) of a pixel of the image."""
+        ...
+
+
+def levels_of(shape: tuple[int, int]) -> int:
+    """Return the level at which an image of this shape fits into one tile."""
+    return max(0, math.ceil(math.log2(max(shape) / SIDE)))
+
+
+class Decoded:
+    """The image in an .isoq file.
+
+    Parts of it are decoded as a whole and kept, because a tile of the page is often smaller than a
+    tile of the file. Each part has whole tiles of the file, and at least one tile of the page."""
+
+    def __init__(self, image: Dataset):
+        self._image = image
+        self._parts = _Cache(_KEPT)
+
+    def tile(self, bands: Bands, level: int, row: int, col: int) -> np.ma.MaskedArray:
+        return self.window(bands, level, *(slice(n * SIDE, (n + 1) * SIDE) for n in (row, col)))
+
+    def pixel(self, bands: Bands, row: int, col: int) -> np.ma.MaskedArray:
+        return self.window(bands, 0, slice(row, row + 1), slice(col, col + 1))[:, 0, 0]
+
+    def window(self, bands: Bands, level: int, rows: slice, cols: slice) -> np.ma.MaskedArray:
+        """Return a window (bands, rows, cols) of the image at a level, cut at the border."""
+        height, width = (-(-n >> level) for n in self._image.shape)
+        rows, cols = slice(*rows.indices(height)[:2]), slice(*cols.indices(width)[:2])
+        side = self._side(level) >> level
+        return np.ma.concatenate(
+            [
+                np.ma.concatenate(
+                    [
+                        self._part(bands, level, i, j)[
+                            :, _inside(rows, i, side), _inside(cols, j, side)
+                        ]
+                        for j in range(cols.start // side, -(-cols.stop // side))
+                    ],
+                    axis=2,
+                )
+                for i in range(rows.start // side, -(-rows.stop // side))
+            ],
+            axis=1,
+        )
+
+    def _side(self, level: int) -> int:
+        """Return the side of a part in pixels of the image."""
+        unit = math.lcm(self._image.file.header["tile"], 1 << level)
+        return unit * -(-(SIDE << level) // unit)
+
+    def _part(self, bands: Bands, level: int, i: int, j: int) -> np.ma.MaskedArray:
+        def read() -> np.ma.MaskedArray:
+            side = self._side(level)
+            (top, bottom), (left, right) = (
+                (n * side, min((n + 1) * side, size))
+                for n, size in zip((i, j), self._image.shape, strict=True)
+            )
+            shape = -(-(bottom - top) >> level), -(-(right - left) >> level)
+            window = (top, bottom), (left, right)
+            return np.ma.asarray(self._image.read(bands, window, masked=True, out_shape=shape))
+
+        return self._parts.get((bands, level, i, j), read)
+
+
+def _inside(window: slice, number: int, side: int) -> slice:
+    """Return the places of a window in the part of a number, counted from the part's first."""
+    first = number * side
+    return slice(max(window.start - first, 0), min(window.stop - first, side))
+
+
+class Original:
+    """The original image, which GDAL reads. Several threads may use it; they take turns."""
+
+    def __init__(self, path: str, sampled: Bands = ()):
+        """sampled: bands of classes, of which a reduced tile has single pixels and not means.
+        Raises InputError."""
+        self._path, self._sampled, self._turn = path, set(sampled), Lock()
+        with guard(path, "not an image that can be shown; give a GeoTIFF or another raster"):
+            self._dataset = open_dataset(Path(path))
+
+    def tile(self, bands: Bands, level: int, row: int, col: int) -> np.ma.MaskedArray:
+        places = [
+            (n * SIDE << level, min((n + 1) * SIDE << level, size))
+            for n, size in zip((row, col), self._dataset.shape, strict=True)
+        ]
+        shape = tuple(-(-(stop - start) >> level) for start, stop in places)
+        # Pixel i of a reduced image of isoq is centred on pixel 2^level i. So is this one.
+        (top, bottom), (left, right) = (
+            (max(start - ((1 << level) - 1) / 2, 0), stop - ((1 << level) - 1) / 2)
+            for start, stop in places
+        )
+        mean = Resampling.nearest if self._sampled & set(bands) else Resampling.average
+        return self._read(bands, Window(left, top, right - left, bottom - top), shape, mean)
+
+    def pixel(self, bands: Bands, row: int, col: int) -> np.ma.MaskedArray:
+        return self._read(bands, Window(col, row, 1, 1), (1, 1), Resampling.nearest)[:, 0, 0]
+
+    def _read(
+        self, bands: Bands, window: Window, shape: tuple[int, ...], how: Resampling
+    ) -> np.ma.MaskedArray:
+        with self._turn, guard(self._path, "cannot be read, damaged or cut off; get another copy"):
+            return self._dataset.read(
+                list(bands),
+                window=window,
+                out_shape=(len(bands), *shape),
+                masked=True,
+                resampling=how,
+            )
+
+    def close(self) -> None:
+        with self._turn:
+            self._dataset.close()
+
+
+class _Cache:
+    """Keeps the latest results up to a number of bytes. Several threads may ask for the same one,
+    which is computed once."""
+
+    def __init__(self, most: int):
+        self._most, self._lock = most, Lock()
+        self._found: dict[Hashable, Future[np.ma.MaskedArray]] = {}
+
+    def get(self, key: Hashable, compute: Callable[[], np.ma.MaskedArray]) -> np.ma.MaskedArray:
+        with self._lock:
+            known = self._found.pop(key, None)
+            future = known or Future[np.ma.MaskedArray]()
+            self._found[key] = future  # the latest is the last
+        if known is None:
+            try:
+                future.set_result(compute())
+            except BaseException as error:
+                with self._lock:
+                    self._found.pop(key, None)
+                future.set_exception(error)
+            with self._lock:
+                self._drop()
+        return future.result()
+
+    def _drop(self) -> None:
+        sizes = {
+            key: _size(future.result()) for key, future in self._found.items() if _is_ready(future)
+        }
+        total = sum(sizes.values())
+        for key, size in list(sizes.items())[:-1]:
+            if total <= self._most:
+                break
+            del self._found[key]
+            total -= size
+
+
+def _is_ready(future: Future[Any]) -> bool:
+    return future.done() and future.exception() is None
+
+
+def _size(samples: np.ma.MaskedArray) -> int:
+    return samples.data.nbytes + np.ma.getmaskarray(samples).nbytes
+
+
+def stretch_of(samples: np.ma.MaskedArray) -> list[tuple[float, float]]:
+    """Return the 2nd and the 98th percentile of the valid samples of each band (bands, rows,
+    cols)."""
+    found = []
+    for plane in samples:
+        values = plane.compressed().astype(np.float64)
+        values = values[np.isfinite(values)]
+        low, high = np.percentile(values, (2, 98)) if len(values) else (0, 1)
+        found.append((float(low), float(high if high > low else low + 1)))
+    return found
+
+
+def picture(samples: np.ma.MaskedArray, stretch: list[tuple[float, float]]) -> bytes:
+    """Return a tile (1 or 3 bands, rows, cols) as PNG. A pixel is transparent where all bands are
+    masked. stretch: the samples that are black and white, by band."""
+    planes = []
+    for plane, (low, high) in zip(samples, stretch, strict=True):
+        with np.errstate(invalid="ignore"):
+            grey = (plane.filled(0).astype(np.float32) - low) * (255 / (high - low))
+        planes.append(np.nan_to_num(grey).clip(0, 255).round().astype(np.uint8))
+    alpha = np.where(np.ma.getmaskarray(samples).all(0), 0, 255).astype(np.uint8)
+    return png(np.stack([*planes, alpha]))
+
+
+def png(planes: np.ndarray) -> bytes:
+    """Return a picture as PNG of SIDE x SIDE pixels, transparent beyond its right and lower border.
+
+    planes: grey or red, green and blue, then opacity: (2 or 4, rows, cols) uint8."""
+    count, rows, cols = planes.shape
+    full = np.zeros((count, SIDE, SIDE), np.uint8)
+    full[:, :rows, :cols] = planes
+    # Not compressed: within a machine, that takes longer than sending the bytes.
+    pixels = np.moveaxis(full, 0, -1).reshape(SIDE, SIDE * count)
+    lines = np.pad(pixels, ((0, 0), (1, 0)))  # each line begins with its filter: 0, none
+    kind = {2: 4, 4: 6}[count]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        _png_chunk(*chunk)
+        for chunk in (
+            (b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, kind, 0, 0, 0)),
+            (b"IDAT", zlib.compress(lines.tobytes(), 0)),
+            (b"IEND", b""),
+        )
+    )
+
+
+def _png_chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

@@ -1,0 +1,412 @@
+"""The viewer: what its server answers and refuses, and its page in a browser."""
+
+import contextlib
+import http.client
+import json
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from cases import DATA, crop
+from images import make, one_line
+from rasterio.enums import ColorInterp
+
+import isoq
+from isoq.cli import main
+from isoq.codec.reader import File
+from isoq.errors import InputError
+from isoq.raster.source import open_source
+from isoq.view import tiles
+from isoq.view.scene import Scene
+from isoq.view.server import Server
+
+pytestmark = pytest.mark.slow
+
+SIDE = tiles.SIDE
+
+
+@contextlib.contextmanager
+def served(source, against=None):
+    """A server in a thread of its own."""
+    with Scene(source, against) as scene, Server(scene) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def ask(server, path, method="GET", host=None, token=None):
+    """The status and the body of an answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
+    address = f"/{server.token if token is None else token}/{path}"
+    headers = {} if host is None else {"Host": host}
+    try:
+        connection.request(method, address, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def get(server, path):
+    status, body = ask(server, path)
+    assert status == 200, body
+    return json.loads(body) if path.endswith("json") or "?" in path else unpng(body)
+
+
+def unpng(data):
+    """The planes (bands, rows, cols) of a PNG that the server made, read without its help."""
+    with rasterio.MemoryFile(data) as memory, memory.open() as dataset:
+        return dataset.read()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("view")
+
+
+def packed(folder, name, image, **target):
+    path = folder / f"{name}.isoq"
+    with warnings.catch_warnings(category=isoq.IsoqWarning, action="ignore"):
+        isoq.compress_file(image, path, tile=64, **target)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sentinel(folder):
+    """Three bands with nodata in one corner, and their file."""
+    pixels = np.tile(crop("sentinel2.tif"), (1, 3, 3))
+    pixels[:, :40, :70] = 65535
+    with rasterio.open(DATA / "sentinel2.tif") as dataset:
+        placed = dict(crs=dataset.crs, transform=dataset.transform, nodata=65535)
+    image = make(folder / "sentinel.tif", pixels, **placed)
+    return image, packed(folder, "sentinel", image, mse=150)
+
+
+@pytest.fixture(scope="module")
+def bare(folder):
+    """One band without a reference system, and its file."""
+    image = make(folder / "bare.tif", crop("landsat.tif"))
+    return image, packed(folder, "bare", image, snr=25)
+
+
+@pytest.fixture(scope="module")
+def server(sentinel):
+    with served(sentinel[1], sentinel[0]) as running:
+        yield running
+
+
+@pytest.mark.parametrize("bands", [(1,), (3, 1, 2)])
+@pytest.mark.parametrize(("level", "row", "col"), [(0, 0, 0), (0, 1, 1), (1, 0, 0)])
+def test_a_tile_has_the_samples_that_a_read_gives(server, sentinel, bands, level, row, col):
+    with isoq.open(sentinel[1]) as image:
+        top, left = row * SIDE << level, col * SIDE << level
+        bottom = min(top + (SIDE << level), image.height)
+        right = min(left + (SIDE << level), image.width)
+        shape = -(-(bottom - top) >> level), -(-(right - left) >> level)
+        wanted = image.read(bands, ((top, bottom), (left, right)), True, shape)
+    found = server.scene.layers["decoded"].tile(bands, level, row, col)
+    if level == 0:
+        assert np.array_equal(found.filled(0), wanted.filled(0))
+    assert found.shape == wanted.shape
+    shown = get(server, f"tile/decoded/{level}/{row}/{col}/{','.join(map(str, bands))}.png")
+    grey = [
+        np.clip((plane.filled(0).astype(float) - low) * 255 / (high - low), 0, 255)
+        for plane, (low, high) in zip(found, server.scene.stretch(bands), strict=True)
+    ]
+    rows, cols = found.shape[1:]
+    assert shown.shape == (len(bands) + 1, SIDE, SIDE)
+    assert np.abs(shown[:-1, :rows, :cols] - np.array(grey)).max() < 0.51
+    assert not shown[:, rows:].any()
+    assert not shown[:, :, cols:].any()
+
+
+def test_tiles_that_cross_the_tiles_of_the_file_have_no_seam(folder):
+    image = make(folder / "odd.tif", np.tile(crop("landsat.tif"), (1, 3, 3)))
+    path = folder / "odd.isoq"
+    isoq.compress_file(image, path, mse=500, tile=192)
+    with isoq.open(path) as opened:
+        layer, whole = tiles.Decoded(opened), opened.read()
+        assert np.array_equal(layer.tile((1,), 0, 1, 1), whole[:, SIDE : 2 * SIDE, SIDE : 2 * SIDE])
+        assert np.array_equal(layer.pixel((1,), 300, 200), whole[:, 300, 200])
+
+
+def test_masked_pixels_are_transparent_and_others_are_not(server):
+    for layer in ("decoded", "original"):
+        opacity = get(server, f"tile/{layer}/0/0/0/1,2,3.png")[-1]
+        assert not opacity[:40, :70].any()
+        assert (opacity[40:] == 255).all()
+        assert (opacity[:, 70:] == 255).all()
+
+
+def test_the_original_is_what_gdal_reads(server, sentinel):
+    with rasterio.open(sentinel[0]) as image:
+        wanted = image.read([2], window=((SIDE, 393), (0, SIDE)), masked=True)
+    assert np.array_equal(server.scene.layers["original"].tile((2,), 0, 1, 0), wanted)
+
+
+def test_a_reduced_original_lies_where_the_reduced_reconstruction_does(folder):
+    rows, cols = np.mgrid[:600, :600]
+    image = make(folder / "slope.tif", (20 * rows + 50 * cols).astype("uint16")[None])
+    path = folder / "slope.isoq"
+    isoq.compress_file(image, path, max_error=1)
+    with Scene(path, image) as scene:
+        one, two = (layer.tile((1,), 1, 1, 1) for layer in scene.layers.values())
+        assert np.abs(one.astype(float) - two)[:, :-1, :-1].max() <= 7  # a tenth of a pixel
+
+
+def test_the_stretch_leaves_out_masked_samples(server, sentinel):
+    ((low, high),) = server.scene.stretch((1,))
+    with rasterio.open(sentinel[0]) as image:
+        values = image.read(1, masked=True).compressed()
+    assert np.percentile(values, 0.5) < low < high < np.percentile(values, 99.5)
+
+
+@pytest.mark.parametrize("against", [True, False])
+def test_the_errors_of_blocks_are_those_that_verify_measures(sentinel, against):
+    image, path = sentinel
+    with path.open("rb") as stream, open_source(image) as source:
+        file = File(stream)
+        wanted = np.full((3, 7, 7), np.nan)
+        for box, tile in file.tiles(file.model()):
+            place = slice(box.row // 64, box.row // 64 + 1), slice(box.col // 64, box.col // 64 + 1)
+            decoded = tile.samples.astype(float)
+            original = source.read(box.row, box.col, box.rows, box.cols)
+            error = np.where(tile.valid, decoded - original, np.nan) ** 2
+            recorded = tile.report.per_block
+            if tile.valid.any():
+                wanted[:, *place] = (
+                    np.nanmean(error, (1, 2), keepdims=True) if against else recorded
+                )
+    with Scene(path, image if against else None) as scene:
+        scene.errors.wait()
+        np.testing.assert_allclose(scene.errors.mse, wanted)
+        assert (scene.errors.target == 150).all()
+        assert isoq.verify(path, image)["problems"] == []
+
+
+def test_the_histogram_counts_the_worst_of_the_shown_bands(server):
+    server.scene.errors.wait()
+    found = get(server, "errors/1,2,3.json")
+    worst = np.nanmax(server.scene.errors.mse / 150, 0)
+    assert (found["done"], found["running"], found["relative"]) == (1, False, True)
+    assert found["blocks"] == sum(found["counts"]) == 49
+    assert found["above"] == 0
+    assert found["max"] == pytest.approx(worst.max())
+    assert found["median"] == pytest.approx(np.median(worst))
+
+
+def test_the_overlay_has_a_colour_per_block(server):
+    server.scene.errors.wait()
+    found = get(server, "tile/errors/0/0/0/1.png")
+    assert all(
+        len(np.unique(found[:, i : i + 64, j : j + 64].reshape(4, -1), axis=1).T) == 1
+        for i in range(0, SIDE, 64)
+        for j in range(0, SIDE, 64)
+    )
+    assert (found[3] == 255).all()
+
+
+def test_a_file_with_another_mask_than_the_original_says_so(folder, sentinel):
+    pixels = np.tile(crop("sentinel2.tif"), (1, 3, 3))
+    other = make(folder / "other.tif", pixels, nodata=65535)
+    with Scene(sentinel[1], other) as scene:
+        scene.errors.wait()
+        assert "masked" in scene.errors.summary((1,))["remark"]
+
+
+def test_errors_without_a_target_are_shown_as_they_are(folder):
+    image = make(folder / "bounded.tif", crop("sentinel1.tif"))
+    with Scene(packed(folder, "bounded", image, max_error=0.5), image) as scene:
+        scene.errors.wait()
+        found = scene.errors.summary((2,))
+    assert not found["relative"]
+    assert found["above"] is None
+    assert 0 < found["max"] == found["top"] < 0.25
+
+
+def test_the_values_of_a_pixel_are_those_of_both_images(server, sentinel):
+    server.scene.errors.wait()
+    found = get(server, "values/100/200/1,3,2.json")
+    with isoq.open(sentinel[1]) as image:
+        assert found["decoded"] == image.read([1, 3, 2])[:, 100, 200].tolist()
+    with rasterio.open(sentinel[0]) as image:
+        assert found["original"] == image.read([1, 3, 2])[:, 100, 200].tolist()
+    block = {"mse": server.scene.errors.mse[0, 1, 3], "target": 150}
+    assert found["blocks"][0] == block
+    assert get(server, "values/0/0/1.json")["decoded"] == [None]
+
+
+def test_an_image_without_reference_system_or_original_is_shown(bare):
+    with served(bare[1]) as server:
+        scene = get(server, "scene.json")
+        assert (scene["crs"], scene["transform"], scene["geojson_crs"], scene["against"]) == (
+            None,
+        ) * 4
+        assert scene["original"] == "bare.tif"
+        assert get(server, "tile/decoded/0/0/0/1.png").shape == (2, SIDE, SIDE)
+        assert ask(server, "tile/original/0/0/0/1.png")[0] == 404
+        assert list(get(server, "values/5/5/1.json")) == ["decoded", "blocks"]
+
+
+def test_bands_that_are_named_colours_are_shown_first(folder):
+    def colour(dataset):
+        dataset.colorinterp = (ColorInterp.blue, ColorInterp.green, ColorInterp.red)
+
+    image = make(folder / "colours.tif", crop("sentinel2.tif"), colour, photometric="minisblack")
+    with Scene(packed(folder, "colours", image, mse=900)) as scene:
+        assert scene.describe()["shown"] == [3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nothing",
+        "tile/decoded/0/9/0/1.png",
+        "tile/decoded/9/0/0/1.png",
+        "tile/decoded/0/0/0/4.png",
+        "tile/decoded/0/0/0/0.png",
+        "tile/decoded/0/0/0/1,2.png",
+        "tile/nowhere/0/0/0/1.png",
+        "tile/decoded/-1/0/0/1.png",
+        "values/393/0/1.json",
+        "errors/4.json",
+    ],
+)
+def test_what_is_not_there_is_not_found(server, path):
+    assert ask(server, path)[0] == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../view.js",
+        "../../server.py",
+        "page/../../server.py",
+        "leaflet/LICENSE",
+        "%2e%2e/server.py",
+        "..%2fserver.py",
+        "/etc/passwd",
+        "//etc/passwd",
+    ],
+)
+def test_no_path_leads_out_of_the_table_of_files(server, path):
+    assert ask(server, path)[0] in (403, 404)
+
+
+def test_only_those_who_know_the_token_get_an_answer(server):
+    for token in ("", "x", server.token[:-1], server.token + "x", "%C3%A9"):
+        assert ask(server, "scene.json", token=token)[0] == 403
+    assert ask(server, "scene.json")[0] == 200
+
+
+def test_a_foreign_name_of_this_machine_is_refused(server):
+    port = server.server_port
+    for host in ("example.com", f"example.com:{port}", "127.0.0.1", f"127.0.0.1:{port + 1}", ""):
+        assert ask(server, "scene.json", host=host)[0] == 403
+    assert ask(server, "scene.json", host=f"localhost:{port}")[0] == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"])
+def test_nothing_but_get_is_answered(server, method):
+    assert ask(server, "scene.json", method)[0] == 501
+
+
+def test_the_server_listens_on_this_machine_only_and_limits_the_page(server):
+    assert server.server_address[0] == "127.0.0.1"
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
+    connection.request("GET", f"/{server.token}/")
+    answer = connection.getresponse()
+    page = answer.read().decode()
+    connection.close()
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+    assert "unsafe" not in policy
+    assert "://" not in page
+
+
+def region_of(*points):
+    polygon = {"type": "Polygon", "coordinates": [[*points, points[0]]]}
+    feature = {"type": "Feature", "properties": {}, "geometry": polygon}
+    return {"type": "FeatureCollection", "features": [feature]}
+
+
+def test_the_estimate_of_a_region_is_near_the_size_of_the_file(bare, folder):
+    image, path = bare
+    region = region_of((0, 0), (0, 100), (110, 100), (110, 0))
+    with Scene(path, image) as scene:
+        found = scene.estimate(region, "mse", [4000.0], 400.0)
+    roi = folder / "roi.geojson"
+    roi.write_text(json.dumps(region))
+    how = dict(mse=4000, tile=64, single_pass=True)
+    plain = isoq.compress_file(image, folder / "plain.isoq", **how)["bytes"]
+    varied = isoq.compress_file(image, folder / "varied.isoq", roi=roi, roi_mse=400, **how)["bytes"]
+    assert varied > 1.1 * plain
+    assert found["without"] == pytest.approx(plain, rel=0.05)
+    assert found["bytes"] == pytest.approx(varied, rel=0.05)
+    assert found["decoded"] is False
+
+
+def test_a_region_can_be_estimated_from_the_decoded_image(sentinel):
+    region = region_of((0, 0), (0, 200), (200, 200), (200, 0))
+    region["crs"] = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32631"}}
+    x, y = rasterio.open(sentinel[0]).transform * (0, 0)
+    ring = region["features"][0]["geometry"]["coordinates"][0]
+    ring[:] = [(x + 10 * col, y - 10 * row) for col, row in ring]
+    with Scene(sentinel[1]) as scene:
+        found = scene.estimate(region, "mse", [600.0], 60.0)
+    assert found["bytes"] > found["without"]
+    assert found["decoded"] is True
+    assert found["command"] == (
+        "isoq compress sentinel.tif --mse 600 --roi sentinel-regions.geojson --roi-mse 60"
+    )
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "regions={}&kind=mse&value=1&inside=x",
+        "regions=[]&kind=bitrate&value=1&inside=1",
+        "regions=%7B%22type%22:%22Point%22%7D&kind=mse&value=1&inside=1",
+    ],
+)
+def test_an_estimate_that_cannot_be_made_says_why_in_a_line(server, query):
+    status, body = ask(server, f"estimate.json?{query}")
+    assert status == 400
+    assert b"; " in body
+    assert b"\n" not in body
+
+
+def test_another_image_than_the_original_is_refused(bare, sentinel):
+    with one_line(InputError, "another size"), Scene(bare[1], sentinel[0]):
+        pass
+
+
+def test_a_port_in_use_is_one_line(server, bare, capsys):
+    arguments = ["view", str(bare[1]), "--no-browser", "--port", str(server.server_port)]
+    assert main(arguments) == 2
+    assert f"--port {server.server_port}: cannot be used" in capsys.readouterr().err
+
+
+def test_the_command_prints_the_address_and_ends_with_an_interrupt(bare, monkeypatch, capsys):
+    def serve(server):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Server, "serve_forever", serve)
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert main(["view", str(bare[1])]) == 130
+    assert opened == [capsys.readouterr().out.strip()]
+    assert opened[0].startswith("http://127.0.0.1:")
+
+
+def test_the_files_of_the_page_are_small():
+    page = Path(tiles.__file__).parent / "page"
+    assert sum(path.stat().st_size for path in page.rglob("*")) < 1_000_000
