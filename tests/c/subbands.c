@@ -97,13 +97,21 @@ static int64_t *plain_layer(const int8_t *weight, const int32_t *bias, const int
 
 /* Set the rows of the network's input to random features, and those of `features` to the same. */
 static void random_features(const isoq_rows_kept *kept, int row, int64_t *features) {
-    for (int c = 0; c < INPUTS; c++)
+    for (int pair = 0; pair < INPUTS / 2; pair++)
         for (int x = 0; x < kept->cells; x++) {
-            int64_t value = random_in(-127, 127);
-            isoq_kept_row(kept, row, c)[x + 1] = (float)value;
-            features[(c * kept->rows + row) * kept->cells + x] = value;
+            int64_t *first = features + (2 * pair * kept->rows + row) * kept->cells + x;
+            int64_t *second = first + kept->rows * kept->cells;
+            *first = random_in(-127, 127), *second = random_in(-127, 127);
+            isoq_kept_row(kept, row, pair)[x + 1] = isoq_pair_of((int32_t)*first, (int32_t)*second);
         }
     isoq_close_row(kept, row);
+}
+
+/* Rows of `channels` channels. */
+static isoq_rows_kept rows_of(int channels, int cols, int rows) {
+    size_t step = ISOQ_NETWORK_STEP, stride = ((size_t)cols / step + 2) * step;
+    size_t count = (size_t)(rows * channels / 2) * stride;
+    return (isoq_rows_kept){channels / 2, cols, rows, stride, room(count, sizeof(int32_t))};
 }
 
 /* The first layer of the network and the second one, on three rows. */
@@ -111,11 +119,8 @@ static void network_is_exact(int width, int most, int cols) {
     enum { ROWS = 3 };
     random_weights made = weights_up_to(width, 1, most);
     isoq_network network;
-    size_t stride = ((size_t)cols + ISOQ_LANES - 1) / ISOQ_LANES * ISOQ_LANES + 2 * ISOQ_LANES;
-    size_t w = (size_t)width;
-    isoq_rows_kept input = {INPUTS, cols, ROWS, stride, room(3 * INPUTS * stride, sizeof(float))};
-    isoq_rows_kept hidden = {width, cols, ROWS, stride, room(3 * w * stride, sizeof(float))};
-    isoq_rows_kept last = {width, cols, ROWS, stride, room(3 * w * stride, sizeof(float))};
+    isoq_rows_kept input = rows_of(INPUTS, cols, ROWS), hidden = rows_of(width, cols, ROWS);
+    isoq_rows_kept last = rows_of(width, cols, ROWS), plain = rows_of(width, cols, ROWS);
     int64_t *features = (int64_t *)room((size_t)(INPUTS * ROWS * cols), sizeof *features);
     CHECK(!isoq_arrange_network(&network, &made.weights));
     for (int row = 0; row < ROWS; row++) random_features(&input, row, features);
@@ -123,18 +128,25 @@ static void network_is_exact(int width, int most, int cols) {
         isoq_hidden_row(&network.head, &input, &hidden, row, 0);
         isoq_close_row(&hidden, row);
     }
-    for (int row = 0; row < ROWS; row++) isoq_hidden_row(network.body, &hidden, &last, row, 1);
+    for (int row = 0; row < ROWS; row++) {
+        isoq_hidden_row(network.body, &hidden, &last, row, 1);
+        isoq_hidden_row_plain(network.body, &hidden, &plain, row, 1);
+    }
     int64_t *first = plain_layer(made.head, made.bias, features, NULL, INPUTS, width, ROWS, cols);
     int64_t *second =
         plain_layer(made.body, made.bias + width, first, first, width, width, ROWS, cols);
-    for (int k = 0; k < width * ROWS * cols; k++)
-        CHECK(isoq_kept_row(&last, k / cols % ROWS, k / cols / ROWS)[k % cols + 1] ==
-              (float)second[k]);
+    for (int k = 0; k < width * ROWS * cols; k++) {
+        int channel = k / cols / ROWS, row = k / cols % ROWS, cell = k % cols + 1;
+        int32_t pair = isoq_kept_row(&last, row, channel / 2)[cell];
+        CHECK((channel % 2 ? isoq_second_of(pair) : isoq_first_of(pair)) == second[k]);
+        CHECK(isoq_kept_row(&plain, row, channel / 2)[cell] == pair);
+    }
     isoq_release_network(&network);
     release_weights(&made);
     free(input.memory);
     free(hidden.memory);
     free(last.memory);
+    free(plain.memory);
     free(features);
     free(first);
     free(second);

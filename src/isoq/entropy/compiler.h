@@ -71,18 +71,6 @@ typedef enum {
 #define ISOQ_MULTIVERSION ISOQ_API
 #endif
 
-/* The same for functions whose sums of floats are exact, so that fused products do no harm. */
-#if ISOQ_GNU && !defined(__clang__) && __GNUC__ >= 12 && defined(__x86_64__) && \
-    defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
-#define ISOQ_FUSED __attribute__((optimize("fp-contract=fast")))
-#define ISOQ_EXACT_MULTIVERSION                                                              \
-    ISOQ_API ISOQ_FUSED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "avx2", \
-                                                     "default")))
-#else
-#define ISOQ_FUSED
-#define ISOQ_EXACT_MULTIVERSION ISOQ_API
-#endif
-
 /* Before a loop: no iteration depends on another. */
 #if ISOQ_GNU && !defined(__clang__)
 #define ISOQ_INDEPENDENT _Pragma("GCC ivdep")
@@ -271,25 +259,6 @@ ISOQ_INLINE void isoq_lanes_add_product(isoq_lanes *sum, const isoq_lanes *a, co
     sum->high += a->high * b->high;
 #else
     for (int k = 0; k < ISOQ_LANES; k++) sum->lane[k] += a->lane[k] * b->lane[k];
-#endif
-}
-
-/* Set all lanes to a number. */
-ISOQ_INLINE void isoq_lanes_fill(isoq_lanes *to, float number) {
-#if ISOQ_GNU
-    to->low = to->high = number - (isoq_float8){0};
-#else
-    for (int k = 0; k < ISOQ_LANES; k++) to->lane[k] = number;
-#endif
-}
-
-/* sum += factor * a */
-ISOQ_INLINE void isoq_lanes_add_scaled(isoq_lanes *sum, float factor, const isoq_lanes *a) {
-#if ISOQ_GNU
-    sum->low += factor * a->low;
-    sum->high += factor * a->high;
-#else
-    for (int k = 0; k < ISOQ_LANES; k++) sum->lane[k] += factor * a->lane[k];
 #endif
 }
 

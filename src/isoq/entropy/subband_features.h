@@ -97,10 +97,10 @@ ISOQ_INLINE int32_t isoq_eighths_of(int32_t number) {
 
 /* Return 16 distance / 2^(contrast / 8), limited. distance: at most as large as 2^14 times 16 when
    shifted by the octaves beyond 10; reciprocal: 2^9 / (8 + contrast mod 8), rounded. */
-ISOQ_INLINE float isoq_ratio(int32_t scaled, int32_t reciprocal, int32_t shift) {
+ISOQ_INLINE int32_t isoq_ratio(int32_t scaled, int32_t reciprocal, int32_t shift) {
     int32_t ratio = (scaled * reciprocal + (1 << (shift - 1))) >> shift;
     ratio = ratio > ISOQ_MOST_RATIO ? ISOQ_MOST_RATIO : ratio;
-    return (float)(ratio < -ISOQ_MOST_RATIO ? -ISOQ_MOST_RATIO : ratio);
+    return ratio < -ISOQ_MOST_RATIO ? -ISOQ_MOST_RATIO : ratio;
 }
 
 ISOQ_INLINE int32_t isoq_reciprocal_of(int32_t contrast) {
@@ -108,17 +108,17 @@ ISOQ_INLINE int32_t isoq_reciprocal_of(int32_t contrast) {
     return (1024 / divisor + 1) >> 1;
 }
 
-/* Set the contrasts of row `y`, and with them the first four features of its cells, (4, stride) from
+/* Set the contrasts of row `y`, and with them the first four features of its cells, (4, cols) from
    `out` on. around: totals of nine cells. */
 ISOQ_MULTIVERSION void isoq_find_contrasts(const isoq_cells *cells, int y, const int32_t *around,
-                                           float *out, size_t stride) {
+                                           int32_t *out) {
     size_t cols = (size_t)cells->cols, plane = (size_t)cells->rows * cols, first = (size_t)y * cols;
     int32_t *contrast = cells->contrast + first;
     for (size_t x = 0; x < cols; x++)
         contrast[x] = isoq_eighths_of(around[x] + ISOQ_LEAST_CONTRAST);
     for (size_t k = 0; k < 4; k++) {
         const int32_t *distance = cells->distance + k * plane + first;
-        float *ratio = out + k * stride;
+        int32_t *ratio = out + k * cols;
         ISOQ_INDEPENDENT
         for (size_t x = 0; x < cols; x++) {
             int32_t octave = contrast[x] >> 3, beyond = octave > 10 ? octave - 10 : 0;
@@ -130,7 +130,7 @@ ISOQ_MULTIVERSION void isoq_find_contrasts(const isoq_cells *cells, int y, const
 
 /* Set one feature of a row from the values of a coarser detail, in 1/16 of the finest step. */
 ISOQ_MULTIVERSION void isoq_find_parents(const int32_t *contrast, const int32_t *value, int cols,
-                                         float *out) {
+                                         int32_t *out) {
     ISOQ_INDEPENDENT
     for (int x = 0; x < cols; x++) {
         int32_t octave = contrast[x] >> 3, beyond = octave > 10 ? octave - 10 : 0, most = 1 << 14;

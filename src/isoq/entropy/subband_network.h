@@ -8,16 +8,16 @@
      tail    1 x 1 convolution to OUTPUTS
 
    Weights, features and what passes between layers are integers: weights in 1/2^7, all else in
-   1/2^4; a hidden number is 0 ... 255. The sums are floats, which are exact here, as all are below
-   2^24: every processor finds the same ones, in whatever order it adds. Cells beyond the border are
-   those at the border.
+   1/2^4; a hidden number is 0 ... 255. All sums are below 2^24, so every processor finds the same
+   ones, in whatever order it adds. Channels are kept in pairs (pairs.h). Cells beyond the border
+   are those at the border.
 
    Rows pass through all layers one after the other. A layer keeps the last three rows that it was
    given, so the memory stays small. */
 #ifndef ISOQ_SUBBAND_NETWORK_H
 #define ISOQ_SUBBAND_NETWORK_H
 
-#include "compiler.h"
+#include "pairs.h"
 
 enum {
     ISOQ_NETWORK_INPUTS = 8,
@@ -25,6 +25,7 @@ enum {
     ISOQ_NETWORK_BLOCK = 4, /* output channels that are computed together; a divisor of the width */
     ISOQ_NETWORK_MOST_WIDTH = 32,
     ISOQ_NETWORK_MOST_DEPTH = 4,
+    ISOQ_NETWORK_STEP = 16,  /* a row has room for a multiple of so many cells */
     ISOQ_NETWORK_MOST_BIAS = 1 << 22,
     ISOQ_NETWORK_HIDDEN = 255
 };
@@ -38,40 +39,41 @@ typedef struct {
     const int32_t *bias; /* (width + depth width + OUTPUTS,), in 1/2^11 */
 } isoq_network_weights;
 
-/* A convolution: weights (outputs / BLOCK, inputs, taps, BLOCK), bias (outputs,). */
+/* A convolution: weights (outputs / BLOCK, pairs of inputs, taps, BLOCK), bias (outputs,). */
 typedef struct {
-    int inputs, outputs, side; /* side: 3 or 1 */
-    float *weight, *bias;
+    int pairs, outputs;
+    int32_t *weight, *bias;
 } isoq_convolution;
 
 typedef struct {
     int width, depth;
     isoq_convolution head, body[ISOQ_NETWORK_MOST_DEPTH], tail;
-    float *memory;
+    int32_t *memory;
 } isoq_network;
 
-/* Rows of a layer's input, (3, channels, stride), of which row i is kept at i mod 3. Cells are at
-   1 ... cells of a channel's row; those before and behind are copies of the first and the last. */
+/* Rows of a layer's input, (3, pairs, stride), of which row i is kept at i mod 3. Cells are at
+   1 ... cells of the row of a pair of channels; those before and behind are copies of the first and
+   the last. */
 typedef struct {
-    int channels, cells, rows;
+    int pairs, cells, rows;
     size_t stride;
-    float *memory;
+    int32_t *memory;
 } isoq_rows_kept;
 
 ISOQ_API void isoq_release_network(isoq_network *network) { ISOQ_FREE(network->memory); }
 
-/* Arrange weights (outputs, inputs, side, side) from *memory on. Return what is behind them. */
-ISOQ_API float *isoq_arrange(isoq_convolution *layer, int inputs, int outputs, int side,
-                             const int8_t *weight, const int32_t *bias, float *memory) {
-    int taps = side * side;
-    layer->inputs = inputs, layer->outputs = outputs, layer->side = side;
-    layer->weight = memory, layer->bias = memory + (size_t)outputs * inputs * taps;
+/* Arrange weights (outputs, inputs, taps) from *memory on. Return what is behind them. */
+ISOQ_API int32_t *isoq_arrange(isoq_convolution *layer, int inputs, int outputs, int taps,
+                               const int8_t *weight, const int32_t *bias, int32_t *memory) {
+    int pairs = inputs / 2, size = pairs * taps * ISOQ_NETWORK_BLOCK;
+    layer->pairs = pairs, layer->outputs = outputs;
+    layer->weight = memory, layer->bias = memory + outputs / ISOQ_NETWORK_BLOCK * size;
     for (int o = 0; o < outputs; o++) {
-        int block = o / ISOQ_NETWORK_BLOCK, lane = o % ISOQ_NETWORK_BLOCK;
-        for (int k = 0; k < inputs * taps; k++)
-            layer->weight[(block * inputs * taps + k) * ISOQ_NETWORK_BLOCK + lane] =
-                weight[o * inputs * taps + k];
-        layer->bias[o] = (float)bias[o];
+        int32_t *to = layer->weight + o / ISOQ_NETWORK_BLOCK * size + o % ISOQ_NETWORK_BLOCK;
+        for (int pair = 0; pair < pairs; pair++, weight += 2 * taps)
+            for (int k = 0; k < taps; k++, to += ISOQ_NETWORK_BLOCK)
+                *to = isoq_pair_of(weight[k], weight[k + taps]);
+        layer->bias[o] = bias[o];
     }
     return layer->bias + outputs;
 }
@@ -82,96 +84,77 @@ ISOQ_API isoq_status isoq_arrange_network(isoq_network *network, const isoq_netw
     size_t square = (size_t)width * (size_t)width * 9;
     size_t weights = (size_t)width * (9 * ISOQ_NETWORK_INPUTS + ISOQ_NETWORK_OUTPUTS) +
                      (size_t)depth * square;
-    size_t room = weights + (size_t)width * (1 + (size_t)depth) + ISOQ_NETWORK_OUTPUTS;
-    float *memory = (float *)ISOQ_MALLOC(room * sizeof *memory);
+    size_t room = weights / 2 + (size_t)width * (1 + (size_t)depth) + ISOQ_NETWORK_OUTPUTS;
+    int32_t *memory = (int32_t *)ISOQ_MALLOC(room * sizeof *memory);
     network->width = width, network->depth = depth, network->memory = memory;
     if (!memory) return ISOQ_NO_MEMORY;
-    memory = isoq_arrange(&network->head, ISOQ_NETWORK_INPUTS, width, 3, from->head, from->bias,
+    memory = isoq_arrange(&network->head, ISOQ_NETWORK_INPUTS, width, 9, from->head, from->bias,
                           memory);
     for (int k = 0; k < depth; k++)
-        memory = isoq_arrange(&network->body[k], width, width, 3, from->body + (size_t)k * square,
+        memory = isoq_arrange(&network->body[k], width, width, 9, from->body + (size_t)k * square,
                               from->bias + (k + 1) * width, memory);
     isoq_arrange(&network->tail, width, ISOQ_NETWORK_OUTPUTS, 1, from->tail,
                  from->bias + (depth + 1) * width, memory);
     return ISOQ_OK;
 }
 
-/* Return channel `channel` of a row that is kept, or of the one at the border nearest to it. */
-ISOQ_INLINE float *isoq_kept_row(const isoq_rows_kept *kept, int row, int channel) {
+/* Return a pair of channels of a row that is kept, or of the one at the border nearest to it. */
+ISOQ_INLINE int32_t *isoq_kept_row(const isoq_rows_kept *kept, int row, int pair) {
     int last = kept->rows - 1;
     row = row < 0 ? 0 : row > last ? last : row;
-    return kept->memory + ((size_t)(row % 3) * (size_t)kept->channels + (size_t)channel) *
-                              kept->stride;
+    return kept->memory +
+           ((size_t)(row % 3) * (size_t)kept->pairs + (size_t)pair) * kept->stride;
 }
 
 /* Set the cells beside the border of a row. */
 ISOQ_API void isoq_close_row(const isoq_rows_kept *kept, int row) {
-    for (int channel = 0; channel < kept->channels; channel++) {
-        float *cells = isoq_kept_row(kept, row, channel);
+    for (int pair = 0; pair < kept->pairs; pair++) {
+        int32_t *cells = isoq_kept_row(kept, row, pair);
         cells[0] = cells[1];
         cells[kept->cells + 1] = cells[kept->cells];
     }
 }
 
-/* Set `sum` (BLOCK) to a block of a layer's outputs at LANES cells from `at` of a row on. */
-ISOQ_FUSED ISOQ_INLINE void isoq_convolve(const isoq_convolution *layer, const isoq_rows_kept *from, int row,
-                               int block, int at, isoq_lanes *sum, const int side) {
-    int around = side / 2, taps = side * side;
-    const float *weight = layer->weight + (size_t)block * layer->inputs * taps * ISOQ_NETWORK_BLOCK;
-    for (int o = 0; o < ISOQ_NETWORK_BLOCK; o++)
-        isoq_lanes_fill(sum + o, layer->bias[block * ISOQ_NETWORK_BLOCK + o]);
-    for (int channel = 0; channel < layer->inputs; channel++)
-        for (int i = -around; i <= around; i++) {
-            const float *cells = isoq_kept_row(from, row + i, channel) + 1 + at;
-            for (int j = -around; j <= around; j++, weight += ISOQ_NETWORK_BLOCK) {
-                isoq_lanes near;
-                isoq_lanes_load(&near, cells + j);
-                for (int o = 0; o < ISOQ_NETWORK_BLOCK; o++)
-                    isoq_lanes_add_scaled(sum + o, weight[o], &near);
-            }
-        }
+/* Return a hidden number: a sum in 1/2^11, rounded down to 1/2^4 and limited, added to `start`. */
+ISOQ_INLINE int32_t isoq_hidden_of(int32_t sum, int32_t start) {
+    int32_t most = ISOQ_NETWORK_HIDDEN, hidden = (sum < 0 ? 0 : sum >> 7) + start;
+    return hidden > most ? most : hidden;
 }
 
-/* Return a hidden number: a sum in 1/2^11, rounded down to 1/2^4 and limited. */
-ISOQ_INLINE float isoq_hidden_of(float sum) {
-    float most = ISOQ_NETWORK_HIDDEN;
-    float limited = sum < 0 ? 0 : sum > 128 * most ? 128 * most : sum;
-    return (float)((int32_t)limited >> 7);
-}
+#define ISOQ_SET(name) name##_plain
+#define ISOQ_SUMS ISOQ_PLAIN_SUMS
+#define ISOQ_TARGET
+#include "subband_rows.inc"
+
+#ifdef ISOQ_WITH_AVX2
+#define ISOQ_SET(name) name##_avx2
+#define ISOQ_SUMS ISOQ_AVX2_SUMS
+#define ISOQ_TARGET ISOQ_WITH_AVX2
+#include "subband_rows.inc"
+#endif
 
 /* Compute row `row` of a hidden layer. is_added: to the same row of what it starts from. */
-ISOQ_EXACT_MULTIVERSION void isoq_hidden_row(const isoq_convolution *layer, const isoq_rows_kept *from,
-                                       const isoq_rows_kept *to, int row, int is_added) {
-    for (int block = 0; block < layer->outputs / ISOQ_NETWORK_BLOCK; block++)
-        for (int at = 0; at < from->cells; at += ISOQ_LANES) {
-            isoq_lanes sum[ISOQ_NETWORK_BLOCK];
-            float sums[ISOQ_LANES];
-            isoq_convolve(layer, from, row, block, at, sum, 3);
-            for (int o = 0; o < ISOQ_NETWORK_BLOCK; o++) {
-                int channel = block * ISOQ_NETWORK_BLOCK + o;
-                float *out = isoq_kept_row(to, row, channel) + 1 + at;
-                const float *start = isoq_kept_row(from, row, is_added ? channel : 0) + 1 + at;
-                isoq_lanes_store(sums, sum + o);
-                ISOQ_INDEPENDENT
-                for (int j = 0; j < ISOQ_LANES; j++) {
-                    float hidden = isoq_hidden_of(sums[j]) + (is_added ? start[j] : 0);
-                    out[j] = hidden > ISOQ_NETWORK_HIDDEN ? ISOQ_NETWORK_HIDDEN : hidden;
-                }
-            }
-        }
+ISOQ_API void isoq_hidden_row(const isoq_convolution *layer, const isoq_rows_kept *from,
+                              const isoq_rows_kept *to, int row, int is_added) {
+#ifdef ISOQ_WITH_AVX2
+    if (isoq_has_avx2()) {
+        isoq_hidden_row_avx2(layer, from, to, row, is_added);
+        return;
+    }
+#endif
+    isoq_hidden_row_plain(layer, from, to, row, is_added);
 }
 
 /* Compute row `row` of the outputs, (OUTPUTS, stride). */
-ISOQ_EXACT_MULTIVERSION void isoq_output_row(const isoq_convolution *layer, const isoq_rows_kept *from,
-                                       int row, float *out) {
-    for (int block = 0; block < ISOQ_NETWORK_OUTPUTS / ISOQ_NETWORK_BLOCK; block++)
-        for (int at = 0; at < from->cells; at += ISOQ_LANES) {
-            isoq_lanes sum[ISOQ_NETWORK_BLOCK];
-            isoq_convolve(layer, from, row, block, at, sum, 1);
-            for (int o = 0; o < ISOQ_NETWORK_BLOCK; o++)
-                isoq_lanes_store(
-                    out + (size_t)(block * ISOQ_NETWORK_BLOCK + o) * from->stride + at, sum + o);
-        }
+ISOQ_API void isoq_output_row(const isoq_convolution *layer, const isoq_rows_kept *from, int row,
+                              int32_t *out) {
+#ifdef ISOQ_WITH_AVX2
+    if (isoq_has_avx2()) {
+        isoq_output_row_avx2(layer, from, row, out);
+        return;
+    }
+#endif
+    isoq_output_row_plain(layer, from, row, out);
 }
 
 #endif

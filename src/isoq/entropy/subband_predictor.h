@@ -56,31 +56,33 @@ typedef struct {
     int level;
     isoq_layout layout;
     isoq_cells cells;
-    int32_t *low_pass, *line, *integers; /* line: (cols + 2,); integers: memory of all of them */
+    int32_t *low_pass, *line, *feature; /* line: (2 cols + 2,); feature: (INPUTS, cols) of a row */
     isoq_rows_kept kept[ISOQ_NETWORK_MOST_DEPTH + 2]; /* inputs of head, body and tail */
-    float *output, *floats;                           /* (OUTPUTS, stride); memory of all of them */
+    int32_t *output; /* (OUTPUTS, stride) of a row */
+    int32_t *memory; /* of all of these */
 } isoq_prediction_job;
 
 ISOQ_API isoq_status isoq_allocate_prediction(isoq_prediction_job *job, const isoq_network *network) {
-    size_t cells = (size_t)job->cells.rows * (size_t)job->cells.cols;
-    size_t stride = ((size_t)job->cells.cols + ISOQ_LANES - 1) / ISOQ_LANES * ISOQ_LANES + 2 * ISOQ_LANES;
-    size_t channels = ISOQ_NETWORK_INPUTS + (size_t)(network->depth + 1) * (size_t)network->width;
-    job->integers = (int32_t *)ISOQ_MALLOC((11 * cells + 2 * (size_t)job->cells.cols + 2) * sizeof(int32_t));
-    job->floats = (float *)ISOQ_CALLOC((3 * channels + ISOQ_NETWORK_OUTPUTS) * stride, sizeof(float));
-    if (!job->integers || !job->floats) return ISOQ_NO_MEMORY;
-    job->low_pass = job->integers;
-    job->cells.sum = job->low_pass + 4 * cells;
-    job->cells.distance = job->cells.sum + cells;
-    job->cells.total = job->cells.distance + 4 * cells;
-    job->cells.contrast = job->cells.total + cells;
-    job->line = job->cells.contrast + cells;
-    float *memory = job->floats;
+    size_t cols = (size_t)job->cells.cols, cells = (size_t)job->cells.rows * cols;
+    size_t stride = (cols / ISOQ_NETWORK_STEP + 1) * ISOQ_NETWORK_STEP + ISOQ_NETWORK_STEP;
+    size_t pairs = (ISOQ_NETWORK_INPUTS + (size_t)(network->depth + 1) * (size_t)network->width) / 2;
+    size_t room = 11 * cells + 2 * cols + 2 + ISOQ_NETWORK_INPUTS * cols +
+                  (3 * pairs + ISOQ_NETWORK_OUTPUTS) * stride;
+    int32_t *memory = job->memory = (int32_t *)ISOQ_CALLOC(room, sizeof *memory);
+    if (!memory) return ISOQ_NO_MEMORY;
     for (int k = 0; k < network->depth + 2; k++) {
-        int inputs = k ? network->width : ISOQ_NETWORK_INPUTS;
+        int inputs = (k ? network->width : ISOQ_NETWORK_INPUTS) / 2;
         job->kept[k] = (isoq_rows_kept){inputs, job->cells.cols, job->cells.rows, stride, memory};
         memory += 3 * (size_t)inputs * stride;
     }
-    job->output = memory;
+    job->output = memory, memory += ISOQ_NETWORK_OUTPUTS * stride;
+    job->feature = memory, memory += ISOQ_NETWORK_INPUTS * cols;
+    job->line = memory, memory += 2 * cols + 2;
+    job->low_pass = memory, memory += 4 * cells;
+    job->cells.distance = memory, memory += 4 * cells;
+    job->cells.sum = memory, memory += cells;
+    job->cells.total = memory, memory += cells;
+    job->cells.contrast = memory;
     return ISOQ_OK;
 }
 
@@ -109,10 +111,9 @@ ISOQ_API void isoq_feature_row(const isoq_prediction_job *job, int y) {
     const isoq_rows_kept *kept = job->kept;
     const isoq_grid *grid = job->grid;
     int parent_level = job->level + 1, side = isoq_side_of(parent_level), cols = cells->cols;
-    int32_t *around = job->line + cols + 2, *value = job->line;
-    float *out = isoq_kept_row(kept, y, 0) + 1;
+    int32_t *around = job->line + cols + 2, *value = job->line, *out = job->feature;
     isoq_sum_around(cells->total, cells->rows, cols, y, job->line, around);
-    isoq_find_contrasts(cells, y, around, out, kept->stride);
+    isoq_find_contrasts(cells, y, around, out);
     int32_t *contrast = cells->contrast + (size_t)y * (size_t)cols;
     for (int band = 1; band <= 3; band++) {
         const int32_t *channels = isoq_channels_of(&job->layout, parent_level, band, y % side);
@@ -120,30 +121,36 @@ ISOQ_API void isoq_feature_row(const isoq_prediction_job *job, int y) {
             const int32_t *row = isoq_value_row(job->planes, channels[x], y / side);
             for (int j = 0; j < grid->cols; j++) value[side * j + x] = row[j];
         }
-        isoq_find_parents(contrast, value, cols, out + (size_t)(3 + band) * kept->stride);
+        isoq_find_parents(contrast, value, cols, out + (size_t)(3 + band) * (size_t)cols);
     }
     /* From here on the contrast is that of the steps at the place. */
     const int32_t *below = grid->below + (size_t)(y / side) * (size_t)grid->cols;
-    float *logarithm = out + 7 * kept->stride;
+    int32_t *logarithm = out + 7 * (size_t)cols;
     for (int x = 0; x < cols; x++) {
         int32_t local = contrast[x] - ((below[x / side] + 8) >> 4);
         local = local > ISOQ_MOST_CONTRAST ? ISOQ_MOST_CONTRAST : local < 0 ? 0 : local;
         contrast[x] = local;
         local -= ISOQ_MIDDLE_CONTRAST;
-        logarithm[x] = (float)(local > ISOQ_MOST_RATIO ? ISOQ_MOST_RATIO : local);
+        logarithm[x] = local > ISOQ_MOST_RATIO ? ISOQ_MOST_RATIO : local;
+    }
+    for (int pair = 0; pair < kept->pairs; pair++) {
+        const int32_t *first = out + 2 * (size_t)pair * (size_t)cols, *second = first + cols;
+        int32_t *to = isoq_kept_row(kept, y, pair) + 1;
+        ISOQ_INDEPENDENT
+        for (int x = 0; x < cols; x++) to[x] = isoq_pair_of(first[x], second[x]);
     }
     isoq_close_row(kept, y);
 }
 
 /* Return by how many table levels an output, in 1/2^11 octave, moves the expected magnitude. */
-ISOQ_INLINE int8_t isoq_magnitude_move(float output) {
-    int32_t move = ((int32_t)output + 128) >> 8;
+ISOQ_INLINE int8_t isoq_magnitude_move(int32_t output) {
+    int32_t move = (output + 128) >> 8;
     return (int8_t)(move > ISOQ_MOST_MOVE ? ISOQ_MOST_MOVE : move < -ISOQ_MOST_MOVE ? -ISOQ_MOST_MOVE : move);
 }
 
-/* Return how far an output, in 1/2^11 contrast, moves the expected value, in 1/16 step. */
-ISOQ_INLINE int32_t isoq_value_move(float output, int32_t contrast) {
-    int32_t most = ISOQ_MOST_CONTRASTS, parts = (int32_t)output;
+/* Return how far an output, `parts` of 1/2^11 contrast, moves the expected value, in 1/16 step. */
+ISOQ_INLINE int32_t isoq_value_move(int32_t parts, int32_t contrast) {
+    int32_t most = ISOQ_MOST_CONTRASTS;
     parts = parts > most ? most : parts < -most ? -most : parts;
     int32_t octave = contrast >> 3, product = parts * (8 + (contrast & 7));
     int32_t right = octave < 21 ? 21 - octave : 0, left = octave > 21 ? octave - 21 : 0;
@@ -151,7 +158,7 @@ ISOQ_INLINE int32_t isoq_value_move(float output, int32_t contrast) {
 }
 
 /* Turn the outputs of a row of cells for the values and magnitudes of a sample into moves. */
-ISOQ_MULTIVERSION void isoq_find_moves(const float *value, const float *magnitude,
+ISOQ_MULTIVERSION void isoq_find_moves(const int32_t *value, const int32_t *magnitude,
                                        const int32_t *contrast, int cols, int32_t *value_move,
                                        int8_t *magnitude_move) {
     ISOQ_INDEPENDENT
@@ -171,7 +178,7 @@ ISOQ_API void isoq_spread_row(const isoq_prediction_job *job, int y, const isoq_
     int8_t *magnitude = (int8_t *)(job->line + job->cells.cols);
     for (int output = 0; output < ISOQ_NETWORK_OUTPUTS / 2; output++) {
         int row = 2 * y + (output >> 1 & 1);
-        const float *out = job->output + (size_t)output * stride;
+        const int32_t *out = job->output + (size_t)output * stride;
         const int32_t *channels =
             isoq_channels_of(&job->layout, job->level, 1 + output / 4, row % side);
         isoq_find_moves(out, out + ISOQ_NETWORK_OUTPUTS / 2 * stride, contrast, job->cells.cols,
@@ -225,8 +232,7 @@ ISOQ_API isoq_status isoq_start_prediction(isoq_prediction_job *job,
 }
 
 ISOQ_API void isoq_release_prediction(isoq_prediction_job *job) {
-    ISOQ_FREE(job->integers);
-    ISOQ_FREE(job->floats);
+    ISOQ_FREE(job->memory);
 }
 
 /* Set the moves of the details of `level`; see isoq_start_prediction. */
@@ -255,8 +261,8 @@ ISOQ_API isoq_status isoq_find_features(const isoq_subband_predictor *predictor,
     for (int y = 0; !status && y < job.cells.rows; y++) {
         isoq_feature_row(&job, y);
         for (size_t k = 0; k < ISOQ_NETWORK_INPUTS; k++)
-            memcpy(features + k * cells + (size_t)y * cols, isoq_kept_row(job.kept, y, (int)k) + 1,
-                   cols * sizeof *features);
+            for (size_t x = 0; x < cols; x++)
+                features[k * cells + (size_t)y * cols + x] = (float)job.feature[k * cols + x];
     }
     if (!status) memcpy(contrast, job.cells.contrast, cells * sizeof *contrast);
     isoq_release_prediction(&job);
