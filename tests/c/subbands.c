@@ -24,8 +24,7 @@ static void number_channels(void) {
         for (int band = 1; band <= 3; band++)
             for (int y = 0; y < isoq_side_of(level); y++) {
                 const int32_t *row = isoq_channels_of(&layout, level, band, y);
-                for (int x = 0; x < isoq_side_of(level); x++)
-                    channel[row + x - channel] = number++;
+                for (int x = 0; x < isoq_side_of(level); x++) channel[row + x - channel] = number++;
             }
     channel[CHANNELS - 1] = 0;
     for (int c = 0; c < CHANNELS; c++) unit[c] = (int32_t)random_in(1 << 22, 1 << 25);
@@ -209,7 +208,8 @@ static void moves_are_the_same_everywhere(int width, int depth, int rows, int co
             CHECK(abs(moves.magnitude[k]) <= ISOQ_MOST_MOVE);
         }
     }
-    for (int level = 0; level < ISOQ_PREDICTED_LEVELS; level++) isoq_release_network(networks + level);
+    for (int level = 0; level < ISOQ_PREDICTED_LEVELS; level++)
+        isoq_release_network(networks + level);
     isoq_release_moves(&moves);
     isoq_release_planes(&latents.planes);
     release_weights(&made);

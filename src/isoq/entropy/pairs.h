@@ -28,7 +28,8 @@ enum { ISOQ_PLAIN_SUMS = 4 };
 #if ISOQ_GNU
 typedef int32_t isoq_sums_plain __attribute__((vector_size(4 * ISOQ_PLAIN_SUMS)));
 typedef int16_t isoq_halves_plain __attribute__((vector_size(4 * ISOQ_PLAIN_SUMS)));
-typedef isoq_sums_plain isoq_sums_plain_in_memory __attribute__((aligned(sizeof(int32_t)), may_alias));
+typedef isoq_sums_plain isoq_sums_plain_in_memory
+    __attribute__((aligned(sizeof(int32_t)), may_alias));
 #else
 typedef struct {
     int32_t lane[ISOQ_PLAIN_SUMS];
@@ -72,7 +73,8 @@ enum { ISOQ_AVX2_SUMS = 8 };
 
 typedef int32_t isoq_sums_avx2 __attribute__((vector_size(4 * ISOQ_AVX2_SUMS)));
 typedef int16_t isoq_halves_avx2 __attribute__((vector_size(4 * ISOQ_AVX2_SUMS)));
-typedef isoq_sums_avx2 isoq_sums_avx2_in_memory __attribute__((aligned(sizeof(int32_t)), may_alias));
+typedef isoq_sums_avx2 isoq_sums_avx2_in_memory
+    __attribute__((aligned(sizeof(int32_t)), may_alias));
 
 ISOQ_WITH_AVX2 ISOQ_INLINE void isoq_fill_avx2(isoq_sums_avx2 *sums, int32_t number) {
     *sums = number - (isoq_sums_avx2){0};

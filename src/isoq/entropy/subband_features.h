@@ -1,5 +1,5 @@
-/* What the network of a level sees: the low-pass band and the coarser details, relative to the local
-   contrast, and this contrast.
+/* What the network of a level sees: the low-pass band and the coarser details, relative to the
+   local contrast, and this contrast.
 
    The contrast of a cell is the mean distance of the 6 x 6 samples around it from the means around
    their own cells. Its logarithm has steps of an eighth of an octave, so dividing by the contrast
@@ -15,12 +15,12 @@
 enum {
     ISOQ_LOW_PASS_BITS = 6,
     ISOQ_MOST_LOW_PASS = 1 << 24,
-    ISOQ_WINDOW = 36,             /* samples of a cell and the cells around it */
-    ISOQ_LEAST_CONTRAST = 777,    /* 0.3 steps in 1 / (72 * 36) */
-    ISOQ_PARENT_UNIT = 162,       /* a parent is in 1/16 step */
+    ISOQ_WINDOW = 36,          /* samples of a cell and the cells around it */
+    ISOQ_LEAST_CONTRAST = 777, /* 0.3 steps in 1 / (72 * 36) */
+    ISOQ_PARENT_UNIT = 162,    /* a parent is in 1/16 step */
     ISOQ_MOST_PARENT = 1 << 23,
     ISOQ_MOST_RATIO = 127,
-    ISOQ_MIDDLE_CONTRAST = 120,   /* eighths of an octave */
+    ISOQ_MIDDLE_CONTRAST = 120, /* eighths of an octave */
     ISOQ_MOST_CONTRAST = 255
 };
 
@@ -85,8 +85,8 @@ ISOQ_MULTIVERSION void isoq_find_distances(const isoq_cells *cells, const int32_
     }
 }
 
-/* Return 8 log2 of a number of at least 8, rounded down as if 2^(k / 8) were linear between octaves:
-   the float's exponent and the first three bits of its fraction. */
+/* Return 8 log2 of a number of at least 8, rounded down as if 2^(k / 8) were linear between
+   octaves: the float's exponent and the first three bits of its fraction. */
 ISOQ_INLINE int32_t isoq_eighths_of(int32_t number) {
     union {
         double number;

@@ -1,7 +1,7 @@
 /* The network that predicts detail from the low-pass band: a few small convolutions.
 
-   A cell is 2 x 2 samples of the low-pass band. From INPUTS features of every cell the network makes
-   OUTPUTS numbers for it:
+   A cell is 2 x 2 samples of the low-pass band. From INPUTS features of every cell the network
+   makes OUTPUTS numbers for it:
 
      head    3 x 3 convolution, INPUTS to `width` channels
      body    `depth` times: 3 x 3 convolution of all channels, added to what it starts from
@@ -25,7 +25,7 @@ enum {
     ISOQ_NETWORK_BLOCK = 4, /* output channels that are computed together; a divisor of the width */
     ISOQ_NETWORK_MOST_WIDTH = 32,
     ISOQ_NETWORK_MOST_DEPTH = 4,
-    ISOQ_NETWORK_STEP = 16,  /* a row has room for a multiple of so many cells */
+    ISOQ_NETWORK_STEP = 16, /* a row has room for a multiple of so many cells */
     ISOQ_NETWORK_MOST_BIAS = 1 << 22,
     ISOQ_NETWORK_HIDDEN = 255
 };
@@ -82,14 +82,14 @@ ISOQ_API int32_t *isoq_arrange(isoq_convolution *layer, int inputs, int outputs,
 ISOQ_API isoq_status isoq_arrange_network(isoq_network *network, const isoq_network_weights *from) {
     int width = from->width, depth = from->depth;
     size_t square = (size_t)width * (size_t)width * 9;
-    size_t weights = (size_t)width * (9 * ISOQ_NETWORK_INPUTS + ISOQ_NETWORK_OUTPUTS) +
-                     (size_t)depth * square;
+    size_t weights =
+        (size_t)width * (9 * ISOQ_NETWORK_INPUTS + ISOQ_NETWORK_OUTPUTS) + (size_t)depth * square;
     size_t room = weights / 2 + (size_t)width * (1 + (size_t)depth) + ISOQ_NETWORK_OUTPUTS;
     int32_t *memory = (int32_t *)ISOQ_MALLOC(room * sizeof *memory);
     network->width = width, network->depth = depth, network->memory = memory;
     if (!memory) return ISOQ_NO_MEMORY;
-    memory = isoq_arrange(&network->head, ISOQ_NETWORK_INPUTS, width, 9, from->head, from->bias,
-                          memory);
+    memory =
+        isoq_arrange(&network->head, ISOQ_NETWORK_INPUTS, width, 9, from->head, from->bias, memory);
     for (int k = 0; k < depth; k++)
         memory = isoq_arrange(&network->body[k], width, width, 9, from->body + (size_t)k * square,
                               from->bias + (k + 1) * width, memory);
@@ -102,8 +102,7 @@ ISOQ_API isoq_status isoq_arrange_network(isoq_network *network, const isoq_netw
 ISOQ_INLINE int32_t *isoq_kept_row(const isoq_rows_kept *kept, int row, int pair) {
     int last = kept->rows - 1;
     row = row < 0 ? 0 : row > last ? last : row;
-    return kept->memory +
-           ((size_t)(row % 3) * (size_t)kept->pairs + (size_t)pair) * kept->stride;
+    return kept->memory + ((size_t)(row % 3) * (size_t)kept->pairs + (size_t)pair) * kept->stride;
 }
 
 /* Set the cells beside the border of a row. */

@@ -13,13 +13,14 @@
 #include "subband_features.h"
 
 enum {
-    ISOQ_PREDICTED_LEVELS = ISOQ_WAVELET_LEVELS - 1, /* 1, 2, 3; the coarsest has no low-pass band */
-    ISOQ_MOST_MOVE = 32,                             /* of the expected magnitude, in table levels */
-    ISOQ_MOST_CONTRASTS = 8 << 11                    /* of the expected value, in 1/2^11 contrast */
+    ISOQ_PREDICTED_LEVELS =
+        ISOQ_WAVELET_LEVELS - 1,  /* 1, 2, 3; the coarsest has no low-pass band */
+    ISOQ_MOST_MOVE = 32,          /* of the expected magnitude, in table levels */
+    ISOQ_MOST_CONTRASTS = 8 << 11 /* of the expected value, in 1/2^11 contrast */
 };
 
-/* wavelets: of each level; channel: see isoq_layout; unit: see isoq_fixed_latents; network: of levels
-   1, 2, 3. */
+/* wavelets: of each level; channel: see isoq_layout; unit: see isoq_fixed_latents; network: of
+   levels 1, 2, 3. */
 typedef struct isoq_subband_predictor {
     const isoq_steps *const *wavelets;
     const int32_t *channel, *unit;
@@ -58,14 +59,16 @@ typedef struct {
     isoq_cells cells;
     int32_t *low_pass, *line, *feature; /* line: (2 cols + 2,); feature: (INPUTS, cols) of a row */
     isoq_rows_kept kept[ISOQ_NETWORK_MOST_DEPTH + 2]; /* inputs of head, body and tail */
-    int32_t *output; /* (OUTPUTS, stride) of a row */
-    int32_t *memory; /* of all of these */
+    int32_t *output;                                  /* (OUTPUTS, stride) of a row */
+    int32_t *memory;                                  /* of all of these */
 } isoq_prediction_job;
 
-ISOQ_API isoq_status isoq_allocate_prediction(isoq_prediction_job *job, const isoq_network *network) {
+ISOQ_API isoq_status isoq_allocate_prediction(isoq_prediction_job *job,
+                                              const isoq_network *network) {
     size_t cols = (size_t)job->cells.cols, cells = (size_t)job->cells.rows * cols;
     size_t stride = (cols / ISOQ_NETWORK_STEP + 1) * ISOQ_NETWORK_STEP + ISOQ_NETWORK_STEP;
-    size_t pairs = (ISOQ_NETWORK_INPUTS + (size_t)(network->depth + 1) * (size_t)network->width) / 2;
+    size_t pairs =
+        (ISOQ_NETWORK_INPUTS + (size_t)(network->depth + 1) * (size_t)network->width) / 2;
     size_t room = 11 * cells + 2 * cols + 2 + ISOQ_NETWORK_INPUTS * cols +
                   (3 * pairs + ISOQ_NETWORK_OUTPUTS) * stride;
     int32_t *memory = job->memory = (int32_t *)ISOQ_CALLOC(room, sizeof *memory);
@@ -145,7 +148,9 @@ ISOQ_API void isoq_feature_row(const isoq_prediction_job *job, int y) {
 /* Return by how many table levels an output, in 1/2^11 octave, moves the expected magnitude. */
 ISOQ_INLINE int8_t isoq_magnitude_move(int32_t output) {
     int32_t move = (output + 128) >> 8;
-    return (int8_t)(move > ISOQ_MOST_MOVE ? ISOQ_MOST_MOVE : move < -ISOQ_MOST_MOVE ? -ISOQ_MOST_MOVE : move);
+    return (int8_t)(move > ISOQ_MOST_MOVE    ? ISOQ_MOST_MOVE
+                    : move < -ISOQ_MOST_MOVE ? -ISOQ_MOST_MOVE
+                                             : move);
 }
 
 /* Return how far an output, `parts` of 1/2^11 contrast, moves the expected value, in 1/16 step. */
@@ -220,20 +225,17 @@ ISOQ_API isoq_status isoq_start_prediction(isoq_prediction_job *job,
                                            const isoq_grid *grid, const isoq_planes *planes,
                                            const float *reconstruction, int level) {
     int half = isoq_side_of(level) / 2;
-    *job = (isoq_prediction_job){
-        .predictor = predictor,
-        .grid = grid,
-        .planes = planes,
-        .level = level,
-        .layout = {grid->rows, grid->cols, predictor->channel},
-        .cells = {.rows = grid->rows * half, .cols = grid->cols * half}};
+    *job = (isoq_prediction_job){.predictor = predictor,
+                                 .grid = grid,
+                                 .planes = planes,
+                                 .level = level,
+                                 .layout = {grid->rows, grid->cols, predictor->channel},
+                                 .cells = {.rows = grid->rows * half, .cols = grid->cols * half}};
     isoq_status status = isoq_allocate_prediction(job, predictor->network + level - 1);
     return status ? status : isoq_find_low_pass(job, reconstruction);
 }
 
-ISOQ_API void isoq_release_prediction(isoq_prediction_job *job) {
-    ISOQ_FREE(job->memory);
-}
+ISOQ_API void isoq_release_prediction(isoq_prediction_job *job) { ISOQ_FREE(job->memory); }
 
 /* Set the moves of the details of `level`; see isoq_start_prediction. */
 ISOQ_API isoq_status isoq_predict_level(const isoq_subband_predictor *predictor,
