@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from .._version import __version__
-from ..errors import InputError
+from ..errors import InputError, IsoqWarning, argument
 from ..format.container import overhead
 from ..format.limits import LARGEST_SIDE, LARGEST_TILE
 from ..format.tiling import Box, boxes, padded_samples
@@ -19,6 +20,7 @@ from ..network.embedded import pack
 from ..network.model import Model
 from ..raster.description import Description
 from ..storage.local import provenance
+from ..tile.quality_model import has_own_error
 from ..tile.spectral import MOST_BANDS
 from ..tile.targets import BoundTarget, ErrorTarget, LambdaTarget, TileTarget
 from ..wavelet.layout import LEVELS
@@ -116,7 +118,7 @@ def make_plan(
     d = source.description
     options = options.meeting(target, d.bands)
     depth, parts = tiling(d, options, model)
-    tile_target = _tile_target(source, parts, target, options)
+    tile_target = _tile_target(source, parts, target, options, model)
     origin = origin_of(source) if origin is None else origin
     header = file_header(d, origin, target, model, options, depth, varied)
     return FilePlan(d, target, options, header, parts, tile_target)
@@ -165,7 +167,7 @@ def _depth(d: Description, side: int, model: Model) -> int:
 
 
 def _tile_target(
-    source: Readable, parts: list[Box], target: Target, options: Options
+    source: Readable, parts: list[Box], target: Target, options: Options, model: Model
 ) -> TileTarget:
     """Return the target of all bands in the form that tiles take. No other function makes this
     conversion from a `Target`. Lambda is NaN for a bitrate, and for a quality that only a map
@@ -174,11 +176,25 @@ def _tile_target(
     if target.is_error:
         mse = target_mse(source, parts, target)[:, None, None]
         per_band = options.joint is None
-        return ErrorTarget(mse, options.predictor, not options.single_pass, per_band)
+        predictor = _predictor(options.predictor, model)
+        return ErrorTarget(mse, predictor, not options.single_pass, per_band)
     if target.is_bound:
         return BoundTarget(target.bound_per_band(d.bands, d.metadata.get("scales")))
     known = target.kind == "quality" and target.value is not None
     return LambdaTarget(float(np.array(target.value)) if known else np.nan)
+
+
+def _predictor(name: str, model: Model) -> str:
+    """Return the predictor of the given name, or isoq's where the paper's cannot work."""
+    if name != "paper" or has_own_error(model):
+        return name
+    warnings.warn(
+        f"{argument('predictor', name)}: {model.name} has no error of its own to scale, so isoq's "
+        "predictor is used; leave the option out, or give a model of learned transforms",
+        IsoqWarning,
+        stacklevel=4,
+    )
+    return "isoq"
 
 
 def target_mse(source: Readable, parts: list[Box], target: Target) -> np.ndarray:

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
-from ..levels import LAMBDA_MSE_AT_HIGH_RATE, PER_OCTAVE, lambda_to_level
+from ..levels import LAMBDA_MSE_AT_HIGH_RATE, PER_OCTAVE, lambda_to_level, level_to_lambda
 from ..network.model import Model
 
 _ROUNDS = 3
 _TRUSTED = 8
 _STEEPEST, _FLATTEST = -1.3 / PER_OCTAVE, -0.2 / PER_OCTAVE
 _MOST_LEVELS = 2 * PER_OCTAVE  # of a step: farther away the slope is another one
+# The noise of quantization at the highest quality, over the error of the unquantized autoencoder,
+# from which on that error says nothing about the noise.
+_NO_OWN_ERROR = 100.0
+_LEAST_NOISE = 1e-3  # of quantization, over the error of the unquantized autoencoder
 
 
 @cache
@@ -41,6 +45,15 @@ def before_rounding(mse: np.ndarray) -> np.ndarray:
     return np.where(mse < after[-1], np.interp(mse, after, before), mse - 1 / 12)
 
 
+def has_own_error(model: Model) -> bool:
+    """Return True if the unquantized autoencoder has an error that the paper's model can scale.
+
+    Wavelets have none: they are inverted almost exactly."""
+    alpha, a, b = (model.calibration["paper"][k] for k in ("alpha", "a", "b"))
+    step = 1 / (2 * (a * float(level_to_lambda(model.highest)) + b))
+    return alpha * step**2 < _NO_OWN_ERROR
+
+
 def paper_levels(floor: np.ndarray, target: np.ndarray, model: Model) -> np.ndarray:
     """Return levels by the paper's closed form, per block.
 
@@ -58,6 +71,29 @@ def paper_levels(floor: np.ndarray, target: np.ndarray, model: Model) -> np.ndar
     )
     levels = np.where(target <= floor, model.highest, levels)
     return np.where(np.isnan(target), model.lowest, levels)
+
+
+def measured_paper_levels(
+    levels: np.ndarray, error: np.ndarray, floor: np.ndarray, target: np.ndarray, model: Model
+) -> np.ndarray:
+    """Return levels by the paper's model of the error with the alpha of each block.
+
+    levels: of a first quantization; error: what its synthesis leaves; floor, target: see
+    `paper_levels`; all per block. The mean gain m of the model takes the place of the straight line
+    a lambda + b, so that the error is floor + (error - floor) (m(levels) / m)^2."""
+    gains = np.maximum.accumulate(_mean_gains(model))
+    noise = np.maximum(error - floor, _LEAST_NOISE * floor)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        wanted = gains[levels - model.lowest] * np.sqrt(noise / (target - floor))
+    found = (model.lowest + np.searchsorted(gains, wanted)).clip(model.lowest, model.highest)
+    found = np.where(target <= floor, model.highest, found)
+    return np.where(np.isnan(target), model.lowest, found)
+
+
+@lru_cache(maxsize=8)
+def _mean_gains(model: Model) -> np.ndarray:
+    """Return the mean gain over the latents at every level of a model."""
+    return model.gains(np.arange(model.lowest, model.highest + 1)).mean(0)
 
 
 def calibrated(error: np.ndarray, levels: np.ndarray, model: Model) -> np.ndarray:
