@@ -36,37 +36,48 @@ def latent_levels(levels: np.ndarray, block: int, rows: int, cols: int) -> np.nd
 def map_residuals(levels: np.ndarray) -> np.ndarray:
     """Return the differences of levels (block rows, block cols) to what the blocks before
     predict."""
-    return np.array(
-        [
-            [levels[i, j] - _predicted(levels, i, j) for j in range(levels.shape[1])]
-            for i in range(levels.shape[0])
-        ],
-        np.int32,
-    )
+    residuals = np.empty(levels.shape, np.int32)
+    for i, row in enumerate(levels.astype(np.int64)):
+        total, weight = _from_above(levels[i - 1] if i else None, len(row))
+        total[1:] += 2 * row[:-1]
+        weight[1:] += 2
+        mean = (2 * total + weight) // np.maximum(2 * weight, 1)
+        residuals[i] = row - np.where(weight > 0, mean, _FIRST)
+    return residuals
 
 
 def map_from_residuals(residuals: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Return the levels (grid) that `map_residuals` turned into residuals (flat). Raises
     CorruptFileError."""
-    r, levels = residuals.reshape(grid).astype(np.int64), np.zeros(grid, np.int64)
-    for i in range(grid[0]):
-        for j in range(grid[1]):
-            levels[i, j] = _predicted(levels, i, j) + r[i, j]
-            if not LOWEST <= levels[i, j] <= HIGHEST:
-                raise CorruptFileError("impossible quality level: the file is damaged")
+    levels = np.zeros(grid, np.int64)
+    for i, differences in enumerate(residuals.reshape(grid).tolist()):
+        above = _from_above(levels[i - 1] if i else None, grid[1])
+        row: list[int] = []
+        for total, weight, difference in zip(
+            *(a.tolist() for a in above), differences, strict=True
+        ):
+            if row:
+                total, weight = total + 2 * row[-1], weight + 2
+            mean = (2 * total + weight) // (2 * weight) if weight else _FIRST
+            row.append(mean + difference)
+        if not LOWEST <= min(row) <= max(row) <= HIGHEST:
+            raise CorruptFileError("impossible quality level: the file is damaged")
+        levels[i] = row
     return levels
 
 
-def _predicted(levels: np.ndarray, i: int, j: int) -> int:
-    """Return the mean of west and north (weight 2), northwest and northeast (weight 1), as far as
-    they exist; _FIRST if none does."""
-    neighbours = ((0, -1, 2), (-1, 0, 2), (-1, -1, 1), (-1, 1, 1))
-    known = [
-        (int(levels[i + di, j + dj]), w)
-        for di, dj, w in neighbours
-        if i + di >= 0 and 0 <= j + dj < levels.shape[1]
-    ]
-    if not known:
-        return _FIRST
-    total, weight = sum(level * w for level, w in known), sum(w for _, w in known)
-    return (2 * total + weight) // (2 * weight)
+def _from_above(row: np.ndarray | None, cols: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the row above adds to the prediction of each block of a row (cols,): the weighted
+    sum of its levels and the sum of its weights.
+
+    The prediction is the mean of west and north (weight 2), northwest and northeast (weight 1), as
+    far as they exist; _FIRST if none does."""
+    total, weight = np.zeros((2, cols), np.int64)
+    if row is not None:
+        total += 2 * row
+        total[1:] += row[:-1]
+        total[:-1] += row[1:]
+        weight += 2
+        weight[1:] += 1
+        weight[:-1] += 1
+    return total, weight
