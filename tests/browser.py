@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Self
 
 NAMES = (
@@ -101,16 +104,46 @@ class Browser:
             ("mouseMoved", end, 1),
             ("mouseReleased", end, 0),
         ):
-            button = "none" if kind == "mouseMoved" else "left"
-            self._call(
-                "Input.dispatchMouseEvent",
-                type=kind,
-                x=x,
-                y=y,
-                button=button,
-                buttons=buttons,
-                clickCount=1,
-            )
+            self._mouse(kind, (x, y), buttons, "none" if kind == "mouseMoved" else "left", 1)
+
+    def _mouse(
+        self, kind: str, place: tuple[float, float], buttons: int, button: str, count: int
+    ) -> None:
+        x, y = place
+        self._call(
+            "Input.dispatchMouseEvent",
+            type=kind,
+            x=x,
+            y=y,
+            button=button,
+            buttons=buttons,
+            clickCount=count,
+        )
+
+    def click(self, place: tuple[float, float], times: int = 1) -> None:
+        """Click the mouse at a place, once or twice; pixels of the window."""
+        for count in range(1, times + 1):
+            for kind, buttons in (("mousePressed", 1), ("mouseReleased", 0)):
+                self._mouse(kind, place, buttons, "left", count)
+
+    def move(self, place: tuple[float, float]) -> None:
+        """Move the mouse to a place, without a button."""
+        self._mouse("mouseMoved", place, 0, "none", 0)
+
+    def picture(self) -> bytes:
+        """Return what the window shows, as PNG."""
+        return base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"])
+
+    def save_to(self, folder: Path) -> None:
+        """Put files that the page saves into a folder."""
+        self._call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
+    def until(self, condition: str, seconds: float = 20) -> None:
+        """Wait until a JavaScript expression is true. Fails if it stays false."""
+        end = time.monotonic() + seconds
+        while not self.run(condition):
+            assert time.monotonic() < end, f"{condition} stays false; {self.complaints}"
+            time.sleep(0.02)
 
     def key(self, name: str) -> None:
         """Press and release a key such as ArrowRight."""

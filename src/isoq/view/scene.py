@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from functools import cached_property
-from itertools import count
 from threading import Lock
 from typing import Any, Self
 
@@ -19,11 +18,12 @@ from ..codec.target import ERRORS, Target
 from ..codec.verify import check_kind
 from ..errors import InputError
 from ..raster.source import open_source
+from ..wavelet.layout import LEVELS
 from .block_errors import ErrorLayer
 from .regions import Regions
 from .tiles import SIDE, Bands, Decoded, Layer, Original, levels_of, picture, stretch_of
 
-_LOOK = 1024  # pixels: side of the reduced image from which the stretch comes
+_LOOK = 128  # pixels: least side of the reduced image from which the stretch comes
 
 
 class Scene:
@@ -108,7 +108,8 @@ class Scene:
         """Return the samples that are black and white, by band. Both layers have the same."""
         missing = tuple(band for band in bands if band not in self._stretches)
         if missing:
-            level = next(k for k in count() if max(self.image.shape) >> k <= _LOOK)
+            levels = [k for k in range(LEVELS + 1) if max(self.image.shape) >> k >= _LOOK]
+            level = max(levels, default=0)
             seen = self._decoded.window(bands, level, slice(None), slice(None))
             self._stretches.update(zip(bands, stretch_of(seen), strict=True))
         return [self._stretches[band] for band in bands]

@@ -81,10 +81,13 @@ function offerSwipe() {
   const divider = element("divider");
   divider.hidden = false;
   const moveTo = (value) => { share = Math.min(1, Math.max(0, value)); swipe(); };
-  divider.addEventListener("pointerdown", (event) => { divider.setPointerCapture(event.pointerId); event.preventDefault(); divider.focus(); });
-  divider.addEventListener("pointermove", (event) => {
+  // The pointer soon leaves the thin divider, so the window follows it.
+  let held = false;
+  divider.addEventListener("pointerdown", (event) => { held = true; event.preventDefault(); divider.focus(); });
+  window.addEventListener("pointermove", (event) => {
+    held &&= event.buttons > 0;
     const box = element("map").getBoundingClientRect();
-    if (event.buttons) moveTo((event.clientX - box.left) / box.width);
+    if (held) moveTo((event.clientX - box.left) / box.width);
   });
   divider.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -0.02, ArrowRight: 0.02 }[event.key];
