@@ -5,7 +5,9 @@ same in all bands. The rows have bit/sample with the rotation taken from the cov
 gradients (isoq), from that of the samples (the usual Karhunen-Loeve transform), without a rotation
 (every band by itself), and with the promise kept by each band instead of their mean (closed loop,
 against the closed loop). All have the same target, and the rows also have the error by which a
-single pass misses it. The last column compares the closed loops at the same SNR in each band."""
+single pass misses it. The last columns compare the closed loops at the same SNR in each band, and
+give the price of the promise per band that no coder of Gaussian blocks could avoid
+(`gaussian_bound.py`)."""
 
 from __future__ import annotations
 
@@ -28,6 +30,7 @@ from common import (
     print_table,
     save,
 )
+from gaussian_bound import per_band_cost
 from tqdm import tqdm
 
 from isoq import Target, load_model
@@ -38,6 +41,7 @@ from isoq.network.model import Model
 from isoq.tile import spectral
 
 SIDE = 768  # pixels; the middle of larger images
+MOST_BOUND = 16  # bands; a block has too few samples for the covariance of more
 MEAN = replace(ONE_PASS, joint="mean")
 CLOSED = replace(MEAN, single_pass=False)
 
@@ -92,6 +96,8 @@ def compare(image: Image, model: Model, snr: list[float]) -> list[Row]:
                 row[way], row[f"{way}: mse"] = coded(samples, image.nodata, target, model, how)
         for way, how in closed.items():
             row[f"{way}, SNR"], _ = coded(samples, image.nodata, Target("snr", db), model, how)
+        if len(samples) <= MOST_BOUND:
+            row["bound"] = per_band_cost(samples, valid, model, mse)
         rows.append(row)
     return rows
 
@@ -107,6 +113,7 @@ def line(name: str, rows: list[Row]) -> Cells:
         ratio("gradients", "alone"),
         ratio("each kept", "mean kept"),
         ratio("each kept, SNR", "mean kept, SNR"),
+        geometric_mean(column(rows, "bound")) if "bound" in rows[0] else "",
     )
 
 
@@ -122,6 +129,7 @@ def show(rows: list[Row]) -> None:
         "isoq / alone",
         "each band / mean",
         "at an SNR",
+        "at least",
     )
     print_table(head, [line(*group) for group in grouped(rows, "stratum")])
 
