@@ -5,9 +5,8 @@ same in all bands. The rows have bit/sample with the rotation taken from the cov
 gradients (isoq), from that of the samples (the usual Karhunen-Loeve transform), without a rotation
 (every band by itself), and with the promise kept by each band instead of their mean (closed loop,
 against the closed loop). All have the same target, and the rows also have the error by which a
-single pass misses it. The last columns compare the closed loops at the same SNR in each band, and
-give the price of the promise per band that no coder of Gaussian blocks could avoid
-(`gaussian_bound.py`)."""
+single pass misses it. The closed loops are also compared at the same SNR in each band, and with the
+price of the promise per band that no coder of Gaussian blocks could avoid (`gaussian_bound.py`)."""
 
 from __future__ import annotations
 
@@ -102,36 +101,35 @@ def compare(image: Image, model: Model, snr: list[float]) -> list[Row]:
     return rows
 
 
-def line(name: str, rows: list[Row]) -> Cells:
-    ratio = lambda way, to: geometric_mean(column(rows, way) / column(rows, to))  # noqa: E731
-    means = [float(column(rows, way).mean()) for way in ("gradients", "samples", "alone")]
+def rotated(name: str, rows: list[Row]) -> Cells:
+    ways = [column(rows, way) for way in ("gradients", "samples", "alone")]
     return (
         name,
         len(rows),
-        *means,
-        ratio("gradients", "samples"),
-        ratio("gradients", "alone"),
-        ratio("each kept", "mean kept"),
-        ratio("each kept, SNR", "mean kept, SNR"),
-        geometric_mean(column(rows, "bound")) if "bound" in rows[0] else "",
+        *(float(way.mean()) for way in ways),
+        *(geometric_mean(ways[0] / other) for other in ways[1:]),
+    )
+
+
+def promised(name: str, rows: list[Row]) -> Cells:
+    """The prices of a promise per band, in percent."""
+    percent = lambda ratios: f"{100 * (geometric_mean(ratios) - 1):.1f}"  # noqa: E731
+    return (
+        name,
+        len(rows),
+        percent(column(rows, "each kept") / column(rows, "mean kept")),
+        percent(column(rows, "each kept, SNR") / column(rows, "mean kept, SNR")),
+        percent(column(rows, "bound")) if int(rows[0]["bands"]) <= MOST_BOUND else "",
     )
 
 
 def show(rows: list[Row]) -> None:
-    """Print the table of the rows."""
-    head = (
-        "",
-        "rows",
-        "isoq",
-        "samples' KLT",
-        "alone",
-        "isoq / samples' KLT",
-        "isoq / alone",
-        "each band / mean",
-        "at an SNR",
-        "at least",
-    )
-    print_table(head, [line(*group) for group in grouped(rows, "stratum")])
+    """Print the tables of the rows."""
+    head = ("", "rows", "isoq", "samples' KLT", "alone", "isoq / samples' KLT", "isoq / alone")
+    print_table(head, [rotated(*group) for group in grouped(rows, "stratum")])
+    print()
+    head = ("SNR, dB", "rows", "same error, %", "same SNR, %", "at least, %")
+    print_table(head, [promised(*group) for group in grouped(rows, "stratum", "snr")])
 
 
 def main() -> None:
