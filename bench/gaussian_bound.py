@@ -1,7 +1,7 @@
 """The least that a target for every band can cost over one for the mean of the bands.
 
-Every sub-band of every block is taken for Gaussian, with the covariance of its bands. Its rate at an
-error is then known (reverse water-filling; Cover and Thomas, Elements of Information Theory, 2nd
+Every sub-band of every block is taken for Gaussian, with the covariance of its bands. Its rate at
+an error is then known (reverse water-filling; Cover and Thomas, Elements of Information Theory, 2nd
 ed., section 10.3.3), and so is the least rate under a constraint per band: the rotation of bands
 whose weights are the Lagrange multipliers of the constraints. Both promises get the best rotation
 and the best quality for each block, for nothing. A real coder has one rotation for a whole tile."""

@@ -180,3 +180,19 @@ def test_a_file_does_not_replace_the_one_that_it_is_made_from(tmp_path):
     with one_line(InputError, "is the source itself"):
         isoq.decompress_file(tmp_path / "a.isoq", tmp_path / "a.isoq", overwrite=True)
     assert path.read_bytes() == before
+
+
+def test_links_lead_to_the_file_that_is_replaced(tmp_path):
+    (tmp_path / "archive").mkdir()
+    for suffix, write in {
+        "isoq": lambda path: isoq.compress_file(
+            DATA / "sentinel2.tif", path, mse=25, overwrite=True
+        ),
+        "tif": lambda path: isoq.decompress_file(tmp_path / "a.isoq", path, overwrite=True),
+    }.items():
+        stored, link = tmp_path / f"archive/a.{suffix}", tmp_path / f"a.{suffix}"
+        stored.write_bytes(b"earlier")
+        link.symlink_to(stored)
+        write(link)
+        assert link.is_symlink()
+        assert stored.stat().st_size > 1000

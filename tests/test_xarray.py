@@ -32,6 +32,7 @@ from zarr.codecs import Crc32cCodec  # noqa: E402
 
 from isoq.ecosystem import chunks  # noqa: E402
 from isoq.ecosystem.record import record_errors  # noqa: E402
+from isoq.ecosystem.xarray import IsoqBackend  # noqa: E402
 from isoq.ecosystem.zarr import IsoqCodec  # noqa: E402
 
 NOT_OURS = "ignore:Consolidated metadata is currently not part"
@@ -388,6 +389,12 @@ def test_another_process_needs_no_import(both):
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ
     )
     assert run.stdout.strip() == str(isoq.open(both[0]).read().sum()), run.stderr
+
+
+@pytest.mark.parametrize("name", ["http://host/A.ISOQ?sig=a.b", "zip://a.isoq::/tmp/z.zip"])
+def test_names_that_need_no_engine(name):
+    assert IsoqBackend().guess_can_open(name)
+    assert not IsoqBackend().guess_can_open(name.lower().replace("isoq", "tif"))
 
 
 def test_urls(both):

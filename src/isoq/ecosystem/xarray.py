@@ -196,9 +196,11 @@ class IsoqBackend(BackendEntrypoint):
         return decoded
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        return isinstance(filename_or_obj, str | os.PathLike) and str(filename_or_obj).partition(
-            "?"
-        )[0].lower().endswith(".isoq")
+        if not isinstance(filename_or_obj, str | os.PathLike):
+            return False
+        # fsspec chains names by "::", as in zip://scene.isoq::archive.zip
+        names = str(filename_or_obj).lower().split("::")
+        return any(name.partition("?")[0].endswith(".isoq") for name in names)
 
 
 def _open(name: str, mode: str, model: str | None = None) -> Dataset:

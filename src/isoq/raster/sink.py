@@ -53,7 +53,8 @@ class Sink(ABC):
     synchronized, on a clean exit only."""
 
     def __init__(self, path: Path, description: Description, overwrite: bool) -> None:
-        self.path = path
+        # What a symbolic link leads to is replaced, not the link.
+        self.path = path = path.resolve() if path.is_symlink() else path
         self.description = description
         self._overwrite = overwrite
         self._refuse_existing([path.with_name(path.name + suffix) for suffix in ("", *_SIDECARS)])

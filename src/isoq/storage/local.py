@@ -19,15 +19,17 @@ from ..unfinished import unfinished
 def atomic(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
     """Yield a binary file to write to.
 
-    It is flushed to disk and moved to `path` on a clean exit, and removed otherwise. Raises
-    OutputExistsError unless `overwrite`, InputError if it cannot be written."""
+    It is flushed to disk and moved to `path` on a clean exit, and removed otherwise. If `path` is a
+    symbolic link, the file that it leads to is replaced. Raises OutputExistsError unless
+    `overwrite`, InputError if it cannot be written."""
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file in it")
     if path.exists() and not overwrite:
         raise OutputExistsError(
             f"{path}: exists already; choose another name or give `overwrite=True`"
         )
-    with unfinished(path) as part:
+    target = Path(os.path.realpath(path))
+    with unfinished(target) as part:
         try:
             stream = part.open("x+b")
         except OSError as error:
@@ -40,7 +42,7 @@ def atomic(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-            part.replace(path)
+            part.replace(target)
         except IsoqError:
             raise
         except OSError as error:
