@@ -23,6 +23,7 @@ from isoq.train import time_limit  # noqa: E402
 from isoq.train.contexts import _Forms, quantize_tables  # noqa: E402
 from isoq.train.data import read_planes  # noqa: E402
 from isoq.train.export import wavelet_analysis, wavelet_synthesis, write_model  # noqa: E402
+from isoq.train.finish import finish  # noqa: E402
 from isoq.train.loop import Schedule, Trainee  # noqa: E402
 from isoq.train.networks import GDN, Network, NetworkConfig  # noqa: E402
 from isoq.train.progress import Progress  # noqa: E402
@@ -33,8 +34,8 @@ from isoq.train.wavelet import WAVELETS, wavelet_leaves  # noqa: E402
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("preset", ["default", "paper"])
-def test_train_then_compress(tmp_path, capsys, preset):
+@pytest.mark.parametrize("learned", [False, True])
+def test_train_then_compress(tmp_path, capsys, learned):
     out, images = tmp_path / "mine", [str(DATA / "landsat.tif"), str(DATA / "sentinel2.tif")]
     train = [
         "train",
@@ -43,8 +44,7 @@ def test_train_then_compress(tmp_path, capsys, preset):
         images[0],
         "--out",
         str(out),
-        "--preset",
-        preset,
+        *(["--learn-transforms"] if learned else []),
         "--patch",
         "64",
         "--batch",
@@ -53,19 +53,19 @@ def test_train_then_compress(tmp_path, capsys, preset):
     ]
     assert main([*train, "--minutes", "0.02"]) == 0
     info = json.loads((out / "model.json").read_text())
-    assert (info["name"], info["preset"], info["provenance"]["images"]) == ("mine", preset, 2)
+    assert (info["name"], info["learned"], info["provenance"]["images"]) == ("mine", learned, 2)
     assert len(info["validation"]) == 7
     assert info["provenance"]["steps"] > 0
     card = (out / "MODEL.md").read_text()
-    assert ("multiplications per pixel | analysis " in card) == (preset != "default")
-    if preset == "default":  # a random network need not reach the qualities that count
+    assert ("multiplications per pixel | analysis " in card) == learned
+    if not learned:
         assert "| data | 25 | 1 | " in card  # the folder of the images
         with (out / "progress.csv").open(newline="") as stream:
             assert {point["plane"] for point in csv.DictReader(stream)} == {"landsat.tif#1"}
     assert main([*train, "--minutes", "0.02"]) == 2
     assert "--resume" in capsys.readouterr().err
     assert main([*train, "--minutes", "0.03", "--resume"]) == 0
-    if preset == "default":
+    if not learned:
         assert main([*train, "--minutes", "0.04", "--resume", "--learn-transforms"]) == 2
         assert "another kind of network" in capsys.readouterr().err
     file, back = str(tmp_path / "x.isoq"), str(tmp_path / "x.tif")
@@ -75,6 +75,52 @@ def test_train_then_compress(tmp_path, capsys, preset):
     assert main(["verify", file, "--against", images[0], "--model", str(out)]) == 0
     assert main(["calibrate", images[0], "--model", str(out)]) == 0
     assert main(["decompress", file, back, "--model", str(out), "--overwrite"]) == 0
+
+
+def test_a_network_from_noise_needs_time_and_says_so(tmp_path, capsys):
+    out = tmp_path / "mine"
+    train = ["train", str(DATA / "landsat.tif"), "--out", str(out), "--preset", "paper"]
+    assert main([*train, "--patch", "64", "--batch", "2", "--minutes", "0.05", "--quiet"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert re.match(r"isoq: --minutes 0.05: about \d+ steps a minute make \d+, and this", lines[0])
+    assert "no model is written; train longer, with --resume" in lines[1]
+    assert (out / "checkpoint.pt").exists()
+    assert not (out / "model.json").exists()
+
+
+def test_a_preset_has_a_schedule_of_its_own():
+    paper = Schedule.of_preset("paper", lambda_high=512.0, lambda_low=None)
+    assert (paper.lambda_low, paper.lambda_high) == (4, 512)
+    assert paper.rate_transforms == paper.rate_modulation == paper.rate_entropy == 2e-4
+    assert Schedule.of_preset("default") == Schedule()
+
+
+def test_a_model_whose_rate_reacts_is_written(tmp_path):
+    planes = read_planes([DATA / "landsat.tif"], 1, 64)
+    config = NetworkConfig.of_preset("paper", widths=(4, 4, 4), latents=8, lambda_max=2048.0)
+    model = Trainee(config)
+    with torch.no_grad():
+        first, last = model.network.modulation_layers
+        first.weight.fill_(1.0)
+        last.weight.fill_(1.0)
+    schedule = Schedule.of_preset("paper", minutes=0.02)
+    finish(model, planes, planes, tmp_path / "t-1", "t-1", schedule, {"images": 1, "samples": 1})
+    written = Model(tmp_path / "t-1")
+    assert written.learned
+    assert set(written.calibration["paper"]) == {"alpha", "a", "b"}
+    assert "multiplications per pixel" in (tmp_path / "t-1" / "MODEL.md").read_text()
+
+
+def test_learning_rates_are_options(tmp_path, capsys):
+    train = ["train", str(DATA / "landsat.tif"), "--out", str(tmp_path / "t-1"), "--quiet"]
+    assert main([*train, "--learning-rates", "0", "1", "1"]) == 2
+    assert "--learning-rates" in capsys.readouterr().err
+    options = ["--patch", "64", "--batch", "2", "--minutes", "0.02"]
+    assert main([*train, *options, "--learning-rates", "1e-5", "2e-5", "3e-5"]) == 0
+    made = json.loads((tmp_path / "t-1" / "model.json").read_text())["provenance"]["schedule"]
+    rates = [made[f"rate_{part}"] for part in ("transforms", "modulation", "entropy")]
+    assert rates == [1e-5, 2e-5, 3e-5]
 
 
 def test_raw_files_in_the_naming_convention_are_images(tmp_path):

@@ -95,7 +95,8 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar=("MIN", "MAX"),
         help="range of quality, per squared unit after normalization (in which 98 %% of the "
-        "samples of an image lie between -2 and 2; default: 8 262144)",
+        "samples of an image lie between -2 and 2; default: 8 262144, or 4 2048 with --preset "
+        "paper)",
     )
     group.add_argument(
         "--learn-transforms",
@@ -121,6 +122,14 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--batch", type=int, default=8, help="patches per step (default: %(default)s)"
+    )
+    group.add_argument(
+        "--learning-rates",
+        nargs=3,
+        type=float,
+        metavar=("TRANSFORMS", "MODULATION", "ENTROPY"),
+        help="learning rates of the parts of the network (default: 6e-5 5e-4 3e-3, or 2e-4 for "
+        "all with --preset paper)",
     )
     group.add_argument(
         "--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)"
@@ -204,11 +213,16 @@ def train(options: argparse.Namespace) -> None:
             f"{options.bands} bands; lower --patch or --bands"
         )
     say(f"isoq train: {len(planes)} planes to train on, {len(check)} to check", file=sys.stderr)
-    low, high = options.range or (Schedule.lambda_low, Schedule.lambda_high)
-    schedule = Schedule(
-        options.minutes,
-        options.patch,
-        options.batch,
+    low, high = options.range or (None, None)
+    transforms, modulation, entropy = options.learning_rates or (None, None, None)
+    schedule = Schedule.of_preset(
+        options.preset,
+        minutes=options.minutes,
+        patch=options.patch,
+        batch=options.batch,
+        rate_transforms=transforms,
+        rate_modulation=modulation,
+        rate_entropy=entropy,
         lambda_low=low,
         lambda_high=high,
         seed=options.seed,
@@ -228,6 +242,8 @@ def _check_options(options: argparse.Namespace) -> None:
     if options.range and not 0 < options.range[0] < options.range[1]:
         low, high = options.range
         raise InputError(f"--lambda {low:g} {high:g}: must be 0 < MIN < MAX; swap or raise them")
+    if options.learning_rates and not min(options.learning_rates) > 0:
+        raise InputError("--learning-rates: must be greater than 0")
 
 
 def _new_folder(options: argparse.Namespace) -> Path:
@@ -250,6 +266,7 @@ def _tunable(start: Model, options: argparse.Namespace) -> Trainee:
         "--bands": options.bands not in (1, start.bands),
         "--lambda": options.range,
         "--learn-transforms": options.learn_transforms,
+        "--learning-rates": options.learning_rates,
         "--resume": options.resume,
     }
     for name, value in given.items():

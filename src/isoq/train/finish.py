@@ -13,8 +13,12 @@ from .._version import __version__
 from ..codec.calibrate import calibrate
 from ..codec.target import BandStatistics
 from ..entropy.context import ContextModel
+from ..entropy.hyperprior import HyperpriorModel
+from ..entropy.quantize import RD_LAMBDA
 from ..entropy.subbands import predictor_arrays
+from ..errors import InputError
 from ..evaluate.jpeg2000 import jpeg2000_bits
+from ..levels import lambda_to_level
 from ..network.model import Model, update_info
 from ..tile.encode import encode_tile
 from ..tile.masks import VALID, classify
@@ -35,6 +39,9 @@ _FIT_SIDE, _COUNT_SIDE, _CALIBRATION_PLANES = 320, 512, 16
 # Minutes of training from which the tables get the full effort: 500 steps of fitting and 200 crops
 # to count.
 _LONG = 30.0
+# Bits at the highest quality of a model over those at its lowest, at least. A trained one has 3 to
+# 100.
+_REACTION = 1.1
 _UNCALIBRATED = {
     "floor": 1e-6,
     "synthesis": {"level": [0], "log2_factor": [0.0]},
@@ -145,7 +152,8 @@ def finish(
     model.json has the table, too.
 
     start: a model with the same transforms; its entropy model is tuned to `planes`.
-    limit: wall-clock time; less effort is made if it is short."""
+    limit: wall-clock time; less effort is made if it is short. Raises InputError before it writes
+    if learned transforms take as many bits at every quality."""
     model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     config, rng = model.network.config, np.random.default_rng(schedule.seed)
     if start is not None:
@@ -155,6 +163,8 @@ def finish(
     else:
         assert isinstance(model.rate, HyperpriorRate)
         entropy = hyperprior.export(model.rate)
+    if config.learned:
+        _require_reaction(model, entropy, planes, folder, schedule.seed)
     info = {
         "name": name,
         "about": provenance.pop("about", ""),
@@ -175,6 +185,33 @@ def finish(
     update_info(folder, validation=rows)
     write_card(folder)
     return rows
+
+
+def _require_reaction(
+    model: Trainee, entropy: dict[str, np.ndarray], planes: list[Plane], folder: Path, seed: int
+) -> None:
+    """Raise InputError if the rate does not react to quality. entropy: arrays of the coder."""
+    config = model.network.config
+    has_hyperprior = config.entropy == "hyperprior"
+    coder = (HyperpriorModel if has_hyperprior else ContextModel).from_arrays(entropy)
+    crops = latents_of(model, planes, 256, 4, np.random.default_rng(seed))
+    samples = 256 * config.bands * sum(y[0].size for y in crops)
+
+    def bits(lam: float) -> float:
+        level = int(lambda_to_level(lam))
+        gains = model.network.gains_at(level)[:, None, None]
+        streams = [
+            coder.encode(y * gains, np.full(y.shape[1:], level), RD_LAMBDA)[0] for y in crops
+        ]
+        return 8 * sum(map(len, streams)) / max(samples, 1)
+
+    lowest, highest = bits(config.lambda_min), bits(config.lambda_max)
+    if highest < _REACTION * lowest:
+        raise InputError(
+            f"{folder}: takes {lowest:.3g} bit/sample at the lowest quality and {highest:.3g} at "
+            "the highest, so no model is written; train longer, with `resume=True` from the "
+            "checkpoint, which is kept"
+        )
 
 
 def validation_table(

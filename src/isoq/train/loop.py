@@ -6,9 +6,11 @@ from __future__ import annotations
 import csv
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +19,28 @@ from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from ..errors import InputError
+from ..errors import InputError, IsoqWarning
 from ..levels import GAIN, level_to_lambda
 from ..network.model import Model
 from .data import Patches
 from .hyperprior import HyperpriorRate
 from .networks import Network, NetworkConfig
 from .rate import ContextRate
+
+# Steps that transforms need which start from noise, before their rate follows the quality.
+NEEDED_STEPS = 20_000
+_MEASURED = 10.0  # seconds at the start in which the steps are counted
+# Where a preset differs from the defaults of `Schedule`: nine octaves of lambda, as the authors'
+# models have, and one learning rate.
+_OF_PRESET = {
+    "paper": {
+        "lambda_low": 4.0,
+        "lambda_high": 2048.0,
+        "rate_transforms": 2e-4,
+        "rate_modulation": 2e-4,
+        "rate_entropy": 2e-4,
+    }
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,12 @@ class Schedule:
     seed: int = 0
     save_every: float = 60.0
     check_every: float = 180.0
+
+    @classmethod
+    def of_preset(cls, preset: str, **given: Any) -> Schedule:
+        """Return the schedule of a preset. given: fields; those that are None are not given."""
+        known = {name: value for name, value in given.items() if value is not None}
+        return cls(**{**_OF_PRESET.get(preset, {}), **known})
 
     @property
     def finishing(self) -> float:
@@ -145,12 +168,14 @@ def draw_lambda(rng: np.random.Generator, schedule: Schedule, count: int, side: 
 
 
 def evaluate(model: Trainee, patches: np.ndarray) -> dict[str, float]:
-    """Return mean loss and bits on fixed patches (n, bands, h, w) at five qualities."""
-    result = {}
+    """Return mean loss and bits on fixed patches (n, bands, h, w) at up to five qualities."""
+    result, config = {}, model.network.config
     x = torch.from_numpy(patches)
     side = x.shape[-1] // 16
     with torch.no_grad():
         for octave in (4, 7, 10, 13, 16):
+            if not config.lambda_min <= 2.0**octave <= config.lambda_max:
+                continue
             torch.manual_seed(octave)
             parts = [model(c, torch.full((len(c), side, side), 2.0**octave)) for c in x.split(16)]
             bits, distortion = (torch.cat(p) for p in zip(*parts, strict=True))
@@ -182,13 +207,18 @@ def train(
     run.restore(patches)
     begun = time.monotonic() - run.spent - spent
     saved = checked = run.spent
-    first = run.step
+    first, start = run.step, run.spent
+    is_measured = False
     bar = tqdm(
         total=round(schedule.training), initial=round(run.spent), unit="s", disable=quiet or None
     )
     while (now := time.monotonic() - begun) < schedule.training or run.step == first:
         run.spent = now
         run.train_step(patches)
+        passed = time.monotonic() - begun - start
+        if not is_measured and passed > min(_MEASURED, 0.2 * schedule.training):
+            is_measured = True
+            _warn_if_short(config, schedule, run.step, start + passed, (run.step - first) / passed)
         if run.step % 50 == 0:
             bar.set_description(run.log_step())
             bar.update(round(now) - bar.n)
@@ -205,6 +235,24 @@ def train(
     run.log.close()
     run.average.steps = run.step
     return run.average
+
+
+def _warn_if_short(
+    config: NetworkConfig, schedule: Schedule, step: int, spent: float, speed: float
+) -> None:
+    """Warn if transforms that start from noise will not get the steps that they need.
+
+    step, spent: steps and seconds so far; speed: steps per second."""
+    expected = step + speed * max(0.0, schedule.training - spent)
+    if config.learned and config.wavelet is None and expected < NEEDED_STEPS:
+        warnings.warn(
+            f"`minutes={schedule.minutes:g}`: about {60 * speed:.0f} steps a minute make "
+            f"{expected:.0f}, and this network needs some {NEEDED_STEPS}; give "
+            f"{schedule.minutes * NEEDED_STEPS / expected:.0f} minutes, or start from a wavelet "
+            "with the default preset",
+            IsoqWarning,
+            stacklevel=3,
+        )
 
 
 class _Run:
