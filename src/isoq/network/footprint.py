@@ -65,34 +65,38 @@ class PixelError:
         )
 
     def __call__(self, squares: np.ndarray) -> np.ndarray:
-        """Return the squared error summed over the valid pixels of each cell (h, w).
+        """Return the squared error summed over the valid pixels of each cell (..., h, w).
 
-        squares: squared errors of the latents (latents, h, w). They continue beyond the border of
-        the tile, where the latents are mirrored."""
-        latents, h, w = squares.shape
-        energy = (self._totals @ squares.reshape(latents, -1)).reshape(3, 3, h, w)
-        energy = np.pad(energy, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+        squares: squared errors of the latents (..., latents, h, w). They continue beyond the border
+        of the tile, where the latents are mirrored."""
+        *several, latents, h, w = squares.shape
+        energy = self._totals @ squares.reshape(*several, latents, h * w)
+        energy = energy.reshape(*several, 3, 3, h, w)
+        energy = np.pad(energy, [(0, 0)] * (energy.ndim - 2) + [(1, 1), (1, 1)], mode="edge")
         total = sum(
-            energy[a, b, 2 - a : 2 - a + h, 2 - b : 2 - b + w] for a in range(3) for b in range(3)
+            energy[..., a, b, 2 - a : 2 - a + h, 2 - b : 2 - b + w]
+            for a in range(3)
+            for b in range(3)
         )
         total = np.where(self._full, total, 0)
         if len(self._weights):
             rows, cols = self._partial
-            part = np.zeros(len(rows), np.float32)
+            part = np.zeros((*several, len(rows)), np.float32)
             for a in range(3):
                 for b in range(3):
-                    neighbour = squares[
-                        :, (rows + 1 - a).clip(0, h - 1), (cols + 1 - b).clip(0, w - 1)
-                    ]
-                    part += np.einsum("cp,pc->p", neighbour, self._weights[:, 3 * a + b])
-            total[self._partial] = part
+                    near = (rows + 1 - a).clip(0, h - 1), (cols + 1 - b).clip(0, w - 1)
+                    part += np.einsum(
+                        "...cp,pc->...p", squares[..., *near], self._weights[:, 3 * a + b]
+                    )
+            total[..., *self._partial] = part
         return total
 
     @staticmethod
     def per_block(cells: np.ndarray, pixels: np.ndarray, block: int) -> np.ndarray:
-        """Return the mean error per valid pixel of each block.
+        """Return the mean error per valid pixel of each block (..., block rows, block cols).
 
-        cells: sums per cell; pixels: number of valid pixels per block (block rows, block cols)."""
+        cells: sums per cell (..., h, w); pixels: number of valid pixels per block (block rows, block
+        cols)."""
         step = block // STRIDE
         rows, cols = (n * step for n in pixels.shape)
-        return blocks.sums(cells[:rows, :cols], step) / np.maximum(pixels, 1)
+        return blocks.sums(cells[..., :rows, :cols], step) / np.maximum(pixels, 1)

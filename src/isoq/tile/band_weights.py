@@ -113,7 +113,7 @@ class BandSample:
         return latent_levels(whole, self.block, *side)
 
     def per_block(self, squares: np.ndarray, levels: np.ndarray) -> np.ndarray:
-        """Return the expected error per block of squared errors of latents (M, h, w)."""
+        """Return the expected error per block of squared errors of latents (..., M, h, w)."""
         landed = PixelError.per_block(self.footprint(squares), self.pixels, self.block)
         return quality_model.calibrated(landed, levels, self.model)
 
@@ -181,13 +181,13 @@ def _predicted(
 ) -> BandErrors:
     """Return the errors to expect, without the entropy model."""
     gains = sample.model.gains(sample.levels_of(state.levels))
-    errors, counts = [], []
-    for y, keep in zip(latents, kept, strict=True):
-        squares = expected_squares(y, gains) if keep else np.square(y)
-        errors.append(sample.per_block(squares, state.levels))
+    squares, counts = np.empty_like(latents), []
+    for y, keep, square in zip(latents, kept, squares, strict=True):
+        square[...] = expected_squares(y, gains) if keep else np.square(y)
         counts.append(sample.count(expected_significant(y, gains) & keep))
+    errors = sample.per_block(squares, state.levels)
     share = np.square(basis / state.weights)
-    return BandErrors(np.einsum("cb,ckl->bkl", share, np.stack(errors)), np.stack(counts))
+    return BandErrors(np.einsum("cb,ckl->bkl", share, errors), np.stack(counts))
 
 
 def _quantized(
@@ -206,8 +206,8 @@ def _quantized(
         counts.append(sample.count(steps != 0))
         miss[...] = steps / gains - y
     of_bands = _mixed((basis / state.weights).T, missed)
-    errors = [sample.per_block(np.square(error), state.levels) for error in of_bands]
-    return BandErrors(np.stack(errors), np.stack(counts))
+    errors = sample.per_block(np.square(of_bands, out=of_bands), state.levels)
+    return BandErrors(errors, np.stack(counts))
 
 
 def _weight_step(sample: BandSample, basis: np.ndarray, errors: BandErrors) -> np.ndarray:
@@ -254,9 +254,10 @@ def _worth_coding(
     kept = saved > _STREAM_BITS + _COEFFICIENT_BITS * len(basis)
     kept[saved.argmax()] = True
     taken = np.zeros(sample.target.shape)
-    for number in np.argsort(saved)[: int((~kept).sum())]:
-        left = sample.per_block(np.square(latents[number]), state.levels)
-        more = np.square(basis[number] / state.weights)[:, None, None] * left / sample.target
+    doubtful = np.argsort(saved)[: int((~kept).sum())]
+    left = sample.per_block(np.square(latents[doubtful]), state.levels)
+    for number, error in zip(doubtful, left, strict=True):
+        more = np.square(basis[number] / state.weights)[:, None, None] * error / sample.target
         if (taken + more).max() > _DROPPED:
             kept[number] = True
         else:
