@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ContextDecorator, ExitStack
 from functools import cache
-from threading import Lock
+from threading import Lock, Semaphore, local
 from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -27,10 +27,37 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+_of_thread = local()
+
+
 def ordered(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
     """Yield the results of `function` for the items in order, computed by `threads` threads.
 
-    At most twice as many items and results as threads are in memory."""
+    At most twice as many items and results as threads are in memory. Where there are fewer items
+    than threads, `shared` within `function` uses the others."""
+    idle = Semaphore(threads)
+
+    def run(item: T) -> R:
+        with idle:
+            _of_thread.idle = idle
+            return function(item)
+
+    return _in_pool(run, items, threads)
+
+
+def shared(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """Yield the results of `function` for the items in order, computed by this thread's place in
+    `ordered` and the threads that have nothing else to do there."""
+    idle: Semaphore | None = getattr(_of_thread, "idle", None)
+    with ExitStack() as stack:
+        threads = 1
+        while idle and threads < len(items) and idle.acquire(blocking=False):
+            stack.callback(idle.release)
+            threads += 1
+        yield from _in_pool(function, items, threads) if threads > 1 else map(function, items)
+
+
+def _in_pool(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[R]] = deque()
         try:

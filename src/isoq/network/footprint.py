@@ -84,19 +84,19 @@ class PixelError:
             part = np.zeros((*several, len(rows)), np.float32)
             for a in range(3):
                 for b in range(3):
-                    near = (rows + 1 - a).clip(0, h - 1), (cols + 1 - b).clip(0, w - 1)
-                    part += np.einsum(
-                        "...cp,pc->...p", squares[..., *near], self._weights[:, 3 * a + b]
-                    )
-            total[..., *self._partial] = part
+                    near = squares[
+                        ..., (rows + 1 - a).clip(0, h - 1), (cols + 1 - b).clip(0, w - 1)
+                    ]
+                    part += np.einsum("...cp,pc->...p", near, self._weights[:, 3 * a + b])
+            total[..., rows, cols] = part
         return total
 
     @staticmethod
     def per_block(cells: np.ndarray, pixels: np.ndarray, block: int) -> np.ndarray:
         """Return the mean error per valid pixel of each block (..., block rows, block cols).
 
-        cells: sums per cell (..., h, w); pixels: number of valid pixels per block (block rows, block
-        cols)."""
+        cells: sums per cell (..., h, w); pixels: number of valid pixels per block (block rows,
+        block cols)."""
         step = block // STRIDE
         rows, cols = (n * step for n in pixels.shape)
         return blocks.sums(cells[..., :rows, :cols], step) / np.maximum(pixels, 1)

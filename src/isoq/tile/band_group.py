@@ -20,6 +20,7 @@ from ..entropy.quantize import RD_LAMBDA, expected_squares
 from ..geometry import padded_side
 from ..network.footprint import PixelError
 from ..network.model import Model
+from ..parallel import shared
 from . import masks, normalize, quality_model
 from . import spectral as transform
 from .band_weights import (
@@ -318,14 +319,16 @@ class BandGroup:
         """Return the segments of a stream and quantized latents (M, h, w) for each component."""
         spread = self._latent_levels(levels)
         gains = self.model.gains(spread)
-        coded, inputs, steps = [], [], []
-        for number, part in enumerate(self.components):
+
+        def code(number: int) -> tuple[np.ndarray, list[bytes], np.ndarray, np.ndarray]:
+            part = self.components[number]
             y = adjusted_latents(self.model, part, number, previous, spread, gains)
-            stream, latents, dequantized = self.model.encode(y * gains, spread, RD_LAMBDA)
-            coded.append((stream, latents))
-            inputs.append(y)
-            steps.append(dequantized)
-        return coded, QuantizedLatents(levels, spread, gains, tuple(inputs), tuple(steps))
+            return y, *self.model.encode(y * gains, spread, RD_LAMBDA)
+
+        coded = shared(code, range(len(self.components)))
+        inputs, streams, latents, steps = zip(*coded, strict=True)
+        quantized = QuantizedLatents(levels, spread, gains, inputs, steps)
+        return list(zip(streams, latents, strict=True)), quantized
 
     def _squares(self, quantized: QuantizedLatents) -> np.ndarray:
         """Return the squared errors of quantized latents (M, h, w), summed over components."""

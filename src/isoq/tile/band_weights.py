@@ -27,6 +27,7 @@ from ..levels import (
 )
 from ..network.footprint import PixelError
 from ..network.model import Model
+from ..parallel import shared
 from . import quality_model
 from .quality_map import latent_levels
 from .spectral import eigenvectors
@@ -200,14 +201,18 @@ def _quantized(
     """Return the errors that a quantization leaves, which knows the price of the latents."""
     spread = sample.levels_of(state.levels)
     gains = sample.model.gains(spread)
-    missed, counts = np.empty_like(latents), []
-    for y, keep, miss in zip(latents, kept, missed, strict=True):
-        steps = sample.model.entropy.quantize(y * gains, spread, RD_LAMBDA) if keep else 0 * y
-        counts.append(sample.count(steps != 0))
-        miss[...] = steps / gains - y
+    missed, counts = -latents, np.zeros((len(latents), *sample.pixels.shape))
+
+    def quantize(number: int) -> None:
+        steps = sample.model.entropy.quantize(latents[number] * gains, spread, RD_LAMBDA)
+        counts[number] = sample.count(steps != 0)
+        missed[number] += steps / gains
+
+    for _ in shared(quantize, np.flatnonzero(kept).tolist()):
+        pass
     of_bands = _mixed((basis / state.weights).T, missed)
     errors = sample.per_block(np.square(of_bands, out=of_bands), state.levels)
-    return BandErrors(errors, np.stack(counts))
+    return BandErrors(errors, counts)
 
 
 def _weight_step(sample: BandSample, basis: np.ndarray, errors: BandErrors) -> np.ndarray:

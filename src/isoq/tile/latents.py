@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from ..errors import CorruptFileError
 from ..format.bytestream import Reader, Writer
 from ..geometry import STRIDE, padded_side
 from ..network.model import Model
+from ..parallel import shared
 from ..wavelet.layout import LEVELS
 from .band_group import CodedGroup
 from .header import TileHeader
@@ -86,13 +89,14 @@ class LatentReader:
         latents (channels, h, w) float32 of its components, in steps. Raises CorruptFileError, also
         while iterating."""
         levels = latent_levels(next(self._next_levels), self._block, *self._grid)
-        return levels, (self._next_component(levels) for _ in range(components))
+        return levels, self._components(list(islice(self._streams, components)), levels)
 
-    def _next_component(self, levels: np.ndarray) -> np.ndarray:
-        quantized, steps = self.model.decode(next(self._streams), levels, self._channels)
-        self._checksum = _checksum(quantized, self._checksum)
-        self.quantized.append(quantized)
-        return steps
+    def _components(self, streams: list[bytes], levels: np.ndarray) -> Iterator[np.ndarray]:
+        decode = partial(self.model.decode, levels=levels, channels=self._channels)
+        for quantized, steps in shared(decode, streams):
+            self._checksum = _checksum(quantized, self._checksum)
+            self.quantized.append(quantized)
+            yield steps
 
     def end(self, reader: Reader) -> None:
         """Compare the checksum of all latents, which stands behind them. Raises
