@@ -5,11 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import re
+import runpy
 import shutil
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from cases import DATA
 
 from isoq.cli import main
@@ -31,6 +35,7 @@ from isoq.train.rate import start_weights  # noqa: E402
 from isoq.train.time_limit import TimeLimit  # noqa: E402
 from isoq.train.wavelet import WAVELETS, wavelet_leaves  # noqa: E402
 
+ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 
 
@@ -96,20 +101,50 @@ def test_a_preset_has_a_schedule_of_its_own():
     assert Schedule.of_preset("default") == Schedule()
 
 
-def test_a_model_whose_rate_reacts_is_written(tmp_path):
-    planes = read_planes([DATA / "landsat.tif"], 1, 64)
-    config = NetworkConfig.of_preset("paper", widths=(4, 4, 4), latents=8, lambda_max=2048.0)
+def reacting(config: NetworkConfig) -> Trainee:
+    """An untrained network whose gains grow with lambda."""
     model = Trainee(config)
     with torch.no_grad():
         first, last = model.network.modulation_layers
-        first.weight.fill_(1.0)
-        last.weight.fill_(1.0)
+        first.weight.fill_(0.3)
+        last.weight.fill_(0.3)
+    return model
+
+
+def test_a_model_whose_rate_reacts_is_written(tmp_path):
+    planes = read_planes([DATA / "landsat.tif"], 1, 64)
+    config = NetworkConfig.of_preset("paper", widths=(4, 4, 4), latents=8, lambda_max=2048.0)
+    model = reacting(config)
     schedule = Schedule.of_preset("paper", minutes=0.02)
     finish(model, planes, planes, tmp_path / "t-1", "t-1", schedule, {"images": 1, "samples": 1})
     written = Model(tmp_path / "t-1")
     assert written.learned
     assert set(written.calibration["paper"]) == {"alpha", "a", "b"}
     assert "multiplications per pixel" in (tmp_path / "t-1" / "MODEL.md").read_text()
+
+
+def test_the_recipe_makes_a_model_of_a_checkpoint_and_all_commands_run(tmp_path, monkeypatch):
+    """The commands are those of docs/paper.md beside the authors'."""
+    monkeypatch.chdir(tmp_path)
+    image = Path("image.1_256_256_2_1_0.raw")
+    with rasterio.open(DATA / "landsat.tif") as dataset:
+        np.resize(dataset.read(1), (256, 256)).astype("<u2").tofile(image)
+    profile = {"driver": "GTiff", "height": 4, "width": 4, "count": 1, "dtype": "float32"}
+    with rasterio.open("quality.tif", "w", **profile) as dataset:
+        dataset.write(np.full((4, 4), 1e-4, np.float32), 1)
+    config = NetworkConfig.of_preset("paper", widths=(4, 4, 4), lambda_max=2048.0)
+    state = {"config": config.to_dict(), "average": reacting(config).state_dict(), "step": 22}
+    torch.save(state, "checkpoint.pt")
+    recipe = ROOT / "training" / "paper16-1.py"
+    monkeypatch.setattr(sys, "argv", ["x", "checkpoint.pt", "paper16-1", str(image)])
+    runpy.run_path(str(recipe), run_name="__main__")
+    assert Model(Path("paper16-1")).name == "paper16-1"
+    assert "Far from converged: 22 steps" in Path("paper16-1/MODEL.md").read_text()
+    page = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
+    commands = re.findall(r"`isoq ([a-z]+ [^`]*--model paper16-1[^`]*)`", page)
+    assert len(commands) == 10
+    for command in commands:
+        assert main(command.split()) == 0, command
 
 
 def test_learning_rates_are_options(tmp_path, capsys):

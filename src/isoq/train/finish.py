@@ -39,10 +39,10 @@ _FIT_SIDE, _COUNT_SIDE, _CALIBRATION_PLANES = 320, 512, 16
 # Minutes of training from which the tables get the full effort: 500 steps of fitting and 200 crops
 # to count.
 _LONG = 30.0
-# Bits at the highest quality of a model over those at its lowest, at least. A trained one has 3 to
-# 100.
+# Bits at the highest quality of a model over those at its lowest, at least. The paper's network had
+# 3.7 on Sentinel-2 after 22,516 steps.
 _REACTION = 1.1
-_UNCALIBRATED = {
+UNCALIBRATED = {
     "floor": 1e-6,
     "synthesis": {"level": [0], "log2_factor": [0.0]},
     "paper": {"alpha": 1.0, "a": 1.0, "b": 1.0},
@@ -168,7 +168,7 @@ def finish(
     info = {
         "name": name,
         "about": provenance.pop("about", ""),
-        "calibration": _UNCALIBRATED,
+        "calibration": UNCALIBRATED,
         "provenance": {
             **provenance,
             "steps": model.steps,

@@ -27,7 +27,8 @@ from .hyperprior import HyperpriorRate
 from .networks import Network, NetworkConfig
 from .rate import ContextRate
 
-# Steps that transforms need which start from noise, before their rate follows the quality.
+# Steps that transforms need which start from noise: after hundreds their rate is the same at every
+# quality, after 22,516 it followed the quality (docs/paper.md).
 NEEDED_STEPS = 20_000
 _MEASURED = 10.0  # seconds at the start in which the steps are counted
 # Where a preset differs from the defaults of `Schedule`: nine octaves of lambda, as the authors'
