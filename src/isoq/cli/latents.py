@@ -24,7 +24,7 @@ from .common import print_json
 _EXAMPLES = """examples:
   isoq latents analyse scene.tif latents.raw --band 1
   isoq latents synthesise latents.256_64_64_6_1_0.raw back.tif --offset 812.5 --scale 64.2
-  isoq latents gains --quality 0.01"""
+  isoq latents gains --quality 0.01 --model my-model"""
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
