@@ -277,7 +277,7 @@ def save(name: str, rows: list[Row], model: Model) -> None:
     ]  # results and texts may differ
     dirty = bool(subprocess.run(code, capture_output=True, text=True).stdout)
     facts = {
-        "command": " ".join(["python", f"bench/{name}.py", *sys.argv[1:]]),
+        "command": " ".join(["python", f"bench/{name.partition('-')[0]}.py", *sys.argv[1:]]),
         "commit": commit + ("-dirty" if dirty else ""),
         "model": [model.name, model.identity],
         "machine": {"cpu": _cpu(), "cores": os.cpu_count()},

@@ -109,7 +109,8 @@ def compress(
     tile : int, optional
         Side of a tile in pixels, a multiple of `block`. Default: 1024, less for many bands.
     predictor : {"isoq", "paper"}
-        How the quality of a block is predicted.
+        How the quality of a block is predicted. "paper" needs a model of learned transforms;
+        with others there is a warning, and "isoq" is used.
     model : str, path or Model
         Name of a shipped model, folder of another one, or the result of `load_model`.
     embed_model : bool

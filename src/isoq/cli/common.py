@@ -182,7 +182,8 @@ def _add_promise(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--predictor",
         default="isoq",
-        help="method that predicts the quality of a block: isoq or paper (default: %(default)s)",
+        help="method that predicts the quality of a block: isoq, or paper for models of learned "
+        "transforms (default: %(default)s)",
     )
 
 
