@@ -11,6 +11,7 @@ from isoq.codec.calibrate import _paper_coefficients, calibrate
 from isoq.errors import IsoqWarning
 from isoq.levels import level_to_lambda
 from isoq.network.model import Model, load_model, shipped_models
+from isoq.tile.band_group import BandGroup
 from isoq.tile.encode import encode_tile
 from isoq.tile.quality_model import has_own_error
 from isoq.tile.targets import ErrorTarget
@@ -80,3 +81,16 @@ def test_the_command_says_it_in_one_line(tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("isoq: --predictor paper: eo16-4 has no error of its own to scale")
+
+
+def test_latents_are_refined_only_where_that_lowers_the_error():
+    image, everywhere = crop("landsat.tif")[:, :128, :128], np.ones((1, 128, 128), bool)
+    model = Model(graph_model().folder)
+    exact = model.analysis
+    model.info = {**model.info, "learned": True}
+    for factor, helps in ((0.9, True), (3.5, False)):
+        model.analysis = lambda x, factor=factor: factor * exact(x)
+        group = BandGroup.direct(image, everywhere, model, 64)
+        refined = group.refined()
+        assert (refined is not group) == helps
+        assert (refined.floor().mean() < group.floor().mean()) == helps

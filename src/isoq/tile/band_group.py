@@ -203,17 +203,19 @@ class BandGroup:
     def refined(self) -> BandGroup:
         """Return the group after one step of iterative inversion: the analysis of the difference
         between the samples and the synthesis is added to the latents. It helps near the highest
-        quality."""
-        return replace(
-            self,
-            components=[
-                replace(
-                    part,
-                    y=part.y + self.model.analysis(part.x - self.model.synthesis(part.y[None]))[0],
-                )
-                for part in self.components
-            ],
-        )
+        quality. Return the group as it is if the step does not lower the error, for the analysis of
+        a network is not additive."""
+        parts = [
+            replace(
+                part,
+                y=part.y + self.model.analysis(part.x - self.model.synthesis(part.y[None]))[0],
+            )
+            for part in self.components
+        ]
+        found = replace(self, components=parts)
+        if self.model.learned and found.floor().mean() >= self.floor().mean():
+            return self
+        return found
 
     def floor(self) -> np.ndarray:
         """Return the error of the autoencoder without quantization, per block."""
