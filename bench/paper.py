@@ -155,8 +155,6 @@ def show(rows: list[Row]) -> None:
         ("method / SNR, dB", *head),
         [line(name, group, reference) for name, group in grouped(single, "method", "snr")],
     )
-    if "default" not in rows[0]:
-        return
     print()
     closed = [row for row in single if row["method"] == "closed loop"]
     print_table(
