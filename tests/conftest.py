@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from isoq.codec.decoded_memory import DecodedMemory
+
 SLOW_MODULE = re.compile(r"^pytestmark = .*\bslow\b", re.MULTILINE)
 
 
@@ -31,3 +33,9 @@ def transformed(monkeypatch):
     """No band is predicted that need not be: for tests of what the network does."""
     monkeypatch.setattr("isoq.tile.prediction.worth_trying", lambda bits, bands: False)
     monkeypatch.setattr("isoq.tile.encode.predict_thin", lambda tile, target, bands: None)
+
+
+@pytest.fixture
+def nothing_decoded(monkeypatch):
+    """A test begins like a process of its own, which has decoded nothing."""
+    monkeypatch.setattr("isoq.ecosystem.chunks._DECODED", DecodedMemory())

@@ -29,12 +29,7 @@ from zarr.testing.strategies import basic_indices, chunk_shapes, shard_shapes  #
 from isoq.ecosystem.record import record_errors  # noqa: E402
 from isoq.ecosystem.zarr import IsoqCodec  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def nothing_decoded(monkeypatch):
-    """Each test begins like a process of its own, which has decoded nothing."""
-    monkeypatch.setattr(chunks, "_DECODED", DecodedMemory())
-
+pytestmark = pytest.mark.usefixtures("nothing_decoded")
 
 EXACT = 1e-5  # a mean squared error of a block of integers that is below one is none
 
