@@ -91,7 +91,9 @@ static void add_array(isoq_sha256 *sha, const isoq_array *array) {
     isoq_add_sha256(sha, array->data, array->count * isoq_element_size(array));
 }
 
+/* By isoq_wavelet. */
 static const char *const NAMES[] = {"9/7", "17/11"};
+static const isoq_steps *const STEPS[] = {&ISOQ_CDF_9_7, &ISOQ_CDF_17_11};
 
 /* Set the identity of a model. low, high: lambda_min and lambda_max. */
 static void identify(isoq_model *model, isoq_json low, isoq_json high) {
@@ -132,6 +134,7 @@ static int read_wavelets(isoq_model *model, isoq_json list) {
         while (kind < 2 && !isoq_json_equals(name, NAMES[kind])) kind++;
         if (kind == 2) return 0;
         model->wavelet[k] = (isoq_wavelet)kind;
+        model->steps[k] = STEPS[kind];
     }
     return 1;
 }

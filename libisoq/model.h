@@ -7,6 +7,7 @@
 
 #include "../src/isoq/entropy/context.h"
 #include "../src/isoq/wavelet/layout.h"
+#include "../src/isoq/wavelet/steps.h"
 
 enum { ISOQ_LOWEST_LEVEL = -640, ISOQ_HIGHEST_LEVEL = 1280 }; /* of quality */
 enum { ISOQ_SPAN = ISOQ_HIGHEST_LEVEL - ISOQ_LOWEST_LEVEL };
@@ -16,11 +17,12 @@ typedef enum { ISOQ_WAVELET_9_7, ISOQ_WAVELET_17_11 } isoq_wavelet;
 struct isoq_model {
     isoq_work work;
     char name[64], identity[17];
-    int levels;                                /* of the transform */
-    isoq_wavelet wavelet[ISOQ_WAVELET_LEVELS]; /* of each level, the finest first */
-    int channels;                              /* of latents */
-    int32_t channel[ISOQ_WAVELET_CHANNELS];    /* see layout.h */
-    const int32_t *unit;                       /* (channels,): step at level 0 */
+    int levels;                                   /* of the transform */
+    isoq_wavelet wavelet[ISOQ_WAVELET_LEVELS];    /* of each level, the finest first */
+    const isoq_steps *steps[ISOQ_WAVELET_LEVELS]; /* of these wavelets */
+    int channels;                                 /* of latents */
+    int32_t channel[ISOQ_WAVELET_CHANNELS];       /* see layout.h */
+    const int32_t *unit;                          /* (channels,): step at level 0 */
     isoq_arrays arrays;
     isoq_context_model context;
     /* By how many levels a place is below the finest one: 2^16 g and 2^6 / g of isoq_grid. */

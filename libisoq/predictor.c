@@ -8,7 +8,6 @@
 /* A predictor, and what it points into. */
 typedef struct {
     isoq_subband_predictor predictor;
-    const isoq_steps *wavelets[ISOQ_WAVELET_LEVELS];
     isoq_network networks[ISOQ_PREDICTED_LEVELS];
 } predictor;
 
@@ -87,10 +86,7 @@ int isoq_make_predictor(isoq_model *model) {
     isoq_work *before = isoq_enter(&model->work);
     int is_arranged = arrange(made->networks, weights);
     isoq_enter(before);
-    for (int k = 0; k < ISOQ_WAVELET_LEVELS; k++)
-        made->wavelets[k] =
-            model->wavelet[k] == ISOQ_WAVELET_9_7 ? &ISOQ_CDF_9_7 : &ISOQ_CDF_17_11;
-    made->predictor = (isoq_subband_predictor){made->wavelets, model->channel, model->unit,
+    made->predictor = (isoq_subband_predictor){model->steps, model->channel, model->unit,
                                                made->networks};
     model->context.predictor = &made->predictor;
     return is_arranged;

@@ -26,13 +26,10 @@ int isoq_find_steps(const isoq_tile *tile, const isoq_places *places, int32_t fi
 int isoq_synthesize_component(isoq_tile *tile, const isoq_group *group, const isoq_places *places,
                               const float *steps, int32_t *component) {
     const isoq_model *model = tile->model;
-    const isoq_steps *wavelets[ISOQ_WAVELET_LEVELS];
     isoq_fixed_latents latents = {
         {places->rows, places->cols, model->channel}, steps, model->unit, NULL, NULL};
-    for (int k = 0; k < model->levels; k++)
-        wavelets[k] = model->wavelet[k] == ISOQ_WAVELET_9_7 ? &ISOQ_CDF_9_7 : &ISOQ_CDF_17_11;
     return isoq_find_steps(tile, places, 0, group->fraction, &latents.octave, &latents.shift) &&
-           isoq_synthesize_fixed(wavelets, &latents.layout, isoq_take_latents, &latents,
+           isoq_synthesize_fixed(model->steps, &latents.layout, isoq_take_latents, &latents,
                                  tile->scale, component) == ISOQ_OK;
 }
 

@@ -17,7 +17,8 @@ from .each import each, images, show_results
 from .messages import say
 
 _DESCRIPTION = """\
-Estimate the noise of every band, and show what files would be like whose error is a share of it.
+Estimate the noise of every band, propose targets that are fractions of it, and show how large each
+file would be.
 
 isoq looks at 16 windows for the noise, and codes at most 8 tiles in memory for the sizes. No file
 is written."""

@@ -74,19 +74,17 @@ def write_vrt(source: str | os.PathLike[str], path: Path, overwrite: bool = Fals
 
 
 def pixels(
-    in_ar: list[np.ndarray],
+    _sources: list[np.ndarray],
     out_ar: np.ndarray,
     xoff: int,
     yoff: int,
     xsize: int,
     ysize: int,
-    raster_xsize: int,
-    raster_ysize: int,
-    buf_radius: int,
-    gt: tuple[float, ...],
+    *_unused: object,
     **given: bytes,
 ) -> None:
-    """Fill `out_ar` (rows, cols) with a window of a band. GDAL calls this.
+    """Fill `out_ar` (rows, cols) with a window of a band. GDAL calls this function with positional
+    arguments, of which isoq needs these, and with the arguments in the VRT.
 
     given: file, band (from 1) and factor, the reduction of the band, as UTF-8."""
     image, band, window = _asked(xoff, yoff, xsize, ysize, given)
@@ -97,16 +95,13 @@ def pixels(
 
 
 def mask(
-    in_ar: list[np.ndarray],
+    _sources: list[np.ndarray],
     out_ar: np.ndarray,
     xoff: int,
     yoff: int,
     xsize: int,
     ysize: int,
-    raster_xsize: int,
-    raster_ysize: int,
-    buf_radius: int,
-    gt: tuple[float, ...],
+    *_unused: object,
     **given: bytes,
 ) -> None:
     """Fill `out_ar` (rows, cols) with the mask of a window, 255 or 0. See `pixels`."""

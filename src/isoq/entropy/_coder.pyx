@@ -146,7 +146,7 @@ def count_beyond(const float[::1] y, float least):
     return isoq_count_beyond(&y[0], least, y.shape[0]) if y.shape[0] else 0
 
 
-cdef class LevelPredictor:
+cdef class SubbandPredictor:
     """The networks that predict the details of levels 1, 2, 3 (subbands.py has shapes and units, and
     checks the arrays)."""
 
@@ -219,9 +219,9 @@ cdef class ContextCoder:
     cdef isoq_context_model model
     cdef readonly int channels
     cdef object _arrays  # keep what `model` points into
-    cdef LevelPredictor _predictor
+    cdef SubbandPredictor _predictor
 
-    def __init__(self, dict arrays, LevelPredictor predictor=None):
+    def __init__(self, dict arrays, SubbandPredictor predictor=None):
         self._arrays, self._predictor = arrays, predictor
         self.model.predictor = NULL if predictor is None else &predictor.predictor
         self._point_to(&self.model.around, "around")

@@ -1,21 +1,25 @@
-/* What every header of isoq's C code relies on: conventions, and the only constructs that differ
-   between compilers.
+/* The basis of all C code of isoq: its conventions, and the few constructs that differ between
+   compilers.
 
-   Conventions
-     names         Types and functions begin with `isoq_`, constants and macros with `ISOQ_`.
-     linkage       Everything is static and lives in headers: an extension module is one translation
-                   unit, and the compiler inlines across the whole of it.
-     errors        A function that can fail returns an `isoq_status`. Readers and slot lists are
-   used once per symbol, so they keep a `status` of their own instead: the first failure sets it,
-   nothing clears it, and the caller looks at it once at the end. preconditions `assert` states
-   them. The Cython wrappers check them for every argument that comes from Python, and release
-   builds (NDEBUG) compile the asserts out. memory        A function that allocates is paired with
-   one that releases. Releasing twice, or after a failed allocation, does no harm. arithmetic
-   Integers are in two's complement, `>>` of a negative integer keeps its sign, and `float` and
-   `double` are those of IEEE 754. No fast-math options.
+   Names. Types and functions begin with `isoq_`, constants and macros with `ISOQ_`.
 
-   floats        Extensions are compiled without fused products (-ffp-contract=off): what the
-                   encoder chooses does not depend on the processor.
+   Linkage. All code is static and lives in headers. An extension module is one translation unit,
+   so the compiler can inline across all of it.
+
+   Errors. A function that can fail returns an `isoq_status`. Readers and slot lists are used once
+   per symbol, so they keep a `status` of their own instead. The first failure sets it, nothing
+   clears it, and the caller looks at it once, at the end.
+
+   Preconditions. `assert` states them. The Cython wrappers check them for every argument that comes
+   from Python. Release builds (NDEBUG) leave the asserts out.
+
+   Memory. Each function that allocates has a partner that releases. It is safe to release twice, or
+   after an allocation failed.
+
+   Arithmetic. Integers are in two's complement, and `>>` of a negative integer keeps its sign.
+   `float` and `double` follow IEEE 754. Extensions are compiled without fast-math options and
+   without fused multiply-add (-ffp-contract=off), so the encoder makes the same choices on every
+   processor.
 
    ISOQ_PORTABLE, defined at build time, selects the fallbacks, which are standard C11. All builds
    write the same streams and decode the same samples. */

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import CorruptFileError
 from ..levels import HIGHEST, LOWEST, PER_OCTAVE, floor_power
 from ..wavelet.transform import Wavelet
-from ._coder import CONSTANTS, ContextCoder, LevelPredictor, StepScales, count_beyond
+from ._coder import CONSTANTS, ContextCoder, StepScales, SubbandPredictor, count_beyond
 from .subbands import fixed_steps, predictor_arrays, predictor_of
 
 PRECISION, SYMBOLS, LEVELS, BUCKETS, QUANTIZERS = (
@@ -80,7 +80,7 @@ class ContextModel:
 
     kind = "context"
 
-    def __init__(self, arrays: dict[str, np.ndarray], predictor: LevelPredictor | None = None):
+    def __init__(self, arrays: dict[str, np.ndarray], predictor: SubbandPredictor | None = None):
         self.arrays = _checked(arrays)
         cdf = self.arrays["cdf"].astype(np.int64)
         bits = (PRECISION - np.log2(np.diff(cdf, axis=1))).astype(np.float32)

@@ -95,14 +95,22 @@ ISOQ_INLINE int32_t isoq_eighths_of(int32_t number) {
     return (int32_t)(exact.bits >> 49) - 8 * 1023;
 }
 
-/* Return 16 distance / 2^(contrast / 8), limited. distance: at most as large as 2^14 times 16 when
-   shifted by the octaves beyond 10; reciprocal: 2^9 / (8 + contrast mod 8), rounded. */
+/* Return a distance divided by the contrast, in 1/16, rounded and limited.
+
+   With `c` for the logarithm of the contrast in eighths of an octave, the contrast is close to
+   (8 + c mod 8) / 8 * 2^(c div 8). The division is therefore a multiplication by `reciprocal` and a
+   shift to the right by 6 + c div 8.
+
+   scaled: 16 times the distance, in the unit of the contrast; reciprocal: of isoq_reciprocal_of.
+   If c div 8 exceeds 10, the caller shifts the distance to the right by the excess and makes
+   `shift` smaller by as much. The product then fits into 32 bits. */
 ISOQ_INLINE int32_t isoq_ratio(int32_t scaled, int32_t reciprocal, int32_t shift) {
     int32_t ratio = (scaled * reciprocal + (1 << (shift - 1))) >> shift;
     ratio = ratio > ISOQ_MOST_RATIO ? ISOQ_MOST_RATIO : ratio;
     return ratio < -ISOQ_MOST_RATIO ? -ISOQ_MOST_RATIO : ratio;
 }
 
+/* Return 2^9 / (8 + contrast mod 8), rounded. */
 ISOQ_INLINE int32_t isoq_reciprocal_of(int32_t contrast) {
     int32_t divisor = 8 + (contrast & 7);
     return (1024 / divisor + 1) >> 1;

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..wavelet.transform import Wavelet, octave_steps
-from ._coder import NETWORK, PREDICTED_LEVELS, LevelPredictor
+from ..wavelet.transform import STEPS_AN_OCTAVE, Wavelet, octave_steps
+from ._coder import NETWORK, PREDICTED_LEVELS, SubbandPredictor
 
 PREFIX = "predictor_"
 LOW_PASS_BITS = NETWORK["low_pass_bits"]
-_STEPS_AN_OCTAVE = 128
 
 
 def predictor_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -22,7 +21,7 @@ def predictor_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: array for name, array in arrays.items() if name.startswith(PREFIX)}
 
 
-def predictor_of(arrays: dict[str, np.ndarray], wavelet: Wavelet) -> LevelPredictor:
+def predictor_of(arrays: dict[str, np.ndarray], wavelet: Wavelet) -> SubbandPredictor:
     """Return the predictor of a model's arrays.
 
     The arrays are, for the L = 3 predicted levels, the finest first:
@@ -53,15 +52,15 @@ def predictor_of(arrays: dict[str, np.ndarray], wavelet: Wavelet) -> LevelPredic
     if lowest < -127 or bias.min() < -most_bias or bias.max() > most_bias:
         raise ValueError("predictor: weights are too large")
     names, channels = list(wavelet.names), wavelet.channel_order
-    return LevelPredictor(names, channels, wavelet.unit, head, body, tail, bias)
+    return SubbandPredictor(names, channels, wavelet.unit, head, body, tail, bias)
 
 
 def fixed_steps(below: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return `octave` and `shift` (h, w) of fixed.h for latents in multiples of the finest step.
 
     below: (h, w), levels of quality below the finest."""
-    octave = octave_steps()[-below % _STEPS_AN_OCTAVE]
-    return octave, (-below // _STEPS_AN_OCTAVE + (31 - LOW_PASS_BITS)).astype(np.int32)
+    octave = octave_steps()[-below % STEPS_AN_OCTAVE]
+    return octave, (-below // STEPS_AN_OCTAVE + (31 - LOW_PASS_BITS)).astype(np.int32)
 
 
 def _array(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:

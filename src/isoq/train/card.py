@@ -68,7 +68,22 @@ def _origin(made: dict) -> list[str]:
         rows.append(("time", f"{minutes:g} minutes asked for{steps}, seed {seed}"))
     if "software" in made:
         rows.append(("made with", made["software"]))
-    return [f"| {name} | {value} |" for name, value in rows]
+    return [f"| {name} | {value} |" for name, value in rows + _origin_of_networks(made)]
+
+
+def _origin_of_networks(made: dict) -> list[tuple[str, str]]:
+    """Return the names and values of the rows about networks that predict sub-bands."""
+    if "networks" not in made:
+        return []
+    own = made["networks"]
+    return [
+        (
+            "networks trained on",
+            f"{own['images']} images, {own['samples'] / 1e6:.1f} million samples",
+        ),
+        ("time of the networks", f"{own['minutes']:g} minutes, {own['steps']} steps"),
+        ("networks made with", own["software"]),
+    ]
 
 
 def _validation(info: dict) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from ..entropy.context import BUCKETS, LEVELS, QUANTIZERS, REACH, ContextModel
 from ..entropy.quantize import RD_LAMBDA
 from ..entropy.subbands import NETWORK, PREDICTED_LEVELS, PREFIX, predictor_of
 from ..network.model import Model
-from ..wavelet.layout import wavelet_leaves
+from ..wavelet.layout import SEGMENTS, wavelet_leaves
 from .time_limit import TimeLimit
 
 _WEIGHT_ONE, _HIDDEN_ONE, _SUM_ONE = 1 << 7, 1 << 4, 1 << 11  # fixed-point units, subband_network.h
@@ -28,6 +29,7 @@ _MOST_HIDDEN = 255
 _SCALES = (0.45, 1.0, 2.2)  # Laplace parameters of a mixture, in expected magnitudes
 _FLOOR = 2.0**-12  # probability that no distribution takes away
 _BATCH, _CROP = 8, 8  # crops of a step, and their sides in latents: 128 pixels
+_DETAILS = SEGMENTS[-1] - SEGMENTS[0]  # channels of latents that hold details of levels 1, 2, 3
 _RATES = {"network": 2e-3, "shapes": 1e-2}
 
 
@@ -104,9 +106,10 @@ def _details(latents: np.ndarray, level: int) -> np.ndarray:
     return out
 
 
+@cache
 def _untrained() -> dict[str, np.ndarray]:
-    block = NETWORK["block"]
-    return SubbandNetworks(block, 1).arrays()
+    """Return the arrays of the smallest networks that a model may have."""
+    return SubbandNetworks(NETWORK["block"], 1).arrays()
 
 
 class _Rounded(torch.autograd.Function):
@@ -270,7 +273,7 @@ def fit_networks(
         {"params": [networks.shapes], "base": _RATES["shapes"]},
     ]
     optimizer = torch.optim.Adam([{**g, "lr": g["base"]} for g in groups], betas=(0.9, 0.99))
-    details, recent, step = _BATCH * 252 * _CROP**2, [], 0
+    details, recent, step = _BATCH * _DETAILS * _CROP**2, [], 0
     while limit.used < 1:
         factor = min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * limit.used)))
         for group in optimizer.param_groups:
