@@ -11,7 +11,7 @@ from .common import print_json
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "examples:\n  isoq models\n  isoq models show eo16\n  isoq models show eo16 --json   "
-        "everything, including the list of training images"
+        "everything, also how it was trained"
     )
     parser.add_argument("action", nargs="?", choices=["show"], help="show one model")
     parser.add_argument("model", nargs="?", metavar="NAME|DIR", help="name, full id or folder")
