@@ -30,8 +30,6 @@ rioxarray = pytest.importorskip("rioxarray")
 
 from isoq.ecosystem.xarray import IsoqBackend  # noqa: E402
 
-
-
 NOT_OURS = "ignore:Consolidated metadata is currently not part"
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(NOT_OURS)]
 
