@@ -143,7 +143,8 @@ class AnyImage:
         squared, valid = self.squared_errors(found), self.valid
         number = valid.sum((1, 2))
         assert recorded["pixels"] == number.tolist()
-        assert np.allclose(recorded["mse"], squared.sum((1, 2)) / np.maximum(number, 1), rtol=_SIX_DIGITS)
+        measured = squared.sum((1, 2)) / np.maximum(number, 1)
+        assert np.allclose(recorded["mse"], measured, rtol=_SIX_DIGITS)
         ratios = self.block_ratios(found)
         worst = np.nanmax(ratios, initial=0)
         if "above" in recorded:
