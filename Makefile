@@ -28,7 +28,7 @@ docs: .venv/develop.stamp
 libisoq:
 	$(MAKE) -C libisoq
 
-# For the test that opens a report: headless Chromium from the distribution's packages, unless there is one. Without it that test is skipped.
+# For the tests that open a page: headless Chromium from the distribution's packages, unless there is one. Without it those tests are skipped.
 browser:
 	@command -v chromium-headless-shell > /dev/null || command -v chromium > /dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium-headless-shell; }

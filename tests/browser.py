@@ -130,6 +130,11 @@ class Browser:
         """Move the mouse to a place, without a button."""
         self._mouse("mouseMoved", place, 0, "none", 0)
 
+    def resize(self, width: int, height: int) -> None:
+        """Give the window a size in pixels."""
+        size = {"width": width, "height": height}
+        self._call("Emulation.setDeviceMetricsOverride", deviceScaleFactor=1, mobile=False, **size)
+
     def picture(self) -> bytes:
         """Return what the window shows, as PNG."""
         return base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"])
