@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 import rasterio
-from tiny import WAVELET, models
+from tiny import NETWORKS, WAVELET, models
 
 from isoq.codec import plan
 from isoq.codec.options import Options
@@ -155,6 +155,9 @@ def _of_wavelets(
         "wavelet_segments": (ArraySource(large), Target("quality", 2e-4), one),
         "wavelet_strands": (ArraySource(large), Target("quality", 2e-3), one),
         "wavelet_mixed": (ArraySource(mixed), Target("mse", 1e4), kept),
+        "networks": (ArraySource(large), Target("quality", 2e-3), one),
+        "networks_bands": (ArraySource(optical[:, :70, :66]), Target("quality", 0.01), plain),
+        "networks_compact": (ArraySource(optical[:1, :64, :64]), Target("mse", 1e4), plain),
     }
 
 
@@ -171,13 +174,17 @@ def main() -> None:
         if sys.argv[1:] and name not in sys.argv[1:]:
             continue
         out = io.BytesIO()
-        kinds = {"hyper": "hyperprior", "single": "single", "wavelet": WAVELET}
+        kinds = {
+            **{"hyper": "hyperprior", "single": "single"},
+            **{"wavelet": WAVELET, "networks": NETWORKS},
+        }
         model = known[kinds.get(name.split("_")[0], "context")]
         with (
             patch.object(  # all would be predicted otherwise
                 prediction, "worth_trying", lambda bits, bands, name=name: name == "near"
             ),
-            patch.object(plan, "_SMALL", 0),  # an index of levels in spite of the size
+            # An index of levels in spite of the size, which a compact file cannot have.
+            patch.object(plan, "_SMALL", plan._SMALL if name == "networks_compact" else 0),
             patch.object(context, "_MANY", 0 if name == "wavelet_strands" else context._MANY),
         ):
             compress_to(out, source, target, model, options, lambda n: None, *field)

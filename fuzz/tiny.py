@@ -1,7 +1,7 @@
 """Models that cost microseconds: four means of 8 x 8 pixels per band and 16 x 16 cell instead of
 a network, plain tables for the entropy coders. Everything that reads bytes is the real thing; only
-the transforms, which read none, are replaced. The model of wavelets is the shipped one, since it is
-fast and its integers depend on the bytes of a file."""
+the transforms, which read none, are replaced. The models of wavelets are shipped ones, since they
+are fast and their integers depend on the bytes of a file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from isoq.network.footprint import footprints
 from isoq.network.model import SHIPPED, Model
 
 KINDS = ("context", "hyperprior", "single")
-WAVELET = "eo16-3"
+WAVELET, NETWORKS = "eo16-3", "eo16-4"  # shipped models, without and with predicted sub-bands
 _HALF = STRIDE // 2
 
 
@@ -120,7 +120,7 @@ class Tiny(Model):
     """A model without a folder, for the encoder as well."""
 
     identity, folder, device = "0" * 16, Path("tiny"), "cpu"
-    lowest, highest, adjoint, wavelet = LOWEST, HIGHEST, None, None
+    lowest, highest, adjoint, wavelet, learned = LOWEST, HIGHEST, None, None, True
     calibration = {"floor": 1e-4, "synthesis": {"level": [LOWEST, HIGHEST], "log2_factor": [0, 0]}}  # noqa: RUF012
 
     def __init__(self, kind: str):
@@ -162,6 +162,7 @@ class Tiny(Model):
 
 def models() -> dict[str, Model]:
     """Return the models of the seeds by name; their entropy models are `Watched`."""
-    wavelet = Model(SHIPPED / WAVELET)
-    wavelet.entropy = Watched(wavelet.entropy)
-    return {kind: Tiny(kind) for kind in KINDS} | {WAVELET: wavelet}
+    shipped = {name: Model(SHIPPED / name) for name in (WAVELET, NETWORKS)}
+    for model in shipped.values():
+        model.entropy = Watched(model.entropy)
+    return {kind: Tiny(kind) for kind in KINDS} | shipped
