@@ -34,7 +34,7 @@ from isoq.evaluate.tables import (
 )
 
 ROOT = HERE.parent
-FOLDER = ROOT / "runs" / "evaluate"
+FOLDER = ROOT / "runs"
 PEERS = "jpeg2000,klt-jpeg2000,jpegxl,jpegls,sperr,lerc"
 _MEASURED_TOGETHER = ("encode", "decode", "encode_mib", "decode_mib")
 DRAWN = ("sentinel2", "landsat", "vhr")  # strata of the documentation's plot; the report has all
@@ -66,24 +66,28 @@ def run(options: argparse.Namespace) -> int:
         options.peers,
         "--snr",
         *(f"{v:g}" for v in options.snr),
+        *("--bands", str(options.bands)),
     ]
     status = subprocess.run(
-        [sys.executable, "-m", "isoq", *command, "--out", str(options.out)]
+        [sys.executable, "-m", "isoq", *command, "--out", os.path.relpath(options.out)]
     ).returncode
     if status != 2:
         rows = _rows(options.out / "rows.csv")
         if options.keep_others:
             run_now = {NAME, *options.peers.split(",")}
-            earlier = [
-                row for row in _rows(RESULTS / "evaluate.csv") if row["codec"] not in run_now
-            ]
+            earlier = [row for row in _rows(stored(options.name)) if row["codec"] not in run_now]
             rows = [row | dict.fromkeys(_MEASURED_TOGETHER, "") for row in rows + earlier]
-        with (RESULTS / "evaluate.csv").open("w", newline="", encoding="utf-8") as out:
+        with stored(options.name).open("w", newline="", encoding="utf-8") as out:
             writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        shutil.copy(options.out / "about.json", RESULTS / "evaluate.json")
+        shutil.copy(options.out / "about.json", stored(options.name).with_suffix(".json"))
     return status
+
+
+def stored(name: str) -> Path:
+    """Return the rows of a comparison."""
+    return RESULTS / f"{name}.csv"
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -146,9 +150,12 @@ def draw(rows: list[Row]) -> None:
     (images / "block-errors.png").write_bytes(block_errors(rows))
 
 
-def main() -> None:
+def arguments(
+    about: str | None, name: str, snr: list[float], peers: str
+) -> argparse.ArgumentParser:
+    """Return the options of a comparison whose results have a name."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--split",
@@ -157,17 +164,12 @@ def main() -> None:
         help="folder with a folder of images per stratum (default: %(default)s)",
     )
     parser.add_argument(
-        "--snr",
-        nargs="+",
-        type=float,
-        default=[15, 20, 25, 30, 35, 40, 45],
-        metavar="DB",
-        help="default: %(default)s",
+        "--snr", nargs="+", type=float, default=snr, metavar="DB", help="default: %(default)s"
     )
-    parser.add_argument("--peers", default=PEERS, metavar="LIST", help="default: %(default)s")
+    parser.add_argument("--peers", default=peers, metavar="LIST", help="default: %(default)s")
     parser.add_argument("--model", default="eo16", metavar="NAME|DIR", help="default: %(default)s")
     parser.add_argument(
-        "--out", type=Path, default=FOLDER, metavar="DIR", help="default: %(default)s"
+        "--out", type=Path, default=FOLDER / name, metavar="DIR", help="default: %(default)s"
     )
     parser.add_argument(
         "--keep-others",
@@ -178,13 +180,19 @@ def main() -> None:
     parser.add_argument(
         "--no-run",
         action="store_true",
-        help="print and draw from bench/results/evaluate.csv",
+        help="print from the stored results",
     )
-    options = parser.parse_args()
+    parser.set_defaults(name=name, bands=3)
+    return parser
+
+
+def main() -> None:
+    snr = [15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 45.0]
+    options = arguments(__doc__, "evaluate", snr, PEERS).parse_args()
     status = 0 if options.no_run else run(options)
     if status == 2:
         sys.exit(2)
-    rows = read(RESULTS / "evaluate.csv")
+    rows = read(stored(options.name))
     show(rows)
     draw(rows)
     sys.exit(status)

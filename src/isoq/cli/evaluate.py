@@ -14,6 +14,7 @@ from .common import print_json
 
 # The names of isoq.evaluate.reference_codecs, which is not loaded for --help.
 PEERS = ("jpeg2000", "klt-jpeg2000", "htj2k", "jpegxl", "jpegls", "lerc", "sperr", "sz3", "zfp")
+VIDEO_PEERS = ("hevc", "av1")
 SNR = (25.0, 30.0, 35.0, 40.0, 45.0)
 
 
@@ -51,7 +52,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         default=",".join(PEERS),
         metavar="LIST",
         help="other codecs, separated by commas (default: %(default)s; klt-jpeg2000 takes only "
-        "several bands)",
+        "several bands; also hevc and av1, which need ffmpeg)",
     )
     _add_targets(parser)
     _add_extent(parser)
@@ -152,8 +153,9 @@ def _checked(options: argparse.Namespace) -> tuple[list[str], str, tuple[float, 
     """Return codecs, kind of target and targets. Raises InputError."""
     peers = list(dict.fromkeys(name for name in options.peers.split(",") if name))
     for name in peers:
-        if name not in PEERS:
-            raise InputError(f"--peers {name}: no such codec; give some of {','.join(PEERS)}")
+        if name not in (*PEERS, *VIDEO_PEERS):
+            known = ",".join((*PEERS, *VIDEO_PEERS))
+            raise InputError(f"--peers {name}: no such codec; give some of {known}")
     for option in ("bands", "crop", "threads"):
         if getattr(options, option) < (64 if option == "crop" else 1):
             raise InputError(
@@ -171,4 +173,8 @@ def _checked(options: argparse.Namespace) -> tuple[list[str], str, tuple[float, 
         raise InputError(
             f"isoq evaluate: {' and '.join(missing)} missing; pip install 'isoq[evaluate]'"
         )
+    if set(peers) & set(VIDEO_PEERS):
+        from ..evaluate.video_codecs import ffmpeg
+
+        ffmpeg()
     return peers, kind, tuple(sorted(values))

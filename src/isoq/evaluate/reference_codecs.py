@@ -1,10 +1,10 @@
-"""The codecs that isoq is compared with, through imagecodecs: one class each, with one setting that
-`search` adjusts until the error is right.
+"""The codecs that isoq is compared with: one class each, with one setting that `search` adjusts
+until the error is right. Those here come from imagecodecs.
 
 Each class hides details that would spoil the comparison: integer bounds (JPEG-LS, LERC), steps
 (ZFP), integer input (the JPEG family), values that wrap around (HTJ2K), an effort that optimizes
 another metric (JPEG XL), and peaks (OpenJPEG uses that of the declared depth, SPERR max - min).
-Everything runs on one thread. Needs imagecodecs."""
+Everything runs on one thread."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from .codec import BandCodec, Codec, FloatCodec, UnsignedCodec, native, unsigned
+from .video_codecs import Av1, Hevc
 
 
 class Jpeg2000(Codec):
@@ -293,5 +294,6 @@ class Zfp(FloatCodec):
 
 
 REFERENCE_CODECS: dict[str, type[Codec]] = {
-    c.name: c for c in (Jpeg2000, KltJpeg2000, Htj2k, JpegXl, JpegLs, Lerc, Sperr, Sz3, Zfp)
+    c.name: c
+    for c in (Jpeg2000, KltJpeg2000, Htj2k, JpegXl, JpegLs, Lerc, Sperr, Sz3, Zfp, Hevc, Av1)
 }

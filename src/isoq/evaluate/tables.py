@@ -16,7 +16,9 @@ from .isoq_codec import CLOSED, NAME, SINGLE
 from .metrics import HISTOGRAM
 
 ANCHOR = "jpeg2000"
-LEAST, MOST = 0.25, 3.0  # bit/sample of the anchor: the range in which rates are compared
+# Bit/sample of the anchor: the ranges in which rates are compared, and the usual one of them.
+LEAST, MOST = 0.25, 3.0
+RANGES = ((0.02, LEAST), (LEAST, MOST), (MOST, 16.0))
 Row = dict[str, str | int | float]
 TEXT = ("stratum", "sensor", "file", "bands", "codec", "kind", "mode", "histogram")
 COLUMNS = (
@@ -41,13 +43,18 @@ COLUMNS = (
     *("blocks", "block_p5", "block_median", "block_p95", "block_max", "blocks_above", "histogram"),
     *("encode", "decode", "encode_mib", "decode_mib"),
 )
-ORDER = (NAME, ANCHOR, "klt-jpeg2000", "htj2k", "jpegxl", "jpegls", "sperr", "sz3", "lerc", "zfp")
+ORDER = (
+    *(NAME, ANCHOR, "klt-jpeg2000", "htj2k", "jpegxl", "hevc", "av1"),
+    *("jpegls", "sperr", "sz3", "lerc", "zfp"),
+)
 NAMES = {
     NAME: "isoq",
     ANCHOR: "JPEG 2000",
     "klt-jpeg2000": "KLT + JPEG 2000",
     "htj2k": "HTJ2K",
     "jpegxl": "JPEG XL",
+    "hevc": "HEVC",
+    "av1": "AV1",
     "jpegls": "JPEG-LS",
     "sperr": "SPERR",
     "sz3": "SZ3",
@@ -100,12 +107,14 @@ def curve(rows: Iterable[Row]) -> Curve | None:
         return None
 
 
-def delta_rates(rows: Iterable[Row]) -> dict[tuple[str, bool, str, str], list[tuple[str, float]]]:
+def delta_rates(
+    rows: Iterable[Row], least: float = LEAST, most: float = MOST
+) -> dict[tuple[str, bool, str, str], list[tuple[str, float]]]:
     """Return the delta rates against ANCHOR, as pairs of file and delta rate for each group of
     bands.
 
     The keys are stratum, True for bands coded together, codec and mode. A delta rate covers the
-    part of ANCHOR's curve between LEAST and MOST bit/sample."""
+    part of ANCHOR's curve between `least` and `most` bit/sample."""
     found: dict[tuple[str, bool, str, str], list[tuple[str, float]]] = {}
     for (stratum, file, _, joint), group in grouped(
         rows, "stratum", "file", "bands", "joint"
@@ -116,7 +125,7 @@ def delta_rates(rows: Iterable[Row]) -> dict[tuple[str, bool, str, str], list[tu
             if key[1] != "one shot"
         }
         anchor = curves.get((ANCHOR, "matched"))
-        span = anchor.within(LEAST, MOST) if anchor else None
+        span = anchor.within(least, most) if anchor else None
         for (codec, mode), test in curves.items():
             if anchor is None or span is None or test is None:
                 continue
@@ -171,6 +180,24 @@ def delta_table(rows: list[Row], joint: bool) -> Table:
             )
     titles = [NAMES[codec] + (", single pass" if mode == SINGLE else "") for codec, mode in columns]
     return ("", "images" if joint else "bands", *titles, "isoq, worst file"), lines
+
+
+def range_table(rows: list[Row], joint: bool) -> Table:
+    """Return delta rates in percent: a line per stratum and range of rates of ANCHOR, a column per
+    codec. Each is followed by the number of groups of bands whose curves cover a part of it."""
+    codecs = [codec for codec in codecs_of(rows) if codec != ANCHOR]
+    by_range = {(low, high): delta_rates(rows, low, high) for low, high in RANGES}
+    lines = []
+    for stratum in dict.fromkeys(str(row["stratum"]) for row in rows):
+        for (low, high), deltas in by_range.items():
+            cells = [
+                deltas.get((stratum, joint, codec, CLOSED if codec == NAME else "matched"), [])
+                for codec in codecs
+            ]
+            if any(cells):
+                shown = (f"{100 * mean_delta(c):+.1f} ({len(c)})" if c else "" for c in cells)
+                lines.append((stratum, f"{low:g} to {high:g}", *shown))
+    return ("", "bit/sample", *(NAMES[codec] for codec in codecs)), lines
 
 
 def rate_table(rows: list[Row], joint: bool) -> Table:
