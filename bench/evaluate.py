@@ -75,17 +75,17 @@ def run(options: argparse.Namespace) -> int:
         rows = _rows(options.out / "rows.csv")
         if options.keep_others:
             run_now = {NAME, *options.peers.split(",")}
-            earlier = [row for row in _rows(stored(options.name)) if row["codec"] not in run_now]
+            earlier = [row for row in _rows(results_of(options.name)) if row["codec"] not in run_now]
             rows = [row | dict.fromkeys(_MEASURED_TOGETHER, "") for row in rows + earlier]
-        with stored(options.name).open("w", newline="", encoding="utf-8") as out:
+        with results_of(options.name).open("w", newline="", encoding="utf-8") as out:
             writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        shutil.copy(options.out / "about.json", stored(options.name).with_suffix(".json"))
+        shutil.copy(options.out / "about.json", results_of(options.name).with_suffix(".json"))
     return status
 
 
-def stored(name: str) -> Path:
+def results_of(name: str) -> Path:
     """Return the rows of a comparison."""
     return RESULTS / f"{name}.csv"
 
@@ -192,7 +192,7 @@ def main() -> None:
     status = 0 if options.no_run else run(options)
     if status == 2:
         sys.exit(2)
-    rows = read(stored(options.name))
+    rows = read(results_of(options.name))
     show(rows)
     draw(rows)
     sys.exit(status)

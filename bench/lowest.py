@@ -1,5 +1,5 @@
 """The lowest rates: bits per sample against JPEG 2000 (OpenJPEG 9/7) at equal mean squared error on
-small crops, and where the bits go; results/lowest.csv.
+small crops, and where the bits go; results/lowest-SPLIT.csv.
 
 A crop is the middle of one band of each file, at most 512 x 512 pixels. isoq's size is that of the
 whole file, by default of the closed loop. The error that decoding finds is what JPEG 2000 is driven
@@ -127,7 +127,7 @@ def main() -> None:
     how = Options(threads=1, single_pass=options.single_pass)
     work = partial(compare, model=options.model, snr=options.snr, how=how)
     rows = over(work, images[: 4 * len(options.strata)], "crop")
-    save(f"lowest_{split}", rows, load_model(options.model))
+    save(f"lowest-{split}", rows, load_model(options.model))
     show(rows)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from evaluate import arguments, run, stored
+from evaluate import arguments, results_of, run
 
 from isoq.evaluate.tables import Row, markdown, range_table, read
 
@@ -24,7 +24,7 @@ def main() -> None:
     options = parser.parse_args()
     status = 0 if options.no_run else run(options)
     if status != 2:
-        show(read(stored(options.name)))
+        show(read(results_of(options.name)))
     sys.exit(status)
 
 
