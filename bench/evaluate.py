@@ -75,7 +75,9 @@ def run(options: argparse.Namespace) -> int:
         rows = _rows(options.out / "rows.csv")
         if options.keep_others:
             run_now = {NAME, *options.peers.split(",")}
-            earlier = [row for row in _rows(results_of(options.name)) if row["codec"] not in run_now]
+            earlier = [
+                row for row in _rows(results_of(options.name)) if row["codec"] not in run_now
+            ]
             rows = [row | dict.fromkeys(_MEASURED_TOGETHER, "") for row in rows + earlier]
         with results_of(options.name).open("w", newline="", encoding="utf-8") as out:
             writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
@@ -110,8 +112,9 @@ def show(rows: list[Row]) -> None:
 
 def summary_table(rows: list[Row]) -> Table:
     """Delta rates in percent by kind of image: isoq's and those of its best peer, for single bands
-    and for all bands of an image together."""
+    and for all bands of an image together; and those of HEVC on single bands, of bench/video.py."""
     deltas = delta_rates(rows)
+    of_hevc = delta_rates(read(results_of("video")))
     lines = []
     for stratum, name in KINDS.items():
         cells = []
@@ -129,8 +132,9 @@ def summary_table(rows: list[Row]) -> Table:
                 ]
             else:
                 cells += ["", ""]
-        lines.append((name, *cells))
-    return ("", "one band", "best peer", "all bands", "best peer"), lines
+        hevc = of_hevc[stratum, False, "hevc", "matched"]
+        lines.append((name, *cells[:2], _percent(mean_delta(hevc)), *cells[2:]))
+    return ("", "one band", "best peer", "HEVC", "all bands", "best peer"), lines
 
 
 def _percent(share: float) -> str:
