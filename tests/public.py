@@ -55,9 +55,9 @@ def output_of(*arguments: object) -> str:
 
 
 def command_line() -> Iterator[str]:
-    for name in COMMANDS:
-        options = sorted(set(re.findall(r"(?<![\w-])--[a-z][\w-]*", output_of(name, "-h"))))
-        yield f"isoq {name} {' '.join(options)}"
+    for name in ([], *([name] for name in COMMANDS)):
+        options = sorted(set(re.findall(r"(?<![\w-])--[a-z][\w-]*", output_of(*name, "-h"))))
+        yield " ".join(["isoq", *name, *options])
 
 
 def keys(value: object, path: str = "") -> Iterator[str]:

@@ -9,13 +9,14 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
 
 from .._version import __version__
 from ..unfinished import remove_unfinished
+from .completion import SHELLS, script
 from .messages import explain, say, status_of, warnings_as_lines
 
 # command: (module, one line of help). A module is only loaded for the command that runs.
@@ -44,6 +45,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see {self.prog} -h\n")
+
+
+class _PrintCompletion(argparse.Action):
+    """Print a script for a shell, and exit."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *values: Any) -> NoReturn:
+        _, shell, _ = values
+        print(script(_parser(COMMANDS), shell))
+        parser.exit()
 
 
 class Terminated(BaseException):
@@ -95,12 +105,23 @@ def _terminable() -> Iterator[None]:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    return _intermixed(_parser({chosen}), arguments)
+
+
+def _parser(loaded: Container[str | None]) -> Parser:
+    """Return the parser of the command line. Only the commands in `loaded` have arguments."""
     parser = Parser(
         prog="isoq", description="Fixed-quality neural compression of remote-sensing images."
     )
     parser.add_argument("--version", action="version", version=f"isoq {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        choices=SHELLS,
+        action=_PrintCompletion,
+        help="print a script with which a shell completes commands, options and paths",
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    chosen = next((word for word in arguments if not word.startswith("-")), None)
     for name, (module, text) in COMMANDS.items():
         sub = commands.add_parser(
             name,
@@ -109,9 +130,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         sub.add_argument("--debug", action="store_true", help="show where an error comes from")
-        if name == chosen:
+        if name in loaded:
             import_module(f".{module}", __name__).add_arguments(name, sub)
-    return _intermixed(parser, arguments)
+    return parser
 
 
 def _intermixed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
