@@ -170,6 +170,18 @@ def test_raw(tmp_path, dtype, endian):
     assert back.read_bytes() == source.read_bytes()
 
 
+@pytest.mark.parametrize("command", [("bands", "merge"), ("tile", "join")])
+def test_images_are_not_replaced_by_what_is_made_of_them(tmp_path, capsys, command):
+    paths = [
+        make(tmp_path / f"a-r00-c{col}-of-20x60.tif", samples(1, 20, 30, "uint8"))
+        for col in ("00", "30")
+    ]
+    before = paths[0].read_bytes()
+    assert main([*command, *map(str, paths), str(paths[0]), "--overwrite"]) == 2
+    assert f"{paths[0].name}: is the source itself" in capsys.readouterr().err
+    assert paths[0].read_bytes() == before
+
+
 def test_memory_is_bounded(tmp_path, monkeypatch):
     """No window is larger than asked, and together they are the image."""
     monkeypatch.setattr(split, "_SAMPLES", 2 * 256 * 256)

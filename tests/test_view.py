@@ -6,6 +6,7 @@ import json
 import threading
 import time
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -385,6 +386,13 @@ def test_an_estimate_that_cannot_be_made_says_why_in_a_line(server, query):
     assert status == 400
     assert b"; " in body
     assert b"\n" not in body
+
+
+def test_the_original_may_have_any_name_that_gdal_opens(sentinel, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(sentinel[0], "a.tif")
+    with served(sentinel[1], f"/vsizip/{tmp_path}/a.zip/a.tif") as server:  # with "//"
+        assert ask(server, "tile/original/0/0/0/1.png")[0] == 200
 
 
 def test_another_image_than_the_original_is_refused(bare, sentinel):

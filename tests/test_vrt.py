@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 from cases import DATA, terrain
-from images import make, samples
+from images import make, one_line, samples
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.warp import transform_bounds
@@ -95,6 +95,13 @@ def rio(*command: object) -> str:
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_a_vrt_does_not_replace_the_file_that_it_shows(scene, tmp_path):
+    file = Path(shutil.copy(scene[0], tmp_path / "a.isoq"))
+    with one_line(isoq.InputError, "is the source itself"):
+        write_vrt(file, file, overwrite=True)
+    assert file.read_bytes() == scene[0].read_bytes()
 
 
 def test_rasterio_reads_the_pixels_and_the_metadata(scene):

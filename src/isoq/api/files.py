@@ -26,7 +26,7 @@ from ..raster.sink import create_sink, default_suffix, with_geometry
 from ..raster.source import GDAL_CACHE, open_source
 from ..raster.split import stem_of
 from ..raster.window import cut, reduced_window, window_of
-from ..storage.local import atomic
+from ..storage.local import atomic, refuse_same
 from ..storage.urls import Url, open_stream, parse_location
 from .keywords import (
     DEFAULT_MODEL,
@@ -165,7 +165,7 @@ threads
     given = None if dst is None else Path(dst)
     name = parse_image_name(source)
     path = given or folder_for(out, name) / f"{stem_of(name)}.isoq"
-    _refuse_same(name, path)
+    refuse_same([name], path)
     coding = _Coding(target, regions, options, lossless_bands, mask, model_of(model, device))
     return _compress(source, geometry, path, overwrite, coding, progress)
 
@@ -314,7 +314,7 @@ def decompress_file(
         d = cut(image.description, area)
         path = path or folder_for(out, source) / (source.stem + default_suffix(d))
         path = with_geometry(path, d)
-        _refuse_same(source, path)
+        refuse_same([source], path)
         network = file.model(model)
         network = network if device is None else network.on(device)
         counted = _counter(progress, d.bands * d.rows * d.cols)
@@ -349,12 +349,6 @@ def folder_for(out: PathLike | None, source: Path | Url | ImageName) -> Path:
             f"{folder}: cannot be made a folder ({error.strerror}); choose another `out`"
         ) from error
     return folder
-
-
-def _refuse_same(source: Path | Url | ImageName, path: Path) -> None:
-    """Raise InputError if a file would replace the one that it is made from."""
-    if isinstance(source, Path) and source.exists() and path.exists() and path.samefile(source):
-        raise InputError(f"{path}: is the source itself; choose another name")
 
 
 def _path(value: PathLike | None) -> Path | None:

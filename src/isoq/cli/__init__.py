@@ -34,7 +34,7 @@ COMMANDS = {
     "train": ("training", "train a model on images"),
     "bands": ("bands", "split an image into files of a few bands, or merge them"),
     "tile": ("tiles", "cut an image into tiles, or join them"),
-    "vrt": ("vrt", "write a VRT, with which GDAL and QGIS open a file"),
+    "vrt": ("vrt", "write a VRT, with which GDAL opens a file"),
     "batch": ("batch", "compress a collection of images on a dask cluster"),
     "latents": ("latents", "run the transforms of a model alone"),
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..raster.sink import create_sink, with_geometry
 from ..raster.source import open_source
 from ..raster.split import band_parts, merge, merged_description
-from ..storage.local import expand
+from ..storage.local import expand, refuse_same
 from .common import add_output, bar
 from .split_io import add_split_arguments, show_images, write_parts
 
@@ -68,6 +68,7 @@ def _merge(options: argparse.Namespace) -> None:
         sources = [stack.enter_context(open_source(path)) for path in expand(options.sources)]
         d = merged_description(sources)
         path = with_geometry(Path(options.out), d)
+        refuse_same((source.path for source in sources), path)
         with (
             create_sink(path, d, overwrite=options.overwrite) as sink,
             bar(d.bands * d.rows * d.cols, path.name, options) as progress,

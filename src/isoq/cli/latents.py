@@ -18,6 +18,7 @@ from ..raster.description import Description
 from ..raster.sink import create_sink
 from ..raster.source import open_source
 from ..samples import DTYPES, to_type
+from ..storage.local import refuse_same
 from ..tile.normalize import Affine, robust
 from .common import print_json
 
@@ -191,6 +192,7 @@ def _synthesise(options: argparse.Namespace) -> None:
         )
     samples = to_type(x[:, :rows, :cols], np.dtype(options.type))
     description = Description(len(samples), rows, cols, options.type, (None,) * len(samples))
+    refuse_same([options.latents], Path(options.out))
     with create_sink(options.out, description, overwrite=options.overwrite) as sink:
         sink.write(0, 0, samples)
     _show(

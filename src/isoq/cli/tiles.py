@@ -8,7 +8,7 @@ from pathlib import Path
 from ..raster.sink import create_sink, with_geometry
 from ..raster.source import open_source
 from ..raster.split import join, joined_description, tile_parts
-from ..storage.local import expand
+from ..storage.local import expand, refuse_same
 from .common import add_output, bar
 from .split_io import add_split_arguments, show_images, write_parts
 
@@ -66,6 +66,7 @@ def _join(options: argparse.Namespace) -> None:
             sources.append(source)
     places, d = joined_description(sources)
     path = with_geometry(Path(options.out), d)
+    refuse_same((source.path for source in sources), path)
     with (
         create_sink(path, d, overwrite=options.overwrite) as sink,
         bar(d.bands * d.rows * d.cols, path.name, options) as progress,

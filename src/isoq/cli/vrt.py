@@ -1,4 +1,4 @@
-"""`isoq vrt`: .isoq files for GDAL and QGIS."""
+"""`isoq vrt`: .isoq files for GDAL."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ..ecosystem.vrt import SETTING, write_vrt
 from .common import print_json
 
 _DESCRIPTION = """\
-Write a VRT, which GDAL and QGIS open as an image; isoq decodes the pixels that they ask for.
+Write a VRT, which GDAL opens as an image; isoq decodes the pixels that GDAL asks for.
 
-GDAL has to be told that it may call isoq, by two variables in its environment."""
+Two variables in the environment of GDAL allow it to call isoq."""
 
 _EXAMPLES = "examples:\n  isoq vrt scene.isoq scene.vrt\n\nenvironment of GDAL:\n" + "\n".join(
     f"  {name}={value}" for name, value in SETTING.items()
@@ -36,5 +36,5 @@ def run(options: argparse.Namespace) -> int:
         print_json({"file": str(options.path), "environment": SETTING})
     elif not options.quiet:
         told = " ".join(f"{name}={value}" for name, value in SETTING.items())
-        print(f"{options.path}: tell GDAL {told}")
+        print(f"{options.path}: to read it, set {told} in the environment of GDAL")
     return 0

@@ -26,7 +26,7 @@ from ..raster.gdal_metadata import describe, open_dataset
 from ..raster.gdal_view import vrt_of
 from ..raster.gtiff import create_gtiff, side_file
 from ..raster.validity import Masking
-from ..storage.local import atomic
+from ..storage.local import atomic, refuse_same
 
 # What GDAL needs to be told before it imports the module.
 SETTING = {
@@ -45,10 +45,11 @@ def write_vrt(source: str | os.PathLike[str], path: Path, overwrite: bool = Fals
     bands; with more bands GDAL still gets reduced images, but gdalwarp does not ask for them.
 
     source: a path or URL. Warns about metadata that a VRT does not keep. Raises what `isoq.open`
-    raises, and OutputExistsError."""
+    raises, InputError if `path` is the file itself, and OutputExistsError."""
     location = os.fspath(source)
     if "://" not in location:
         location = os.path.abspath(location)
+    refuse_same([location], path)
     with open_isoq(location) as image:
         root, failed = _described(image)
         bands = root.findall("VRTRasterBand")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -49,6 +49,18 @@ def atomic(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
             raise InputError(
                 f"{path}: cannot be written ({error.strerror or error}); check the free space"
             ) from error
+
+
+def refuse_same(sources: Iterable[object], path: Path) -> None:
+    """Raise InputError if a file would replace one that it is made from.
+
+    sources: paths, and names that are not paths and are not compared."""
+    if any(_is_same(str(source), path) for source in sources):
+        raise InputError(f"{path}: is the source itself; choose another name")
+
+
+def _is_same(source: str, path: Path) -> bool:
+    return os.path.exists(source) and path.exists() and path.samefile(source)
 
 
 def provenance(path: Path | ImageName) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,14 @@ class ErrorLayer:
         grid = tuple(blocks.count(side, self._block) for side in (d.rows, d.cols))
         self.mse, self.target = np.full((2, d.bands, *grid), np.nan)
         self._tiles, self._remark, self._stopping = 0, "", Event()
+        self._starting = Lock()  # two requests may ask for it at once
         self._work = Thread(target=self._measure, args=(model, threads, source), daemon=True)
 
     def start(self) -> None:
         """Begin to measure, unless that has begun."""
-        if self._work.ident is None:
-            self._work.start()
+        with self._starting:
+            if self._work.ident is None:
+                self._work.start()
 
     def stop(self) -> None:
         """Stop measuring."""

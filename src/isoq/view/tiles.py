@@ -9,7 +9,6 @@ import struct
 import zlib
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
@@ -114,7 +113,7 @@ class Original:
         Raises InputError."""
         self._path, self._sampled, self._turn = path, set(sampled), Lock()
         with guard(path, "not an image that can be shown; give a GeoTIFF or another raster"):
-            self._dataset = open_dataset(Path(path))
+            self._dataset = open_dataset(path)
 
     def tile(self, bands: Bands, level: int, row: int, col: int) -> np.ma.MaskedArray:
         places = [
