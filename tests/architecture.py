@@ -35,7 +35,8 @@ LAYERS = (
     ("tile",),
     ("codec",),
     ("api",),
-    ("ecosystem", "archive", "evaluate", "view"),
+    ("ecosystem", "evaluate", "view"),
+    ("archive",),
     ("train",),
     ("cli",),
 )

@@ -66,8 +66,10 @@ def test_rows_tell_what_a_command_would_print(tmp_path, how):
     options = how(target=Target("mse", 400.0), coding=Options(tile=64, threads=1))
     (job,) = jobs_of([str(image)], str(tmp_path / "out"), options)
     row = work(job)
-    assert len(row["notes"]) == 3
-    assert {f"{image}: {note}" for note in row["notes"]} == {str(w.message) for w in lines}
+    *notes, undated = row["notes"]
+    assert len(notes) == 3
+    assert {f"{image}: {note}" for note in notes} == {str(w.message) for w in lines}
+    assert undated.startswith("no STAC item")
     write_summary([row], str(tmp_path / "out/summary.parquet"))
     table = pq.read_table(tmp_path / "out/summary.parquet").to_pylist()
     assert table[0]["notes"] == row["notes"]
@@ -174,6 +176,52 @@ def test_another_file_is_not_replaced(tmp_path):
     assert "exists already" in work(job)["error"]
     with one_line(OutputExistsError, job.file):
         tasks.join(job, None, [])
+
+
+def test_an_item_and_a_thumbnail_are_beside_each_file(tmp_path):
+    folder = collection(tmp_path / "in")
+    (folder / "landsat.tif").rename(folder / "LC08_20240501T103021.tif")
+    jobs = jobs_of([str(folder)], str(folder), order())
+    rows = {Path(row["file"]).name: row for row in map(work, jobs)}
+    undated = "no STAC item, because neither the metadata nor the name of the image tell"
+    assert any(note.startswith(undated) for note in rows["sentinel2.isoq"]["notes"])
+    assert not (folder / "sentinel2.isoq.json").exists()
+    item = json.loads((folder / "LC08_20240501T103021.isoq.json").read_text())
+    for asset in item["assets"].values():
+        assert (folder / asset["href"]).exists()
+    data = item["assets"]["data"]
+    assert data["file:checksum"] == "1220" + rows["LC08_20240501T103021.isoq"]["sha256"]
+    with rasterio.open(folder / "sub/sentinel1.isoq.png") as thumbnail:
+        assert thumbnail.shape == (70, 70)
+    again = jobs_of([str(folder)], str(folder), order())  # thumbnails are no images of it
+    assert [job.source for job in again] == [job.source for job in jobs]
+
+
+def test_an_archive_is_verified_by_its_table(tmp_path, capsys):
+    folder = collection(tmp_path / "in")
+    (folder / "bad.tif").write_text("no image")
+    jobs = jobs_of([str(folder)], str(tmp_path / "out"), order())
+    rows = [work(job) for job in jobs]
+    write_summary([row for row in rows if row["status"] != "failed"], f"{tmp_path}/out/a.parquet")
+    write_summary(rows, f"{tmp_path}/out/summary.parquet")
+    archive = (tmp_path / "out").rename(tmp_path / "moved")
+    assert main(["verify", str(archive / "a.parquet")]) == 0
+    assert "a.parquet: 3 of 3 files are complete and undamaged" in capsys.readouterr().out
+    (archive / "landsat.isoq").unlink()
+    shutil.copy(archive / "sentinel2.isoq", archive / "sub/sentinel1.isoq")  # sound, but another
+    assert main(["verify", str(archive), "--json"]) == 2
+    out, err = capsys.readouterr()
+    found = {Path(result["file"]).name: result for result in json.loads(out)["files"]}
+    for name, words in {
+        "bad.isoq": "was not made",
+        "landsat.isoq": "missing",
+        "sentinel1.isoq": "has another SHA-256",
+    }.items():
+        assert words in found[name]["error"]
+        assert any(name in line and words in line for line in err.splitlines())
+    assert found["sentinel2.isoq"]["problems"] == []
+    assert main(["verify", str(folder)]) == 2
+    assert "in/summary.parquet: not the table of isoq batch" in capsys.readouterr().err
 
 
 def test_jobs_that_cannot_be(tmp_path):

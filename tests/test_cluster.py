@@ -87,7 +87,7 @@ def versions(s3, folder: str) -> dict[str, list[str]]:
 FILES = {
     f"{prefix}{name.replace('.tif', '.isoq')}{suffix}"
     for name in CROPS
-    for prefix, suffix in (("", ""), ("_records/", ".json"))
+    for prefix, suffix in (("", ""), ("", ".png"), ("_records/", ".json"))
 }
 
 

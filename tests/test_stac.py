@@ -1,7 +1,8 @@
-"""`isoq info --stac`: a valid asset of an item, with what the file says of itself; and `rio
-isoq`."""
+"""`isoq info --stac`: a valid asset of an item, with what the file says of itself; items and
+thumbnails; and `rio isoq`."""
 
 import hashlib
+import io
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.warp
 from cases import DATA
 from click.testing import CliRunner
 from images import make, samples
@@ -19,7 +21,10 @@ from rasterio.rio.main import main_group
 
 import isoq
 from isoq.cli import main
-from isoq.ecosystem.stac import EXTENSIONS
+from isoq.ecosystem import stac
+from isoq.ecosystem.footprint import acquisition_time, footprint
+from isoq.ecosystem.thumbnail import thumbnail
+from isoq.raster.description import Description
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +50,14 @@ def test_an_asset_says_what_the_file_says(scene, capsys):
         assert got["proj:transform"] == list(image.transform)[:6]
         assert got["proj:bbox"] == pytest.approx(list(image.bounds))
         assert got["proj:code"] == f"EPSG:{image.crs.to_epsg()}"
-        for band, facts in enumerate(got["raster:bands"]):
+        for band, facts in enumerate(got["bands"]):
             assert facts["data_type"] == image.dtypes[band]
             assert facts["isoq:mse"] == summary["mse"][band]
             assert facts["isoq:target_mse"] == summary["target_mse"][band]
             assert facts["isoq:snr"] == pytest.approx(
                 10 * np.log10(summary["variance"][band] / summary["mse"][band]), abs=0.01
             )
-            assert facts["spatial_resolution"] == pytest.approx(image.res[0])
+            assert facts["raster:spatial_resolution"] == pytest.approx(image.res[0])
             assert facts["statistics"]["valid_percent"] == 100
     assert got["isoq:target"] == {"kind": "snr", "value": 30.0}
     assert got["isoq:above"] == 0
@@ -60,35 +65,120 @@ def test_an_asset_says_what_the_file_says(scene, capsys):
     assert "sentinel2.tif, SHA-256" in got["processing:lineage"]
 
 
-def test_pystac_takes_it(scene, capsys):
+def validated(found: dict):
+    """An item as pystac reads it, valid by the schemas of STAC and of all its extensions."""
     pystac = pytest.importorskip("pystac")
+    from pystac.validation import JsonSchemaSTACValidator
+
+    validator = JsonSchemaSTACValidator()
+    for path in (DATA / "stac").glob("*.json"):
+        schema = json.loads(path.read_text())
+        validator.schema_cache[schema["$id"].rstrip("#")] = schema
+    assert set(found["stac_extensions"]) <= set(validator.schema_cache)
+    checked = pystac.validation.validate_dict(found, validator=validator)
+    assert len(checked) == 1 + len(found["stac_extensions"])
+    return pystac.Item.from_dict(found)
+
+
+def item_of(path: Path) -> dict:
+    with isoq.open(path) as src:
+        size, checksum = path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
+        data = stac.asset(src.file, f"./{path.name}", size, checksum)
+        return stac.item(src.file, data, f"./{path.stem}.png")
+
+
+@pytest.fixture(scope="module")
+def dated(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("dated")
+    shutil.copy(DATA / "sentinel2.tif", folder / "S2A_MSIL1C_20240501T103021_N0510.tif")
+    assert main(["compress", str(next(folder.iterdir())), "--snr", "30", "--quiet"]) == 0
+    return next(folder.glob("*.isoq"))
+
+
+def test_an_item_is_valid_and_says_where_and_when(dated):
+    pytest.importorskip("pystac")
     from pystac.extensions.file import FileExtension
     from pystac.extensions.projection import ProjectionExtension
-    from pystac.extensions.raster import RasterExtension
 
-    got = asset(capsys, scene)
-    item = {
-        "type": "Feature",
-        "stac_version": "1.1.0",
-        "stac_extensions": [],
-        "id": "scene",
-        "geometry": None,
-        "properties": {"datetime": "2024-05-01T00:00:00Z"},
-        "links": [],
-        "assets": {"data": got},
-    }
-    pystac.Item.from_dict(
-        item
-    ).validate()  # with the schemas that come with pystac; those of extensions are on the network
-    item["stac_extensions"] = EXTENSIONS
-    read = pystac.Item.from_dict(item).assets["data"]
-    assert FileExtension.ext(read).size == scene.stat().st_size
-    assert ProjectionExtension.ext(read).code == got["proj:code"]
-    assert ProjectionExtension.ext(read).shape == got["proj:shape"]
-    (band, *_) = RasterExtension.ext(read).bands
-    assert band.data_type == "uint16"
-    assert band.statistics.stddev > 0
-    assert band.properties["isoq:mse"] == got["raster:bands"][0]["isoq:mse"]
+    found = item_of(dated)
+    read = validated(found)
+    assert (read.id, read.datetime.isoformat()) == (dated.stem, "2024-05-01T10:30:21+00:00")
+    with rasterio.open(DATA / "sentinel2.tif") as image:
+        west, south, east, north = rasterio.warp.transform_bounds(
+            image.crs, "EPSG:4326", *image.bounds
+        )
+    assert read.bbox == pytest.approx([west, south, east, north], abs=1e-5)
+    data, small = read.assets["data"], read.assets["thumbnail"]
+    assert FileExtension.ext(data).size == dated.stat().st_size
+    assert ProjectionExtension.ext(data).code == found["assets"]["data"]["proj:code"]
+    assert data.extra_fields["bands"][0]["raster:spatial_resolution"] == 10
+    assert (small.media_type, small.roles) == ("image/png", ["thumbnail"])
+
+
+def test_an_item_without_a_date_is_none(scene):
+    assert item_of(scene) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "expected"),
+    [
+        ("LC08_L2SP_192030_20240501_20240510_02_T1.tif", {}, ["2024-05-01", None]),
+        ("a_2024-05-01.tif", {}, ["2024-05-01", None]),
+        ("a_20241301_20240502T000001.tif", {}, ["2024-05-02T00:00:01Z"]),
+        ("a_19990101.tif", {"IMAGERY": {"ACQUISITIONDATETIME": "2024-05-01 10:30:21"}}, ["21Z"]),
+        ("a.tif", {"": {"ACQUISITION_START_TIME": "2024-05-01T10:30:21+02:00"}}, ["08:30:21Z"]),
+        ("scene_123456789.tif", {"": {"TIFFTAG_DATETIME": "2024:05:01 10:30:21"}}, None),
+    ],
+)
+def test_the_date_comes_from_the_metadata_or_the_name(name, tags, expected):
+    description = Description(1, 2, 2, "uint8", (None,), {"tags": tags})
+    found = acquisition_time(description, name)
+    if expected is None:
+        assert found is None
+    elif len(expected) == 1:
+        assert found["datetime"].endswith(expected[0])
+    else:
+        assert found == {
+            "datetime": None,
+            "start_datetime": f"{expected[0]}T00:00:00Z",
+            "end_datetime": f"{expected[0]}T23:59:59Z",
+        }
+
+
+def test_an_outline_over_the_antimeridian_has_two_parts():
+    place = {"crs": "EPSG:32601", "transform": [1000.0, 0, 100000.0, 0, -1000.0, 100000.0]}
+    geometry, (west, south, east, north) = footprint(
+        Description(1, 50, 200, "uint8", (None,), place)
+    )
+    assert geometry["type"] == "MultiPolygon"
+    assert 179 < west < 180
+    assert -180 < east < -178
+    assert 0 < south < north < 1
+
+
+def test_a_thumbnail_is_small_and_has_the_colours_that_the_image_names(tmp_path):
+    pixels = np.zeros((3, 700, 1100), "uint8")
+    pixels[0, :, 600:], pixels[2, 350:] = 200, 100
+    pixels[:, :40, :40] = 255
+    make(tmp_path / "a.tif", pixels, nodata=255, photometric="RGB")
+    assert main(["compress", str(tmp_path / "a.tif"), "--max-error", "1", "--quiet"]) == 0
+    with isoq.open(tmp_path / "a.isoq") as src:
+        (tmp_path / "a.png").write_bytes(thumbnail(src))
+    with rasterio.open(tmp_path / "a.png") as png:
+        assert png.shape == (175, 275)
+        red, green, blue, opaque = png.read()
+    assert red[:, 160:].min() > 240 > 10 > red[:, 20:140].max()
+    assert blue[100:].min() > 240 > 10 > blue[20:80].max()
+    assert not green[opaque > 0].any()
+    assert (opaque == 0).sum() == 100
+
+
+def test_an_image_has_the_smallest_of_the_pictures_that_fit(tmp_path):
+    for cols, expected in ((512, 512), (513, 257), (9000, 512)):
+        image = np.arange(cols, dtype="uint16")[None, None].repeat(16, 1)
+        with isoq.open(io.BytesIO(isoq.compress(image, max_error=1))) as src:
+            data = thumbnail(src)
+        assert int.from_bytes(data[16:20], "big") == expected
 
 
 @pytest.mark.slow
@@ -121,14 +211,10 @@ def test_assets_of_other_images(tmp_path, capsys):
         got = asset(capsys, tmp_path / f"{stem}.isoq")
         assert {key: value for key, value in got.items() if key in expected} == expected
         assert ("proj:wkt2" in got) == (stem == "own")
-        first, second = got["raster:bands"]
-        assert (first["nodata"], first["unit"], first["scale"], second["scale"]) == (
-            "nan",
-            "K",
-            0.5,
-            2.0,
-        )
-        assert first.get("spatial_resolution") == (resolution and pytest.approx(resolution))
+        first, second = got["bands"]
+        assert (first["nodata"], first["unit"]) == ("nan", "K")
+        assert (first["raster:scale"], second["raster:scale"]) == (0.5, 2.0)
+        assert first.get("raster:spatial_resolution") == (resolution and pytest.approx(resolution))
         assert "isoq:mse" in first
         assert second["isoq:lossless"] is True
         assert "unit" not in second

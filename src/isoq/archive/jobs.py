@@ -18,6 +18,9 @@ from ..raster.split import stem_of
 from ..storage import objects
 
 RECORDS = "_records"  # the folder of manifest and records within the output folder
+# What follows the name of a file without ".isoq": its thumbnail and its STAC item, beside it.
+THUMBNAIL = ".isoq.png"
+ITEM = ".isoq.json"
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,10 @@ class FileJob:
     record: str
     options: BatchOptions
 
+    def beside(self, suffix: str) -> str:
+        """Return the address of a file beside the file of this job: THUMBNAIL or ITEM."""
+        return self.file.removesuffix(".isoq") + suffix
+
 
 def jobs_of(patterns: list[str], out: str, options: BatchOptions) -> list[FileJob]:
     """Return a job for each file that matches the patterns.
@@ -104,10 +111,14 @@ def jobs_of(patterns: list[str], out: str, options: BatchOptions) -> list[FileJo
 
 
 def _entries(pattern: str) -> list[objects.Entry]:
-    """Return the files that match a pattern, or the images in a folder. Raises InputError."""
-    if not objects.is_folder(pattern):
-        return objects.list_files(pattern)
-    entries = objects.list_files(f"{pattern.rstrip('/')}/**")
+    """Return the files that match a pattern, or the images in a folder, but no thumbnails.
+
+    Raises InputError."""
+    folder = objects.is_folder(pattern)
+    found = objects.list_files(f"{pattern.rstrip('/')}/**" if folder else pattern)
+    entries = [entry for entry in found if not entry.address.endswith(THUMBNAIL)]
+    if not folder:
+        return entries
     images = [entry for entry in entries if Path(entry.address).suffix.lower() in _image_suffixes()]
     if not images:
         raise InputError(f"{pattern}: no images in this folder; give a pattern such as '*.tif'")

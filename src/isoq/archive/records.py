@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,11 +12,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ..codec.reader import File
-from ..errors import OutputExistsError
+from ..errors import InputError, OutputExistsError
+from ..network.model import Model
 from ..storage import objects
+from .catalogue import publish_item
 from .jobs import FileJob
 
 SUMMARY = "summary.parquet"
+_FOLDER = "isoq:folder"  # in the metadata of the table: where it was written
 
 
 def finished(job: FileJob) -> dict | None:
@@ -40,13 +44,14 @@ def finished(job: FileJob) -> dict | None:
     return None
 
 
-def publish(job: FileJob, path: Path, seconds: float, notes: list[str]) -> dict:
-    """Publish the file at `path`, then its record, and return the row.
+def publish(job: FileJob, path: Path, model: Model, seconds: float, notes: list[str]) -> dict:
+    """Publish the file at `path`, what belongs beside it, then its record, and return the row.
 
+    model: of the file.
     notes: what `isoq compress` would print about the image, such as what is not kept.
 
     Raises OutputExistsError if another file is in its place that may not be replaced."""
-    row = _row(job, path, seconds) | {"notes": notes}
+    row = _row(job, path, seconds)
     existing, record = objects.digest(job.file), _record(job)
     if (
         existing not in (None, row["sha256"])
@@ -59,6 +64,7 @@ def publish(job: FileJob, path: Path, seconds: float, notes: list[str]) -> dict:
         )
     if existing != row["sha256"]:
         objects.publish(path, job.file)
+    row["notes"] = notes + publish_item(job, path, row, model)
     new_record = {
         "row": row,
         "options": job.options.digest,
@@ -102,8 +108,29 @@ def write_summary(rows: Iterable[dict], address: str) -> None:
     }
     with TemporaryDirectory() as folder:
         path = Path(folder, SUMMARY)
-        pq.write_table(pa.Table.from_pylist(list(rows), pa.schema(list(columns.items()))), path)
+        schema = pa.schema(list(columns.items()), {_FOLDER: address.rpartition("/")[0]})
+        pq.write_table(pa.Table.from_pylist(list(rows), schema), path)
         objects.publish(path, address)
+
+
+def read_summary(address: str) -> list[dict]:
+    """Return the lines of a table that `write_summary` wrote, with the addresses that its files
+    have now: their folder may have been moved since, together with the table.
+
+    Raises InputError if it cannot be read or is another table."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        data = objects.read(address)
+        table = pq.read_table(pa.BufferReader(data or b""))
+        before = table.schema.metadata[_FOLDER.encode()].decode()
+    except (pa.ArrowException, KeyError, TypeError, OSError) as error:
+        raise InputError(
+            f"{address}: not the table of isoq batch; give the {SUMMARY} of its output folder"
+        ) from error
+    now = os.path.dirname(address) or "."
+    return [row | {"file": now + row["file"].removeprefix(before)} for row in table.to_pylist()]
 
 
 def _record(job: FileJob) -> dict | None:

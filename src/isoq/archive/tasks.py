@@ -81,10 +81,11 @@ def compress_or_split(job: FileJob, scratch: Path | None = None) -> dict | Split
                     plan = make_plan(image, job.options.target, _model(job.options), options)
                     parts = _runs(plan.boxes, job.options.task)
                     return SplitPlan(plan, parts, time.monotonic() - began, notes)
-                path = Path(folder, "file.isoq")
+                path, model = Path(folder, "file.isoq"), _model(job.options)
                 with path.open("w+b") as stream:
-                    compress_to(stream, image, job.options.target, _model(job.options), options)
-            return publish(job, path, time.monotonic() - began, notes + image.share.notes())
+                    compress_to(stream, image, job.options.target, model, options)
+            seconds = time.monotonic() - began
+            return publish(job, path, model, seconds, notes + image.share.notes())
     except IsoqError as error:
         return failed(job, error)
 
@@ -116,14 +117,15 @@ def join(
         return row
     began = time.monotonic() - split.seconds - sum(one.seconds for one in parts)
     with TemporaryDirectory(dir=scratch) as folder:
-        path = Path(folder, "file.isoq")
+        path, model = Path(folder, "file.isoq"), _model(job.options)
         with path.open("w+b") as stream:
             tiles = (tile for one in parts for tile in one.tiles)
-            assemble(stream, split.plan, tiles, _model(job.options))
+            assemble(stream, split.plan, tiles, model)
         share = MaskedShare()
         for one in parts:
             share.merge(one.share)
-        return publish(job, path, time.monotonic() - began, split.notes + share.notes())
+        seconds = time.monotonic() - began
+        return publish(job, path, model, seconds, split.notes + share.notes())
 
 
 @contextmanager

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Compress a collection of images, on this machine or on a dask cluster.
 
-OUT/_records gets a record for every file. A second run skips each file whose image, options and
+Every file gets a thumbnail and, if the date of the image is known, a STAC item beside it, and a
+record in OUT/_records. A second run skips each file whose image, options and
 checksum match its record. OUT/summary.parquet gets one line per file, with notes on what is not
 kept and on masked pixels. The exit status is 2 if any file failed; the other files are compressed
 nevertheless."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..api import verify as verify_file
 from ..codec.reader import LostPart
 from ..errors import GuaranteeError, InputError
-from ..storage.urls import Url
+from ..storage.urls import Url, parse_location
 from .common import add_files, add_machine, progress_of, show_lost
 from .each import each, files, show_results
 from .messages import explain, say
@@ -17,12 +19,16 @@ _DESCRIPTION = """\
 Decode files and check their checksums and records. With --against, isoq measures the recorded
 errors again.
 
+The output folder of isoq batch, or its summary.parquet, stands for the files that this table lists.
+They must all be there and have the SHA-256 of the table.
+
 The exit status is 0 if all is true, 1 if a record is not true or a block breaks its promise, and 2
 if a file is damaged or cannot be read."""
 
 _EXAMPLES = """examples:
   isoq verify scene.isoq --against scene.tif
-  isoq verify 'archive/**/*.isoq'"""
+  isoq verify 'archive/**/*.isoq'
+  isoq verify archive                                  what isoq batch wrote"""
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -53,7 +59,10 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    places, errors = files(options.paths)
+    tables = [path for path in options.paths if _is_table(path)]
+    places, errors = files([path for path in options.paths if path not in tables])
+    listed = _listed(tables)
+    places += listed
     if options.geometry and not options.against:
         say("--geometry: has no effect without --against")
     folder = options.against is not None and Path(options.against).is_dir()
@@ -64,12 +73,47 @@ def run(options: argparse.Namespace) -> int:
         )
 
     def one(place: Path | Url) -> tuple[dict, int]:
+        if place in listed:
+            listed[place]()
         original = _original(options.against, place) if folder else options.against
         return _verify(place, original, options)
 
     results, status = each(places, errors, one, options)
-    show_results(results, options.paths, options)
+    if tables and not (options.json or options.quiet):
+        good = sum(_is_good(result) for result in results[len(results) - len(listed) :])
+        print(f"{', '.join(tables)}: {good} of {len(listed)} files are complete and undamaged")
+    show_results(results, ["*"] if tables else options.paths, options)
     return status
+
+
+def _is_table(path: str) -> bool:
+    """Return True if an argument stands for the files in a table of isoq batch."""
+    return path.endswith(".parquet") or Path(path).is_dir()
+
+
+def _listed(tables: list[str]) -> dict[Path | Url, Callable[[], None]]:
+    """Return the files in tables, each with a function that compares it with its table.
+
+    Raises InputError."""
+    if not tables:
+        return {}
+    try:
+        from ..archive import check, records
+    except ImportError as error:
+        raise InputError(
+            f"{tables[0]}: tables need more packages ({error}); pip install 'isoq[batch]'"
+        ) from error
+    found: dict[Path | Url, Callable[[], None]] = {}
+    for table in tables:
+        is_folder = not table.endswith(".parquet")
+        address = f"{table.rstrip('/')}/{records.SUMMARY}" if is_folder else table
+        for file, row in check.listed_files(address).items():
+            found[parse_location(file)] = partial(check.check_bytes, file, row)
+    return found
+
+
+def _is_good(result: dict) -> bool:
+    return not ("error" in result or result["lost"] or result["problems"])
 
 
 def _original(folder: str, place: Path | Url) -> str:

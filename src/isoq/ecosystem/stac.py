@@ -1,8 +1,9 @@
-"""The description of an .isoq file in a SpatioTemporal Asset Catalog."""
+"""The description of an .isoq file in a SpatioTemporal Asset Catalog (STAC 1.1)."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from rasterio.crs import CRS
@@ -11,23 +12,61 @@ from rasterio.transform import Affine, array_bounds
 
 from ..codec.reader import File
 from ..raster.description import Description
+from .footprint import acquisition_time, footprint
 
 MEDIA_TYPE = "application/vnd.isoq"
 _SHA2_256 = "1220"  # multihash: the function, and its length in bytes
-EXTENSIONS = [
-    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
-    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
-    "https://stac-extensions.github.io/raster/v1.1.0/schema.json",
-    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
-]
+_EXTENSIONS = {
+    "file": "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+    "proj": "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "raster": "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
+    "processing": "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+}
 
 
-def asset(file: File, href: str, size: int, sha256: str) -> dict:
-    """Return an Asset Object of STAC 1.1, for an item that lists EXTENSIONS.
+def item(file: File, data: dict[str, Any], thumbnail: str | None = None) -> dict[str, Any] | None:
+    """Return the Item of a file, None if the date of the image is not known.
+
+    The date comes from the metadata of the image, or from its name. STAC has no items without a
+    date.
+
+    data: the `asset` of the file; thumbnail: address of a PNG."""
+    name = str(file.header.get("source", {}).get("name", ""))
+    when = acquisition_time(file.description, name)
+    if when is None:
+        return None
+    geometry, bbox = footprint(file.description)
+    assets = {"data": data}
+    # The schema of this extension wants its fields in the item, not only in an asset.
+    processing = {key: value for key, value in data.items() if key.startswith("processing:")}
+    if thumbnail is not None:
+        assets["thumbnail"] = {"href": thumbnail, "type": "image/png", "roles": ["thumbnail"]}
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": extensions(data),
+        "id": data["href"].rpartition("/")[2].removesuffix(".isoq"),
+        "geometry": geometry,
+        **({} if bbox is None else {"bbox": bbox}),
+        "properties": when | processing,
+        "links": [],
+        "assets": assets,
+    }
+
+
+def extensions(data: dict[str, Any]) -> list[str]:
+    """Return the extensions that an item with this asset lists in `stac_extensions`."""
+    keys = {*data, *(key for band in data["bands"] for key in band)}
+    prefixes = {key.partition(":")[0] for key in keys if ":" in key}
+    return [address for prefix, address in _EXTENSIONS.items() if prefix in prefixes]
+
+
+def asset(file: File, href: str, size: int, sha256: str) -> dict[str, Any]:
+    """Return an Asset Object of STAC 1.1, for an item that lists its `extensions`.
 
     size: bytes; sha256: of the bytes, hexadecimal. Fields that no extension has begin with `isoq:`.
     They hold the target and the errors, for the file as in its summary (docs/format.md, section 7),
-    and for each band in `raster:bands`."""
+    and for each band in `bands`."""
     d, header, summary = file.description, file.header, file.statistics()
     said = {
         "target": header.get("target"),
@@ -46,7 +85,7 @@ def asset(file: File, href: str, size: int, sha256: str) -> dict:
         "file:size": size,
         "file:checksum": _SHA2_256 + sha256,
         **_projection(d),
-        "raster:bands": [_band(d, header, summary, band) for band in range(d.bands)],
+        "bands": [_band(d, header, summary, band) for band in range(d.bands)],
         **({"processing:software": {software[0]: software[2]}} if software[0] else {}),
         **({"processing:lineage": _lineage(header["source"])} if "source" in header else {}),
         **{f"isoq:{key}": value for key, value in said.items() if value is not None},
@@ -73,27 +112,29 @@ def _projection(d: Description) -> dict:
     return found
 
 
-def _band(d: Description, header: dict, summary: dict, band: int) -> dict:
-    """Return a Raster Band Object, with the error of a lossy band."""
-    more = {
-        key: d.metadata[name][band]
-        for key, name in (
-            ("description", "descriptions"),
-            ("unit", "units"),
-            ("scale", "scales"),
-            ("offset", "offsets"),
-        )
-        if d.metadata.get(name) and d.metadata[name][band] not in (None, "")
+def _band(d: Description, header: dict, summary: dict, band: int) -> dict[str, Any]:
+    """Return a Band Object, with the error of a lossy band."""
+    said = {
+        name: values[band]
+        for name in ("descriptions", "units", "scales", "offsets", "nbits")
+        if (values := d.metadata.get(name)) and values[band] not in (None, "")
     }
-    nodata = d.nodata[band]
+    names = d.metadata.get("descriptions") or [""]
+    distinct = all(names) and len(set(names)) == d.bands
+    nodata = d.image_nodata[band]
     pixels, variance, mse = (
         summary.get(key, [None] * d.bands)[band] for key in ("pixels", "variance", "mse")
     )
-    facts = {
-        "data_type": d.dtype,
+    facts: dict[str, Any] = {
+        "name": said["descriptions"] if distinct else f"band{band + 1}",
+        "description": None if distinct else said.get("descriptions"),
+        "data_type": d.image_dtype,
         "nodata": None if nodata is None else nodata if math.isfinite(nodata) else str(nodata),
-        "spatial_resolution": _resolution(d),
-        **more,
+        "unit": said.get("units"),
+        "raster:bits_per_sample": said.get("nbits") and int(said["nbits"]),
+        "raster:scale": said.get("scales"),
+        "raster:offset": said.get("offsets"),
+        "raster:spatial_resolution": _resolution(d),
     }
     if pixels is not None:
         facts["statistics"] = {

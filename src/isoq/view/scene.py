@@ -9,11 +9,11 @@ from threading import Lock
 from typing import Any, Self
 
 import numpy as np
-from rasterio.enums import ColorInterp
 
 from ..api.dataset import Dataset
 from ..api.dataset import open as open_isoq
 from ..api.keywords import PathLike, options_of
+from ..api.picture import shown_bands, stretch_of
 from ..codec.target import ERRORS, Target
 from ..codec.verify import check_kind
 from ..errors import InputError
@@ -21,7 +21,7 @@ from ..raster.source import open_source
 from ..wavelet.layout import LEVELS
 from .block_errors import ErrorLayer
 from .regions import Regions
-from .tiles import SIDE, Bands, Decoded, Layer, Original, levels_of, picture, stretch_of
+from .tiles import SIDE, Bands, Decoded, Layer, Original, levels_of, picture
 
 _LOOK = 128  # pixels: least side of the reduced image from which the stretch comes
 
@@ -82,7 +82,7 @@ class Scene:
             "cols": image.width,
             "dtype": image.dtypes[0],
             "bands": [name or "" for name in image.descriptions],
-            "shown": self._first_bands(),
+            "shown": list(shown_bands(image)),
             "levels": levels_of(image.shape),
             "block": header["block"],
             "target": header.get("target"),
@@ -147,14 +147,6 @@ class Scene:
     def regions(self) -> Regions:
         """Estimates and commands for regions."""
         return Regions(self.image, self._against, self._model, self._device, self._threads)
-
-    def _first_bands(self) -> list[int]:
-        """Return red, green and blue if the image names them, else the first band."""
-        colours = list(self.image.colorinterp)
-        wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-        if all(colour in colours for colour in wanted):
-            return [colours.index(colour) + 1 for colour in wanted]
-        return [1]
 
     def _check(self, level: int, row: int, col: int, bands: Bands) -> None:
         """Raise LookupError unless there is such a tile and there are such bands."""

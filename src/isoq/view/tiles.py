@@ -5,8 +5,6 @@ A tile has SIDE x SIDE pixels. At level k a pixel of it stands for 2^k x 2^k pix
 from __future__ import annotations
 
 import math
-import struct
-import zlib
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from threading import Lock
@@ -17,6 +15,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from ..api.dataset import Dataset
+from ..api.picture import encode_png, shades
 from ..raster.gdal_metadata import open_dataset
 from ..raster.guard import guard
 
@@ -193,28 +192,10 @@ def _size(samples: np.ma.MaskedArray) -> int:
     return samples.data.nbytes + np.ma.getmaskarray(samples).nbytes
 
 
-def stretch_of(samples: np.ma.MaskedArray) -> list[tuple[float, float]]:
-    """Return the 2nd and the 98th percentile of the valid samples of each band (bands, rows,
-    cols)."""
-    found = []
-    for plane in samples:
-        values = plane.compressed().astype(np.float64)
-        values = values[np.isfinite(values)]
-        low, high = np.percentile(values, (2, 98)) if len(values) else (0, 1)
-        found.append((float(low), float(high if high > low else low + 1)))
-    return found
-
-
 def picture(samples: np.ma.MaskedArray, stretch: list[tuple[float, float]]) -> bytes:
     """Return a tile (1 or 3 bands, rows, cols) as PNG. A pixel is transparent where all bands are
     masked. stretch: the samples that are black and white, by band."""
-    planes = []
-    for plane, (low, high) in zip(samples, stretch, strict=True):
-        with np.errstate(invalid="ignore"):
-            grey = (plane.filled(0).astype(np.float32) - low) * (255 / (high - low))
-        planes.append(np.nan_to_num(grey).clip(0, 255).round().astype(np.uint8))
-    alpha = np.where(np.ma.getmaskarray(samples).all(0), 0, 255).astype(np.uint8)
-    return png(np.stack([*planes, alpha]))
+    return png(shades(samples, stretch))
 
 
 def png(planes: np.ndarray) -> bytes:
@@ -225,18 +206,4 @@ def png(planes: np.ndarray) -> bytes:
     full = np.zeros((count, SIDE, SIDE), np.uint8)
     full[:, :rows, :cols] = planes
     # Not compressed: within a machine, that takes longer than sending the bytes.
-    pixels = np.moveaxis(full, 0, -1).reshape(SIDE, SIDE * count)
-    lines = np.pad(pixels, ((0, 0), (1, 0)))  # each line begins with its filter: 0, none
-    kind = {2: 4, 4: 6}[count]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        _png_chunk(*chunk)
-        for chunk in (
-            (b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, kind, 0, 0, 0)),
-            (b"IDAT", zlib.compress(lines.tobytes(), 0)),
-            (b"IEND", b""),
-        )
-    )
-
-
-def _png_chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    return encode_png(full, 0)

@@ -1,0 +1,45 @@
+"""The STAC item and the thumbnail beside each file of a collection."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ..api import open as open_isoq
+from ..ecosystem.stac import asset, item
+from ..ecosystem.thumbnail import thumbnail
+from ..network.model import Model
+from ..storage import objects
+from .jobs import ITEM, THUMBNAIL, FileJob
+
+_UNDATED = (
+    "no STAC item, because neither the metadata nor the name of the image tell the date of "
+    "acquisition"
+)
+
+
+def publish_item(job: FileJob, path: Path, row: dict[str, Any], model: Model) -> list[str]:
+    """Publish the thumbnail and the STAC item of a file beside it, and return what is missing.
+
+    path: of the file on this machine; row: its line of the summary. The item's addresses are
+    relative, so that a folder can be moved as a whole."""
+    name = job.file.rpartition("/")[2].removesuffix(".isoq")
+    with open_isoq(path, model, threads=job.options.coding.threads) as image:
+        _publish(thumbnail(image), job.beside(THUMBNAIL))
+        data = asset(image.file, f"./{name}.isoq", row["bytes"], row["sha256"])
+        found = item(image.file, data, f"./{name}{THUMBNAIL}")
+    if found is None:
+        return [_UNDATED]
+    _publish((json.dumps(found, indent=1) + "\n").encode(), job.beside(ITEM))
+    return []
+
+
+def _publish(data: bytes, address: str) -> None:
+    if objects.read(address) == data:
+        return
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "beside")
+        path.write_bytes(data)
+        objects.publish(path, address)
