@@ -322,9 +322,10 @@ def test_window_and_tiles():
         )
 
 
-@pytest.mark.parametrize("divisor", [1, 16])
+@pytest.mark.parametrize("divisor", [4, 16])
 def test_one_pass_is_never_larger_than_a_file_without_loss(divisor):
-    """At a target that the network can only reach with more bits than there are."""
+    """At a target that the transform can only reach with more bits than there are. At these
+    divisors it would take 9 and 10 % more than a file without loss."""
     pixels = crop("landsat.tif") // divisor
     lossless = len(isoq.compress(pixels, lossless=True))
     one_pass = isoq.compress(pixels, mse=0.02, single_pass=True)

@@ -77,7 +77,7 @@ ISOQ_API void isoq_analyse_level(const isoq_steps *analysis, isoq_direction dire
     int delay[ISOQ_MOST_STEPS];
     int last = isoq_schedule(&steps, delay);
     size_t width = 2 * (size_t)m, bytes = width * sizeof(float);
-    float *low = memory + 2 * ISOQ_RING * width + ISOQ_PAD, *high = low + m + 2 * ISOQ_PAD;
+    float *low = memory + 2 * ISOQ_RING * width + ISOQ_ROOM, *high = low + m + 2 * ISOQ_ROOM;
     isoq_rows_float rows = {memory, memory + width, 2 * width, ISOQ_RING, n, 2 * m};
     assert(last + 2 < ISOQ_RING);
     for (int t = 0; t < n + last; t++) {
@@ -107,7 +107,7 @@ ISOQ_API isoq_status isoq_analyse(const isoq_steps *const *wavelets, isoq_direct
     int n = latents->layout.rows << ISOQ_WAVELET_LEVELS;
     int m = latents->layout.cols << ISOQ_WAVELET_LEVELS;
     size_t quarter = (size_t)n * (size_t)m / 4, lines = (2 * ISOQ_RING + 1) * (size_t)m;
-    float *memory = (float *)ISOQ_MALLOC((2 * quarter + lines + 4 * ISOQ_PAD) * sizeof *memory);
+    float *memory = (float *)ISOQ_MALLOC((2 * quarter + lines + 4 * ISOQ_ROOM) * sizeof *memory);
     if (!memory) return ISOQ_NO_MEMORY;
     const float *plane = in;
     for (int level = 1; level <= ISOQ_WAVELET_LEVELS; level++) {

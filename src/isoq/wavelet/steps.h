@@ -15,7 +15,7 @@
 enum {
     ISOQ_MOST_STEPS = 6,
     ISOQ_FACTOR_BITS = 16,
-    ISOQ_PAD = 2 /* samples beyond its own index and the next that a step looks at */
+    ISOQ_ROOM = 2 /* samples beyond its own index and the next that a step looks at */
 };
 
 /* One step. With low[i] and high[i] for samples 2 i and 2 i + 1 of the line:
