@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,8 @@ def item_of(path: Path) -> dict:
     with isoq.open(path) as src:
         size, checksum = path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
         data = stac.asset(src.file, f"./{path.name}", size, checksum)
-        return stac.item(src.file, data, f"./{path.stem}.png")
+        small = stac.thumbnail_asset(f"./{path.stem}.png", thumbnail(src))
+        return stac.item(src.file, data, small)
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +115,10 @@ def test_an_item_is_valid_and_says_where_and_when(dated):
     assert ProjectionExtension.ext(data).code == found["assets"]["data"]["proj:code"]
     assert data.extra_fields["bands"][0]["raster:spatial_resolution"] == 10
     assert (small.media_type, small.roles) == ("image/png", ["thumbnail"])
+    with isoq.open(dated) as src:
+        picture = thumbnail(src)
+    assert FileExtension.ext(small).size == len(picture)
+    assert FileExtension.ext(small).checksum == "1220" + hashlib.sha256(picture).hexdigest()
 
 
 def test_an_item_without_a_date_is_none(scene):
@@ -143,6 +149,26 @@ def test_the_date_comes_from_the_metadata_or_the_name(name, tags, expected):
             "start_datetime": f"{expected[0]}T00:00:00Z",
             "end_datetime": f"{expected[0]}T23:59:59Z",
         }
+
+
+@pytest.mark.parametrize(
+    ("crs", "place"),
+    [
+        ("EPSG:32632", [1000.0, 0, 445_000.0, 0, -1000.0, 7_000_000.0]),  # both sides of 9 degrees
+        ("EPSG:3031", [20_000.0, 0, 500_000.0, 0, -20_000.0, 1_100_000.0]),
+    ],
+)
+def test_a_box_holds_the_image_where_its_sides_are_curves(crs, place):
+    geometry, found = footprint(
+        Description(1, 110, 110, "uint8", (None,), {"crs": crs, "transform": place})
+    )
+    left, bottom, right, top = rasterio.transform.array_bounds(110, 110, rasterio.Affine(*place))
+    expected = rasterio.warp.transform_bounds(
+        crs, "EPSG:4326", left, bottom, right, top, densify_pts=200
+    )
+    assert found == pytest.approx(expected, abs=2e-3)
+    (ring,) = geometry["coordinates"]
+    assert sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise(ring)) > 0  # against the clock
 
 
 def test_an_outline_over_the_antimeridian_has_two_parts():
@@ -188,6 +214,8 @@ def test_assets_of_other_images(tmp_path, capsys):
 
     def name(dataset):
         dataset.scales, dataset.units = (0.5, 2.0), ("K", "")
+        if dataset.crs:
+            dataset.update_tags(AREA_OR_POINT="Point")
 
     wkt = rasterio.crs.CRS.from_proj4("+proj=laea +lat_0=12 +lon_0=34 +units=km")
     cases = {
@@ -216,6 +244,7 @@ def test_assets_of_other_images(tmp_path, capsys):
         assert (first["raster:scale"], second["raster:scale"]) == (0.5, 2.0)
         assert first.get("raster:spatial_resolution") == (resolution and pytest.approx(resolution))
         assert "isoq:mse" in first
+        assert first.get("raster:sampling") == (None if stem == "plain" else "point")
         assert second["isoq:lossless"] is True
         assert "unit" not in second
         assert "isoq:mse" not in second

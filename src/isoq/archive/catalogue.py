@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..api import open as open_isoq
-from ..ecosystem.stac import asset, item
+from ..ecosystem.stac import asset, item, thumbnail_asset
 from ..ecosystem.thumbnail import thumbnail
 from ..network.model import Model
 from ..storage import objects
@@ -27,9 +27,10 @@ def publish_item(job: FileJob, path: Path, row: dict[str, Any], model: Model) ->
     relative, so that a folder can be moved as a whole."""
     name = job.file.rpartition("/")[2].removesuffix(".isoq")
     with open_isoq(path, model, threads=job.options.coding.threads) as image:
-        _publish(thumbnail(image), job.beside(THUMBNAIL))
+        picture = thumbnail(image)
+        _publish(picture, job.beside(THUMBNAIL))
         data = asset(image.file, f"./{name}.isoq", row["bytes"], row["sha256"])
-        found = item(image.file, data, f"./{name}{THUMBNAIL}")
+        found = item(image.file, data, thumbnail_asset(f"./{name}{THUMBNAIL}", picture))
     if found is None:
         return [_UNDATED]
     _publish((json.dumps(found, indent=1) + "\n").encode(), job.beside(ITEM))

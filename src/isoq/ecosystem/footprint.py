@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from rasterio._err import CPLE_BaseError
@@ -23,6 +24,8 @@ _TIME_TAGS = (
 )
 # A date, and perhaps a time, as names of products have them: 20240501T103021, 2024-05-01.
 _NAMED = re.compile(r"(?<!\d)((?:19|20)\d\d)(-?)(\d\d)\2(\d\d)(?:T(\d\d):?(\d\d):?(\d\d))?(?!\d)")
+
+_POINTS = 16  # of each side of an outline
 
 
 def acquisition_time(d: Description, name: str) -> dict[str, str | None] | None:
@@ -65,7 +68,8 @@ def footprint(d: Description) -> tuple[dict[str, Any] | None, list[float] | None
         return None, None
     place = Affine(*transform)
     corners = [(0, d.rows), (d.cols, d.rows), (d.cols, 0), (0, 0), (0, d.rows)]
-    ring = [tuple(place * corner) for corner in corners]
+    ring = [tuple(place * point) for start, end in pairwise(corners) for point in _side(start, end)]
+    ring.append(ring[0])
     outline = {"type": "Polygon", "coordinates": [ring]}
     try:
         found = transform_geom(crs, "EPSG:4326", outline, antimeridian_cutting=True, precision=7)
@@ -78,6 +82,12 @@ def footprint(d: Description) -> tuple[dict[str, Any] | None, list[float] | None
         west, east = max(box[0] for box in boxes), min(box[2] for box in boxes)
     south, north = min(box[1] for box in boxes), max(box[3] for box in boxes)
     return dict(found), [west, south, east, north]
+
+
+def _side(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[float, float]]:
+    """Return points from a corner on, up to the next one. A side is a curve in degrees."""
+    (x, y), (width, height) = start, (end[0] - start[0], end[1] - start[1])
+    return [(x + width * k / _POINTS, y + height * k / _POINTS) for k in range(_POINTS)]
 
 
 def _box(ring: list[tuple[float, float]]) -> tuple[float, float, float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Any
 
@@ -24,13 +25,15 @@ _EXTENSIONS = {
 }
 
 
-def item(file: File, data: dict[str, Any], thumbnail: str | None = None) -> dict[str, Any] | None:
+def item(
+    file: File, data: dict[str, Any], thumbnail: dict[str, Any] | None = None
+) -> dict[str, Any] | None:
     """Return the Item of a file, None if the date of the image is not known.
 
     The date comes from the metadata of the image, or from its name. STAC has no items without a
     date.
 
-    data: the `asset` of the file; thumbnail: address of a PNG."""
+    data: the `asset` of the file; thumbnail: the `thumbnail_asset` of its picture."""
     name = str(file.header.get("source", {}).get("name", ""))
     when = acquisition_time(file.description, name)
     if when is None:
@@ -40,7 +43,7 @@ def item(file: File, data: dict[str, Any], thumbnail: str | None = None) -> dict
     # The schema of this extension wants its fields in the item, not only in an asset.
     processing = {key: value for key, value in data.items() if key.startswith("processing:")}
     if thumbnail is not None:
-        assets["thumbnail"] = {"href": thumbnail, "type": "image/png", "roles": ["thumbnail"]}
+        assets["thumbnail"] = thumbnail
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
@@ -51,6 +54,17 @@ def item(file: File, data: dict[str, Any], thumbnail: str | None = None) -> dict
         "properties": when | processing,
         "links": [],
         "assets": assets,
+    }
+
+
+def thumbnail_asset(href: str, picture: bytes) -> dict[str, Any]:
+    """Return the Asset Object of a thumbnail, given as PNG."""
+    return {
+        "href": href,
+        "type": "image/png",
+        "roles": ["thumbnail"],
+        "file:size": len(picture),
+        "file:checksum": _SHA2_256 + hashlib.sha256(picture).hexdigest(),
     }
 
 
@@ -119,6 +133,7 @@ def _band(d: Description, header: dict, summary: dict, band: int) -> dict[str, A
         for name in ("descriptions", "units", "scales", "offsets", "nbits")
         if (values := d.metadata.get(name)) and values[band] not in (None, "")
     }
+    place = d.metadata.get("tags", {}).get("", {})
     names = d.metadata.get("descriptions") or [""]
     distinct = all(names) and len(set(names)) == d.bands
     nodata = d.image_nodata[band]
@@ -131,6 +146,7 @@ def _band(d: Description, header: dict, summary: dict, band: int) -> dict[str, A
         "data_type": d.image_dtype,
         "nodata": None if nodata is None else nodata if math.isfinite(nodata) else str(nodata),
         "unit": said.get("units"),
+        "raster:sampling": "point" if place.get("AREA_OR_POINT") == "Point" else None,
         "raster:bits_per_sample": said.get("nbits") and int(said["nbits"]),
         "raster:scale": said.get("scales"),
         "raster:offset": said.get("offsets"),
