@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         verify,
     )
     from .codec.target import Target
-    from .ecosystem.xarray import to_zarr as to_zarr
+    from .ecosystem.to_zarr import to_zarr as to_zarr
     from .ecosystem.zarr import IsoqCodec as IsoqCodec
     from .network.model import load_model
 
@@ -80,7 +80,7 @@ _MODULES = {
     "load_model": "network.model",
     # These need xarray and zarr, and are therefore not in __all__.
     "IsoqCodec": "ecosystem.zarr",
-    "to_zarr": "ecosystem.xarray",
+    "to_zarr": "ecosystem.to_zarr",
 }
 
 

@@ -1,12 +1,10 @@
-"""xarray: .isoq files as datasets (`engine="isoq"`), and datasets as Zarr arrays, each with a
-promise of its own (`to_zarr`)."""
+"""xarray: .isoq files as datasets (`engine="isoq"`)."""
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,8 @@ from xarray.core import indexing
 from ..api import Dataset, open
 from ..errors import InputError
 from ..raster.description import Description, alpha_mask
-from ..samples import DTYPES, holds
-from .missing import missing_value, within_valid_range
-from .record import in_unit, record_errors, summary_of
-from .zarr import IsoqCodec
+from ..samples import holds
+from .record import summary_of
 
 VARIABLE = "band_data"
 # Attributes that xarray acts on when it decodes or encodes a variable.
@@ -31,122 +27,6 @@ _CF_KEYS = {
     *("bounds", "cell_measures", "formula_terms", "ancillary_variables", "climatology"),
     *("nodatavals", "scales", "offsets"),
 }
-_CHUNK = 1024  # pixels of a chunk's side, at most
-
-
-def to_zarr(dataset: xr.Dataset, store: Any, **keywords: Any) -> None:
-    """Write a dataset as Zarr arrays (version 3) of .isoq chunks.
-
-    The attributes of each array record the measured error.
-
-    keywords: those of `isoq.compress` (mse=25, model=..., block=...) and those of
-    `xarray.Dataset.to_zarr` (mode, group, encoding, ...). A keyword of `isoq.compress` has one
-    value for all variables, or a dict by variable: `mse={"B04": 25}, snr={"B08": 35}`. Variables
-    without a target are written as xarray writes them, and so are coordinates and variables of
-    fewer than two dimensions. mse, rmse, peak and quality are in the unit of the dataset's values,
-    whatever scale they are packed with. The errors are measured against the packed values; what
-    packing rounds off (up to half of `scale_factor`) adds to them. snr is relative to the variance
-    of each chunk.
-
-    Missing values come back exactly and count in no error. A variable names them by `_FillValue` or
-    `missing_value`; values outside its `valid_range` (`valid_min`, `valid_max`) are written as the
-    missing value. Chunks are those of the variable, of its encoding or of dask. Otherwise they have
-    1024 x 1024 pixels or less, one layer of the other axes at a time, but all of an axis `band`.
-    Data that are appended (append_dim, region) are coded as the arrays are and take no targets.
-    Raises InputError."""
-    options = {
-        key: keywords.pop(key)
-        for key in inspect.signature(xr.Dataset.to_zarr).parameters
-        if key in keywords
-    }
-    if options.setdefault("zarr_format", 3) != 3 or not options.get("compute", True):
-        raise InputError(
-            "to_zarr writes Zarr version 3, and at once; leave zarr_format and compute out"
-        )
-    if {"append_dim", "region"} & set(options):
-        if keywords:
-            raise InputError(
-                f"appended data are coded as the arrays are; leave {', '.join(keywords)} out"
-            )
-    else:
-        encoding = dict(options.pop("encoding", None) or {})
-        dataset = dataset.copy()
-        for name, settings in _by_variable(dataset, keywords).items():
-            variable = dataset.variables[name]
-            given = encoding.pop(name, {})
-            variable.encoding |= given
-            dataset[name] = within_valid_range(name, variable)
-            variable = dataset.variables[name]
-            variable.encoding |= _encoding(name, variable, settings) | given
-        options["encoding"] = encoding
-    dataset.to_zarr(store, **options)
-    attributes = {name: variable.attrs for name, variable in dataset.data_vars.items()}
-    record_errors(store, options.get("group"), options.get("storage_options"), attributes)
-
-
-def _by_variable(
-    dataset: xr.Dataset, keywords: Mapping[str, Any]
-) -> dict[Hashable, dict[str, Any]]:
-    """Return the keywords of each variable that has a target."""
-    images = [name for name, variable in dataset.data_vars.items() if variable.ndim >= 2]
-    for key, value in keywords.items():
-        if isinstance(value, Mapping) and (unknown := set(value) - set(images)):
-            raise InputError(
-                f"{key}: no variable of two or more dimensions is called "
-                f"{', '.join(sorted(map(str, unknown)))}; check the name"
-            )
-    named = {name for value in keywords.values() if isinstance(value, Mapping) for name in value}
-    found = {}
-    for name in images:
-        own = {
-            k: v.get(name) if isinstance(v, Mapping) else v
-            for k, v in keywords.items()
-            if not isinstance(v, Mapping) or name in v
-        }
-        if name in named or not named:
-            found[name] = own
-    return found
-
-
-def _encoding(name: Hashable, variable: xr.Variable, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the additions to a variable's encoding."""
-    encoding = variable.encoding
-    stored = np.dtype(encoding.get("dtype", variable.dtype))
-    if stored.name not in DTYPES:
-        raise InputError(
-            f"{name}: isoq cannot code arrays of {stored}; convert to {', '.join(DTYPES)}, or "
-            "give its encoding a dtype"
-        )
-    scale = float(encoding.get("scale_factor", 1))
-    packed = {key: in_unit(key, value, 1 / scale) for key, value in settings.items()}
-    try:
-        changes: dict[str, Any] = {
-            "serializer": IsoqCodec(**packed),
-            "compressors": None,
-            "filters": None,
-        }
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
-    if (nodata := missing_value(name, variable)) is not None:
-        changes["fill_value"] = nodata
-    if variable.chunks is None and "chunks" not in encoding:
-        changes["chunks"] = _chunks(variable)
-    return changes
-
-
-def _chunks(variable: xr.Variable) -> tuple[int, ...]:
-    leading = [
-        n if dim == "band" else 1
-        for dim, n in zip(variable.dims[:-2], variable.shape[:-2], strict=True)
-    ]
-    return (*leading, *(_even(n) for n in variable.shape[-2:]))
-
-
-def _even(side: int) -> int:
-    """Return the side of chunks that share an image's side evenly, a multiple of a block if there
-    are several."""
-    number = -(-side // _CHUNK)
-    return max(side, 1) if number <= 1 else -(-side // number // 64) * 64
 
 
 class IsoqBackend(BackendEntrypoint):
