@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from queue import Queue
 
 import fsspec
 import numpy as np
@@ -125,6 +126,18 @@ def test_killed_workers_lose_nothing_and_repeat_nothing(s3, client, originals, t
     assert all(len(entries) == 1 for entries in found.values()), found
     for job, name in zip(jobs, CROPS, strict=True):
         assert s3.cat(job.file) == one_by_one(originals / name, in_parts())
+
+
+def test_parts_of_a_file_are_told_as_they_are_done(client, originals, tmp_path):
+    jobs = jobs_of([f"{originals}/landsat.tif"], str(tmp_path), in_parts())
+    told = Queue()
+    (row,) = cluster.run(client, jobs, lambda file, share: told.put((file, share)))
+    assert row["status"] == "written"
+    file, share = told.get(timeout=60)
+    others = [told.get(timeout=60) for _ in range(round(1 / share) - 1)]
+    assert others
+    assert {*others} == {(file, share)}
+    assert file == jobs[0].file
 
 
 def test_the_command_on_s3(s3, client, capsys, tmp_path):

@@ -14,6 +14,7 @@ True
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from ._version import __version__ as __version__
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from .ecosystem.to_zarr import to_zarr as to_zarr
     from .ecosystem.zarr import IsoqCodec as IsoqCodec
     from .network.model import load_model
+
+# Silent until a program asks for it, as the documentation of `logging` advises libraries.
+logging.getLogger("isoq").addHandler(logging.NullHandler())
 
 __all__ = [
     "ArgumentError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -40,6 +41,8 @@ from .keywords import (
     options_of,
 )
 from .selection import level_of
+
+_LOG = logging.getLogger(__name__)
 
 
 @checked
@@ -213,6 +216,7 @@ def _compress(
         found = [] if coding.target.kind == "lossless" else kept.notes(source)
         for note in image.notes() + found:
             warnings.warn(note, IsoqWarning, stacklevel=4)
+    _LOG.info("%s: %d bytes from %s, model %s", path, size, source, coding.model.name)
     lossless = [band + 1 for band in options.meeting(coding.target, d.bands).lossless_bands]
     return {
         "source": source,
@@ -332,6 +336,7 @@ def decompress_file(
                 if level == 0:
                     sink.tag(NAMESPACE, decoded_tags(file.header, file.statistics(), digest))
     facts = {"bands": d.bands, "rows": d.rows, "cols": d.cols, "dtype": d.image_dtype}
+    _LOG.info("%s: %d x %d x %d samples from %s", path, d.bands, d.rows, d.cols, source)
     damage = {} if on_damage is None else {"lost": [part.to_dict() for part in lost]}
     return {"file": str(source), "image": str(path), **facts, **damage}
 

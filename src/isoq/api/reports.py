@@ -218,6 +218,7 @@ def estimate(
     model: ModelLike = DEFAULT_MODEL,
     device: str | None = None,
     threads: int | None = None,
+    progress: Progress | None = None,
 ) -> list[Estimate]:
     """Estimate size and error at a list of targets, without writing a file.
 
@@ -235,6 +236,8 @@ def estimate(
         As for `compress`.
     geometry : str, optional
         Layout of a raw file, as for `compress_file`.
+    progress : callable, optional
+        Called with the samples coded so far and the samples to be coded for all targets.
 
     Returns
     -------
@@ -268,9 +271,8 @@ def estimate(
     )
     with _readable(image, nodata, mask, band_axis, geometry) as source:
         exact = find_lossless_bands(lossless_bands, source).bands
-        return estimate_source(
-            source, wanted, model_of(model, device), replace(options, lossless_bands=exact)
-        )
+        chosen, own = model_of(model, device), replace(options, lossless_bands=exact)
+        return estimate_source(source, wanted, chosen, own, progress or (lambda *_: None))
 
 
 @checked

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from . import records, tasks
 from .jobs import FileJob
 from .tasks import SplitPlan, TileBatchResult
 
+_LOG = logging.getLogger(__name__)
 _AHEAD = 1000  # files that are submitted to the scheduler at a time
 # Retries of a task that raises, because connections fail. A bad image is a result instead.
 _RETRIES = 2
@@ -67,8 +69,15 @@ def _version() -> str:
     return __version__
 
 
-def run(client: Client, jobs: Iterable[FileJob]) -> Iterator[dict]:
+def run(
+    client: Client,
+    jobs: Iterable[FileJob],
+    on_part: Callable[[str, float], None] = lambda file, share: None,
+) -> Iterator[dict]:
     """Yield the rows of the jobs as they are done.
+
+    on_part: called by another thread whenever a part of a large file is compressed, with the
+    address of the file and the share of the part in it.
 
     If a worker dies, its task moves to another one. A task that kills four workers, or raises
     three times, has failed. Parts of a file that was begun come before new files, so that few
@@ -103,11 +112,26 @@ def run(client: Client, jobs: Iterable[FileJob]) -> Iterator[dict]:
                 )
                 for number in numbers
             ]
+            counted = partial(_count_part, on_part, job.file, len(parts))
+            for part in parts:
+                part.add_done_callback(counted)
             submit(job, _join, future, parts, priority=2)
             continue
-        yield _row(job, future, result)
+        row = _row(job, future, result)
+        failed = row["status"] == "failed"
+        _LOG.log(
+            logging.WARNING if failed else logging.INFO,
+            "%s",
+            row["error"] if failed else f"{row['file']}: {row['status']}, {row['bytes']} bytes",
+        )
+        yield row
         for job in islice(todo, 1):
             submit(job, _compress_or_split)
+
+
+def _count_part(on_part: Callable[[str, float], None], file: str, parts: int, _: Future) -> None:
+    """Tell that one of the parts of a file is compressed."""
+    on_part(file, 1 / parts)
 
 
 def _row(job: FileJob, future: Future, result: dict) -> dict:

@@ -86,18 +86,42 @@ def run(options: argparse.Namespace) -> int:
     summary = objects.join(objects.absolute(options.out), records.SUMMARY)
     jobs.write_manifest(batch, options.out, len(files))
     rows: dict[str, dict] = {}
-    hidden = True if options.quiet or options.json else None
+    shares: dict[str, float] = {}  # that are done of large files
     with (
         cluster.connected(options.dask, options.workers or Options().threads) as client,
-        tqdm(total=len(files), unit="file", disable=hidden, leave=False) as progress,
+        _bar(len(files), options) as progress,
     ):
-        for row in cluster.run(client, files):
+
+        def count_part(file: str, share: float) -> None:
+            if file not in rows:
+                shares[file] = shares.get(file, 0) + share
+                progress.update(share)
+
+        for row in cluster.run(client, files, count_part):
             rows[row["file"]] = row
-            progress.update()
+            progress.update(1 - shares.pop(row["file"], 0))
+            progress.set_postfix_str(_rate(rows, progress.format_dict["elapsed"]))
             if row["status"] == "failed":
                 tqdm.write(f"isoq: {in_options(row['error'])}", sys.stderr)
     records.write_summary((rows[job.file] for job in files), summary)
     return _report(list(rows.values()), summary, options)
+
+
+def _bar(files: int, options: argparse.Namespace) -> tqdm:
+    """Return a progress bar over files, which is hidden if standard error is not a terminal."""
+    return tqdm(
+        total=files,
+        disable=True if options.quiet or options.json else None,
+        leave=False,
+        bar_format="{percentage:3.0f}%|{bar}| {n:.1f}/{total} files{postfix}, {remaining} left",
+    )
+
+
+def _rate(rows: dict[str, dict], seconds: float) -> str:
+    """Return how many pixels were compressed per second, each band counted by itself."""
+    written = [row for row in rows.values() if row["status"] == "written"]
+    pixels = sum(row["bands"] * row["rows"] * row["cols"] for row in written)
+    return f"{pixels / max(seconds, 1e-3) / 1e6:.2f} Mpixel/s"
 
 
 def _batch_options(options: argparse.Namespace) -> BatchOptions:

@@ -261,15 +261,19 @@ def pair_up(
 
 
 def bar(total: int | None, name: str, options: argparse.Namespace) -> tqdm:
-    """Return a progress bar over samples, which is hidden if standard error is not a terminal."""
-    hidden = options.quiet or options.json
+    """Return a progress bar over pixels, each band counted by itself, with the rate and the time
+    that is left.
+
+    It is hidden if standard error is not a terminal."""
+    hidden = getattr(options, "quiet", False) or options.json
     return tqdm(
         total=total,
         desc=name,
-        unit="sample",
+        unit="pixel",
         unit_scale=True,
         disable=True if hidden else None,
         leave=False,
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left",
     )
 
 

@@ -108,8 +108,13 @@ def run(options: argparse.Namespace) -> int:
     }
     refuse_duplicates(list(paths.values()))
 
+    names_model = True  # on the line of the first file
+
     def one(source: Path | ImageName) -> tuple[dict, int]:
-        return _compress(source, paths[source], options), 0
+        nonlocal names_model
+        result = _compress(source, paths[source], options, names_model)
+        names_model = False
+        return result, 0
 
     results, status = each(sources, errors, one, options)
     if options.json and (status == 0 or len(results) > 1):
@@ -140,8 +145,12 @@ def _warn_without_effect(options: argparse.Namespace) -> None:
         say("--single-pass: has no effect with --max-error")
 
 
-def _compress(source: Path | ImageName, path: Path, options: argparse.Namespace) -> dict:
-    """Compress a file, print a line about it, and return its JSON."""
+def _compress(
+    source: Path | ImageName, path: Path, options: argparse.Namespace, names_model: bool
+) -> dict:
+    """Compress a file, print a line about it, and return its JSON.
+
+    names_model: True if the line says which model is used."""
     began = time.monotonic()
     names = ("target_map", "roi", "roi_mse", "quality_map", "single_pass", "embed_model")
     with progress_of(source.name, options) as progress:
@@ -157,10 +166,11 @@ def _compress(source: Path | ImageName, path: Path, options: argparse.Namespace)
     seconds = time.monotonic() - began
     result["seconds"] = round(seconds, 2)
     if not (options.json or options.quiet):
-        which = f"model {result['model']}" + _WHY * (options.model == DEFAULT_MODEL)
+        why = _WHY * (options.model == DEFAULT_MODEL)
+        which = f", model {result['model']}{why}" if names_model else ""
         print(
             f"{path}: {result['bytes']} bytes, {result['bits_per_sample']:.3f} bit/sample, "
-            f"{_errors(result)}, {seconds:.1f} s, {which}"
+            f"{_errors(result)}, {seconds:.1f} s{which}"
         )
         if "lossless" in result and not options.lossless:
             print(f"{path}: lossless bands: {', '.join(map(str, result['lossless']))}")

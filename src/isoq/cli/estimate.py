@@ -9,7 +9,7 @@ from ..api import estimate
 from ..codec.estimate import Estimate
 from ..codec.target import BOUNDS, ERRORS, Target
 from ..names import ImageName
-from .common import add_coding, add_target, coding_keywords
+from .common import add_coding, add_target, coding_keywords, progress_of
 from .each import each, images, show_results
 
 KINDS = (*ERRORS, *BOUNDS, "quality")
@@ -49,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
     places, errors = images(options.paths)
 
     def one(path: Path | ImageName) -> tuple[dict, int]:
-        results = estimate(path, targets, **coding_keywords(options))
+        with progress_of(path.name, options) as progress:
+            results = estimate(path, targets, **coding_keywords(options), progress=progress)
         if not options.json:
             if len(places) > 1:
                 print(f"{path}:")

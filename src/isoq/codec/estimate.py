@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
@@ -66,12 +67,17 @@ class Estimate:
 
 
 def estimate(
-    source: Readable, targets: list[Target], model: Model, options: Options
+    source: Readable,
+    targets: list[Target],
+    model: Model,
+    options: Options,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> list[Estimate]:
     """Code at most 8 tiles, evenly spread, in one pass for each of `targets`. If they are more than
     a quarter of a large image, only parts of them are coded.
 
-    A bitrate cannot be a target. Raises InputError."""
+    A bitrate cannot be a target. progress: called with the samples that are coded and those to be
+    coded. Raises InputError."""
     _, boxes = tiling(source.description, options, model)
     if len(boxes) == 1 and options.threads > 1:
         model = model.with_threads(options.threads)
@@ -79,7 +85,15 @@ def estimate(
     plans = [make_plan(source, target, model, options, origin=origin) for target in targets]
     parts = _sampled(boxes, options.block)
     sample = [(box, read_pixels(source, box)) for box in parts]
-    return [_estimate(plan, sample, model) for plan in plans]
+    each = sum(pixels.samples.size for _, pixels in sample)
+    found = []
+    for number, plan in enumerate(plans):
+
+        def count(done: int, before: int = number * each) -> None:
+            progress(before + done, len(plans) * each)
+
+        found.append(_estimate(plan, sample, model, count))
+    return found
 
 
 def estimate_with_regions(
@@ -156,13 +170,23 @@ def _samples(box: Box) -> int:
     return box.bands * box.rows * box.cols
 
 
-def _estimate(plan: FilePlan, sample: list[tuple[Box, Pixels]], model: Model) -> Estimate:
-    """Code a sample of the tiles of a plan, and scale its size to the whole file."""
+def _estimate(
+    plan: FilePlan,
+    sample: list[tuple[Box, Pixels]],
+    model: Model,
+    count: Callable[[int], None] = lambda done: None,
+) -> Estimate:
+    """Code a sample of the tiles of a plan, and scale its size to the whole file.
+
+    count: called with the samples that are coded so far."""
+    done = 0
     size, summary = 0, Summary(plan.description.bands, plan.shared_mse, model.learned)
     for tile in encode_pixels(sample, plan.in_one_pass(), model):
         size += len(tile.data)
         bands = slice(tile.box.band, tile.box.band + tile.box.bands)
         summary.add(tile.report, tile.statistics, bands)
+        done += _samples(tile.box)
+        count(done)
     result = summary.to_dict()
     share = sum(pixels.samples.size for _, pixels in sample) / plan.samples
     total = round(size / share) + plan.overhead(model, result)

@@ -44,7 +44,7 @@ def run(
         ) as pool,
         tqdm(
             total=sum(job.group.size for job in missing),
-            unit="sample",
+            unit="pixel",
             unit_scale=True,
             disable=hidden,
         ) as progress,
