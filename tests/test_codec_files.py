@@ -168,6 +168,24 @@ def test_pipes_are_refused_and_not_waited_for(tmp_path):
             call()
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_pipes_and_devices_are_not_replaced(tmp_path, linked):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    out = tmp_path / "link" if linked else pipe
+    if linked:
+        out.symlink_to(pipe)
+    source = make(tmp_path / "a.tif", terrain(1, 20, 30, "uint8"))
+    isoq.compress_file(source, tmp_path / "a.isoq", mse=25)
+    for call in (
+        lambda: isoq.compress_file(source, out, mse=25, overwrite=True),
+        lambda: isoq.decompress_file(tmp_path / "a.isoq", out, overwrite=True),
+    ):
+        with one_line(InputError, "is not a regular file"):
+            call()
+    assert pipe.is_fifo()
+
+
 def test_a_file_does_not_replace_the_one_that_it_is_made_from(tmp_path):
     path = make(tmp_path / "a.tif", terrain(1, 20, 30, "uint8"))
     os.link(path, tmp_path / "same.tif")

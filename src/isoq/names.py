@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import InputError
+from .errors import InputError, OutputExistsError
 
 # "netcdf:file:variable", "GTIFF_DIR:2:file", "zip://...", "https://...", "/vsizip/..."
 _NAME = re.compile(r"/vsi[a-z0-9_]+[/?]|[A-Za-z][A-Za-z0-9_+.-]+:", re.IGNORECASE)
@@ -50,6 +50,21 @@ def refuse_special(path: Path) -> None:
     """Raise InputError for a pipe, a socket or a device: a file is read more than once."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise InputError(f"{path}: is not a regular file; write the bytes to one first")
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Check that a file may be written at `path`.
+
+    Raises InputError for a folder, and for a pipe, a socket or a device, which the file would
+    replace. Raises OutputExistsError for a file unless `overwrite`."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file in it")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is not a regular file; choose another name")
+    if path.exists() and not overwrite:
+        raise OutputExistsError(
+            f"{path}: exists already; choose another name or give `overwrite=True`"
+        )
 
 
 def parse_image_name(name: str | os.PathLike[str]) -> Path | ImageName:

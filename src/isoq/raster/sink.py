@@ -20,7 +20,8 @@ from rasterio.drivers import raster_driver_extensions
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from ..errors import InputError, IsoqWarning, OutputExistsError, UnsupportedImageError
+from ..errors import InputError, IsoqWarning, UnsupportedImageError
+from ..names import check_output
 from ..unfinished import unfinished
 from .comparison import missing
 from .description import RGB, Description, colours_of
@@ -137,12 +138,7 @@ class Sink(ABC):
 
     def _refuse_existing(self, targets: Sequence[Path]) -> None:
         for target in targets:
-            if target.is_dir():
-                raise InputError(f"{target}: is a folder; name a file in it")
-            if target.exists() and not self._overwrite:
-                raise OutputExistsError(
-                    f"{target}: exists already; choose another name or give `overwrite=True`"
-                )
+            check_output(target, self._overwrite)
 
 
 class _RasterSink(Sink):

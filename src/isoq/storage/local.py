@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import InputError, IsoqError, OutputExistsError
-from ..names import ImageName, is_image_name
+from ..errors import InputError, IsoqError
+from ..names import ImageName, check_output, is_image_name
 from ..unfinished import unfinished
 
 
@@ -20,14 +20,9 @@ def atomic(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
     """Yield a binary file to write to.
 
     It is flushed to disk and moved to `path` on a clean exit, and removed otherwise. If `path` is a
-    symbolic link, the file that it leads to is replaced. Raises OutputExistsError unless
-    `overwrite`, InputError if it cannot be written."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; name a file in it")
-    if path.exists() and not overwrite:
-        raise OutputExistsError(
-            f"{path}: exists already; choose another name or give `overwrite=True`"
-        )
+    symbolic link, the file that it leads to is replaced. Raises what `check_output` raises, and
+    InputError if it cannot be written."""
+    check_output(path, overwrite)
     target = Path(os.path.realpath(path))
     with unfinished(target) as part:
         try:
