@@ -133,9 +133,7 @@ def show(rows: list[Row]) -> None:
 
 
 def main() -> None:
-    parser = arguments(
-        __doc__, ["sentinel2", "landsat", "hyperspectral", "rgb", "vhr", "misc"], [20, 30, 40], 512
-    )
+    parser = arguments(__doc__, ["sentinel2", "landsat", "hyperspectral", "rgb"], [20, 30, 40], 512)
     options = parser.parse_args()
     model = load_model(options.model)
     images = [
