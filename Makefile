@@ -58,7 +58,7 @@ oldest newest: | .venv/bin/uvx
 # The tests of the ecosystem with the main branches of zarr and xarray.
 upstream: .venv/develop.stamp
 	$(PIP) --upgrade git+https://github.com/zarr-developers/zarr-python git+https://github.com/pydata/xarray
-	.venv/bin/python -m pytest tests/test_zarr.py tests/test_to_zarr.py tests/test_xarray.py tests/test_numcodecs.py
+	.venv/bin/python -m pytest tests/test_zarr.py tests/test_zarr_rewrites.py tests/test_to_zarr.py tests/test_xarray.py tests/test_numcodecs.py
 
 # Sizes and speeds beside those of the last tag; nothing to compare before the first one.
 LAST := $(shell git describe --tags --abbrev=0 --match "v*" 2> /dev/null)

@@ -14,37 +14,24 @@ import io
 import math
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
 from common import Cells, Image, Row, arguments, column, images_of, over, print_table, save
+from uniform import BLOCK, LEAST, Original, beside_uniform
 
 import isoq
 from isoq import Target
-from isoq.blocks import mean_square, sums
+from isoq.blocks import mean_square
 from isoq.codec.options import Options
 from isoq.codec.reader import File
 from isoq.codec.sources import ArraySource
 from isoq.codec.writer import compress_to
-from isoq.format.bytestream import Reader
-from isoq.format.container import ContainerReader
-from isoq.format.tiling import Box
 from isoq.network.model import Model
-from isoq.samples import DTYPES
-from isoq.tile.band_group import BandGroup
-from isoq.tile.control import encode_group
-from isoq.tile.groups import MODES, Mode, band_groups
-from isoq.tile.header import TileInput
-from isoq.tile.masks import MASKED, VALID
 from isoq.tile.report import joint_ratio
-from isoq.tile.spectral import Rotation
-from isoq.tile.targets import LambdaTarget
 
-BLOCK = 64
-LEAST = {"uint8": 0.3, "uint16": 2.0, "int16": 2.0}  # target MSE, squared digital numbers
 CUBE, CUBE_BANDS = (
     16,
     3,
@@ -78,41 +65,6 @@ CLOSED_HEAD = (
 
 
 @dataclass(frozen=True)
-class Original:
-    """Bands of an image (bands, rows, cols), the target MSE per band, and which blocks (block rows,
-    block cols) are calm."""
-
-    samples: np.ndarray
-    valid: np.ndarray
-    nodata: float | None
-    target: np.ndarray
-    calm: np.ndarray
-
-    @classmethod
-    def of(cls, image: Image, snr: float) -> Original | None:
-        """The bands whose target is in range; None if there is no such band."""
-        samples, valid = _read(image)
-        variance = np.array(
-            [
-                s[v].var(dtype=np.float64) if v.any() else 0.0
-                for s, v in zip(samples, valid, strict=True)
-            ]
-        )
-        target = variance * 10 ** (-snr / 10)
-        kept = target >= LEAST[samples.dtype.name]
-        samples, valid, target = samples[kept], valid[kept], target[kept]
-        mean = sums(np.where(valid, samples, 0), BLOCK) / np.maximum(sums(valid, BLOCK), 1)
-        calm = (
-            joint_ratio(
-                (mean_square(samples, valid, BLOCK) - mean**2) / target[:, None, None],
-                per_band=False,
-            )
-            < 1
-        )
-        return cls(samples, valid, image.nodata, target, calm) if kept.any() else None
-
-
-@dataclass(frozen=True)
 class Result:
     """One image at one target by one method: a row of the CSV, and MSE / target, mean over the
     bands, of the image, the blocks and the calm blocks."""
@@ -121,11 +73,6 @@ class Result:
     image: float
     blocks: np.ndarray
     calm: np.ndarray
-
-
-@lru_cache(maxsize=1)
-def _read(image: Image) -> tuple[np.ndarray, np.ndarray]:
-    return image.read()
 
 
 @lru_cache(maxsize=1)
@@ -166,7 +113,7 @@ def results(task: tuple[Image, float], model: str, methods: list[str]) -> list[R
             original, decoded, base | {"seconds": seconds, "bytes": sum(map(len, data))}
         )
         if method == CLOSED:
-            result.row.update(closed_only(data[0], original, result.image, coder))
+            result.row.update(beside_uniform(data[0], original, result.image, coder))
         found.append(result)
     return found
 
@@ -248,97 +195,6 @@ def judged(original: Original, decoded: np.ndarray, base: Row) -> Result:
         "image": image,
     }
     return Result(row, image, blocks, calm)
-
-
-def closed_only(data: bytes, original: Original, relative: float, model: Model) -> Row:
-    """Side information and residual layer of a closed-loop file, and the bytes of a file that
-    differs in nothing but this: it has one quality, at which its MSE / target, mean over the bands,
-    is the same `relative`, and so neither quality map nor residual layer."""
-    part, places = anatomy(data), File(io.BytesIO(data)).boxes
-    uniform = uniform_bytes(original, relative, places, model)
-    return {
-        "side_bytes": part["side"] + part["targets"],
-        "patched": part["patched"],
-        "patch_bytes": part["residuals"],
-        "uniform_bytes": len(data) - part["side"] - part["streams"] - part["residuals"] + uniform,
-    }
-
-
-def anatomy(data: bytes) -> Counter[str]:
-    """Bytes of the parts of all tiles of a file, and the number of patched blocks."""
-    container, size = ContainerReader(io.BytesIO(data)), Counter[str]()
-    for number in range(len(container.sizes)):
-        tile = Reader(container.tile(number))
-        dtype = np.dtype(DTYPES[tile.unpack("B")[0]])
-        bands, *_ = (tile.varint() for _ in range(4))
-        size["masks"] += len(tile.part())
-        size["targets"] += len(tile.part())
-        seen = streams = 0
-        while seen < bands:
-            together, mode = divmod(tile.varint(), MODES)
-            seen += together
-            if mode == Mode.CONSTANT:
-                tile.take(together * dtype.itemsize)
-            elif mode in (Mode.TRANSFORM, Mode.SPECTRAL):
-                for _ in range(2 * together):
-                    tile.signed()
-                streams += (
-                    Rotation.unpack(tile, together).components if mode == Mode.SPECTRAL else 1
-                )
-            elif mode == Mode.PREDICTIVE:
-                size["streams"] += len(tile.part())
-        size["side"] += len(tile.part())
-        size["streams"] += sum(len(tile.part()) for _ in range(streams))
-        tile.take(4)
-        layer = tile.part()
-        tile.end()
-        size["residuals"] += len(layer)
-        size["patched"] += Reader(layer).varint() if layer else 0
-    return size
-
-
-def uniform_bytes(original: Original, relative: float, places: list[Box], model: Model) -> float:
-    """Bytes of the streams of tiles at `places`, at the one quality (in units of the bands'
-    targets) that makes MSE / target, mean over the bands, `relative`: two trials close to it,
-    linear in its logarithm between them. The latents are always refined, which the codec does at
-    high qualities only."""
-    groups: list[tuple[BandGroup, np.ndarray]] = []
-    for box in places:
-        at = (slice(box.row, box.row + box.rows), slice(box.col, box.col + box.cols))
-        samples, valid = (
-            np.ascontiguousarray(a[:, *at]) for a in (original.samples, original.valid)
-        )
-        classes = np.where(valid, VALID, MASKED).astype(np.uint8)
-        nodata = (None,) * len(samples)
-        tile = TileInput(samples.dtype, samples.shape, BLOCK, classes, nodata, samples, ())
-        target = np.broadcast_to(original.target[:, None, None], tile.grid)
-        for bands, mode in band_groups(tile, model.bands):
-            if mode == Mode.TRANSFORM:
-                group = BandGroup.direct(samples[bands], valid[bands], model, BLOCK)
-            elif mode == Mode.SPECTRAL:
-                group = BandGroup.spectral(
-                    samples[bands], valid[bands], model, BLOCK, target[bands]
-                )
-            else:
-                continue
-            groups.append((group.refined(), original.target[bands]))
-
-    def trial(lam: float) -> tuple[float, int]:
-        """log of the mean squared error over target, bytes."""
-        squared, size = 0.0, 0
-        for group, target in groups:
-            weight = float((group.units / target).mean() / group.units.mean())
-            coded = encode_group(group, LambdaTarget(lam * weight))
-            error = np.where(group.valid, coded.decoded.astype(np.float64) - group.samples, 0)
-            squared += float(((error**2).sum((1, 2)) / target).sum())
-            size += sum(map(len, coded.streams))
-        return math.log(max(squared, 1e-9) / original.valid.sum()), size
-
-    wanted, lam = math.log(relative), 0.7 / relative
-    first, size = trial(lam)
-    step = 1.2 * (first - wanted)
-    second, other = trial(lam * math.exp(step if abs(step) > 0.03 else 0.03))
-    return size if second == first else size + (other - size) * (wanted - first) / (second - first)
 
 
 def grouped(found: list[Result], key: str) -> Iterator[tuple[str, list[Result]]]:

@@ -5,12 +5,8 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -376,58 +372,3 @@ def test_the_report_loads_nothing(compared):
     assert "src='data:image/png;base64," in text
     for name in ("rate-distortion", "block-errors", "speed"):
         assert (compared / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
-def test_nothing_goes_on_when_a_run_is_killed(tmp_path):
-    arguments = [
-        "--crop",
-        "512",
-        "--peers",
-        "jpeg2000",
-        "--snr",
-        "45",
-        "--threads",
-        "2",
-        "--quiet",
-        "--out",
-        str(tmp_path / "o"),
-    ]
-    command = [sys.executable, "-m", "isoq", "evaluate", str(DATA / "landsat.tif"), *arguments]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        workers = wait_for(
-            lambda: [
-                pid for pid in children(process.pid) if b"--multiprocessing-fork" in command_of(pid)
-            ]
-        )
-        process.kill()
-    wait_for(lambda: not any(command_of(pid) for pid in workers))
-
-
-def wait_for(found):
-    """What `found` returns as soon as it is something."""
-    for _ in range(1200):
-        if value := found():
-            return value
-        time.sleep(0.05)
-    raise AssertionError("waited for a minute")
-
-
-def children(pid: int) -> list[int]:
-    return [
-        int(p.name)
-        for p in Path("/proc").glob("[0-9]*")
-        if f"PPid:\t{pid}\n" in text_of(p / "status")
-    ]
-
-
-def command_of(pid: int) -> bytes:
-    """Nothing for a process that has ended."""
-    return text_of(Path(f"/proc/{pid}/cmdline")).encode()
-
-
-def text_of(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

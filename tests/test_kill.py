@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cases import terrain
+from cases import DATA, terrain
 from images import make
 
 from isoq.cli import Terminated, main
@@ -184,3 +184,60 @@ def test_nothing_is_left_by_a_signal_between_the_last_write_and_the_cleanup(
     monkeypatch.setattr(Sink, "__exit__", interrupted)
     assert main(arguments_of("decompress", files, tmp_path / "new.tif")) > 128
     assert contents(tmp_path) == {}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
+def test_no_worker_of_a_comparison_outlives_it(tmp_path):
+    for package in ("imagecodecs", "matplotlib", "scipy"):
+        pytest.importorskip(package)
+    arguments = [
+        "--crop",
+        "512",
+        "--peers",
+        "jpeg2000",
+        "--snr",
+        "45",
+        "--threads",
+        "2",
+        "--quiet",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    command = [sys.executable, "-m", "isoq", "evaluate", str(DATA / "landsat.tif"), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        workers = wait_for(
+            lambda: [
+                pid for pid in children(process.pid) if b"--multiprocessing-fork" in command_of(pid)
+            ]
+        )
+        process.kill()
+    wait_for(lambda: not any(command_of(pid) for pid in workers))
+
+
+def wait_for(found):
+    """What `found` returns as soon as it is something."""
+    for _ in range(1200):
+        if value := found():
+            return value
+        time.sleep(0.05)
+    raise AssertionError("waited for a minute")
+
+
+def children(pid: int) -> list[int]:
+    return [
+        int(p.name)
+        for p in Path("/proc").glob("[0-9]*")
+        if f"PPid:\t{pid}\n" in text_of(p / "status")
+    ]
+
+
+def command_of(pid: int) -> bytes:
+    """Nothing for a process that has ended."""
+    return text_of(Path(f"/proc/{pid}/cmdline")).encode()
+
+
+def text_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

@@ -23,7 +23,7 @@ from rasterio.rio.main import main_group
 import isoq
 from isoq.cli import main
 from isoq.ecosystem import stac
-from isoq.ecosystem.footprint import acquisition_time, footprint
+from isoq.ecosystem.acquisition import acquisition_time, footprint
 from isoq.ecosystem.thumbnail import thumbnail
 from isoq.raster.description import Description
 

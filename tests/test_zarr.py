@@ -25,6 +25,7 @@ from isoq.network.model import load_model
 zarr = pytest.importorskip("zarr")
 from zarr.codecs import Crc32cCodec, TransposeCodec, ZstdCodec  # noqa: E402
 from zarr.testing.strategies import basic_indices, chunk_shapes, shard_shapes  # noqa: E402
+from zarr_arrays import block_errors, create  # noqa: E402
 
 from isoq.ecosystem.record import record_errors  # noqa: E402
 from isoq.ecosystem.zarr import IsoqCodec  # noqa: E402
@@ -32,35 +33,6 @@ from isoq.ecosystem.zarr import IsoqCodec  # noqa: E402
 pytestmark = pytest.mark.usefixtures("nothing_decoded")
 
 EXACT = 1e-5  # a mean squared error of a block of integers that is below one is none
-
-
-def create(store, samples: np.ndarray, codec: IsoqCodec, chunk: tuple[int, ...], **options):
-    options = {
-        "compressors": None,
-        "name": "a",
-        "shape": samples.shape,
-        "dtype": samples.dtype,
-        "chunks": chunk,
-    } | options
-    array = zarr.create_array(store, serializer=codec, **options)
-    array[...] = samples
-    return array
-
-
-def block_errors(decoded: np.ndarray, original: np.ndarray, chunk: int) -> np.ndarray:
-    """Mean squared error of the 64 x 64 blocks of chunks, of images (..., rows, cols)."""
-    squared = (decoded.astype(np.float64) - original) ** 2
-    rows, cols = squared.shape[-2:]
-    edges = [
-        [
-            start + step
-            for start in range(0, n, chunk)
-            for step in range(0, min(chunk, n - start), 64)
-        ]
-        for n in (rows, cols)
-    ]
-    number = np.add.reduceat(np.add.reduceat(np.ones((rows, cols)), edges[0], 0), edges[1], 1)
-    return np.add.reduceat(np.add.reduceat(squared, edges[0], -2), edges[1], -1) / number
 
 
 @pytest.mark.parametrize(
@@ -364,82 +336,6 @@ def test_a_model_is_loaded_once(tmp_path):
 
 
 @pytest.mark.slow
-def test_copies_of_a_chunk_are_the_same_bytes(tmp_path):
-    pixels = crop("sentinel2.tif")
-    first = create(tmp_path, pixels, IsoqCodec(mse=25), (3, 64, 64))
-    create(tmp_path, first[:], IsoqCodec(mse=25), (3, 64, 64), name="b")
-    chunks_of_a = [path for path in (tmp_path / "a" / "c").rglob("*") if path.is_file()]
-    assert len(chunks_of_a) == 9
-    for path in chunks_of_a:
-        copy = tmp_path / "b" / path.relative_to(tmp_path / "a")
-        assert copy.read_bytes() == path.read_bytes()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("error", [0.3, 1, 25, 400])
-def test_what_was_compressed_first_is_lossy_again(error):
-    """Although its decoded samples are known, and many of them are the same."""
-    pixels, settings = crop("sentinel2.tif")[:, :128, :128], {"mse": error}
-    stream = chunks.encode(pixels, settings)
-    chunks.decode(stream, settings)
-    assert chunks.encode(pixels, settings) == stream
-    darker = np.ascontiguousarray(pixels[::-1] // 2)
-    assert len(chunks.encode(darker, settings)) < len(chunks.encode(darker, {"lossless": True}))
-
-
-WRITES = [
-    (slice(None), 3),
-    (slice(None), slice(None), 7),
-    (0, slice(2, 60), slice(0, 63)),
-    (1,),
-    (slice(None), slice(None, None, 2)),
-    (slice(None), slice(None), slice(None, None, 2)),
-    (2, 17, 18),
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("chunk", [(3, 64, 64), (1, 48, 32), (3, 131, 149)], ids=str)
-@pytest.mark.parametrize("behind", [None, [Crc32cCodec()]], ids=["alone", "checksum"])
-def test_writing_a_part_of_a_chunk_leaves_the_rest_as_it_is(chunk, behind, tmp_path):
-    """Any number of times, and the record stays true."""
-    pixels = crop("sentinel2.tif")
-    array = create(tmp_path, pixels, IsoqCodec(mse=400), chunk, compressors=behind)
-    before = array[:]
-    kept = np.ones(pixels.shape, bool)
-    for number, where in enumerate(WRITES):
-        array[where] = 1000 + number
-        kept[where] = False
-        assert np.array_equal(array[:][kept], before[kept]), where
-    first = pixels.copy()
-    for number, where in enumerate(WRITES):
-        first[where] = 1000 + number
-    record_errors(tmp_path)
-    error = ((array[:].astype(float) - first) ** 2).mean()
-    assert error <= zarr.open_group(tmp_path)["a"].attrs["lossy_compression_mse"] * 1.001
-
-
-@pytest.mark.slow
-def test_bands_written_anew_are_lossy_and_the_others_kept(tmp_path):
-    """A chunk that is filled date by date, each of which keeps the promise."""
-    pixels = crop("sentinel2.tif")
-    array = create(
-        tmp_path, np.zeros_like(pixels), IsoqCodec(mse=25), pixels.shape, fill_value=65535
-    )
-    for date, plane in enumerate(pixels):
-        array[date] = plane
-    errors = block_errors(array[:], pixels, 149)
-    assert errors.max() <= 25
-    assert errors.mean((1, 2)).min() > 15
-    record_errors(tmp_path)
-    found = zarr.open_group(tmp_path)["a"].attrs
-    assert found["lossy_compression_mse"] == pytest.approx(
-        ((array[:].astype(float) - pixels) ** 2).mean(), rel=1e-3
-    )
-    assert 0.9 < found["lossy_compression_worst_block"] <= 1
-
-
-@pytest.mark.slow
 def test_what_was_reached_is_recorded(tmp_path):
     """The error in the attributes is that of the samples, whatever lies between the codec and the
     store."""
@@ -483,19 +379,3 @@ def test_what_was_reached_is_recorded(tmp_path):
         "algorithm": "isoq",
         "implementation": f"isoq version {isoq.__version__} (model eo16-4)",
     }
-
-
-def test_infinities_in_several_chunks_are_compared_without_a_warning():
-    """Chunks of one coding are compared with what has been decoded before."""
-    samples = terrain(2, 30, 40, "float32")
-    samples[:, ::3] = -np.inf
-    array = zarr.create_array(
-        zarr.storage.MemoryStore(),
-        data=samples,
-        chunks=(1, 30, 40),
-        serializer=IsoqCodec(mse=4),
-        compressors=None,
-    )
-    found = array[:]
-    array[:] = np.where(np.isinf(samples), samples, samples + 1)
-    assert np.array_equal(np.isinf(found), np.isinf(samples))

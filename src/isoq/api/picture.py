@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
+import warnings
 
 import numpy as np
 from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
 
 from .properties import ImageProperties
 
@@ -51,23 +52,11 @@ def encode_png(planes: np.ndarray, effort: int = 9) -> bytes:
     """Return a picture as PNG.
 
     planes: grey or red, green and blue, then opacity: (2 or 4, rows, cols) uint8; effort: of
-    compression, from 0 (none) to 9."""
+    compression, from 1 to 9."""
     count, rows, cols = planes.shape
-    pixels = np.moveaxis(planes, 0, -1).reshape(rows, cols * count)
-    if effort:  # differences to the pixel on the left are smaller
-        pixels = pixels - np.pad(pixels, ((0, 0), (count, 0)))[:, :-count]
-    # A line begins with the number of its filter: 0 for none, 1 for these differences.
-    lines = np.pad(pixels, ((0, 0), (1, 0)), constant_values=int(effort > 0))
-    kind = {2: 4, 4: 6}[count]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        _png_chunk(*chunk)
-        for chunk in (
-            (b"IHDR", struct.pack(">IIBBBBB", cols, rows, 8, kind, 0, 0, 0)),
-            (b"IDAT", zlib.compress(lines.tobytes(), effort)),
-            (b"IEND", b""),
-        )
-    )
-
-
-def _png_chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    shape = {"count": count, "height": rows, "width": cols, "dtype": planes.dtype}
+    with warnings.catch_warnings(), MemoryFile() as memory:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with memory.open(driver="PNG", ZLEVEL=effort, **shape) as dataset:
+            dataset.write(planes)
+        return bytes(memory.read())

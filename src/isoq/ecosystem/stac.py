@@ -13,7 +13,7 @@ from rasterio.transform import Affine, array_bounds
 
 from ..codec.reader import File
 from ..raster.description import Description
-from .footprint import acquisition_time, footprint
+from .acquisition import acquisition_time, footprint
 
 MEDIA_TYPE = "application/vnd.isoq"
 _SHA2_256 = "1220"  # multihash: the function, and its length in bytes

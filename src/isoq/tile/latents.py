@@ -46,8 +46,9 @@ def write_latents(out: Writer, network: Sequence[CodedGroup]) -> list[int]:
 
 
 class LatentReader:
-    """Reads the latents of a tile, one group after the other. quantized: what was decoded so
-    far."""
+    """Reads the latents of a tile, one group after the other.
+
+    streams: of all components; quantized: what was decoded so far."""
 
     def __init__(
         self,
@@ -69,7 +70,8 @@ class LatentReader:
         ends = model.segments(*self._grid)
         needed = ends[: max(1, LEVELS - finest)]
         self._channels = needed[-1]
-        self._streams = iter(self._read_streams(reader, components, len(needed), len(ends)))
+        self.streams = self._read_streams(reader, components, len(needed), len(ends))
+        self._next_streams = iter(self.streams)
 
     @staticmethod
     def _read_streams(reader: Reader, components: int, needed: int, segments: int) -> list[bytes]:
@@ -89,7 +91,7 @@ class LatentReader:
         latents (channels, h, w) float32 of its components, in steps. Raises CorruptFileError, also
         while iterating."""
         levels = latent_levels(next(self._next_levels), self._block, *self._grid)
-        return levels, self._components(list(islice(self._streams, components)), levels)
+        return levels, self._components(list(islice(self._next_streams, components)), levels)
 
     def _components(self, streams: list[bytes], levels: np.ndarray) -> Iterator[np.ndarray]:
         decode = partial(self.model.decode, levels=levels, channels=self._channels)

@@ -19,7 +19,7 @@ from ..codec.verify import check_kind
 from ..errors import InputError
 from ..raster.source import open_source
 from ..wavelet.layout import LEVELS
-from .block_errors import ErrorLayer
+from .error_layer import ErrorLayer
 from .regions import Regions
 from .tiles import SIDE, Bands, Decoded, Layer, Original, levels_of, picture
 
