@@ -63,17 +63,22 @@ class Image:
         return samples, classify(samples, (self.nodata,) * len(samples)) == VALID
 
 
-def arguments(
-    about: str | None, strata: list[str], snr: list[float], bands: int = 16
-) -> argparse.ArgumentParser:
-    """The options of the benchmarks on test images."""
-    parser = argparse.ArgumentParser(description=about)
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """Add the option of the folder of images."""
     parser.add_argument(
         "--split",
         type=Path,
         default=DATA,
         help="folder with a folder of images per stratum (default: %(default)s)",
     )
+
+
+def arguments(
+    about: str | None, strata: list[str], snr: list[float], bands: int = 16
+) -> argparse.ArgumentParser:
+    """The options of the benchmarks on test images."""
+    parser = argparse.ArgumentParser(description=about)
+    add_split(parser)
     parser.add_argument("--strata", nargs="+", default=strata, help="default: %(default)s")
     parser.add_argument(
         "--snr",

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common import DATA, HERE, RESULTS
+from common import HERE, RESULTS, add_split
 
 from isoq.evaluate.isoq_codec import CLOSED, NAME
 from isoq.evaluate.plots import block_errors, rate_distortion
@@ -161,12 +161,7 @@ def arguments(
     parser = argparse.ArgumentParser(
         description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--split",
-        type=Path,
-        default=DATA,
-        help="folder with a folder of images per stratum (default: %(default)s)",
-    )
+    add_split(parser)
     parser.add_argument(
         "--snr", nargs="+", type=float, default=snr, metavar="DB", help="default: %(default)s"
     )

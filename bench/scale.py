@@ -22,7 +22,7 @@ from pathlib import Path
 
 import fsspec
 import numpy as np
-from common import DATA, Row, print_table, save
+from common import Row, add_split, print_table, save
 from mosaic import write_mosaic
 from moto.server import ThreadedMotoServer
 
@@ -105,12 +105,7 @@ COLLECTION = "collection, {} worker(s)"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--split",
-        type=Path,
-        default=DATA,
-        help="folder with a folder of images per stratum (default: %(default)s)",
-    )
+    add_split(parser)
     parser.add_argument(
         "--files", type=int, default=8, metavar="N", help="in the collection (default: %(default)s)"
     )

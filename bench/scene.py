@@ -19,7 +19,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from common import DATA, HERE, Row, grouped, print_table, save, seconds
+from common import HERE, Row, add_split, grouped, print_table, save, seconds
 from mosaic import write_mosaic
 from openjpeg import psnr_for
 from roofline import ROUNDS, loads, network_products, peak
@@ -222,12 +222,7 @@ def _cell(value: float | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--split",
-        type=Path,
-        default=DATA,
-        help="folder with a folder of images per stratum (default: %(default)s)",
-    )
+    add_split(parser)
     parser.add_argument(
         "--size",
         type=int,

@@ -24,7 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from unittest.mock import patch
 
-from common import DATA, HERE, Row, print_table, save
+from common import HERE, Row, add_split, print_table, save
 from mosaic import write_mosaic
 
 import isoq
@@ -160,12 +160,7 @@ def show(rows: list[Row]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--split",
-        type=Path,
-        default=DATA,
-        help="folder with a folder of images per stratum (default: %(default)s)",
-    )
+    add_split(parser)
     parser.add_argument(
         "--folder",
         type=Path,
