@@ -19,6 +19,7 @@ from isoq.codec.target import Target
 from isoq.codec.writer import compress_to
 from isoq.errors import CorruptFileError, InputError
 from isoq.network.model import load_model
+from isoq.storage.urls import Url
 
 
 class Far(AbstractFileSystem):
@@ -177,3 +178,16 @@ def test_a_stream_that_cannot_seek(packed):
 
     with one_line(InputError, "data: cannot be read", "Illegal seek"):
         isoq.open(Pipe(packed))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://host/in/a.isoq?sig=x/y",
+        "zip://in/a.isoq::archive.zip",
+        "zip://in/a.isoq::https://host/archive.zip",
+        "simplecache::https://host/in/a.isoq",
+    ],
+)
+def test_an_address_has_the_name_of_the_file_in_it(address):
+    assert Url(address).stem == "a"

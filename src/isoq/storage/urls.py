@@ -33,7 +33,9 @@ class Url:
 
     @property
     def name(self) -> str:
-        return self.address.partition("?")[0].rpartition("/")[2]
+        # fsspec chains addresses by "::", as in simplecache::https://... or zip://a.isoq::b.zip
+        linked = next(part for part in self.address.split("::") if "://" in part)
+        return linked.partition("?")[0].rpartition("/")[2]
 
     @property
     def stem(self) -> str:
