@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -46,24 +47,10 @@ def write_vrt(source: str | os.PathLike[str], path: Path, overwrite: bool = Fals
 
     source: a path or URL. Warns about metadata that a VRT does not keep. Raises what `isoq.open`
     raises, InputError if `path` is the file itself, and OutputExistsError."""
-    location = os.fspath(source)
-    if "://" not in location:
-        location = os.path.abspath(location)
+    location = place_of(source)
     refuse_same([location], path)
     with open_isoq(location) as image:
-        root, failed = _described(image)
-        bands = root.findall("VRTRasterBand")
-        factors = image.overviews() if len(bands) <= _MOST else []
-        reduced = [_reduced(root, location, factor, image) for factor in factors]
-        for number, band in enumerate(bands, 1):
-            _derive(band, "pixels", location, number, 1, image)
-            for text in reduced:
-                overview = SubElement(band, "Overview")
-                SubElement(overview, "SourceFilename", relativeToVRT="0").text = text
-                SubElement(overview, "SourceBand").text = str(number)
-        if image.description.metadata.get("mask"):
-            mask = SubElement(SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
-            _derive(mask, "mask", location, 1, 1, image)
+        root, failed = vrt_element(image, location, str if image.count <= _MOST else None)
     with atomic(path, overwrite) as out:
         ElementTree.indent(root)
         out.write(ElementTree.tostring(root, "utf-8") + b"\n")
@@ -72,6 +59,35 @@ def write_vrt(source: str | os.PathLike[str], path: Path, overwrite: bool = Fals
         found = describe(path, written, Masking(beside=bool(d.metadata.get("mask"))))
     if lost := missing(d, found, failed):
         warnings.warn(f"{path}: written without {', '.join(lost)}", IsoqWarning, stacklevel=2)
+
+
+def place_of(source: str | os.PathLike[str]) -> str:
+    """Return a path as an absolute one, and a URL as it is."""
+    place = os.fspath(source)
+    return place if "://" in place else os.path.abspath(place)
+
+
+def vrt_element(
+    image: Dataset, location: str, keep: Callable[[str], str] | None
+) -> tuple[Element, dict[str, str]]:
+    """Return a VRT with the bands of an image, and the metadata that it does not keep: {key: why}.
+
+    location: the absolute path of the file, or its URL. keep: is given the VRT of a reduced image,
+    and returns the name by which GDAL opens it; None to list no overviews."""
+    root, failed = _described(image)
+    bands = root.findall("VRTRasterBand")
+    factors = image.overviews() if keep else []
+    reduced = [keep(_reduced(root, location, factor, image)) for factor in factors if keep]
+    for number, band in enumerate(bands, 1):
+        _derive(band, "pixels", location, number, 1, image)
+        for name in reduced:
+            overview = SubElement(band, "Overview")
+            SubElement(overview, "SourceFilename", relativeToVRT="0").text = name
+            SubElement(overview, "SourceBand").text = str(number)
+    if image.description.metadata.get("mask"):
+        mask = SubElement(SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
+        _derive(mask, "mask", location, 1, 1, image)
+    return root, failed
 
 
 def pixels(
