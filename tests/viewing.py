@@ -17,9 +17,9 @@ from isoq.view.server import Server
 
 
 @contextlib.contextmanager
-def served(source, against=None):
+def served(source, against=None, geometry=None):
     """A server in a thread of its own."""
-    with Scene(source, against) as scene, Server(scene) as server:
+    with Scene(source, against, geometry) as scene, Server(scene) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:

@@ -8,6 +8,7 @@ import webbrowser
 from ..view.scene import Scene
 from ..view.server import Server
 from .common import add_machine
+from .messages import say
 
 _DESCRIPTION = """\
 Show a file in the browser: its bands, the errors of its blocks, and the original beside it.
@@ -31,6 +32,11 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "(default: errors are those that the file records)",
     )
     parser.add_argument(
+        "--geometry",
+        metavar="BANDS_WIDTH_HEIGHT_TYPE_ENDIAN_RGB",
+        help="layout of a raw original whose name does not have it",
+    )
+    parser.add_argument(
         "--port", type=int, default=0, metavar="N", help="port of the page (default: a free one)"
     )
     parser.add_argument(
@@ -46,10 +52,11 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.geometry and not options.against:
+        say("--geometry: has no effect without --against")
+    names = ("source", "against", "geometry", "model", "device", "threads")
     with (
-        Scene(
-            options.source, options.against, options.model, options.device, options.threads
-        ) as scene,
+        Scene(**{name: getattr(options, name) for name in names}) as scene,
         Server(scene, options.port) as server,
     ):
         print(server.url, flush=True)

@@ -173,6 +173,11 @@ class _RawSource(Source):
         del self._samples
 
 
+def is_raw(path: str | os.PathLike[str], geometry: str | None = None) -> bool:
+    """Return True if `open_source` takes a file for raw samples."""
+    return geometry is not None or Geometry.of_name(Path(path)) is not None
+
+
 def open_source(
     path: str | os.PathLike[str],
     geometry: str | None = None,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Event, Lock, Thread
 from typing import Any
 
 import numpy as np
 
 from .. import blocks
-from ..codec.block_errors import block_errors
+from ..api.dataset import Dataset
+from ..codec.block_errors import BlockErrors, block_errors
 from ..codec.reader import File
 from ..codec.sources import Readable
 from ..errors import IsoqError
@@ -24,10 +26,18 @@ _ABOVE = np.array((215, 25, 28))
 class ErrorLayer:
     """The errors of all blocks, which a thread fills in tile by tile once it is started.
 
+    opening: opens the file once more for that thread, while others read its tiles.
     mse, target: (bands, block rows, block cols), NaN where there is none, or none yet."""
 
-    def __init__(self, file: File, model: Model, threads: int, source: Readable | None):
-        self._file, self._block = file, file.header["block"]
+    def __init__(
+        self,
+        file: File,
+        opening: Callable[[], Dataset],
+        model: Model,
+        threads: int,
+        source: Readable | None,
+    ):
+        self._file, self._opening, self._block = file, opening, file.header["block"]
         d = file.description
         grid = tuple(blocks.count(side, self._block) for side in (d.rows, d.cols))
         self.mse, self.target = np.full((2, d.bands, *grid), np.nan)
@@ -54,23 +64,26 @@ class ErrorLayer:
 
     def _measure(self, model: Model, threads: int, source: Readable | None) -> None:
         try:
-            for part in block_errors(self._file, model, threads, source):
-                box = part.box
-                place = (
-                    slice(box.band, box.band + box.bands),
-                    *(
-                        slice(first // self._block, first // self._block + count)
-                        for first, count in zip((box.row, box.col), part.mse.shape[1:], strict=True)
-                    ),
-                )
-                self.target[place], self.mse[place] = part.target, part.mse
-                self._tiles += 1
-                if not part.same_mask:
-                    self._remark = "other pixels are masked than in the original"
-                if self._stopping.is_set():
-                    return
+            with self._opening() as image:
+                for part in block_errors(image.file, model, threads, source):
+                    self._put(part)
+                    if self._stopping.is_set():
+                        return
         except IsoqError as error:
             self._remark = str(error)
+
+    def _put(self, part: BlockErrors) -> None:
+        """Take the errors of a tile."""
+        box = part.box
+        rows, cols = (
+            slice(first // self._block, first // self._block + count)
+            for first, count in zip((box.row, box.col), part.mse.shape[1:], strict=True)
+        )
+        place = slice(box.band, box.band + box.bands), rows, cols
+        self.target[place], self.mse[place] = part.target, part.mse
+        self._tiles += 1
+        if not part.same_mask:
+            self._remark = "other pixels are masked than in the original"
 
     def summary(self, bands: Bands) -> dict[str, Any]:
         """Return the state of the work, and the histogram of the worst of some bands, as JSON."""

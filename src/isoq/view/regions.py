@@ -53,18 +53,20 @@ class DecodedSource:
 class Regions:
     """Estimates and commands for one file.
 
-    against: the original, if it is at hand. Without it, the decoded image takes its place. model:
-    the one to compress with, None for the newest."""
+    against: the original, if it is at hand. Without it, the decoded image takes its place.
+    geometry: of an original of raw samples. model: the one to compress with, None for the
+    newest."""
 
     def __init__(
         self,
         image: Dataset,
         against: str | None,
+        geometry: str | None,
         model: str | None,
         device: str | None,
         threads: int,
     ):
-        self._image, self._against = image, against
+        self._image, self._against, self._geometry = image, against, geometry
         self._model, self._device, self._threads = model, device, threads
 
     def estimate(self, geojson: dict, target: Target, roi_mse: float) -> dict[str, Any]:
@@ -101,6 +103,7 @@ class Regions:
         words += ["--joint", "mean"] if self.is_joint else []
         if header.get("lossless") and not self._is_lossless:
             words += ["--lossless-bands", ",".join(map(str, header["lossless"]))]
+        words += ["--geometry", self._geometry] if self._geometry else []
         words += ["--model", self._model] if self._model else []
         return shlex.join(words)
 
@@ -132,5 +135,5 @@ class Regions:
             yield DecodedSource(self._image)
             return
         mask = self._image.description.metadata.get("mask_from", "auto")
-        with open_source(self._against, mask=mask) as source:
+        with open_source(self._against, self._geometry, mask=mask) as source:
             yield source

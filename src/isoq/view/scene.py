@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
-from functools import cached_property
-from threading import Lock
+from contextlib import ExitStack, suppress
+from functools import cached_property, partial
+from threading import Lock, Thread
 from typing import Any, Self
 
 import numpy as np
@@ -16,12 +16,12 @@ from ..api.keywords import PathLike, options_of
 from ..api.picture import shown_bands, stretch_of
 from ..codec.target import ERRORS, Target
 from ..codec.verify import check_kind
-from ..errors import InputError
-from ..raster.source import open_source
+from ..errors import InputError, IsoqError
+from ..raster.source import is_raw, open_source
 from ..wavelet.layout import LEVELS
 from .error_layer import ErrorLayer
 from .regions import Regions
-from .tiles import SIDE, Bands, Decoded, Layer, Original, levels_of, picture
+from .tiles import SIDE, Bands, Decoded, Layer, Original, RawOriginal, levels_of, picture
 
 _LOOK = 128  # pixels: least side of the reduced image from which the stretch comes
 
@@ -29,23 +29,24 @@ _LOOK = 128  # pixels: least side of the reduced image from which the stretch co
 class Scene:
     """A file and its original, opened for the page; a context manager.
 
-    source: a path or URL; against: the original; model: the one that the file needs, if isoq does
-    not include it and neither does the file. Raises what `isoq.open` raises, and InputError if the
-    original is of another kind."""
+    source: a path or URL; against: the original; geometry: of an original of raw samples, as
+    `isoq.compress_file` takes it; model: the one that the file needs, if isoq does not include it
+    and neither does the file. Raises what `isoq.open` raises, and InputError if the original is of
+    another kind."""
 
     def __init__(
         self,
         source: PathLike,
         against: PathLike | None = None,
+        geometry: str | None = None,
         model: str | None = None,
         device: str | None = None,
         threads: int | None = None,
     ):
         cores = options_of(threads=threads).threads
         with ExitStack() as stack:
-            self.image: Dataset = stack.enter_context(
-                open_isoq(source, model, device=device, threads=cores)
-            )
+            opening = partial(open_isoq, source, model, device=device, threads=cores)
+            self.image: Dataset = stack.enter_context(opening())
             file, original = self.image.file, None
             decoder = self.image.file.model(model)
             decoder = decoder if device is None else decoder.on(device)
@@ -53,24 +54,40 @@ class Scene:
             self.layers: dict[str, Layer] = {"decoded": self._decoded}
             if against is not None:
                 mask = file.description.metadata.get("mask_from", "auto")
-                original = stack.enter_context(open_source(os.fspath(against), mask=mask))
+                original = stack.enter_context(open_source(os.fspath(against), geometry, mask=mask))
                 check_kind(file, original)
-                shown = Original(os.fspath(against), tuple(file.header.get("lossless", ())))
-                stack.callback(shown.close)
-                self.layers["original"] = shown
-            self.errors = ErrorLayer(file, decoder, cores, original)
+                self.layers["original"] = self._original(os.fspath(against), geometry, stack)
+            self.errors = ErrorLayer(file, opening, decoder, cores, original)
             stack.callback(self.errors.stop)
             self._against = None if against is None else os.fspath(against)
+            self._geometry = geometry
             self._model, self._device, self._threads = model, device, cores
             self._stretches: dict[int, tuple[float, float]] = {}
-            self._estimating = Lock()
+            self._stretching, self._estimating = Lock(), Lock()
+            self._beginning = Thread(target=self._begin, daemon=True)
             self._closing = stack.pop_all()
 
+    def _original(self, path: str, geometry: str | None, closing: ExitStack) -> Layer:
+        """Return the layer of the original, which is open until `closing` is closed."""
+        sampled = tuple(self.image.file.header.get("lossless", ()))
+        if is_raw(path, geometry):
+            return RawOriginal(closing.enter_context(open_source(path, geometry)), sampled)
+        shown = Original(path, sampled)
+        closing.callback(shown.close)
+        return shown
+
     def __enter__(self) -> Self:
+        self._beginning.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._beginning.join()
         self._closing.close()
+
+    def _begin(self) -> None:
+        """Decode what the page shows first, while the browser still loads the page."""
+        with suppress(IsoqError):  # the page asks for it as well, and is told
+            self.stretch(shown_bands(self.image))
 
     def describe(self) -> dict[str, Any]:
         """Return what the page needs to know at first, as JSON."""
@@ -106,13 +123,13 @@ class Scene:
 
     def stretch(self, bands: Bands) -> list[tuple[float, float]]:
         """Return the samples that are black and white, by band. Both layers have the same."""
-        missing = tuple(band for band in bands if band not in self._stretches)
-        if missing:
-            levels = [k for k in range(LEVELS + 1) if max(self.image.shape) >> k >= _LOOK]
-            level = max(levels, default=0)
-            seen = self._decoded.window(bands, level, slice(None), slice(None))
-            self._stretches.update(zip(bands, stretch_of(seen), strict=True))
-        return [self._stretches[band] for band in bands]
+        with self._stretching:
+            if any(band not in self._stretches for band in bands):
+                levels = [k for k in range(LEVELS + 1) if max(self.image.shape) >> k >= _LOOK]
+                level = max(levels, default=0)
+                seen = self._decoded.window(bands, level, slice(None), slice(None))
+                self._stretches.update(zip(bands, stretch_of(seen), strict=True))
+            return [self._stretches[band] for band in bands]
 
     def values(self, row: int, col: int, bands: Bands) -> dict[str, Any]:
         """Return the samples of a pixel in both layers, and the errors of its block, as JSON."""
@@ -146,7 +163,9 @@ class Scene:
     @cached_property
     def regions(self) -> Regions:
         """Estimates and commands for regions."""
-        return Regions(self.image, self._against, self._model, self._device, self._threads)
+        return Regions(
+            self.image, self._against, self._geometry, self._model, self._device, self._threads
+        )
 
     def _check(self, level: int, row: int, col: int, bands: Bands) -> None:
         """Raise LookupError unless there is such a tile and there are such bands."""

@@ -16,8 +16,10 @@ from rasterio.windows import Window
 
 from ..api.dataset import Dataset
 from ..api.picture import encode_png, shades
+from ..codec.sources import Readable
 from ..raster.gdal_metadata import open_dataset
 from ..raster.guard import guard
+from ..wavelet.layout import LEVELS
 
 SIDE = 256
 _KEPT = 256 << 20  # bytes of decoded samples that are kept
@@ -60,6 +62,10 @@ class Decoded:
 
     def window(self, bands: Bands, level: int, rows: slice, cols: slice) -> np.ma.MaskedArray:
         """Return a window (bands, rows, cols) of the image at a level, cut at the border."""
+        if level > LEVELS:  # a file has no smaller image, so the pixels between are left out
+            step = 1 << (level - LEVELS)
+            finer = (slice(side.start * step, side.stop * step) for side in (rows, cols))
+            return self.window(bands, LEVELS, *finer)[:, ::step, ::step]
         height, width = (-(-n >> level) for n in self._image.shape)
         rows, cols = slice(*rows.indices(height)[:2]), slice(*cols.indices(width)[:2])
         side = self._side(level) >> level
@@ -146,6 +152,58 @@ class Original:
     def close(self) -> None:
         with self._turn:
             self._dataset.close()
+
+
+class RawOriginal:
+    """The original image in a file of raw samples. Several threads may use it; they take turns."""
+
+    def __init__(self, source: Readable, sampled: Bands = ()):
+        """source: for this layer alone; sampled: as for `Original`."""
+        self._source, self._sampled, self._turn = source, set(sampled), Lock()
+
+    def tile(self, bands: Bands, level: int, row: int, col: int) -> np.ma.MaskedArray:
+        d, step = self._source.description, 1 << level
+        sizes = d.rows, d.cols
+        # Pixel i of a reduced image of isoq is centred on pixel 2^level i.
+        centres = [
+            np.arange(n * SIDE << level, min((n + 1) * SIDE << level, size), step)
+            for n, size in zip((row, col), sizes, strict=True)
+        ]
+        top, left = (max(int(places[0]) - step // 2, 0) for places in centres)
+        bottom, right = (
+            min(int(places[-1]) + step, size) for places, size in zip(centres, sizes, strict=True)
+        )
+        rows, cols = centres[0] - top, centres[1] - left
+        found = []
+        for band in bands:
+            plane = self._read(band, top, left, bottom - top, right - left)
+            if band not in self._sampled:
+                means = _means(_means(plane, rows, step).T, cols, step).T
+                found.append((means if plane.dtype.kind == "f" else means.round()).astype(d.dtype))
+            else:
+                found.append(plane[np.ix_(rows, cols)])
+        return np.ma.masked_invalid(np.stack(found))
+
+    def pixel(self, bands: Bands, row: int, col: int) -> np.ma.MaskedArray:
+        return np.ma.masked_invalid([self._read(band, row, col, 1, 1)[0, 0] for band in bands])
+
+    def _read(self, band: int, row: int, col: int, rows: int, cols: int) -> np.ndarray:
+        """Return a window (rows, cols) of a band, from 1."""
+        with self._turn:
+            return self._source.read(row, col, rows, cols, slice(band - 1, band))[0]
+
+
+def _means(samples: np.ndarray, centres: np.ndarray, step: int) -> np.ndarray:
+    """Return the means (centres, cols) of `step` rows around the centre of each of some rows.
+
+    An even number of rows around a row begins and ends in the middle of another one, so it is the
+    mean of two such numbers of whole rows."""
+    sums, counts = np.zeros((len(centres), samples.shape[1])), np.zeros(len(centres))
+    for first in centres - step // 2, centres - (step - 1) // 2:
+        starts, stop = np.maximum(first, 0), min(first[-1] + step, len(samples))
+        sums += np.add.reduceat(samples[:stop], starts, 0, np.float64)
+        counts += np.diff(starts, append=stop)
+    return sums / counts[:, None]
 
 
 class _Cache:
