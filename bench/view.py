@@ -4,7 +4,8 @@ results/view.csv.
 The scene is the mosaic of bench/scene.py, compressed once in one pass and kept in `--folder`.
 Headless Chromium opens the page in a window of 1200 x 1000 pixels and asks for the tiles that fill
 it: the whole image at a reduced resolution. `first picture` is the time from the request for the
-page to the last byte of the last tile. Each run opens the file anew, which the system may still
+page to the last byte of the last tile. `CPU` is the processor time of isoq from opening the file to
+then, in all threads, which does not depend on what else the machine does. Each run opens the file anew, which the system may still
 hold in memory, and the fastest counts. `start` is the time from the command to the address that it
 prints. `bytes` were read from the file, which lies on the disk or behind an HTTP server of this
 machine that answers ranges."""
@@ -87,16 +88,19 @@ def running(server: ThreadingHTTPServer) -> Iterator[None]:
         thread.join()
 
 
-def first_picture(place: str, browser: Browser) -> tuple[int, float]:
-    """Return the number of tiles that fill the window, and the seconds that they took."""
+def first_picture(place: str, browser: Browser) -> tuple[int, float, float]:
+    """Return the number of tiles that fill the window, the seconds that they took, and the
+    processor time of isoq."""
+    began = time.process_time()
     with Scene(place) as scene, Server(scene) as server, running(server):
         browser.open(server.url)
         while (found := browser.run(LOADED)) is None:
             time.sleep(0.02)
+        used = time.process_time() - began
         browser.open("about:blank")  # no request is left when the server ends
         assert not browser.complaints, browser.complaints
     tiles, milliseconds = found
-    return int(tiles), milliseconds / 1000
+    return int(tiles), milliseconds / 1000, used
 
 
 def start_up(place: str) -> float:
@@ -121,18 +125,20 @@ def measure(name: str, place: str, size: int, rounds: int) -> Row:
         read.append(len(data))
         return data
 
-    taken = []
+    taken, used = [], []
     with Browser() as browser, patch.object(LocalStream, "_read_at", counted):
         for _ in range(rounds):
             read.clear()
             Ranges.sent = 0
-            tiles, seconds = first_picture(place, browser)
+            tiles, seconds, processor = first_picture(place, browser)
             taken.append(seconds)
+            used.append(processor)
     count = Ranges.sent or sum(read)
     return {
         "file": name,
         "tiles": tiles,
         "first_picture": min(taken),
+        "cpu": min(used),
         "start": min(start_up(place) for _ in range(rounds)),
         "bytes": count,
         "share": 100 * count / size,
@@ -153,8 +159,8 @@ def packed(folder: Path, split: Path, side: int, snr: float) -> Path:
 
 def show(rows: list[Row]) -> None:
     """Print the table of the rows."""
-    head = ("file", "first picture, s", "tiles", "bytes", "of the file, %", "start, s")
-    keys = ("file", "first_picture", "tiles", "bytes", "share", "start")
+    head = ("file", "first picture, s", "CPU, s", "tiles", "bytes", "of the file, %", "start, s")
+    keys = ("file", "first_picture", "cpu", "tiles", "bytes", "share", "start")
     print_table(head, [tuple(row[key] for key in keys) for row in rows])
 
 

@@ -86,6 +86,27 @@ def test_tiles_that_cross_the_tiles_of_the_file_have_no_seam(folder):
         assert np.array_equal(layer.pixel((1,), 300, 200), whole[:, 300, 200])
 
 
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_no_tile_of_the_file_is_decoded_twice_for_a_picture(folder, level, monkeypatch):
+    image = make(folder / f"even-{level}.tif", np.tile(crop("landsat.tif"), (1, 4, 5)))
+    path = folder / f"even-{level}.isoq"
+    isoq.compress_file(image, path, mse=500, tile=384)  # 804 x 1165: tiles of 256 to 320 pixels
+    decoded = []
+    real = File._decode
+
+    def counted(self, box, *rest):
+        decoded.append(box)
+        return real(self, box, *rest)
+
+    monkeypatch.setattr(File, "_decode", counted)
+    with isoq.open(path) as opened:
+        layer = tiles.Decoded(opened)
+        found = layer.window((1,), level, slice(None), slice(None))
+        assert sorted(decoded, key=str) == sorted(opened.file.boxes, key=str)
+        if level == 0:
+            assert np.array_equal(found, opened.read())
+
+
 def test_masked_pixels_are_transparent_and_others_are_not(server):
     for layer in ("decoded", "original"):
         opacity = get(server, f"tile/{layer}/0/0/0/1,2,3.png")[-1]

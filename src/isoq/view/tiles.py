@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from itertools import pairwise
 from threading import Lock
 from typing import Any, Protocol
 
@@ -48,10 +49,13 @@ class Decoded:
     """The image in an .isoq file.
 
     Parts of it are decoded as a whole and kept, because a tile of the page is often smaller than a
-    tile of the file. Each part has whole tiles of the file, and at least one tile of the page."""
+    tile of the file. A part has whole tiles of the file, and no fewer pixels a side than a tile of
+    the page, except at the right and lower border."""
 
     def __init__(self, image: Dataset):
         self._image = image
+        boxes = image.file.boxes
+        self._starts = sorted({box.row for box in boxes}), sorted({box.col for box in boxes})
         self._parts = _Cache(_KEPT)
 
     def tile(self, bands: Bands, level: int, row: int, col: int) -> np.ma.MaskedArray:
@@ -62,52 +66,56 @@ class Decoded:
 
     def window(self, bands: Bands, level: int, rows: slice, cols: slice) -> np.ma.MaskedArray:
         """Return a window (bands, rows, cols) of the image at a level, cut at the border."""
-        if level > LEVELS:  # a file has no smaller image, so the pixels between are left out
+        rows, cols = (
+            slice(*side.indices(-(-size >> level))[:2])
+            for side, size in zip((rows, cols), self._image.shape, strict=True)
+        )
+        if level > LEVELS:  # a file has no smaller image, so pixels are left out
             step = 1 << (level - LEVELS)
             finer = (slice(side.start * step, side.stop * step) for side in (rows, cols))
             return self.window(bands, LEVELS, *finer)[:, ::step, ::step]
-        height, width = (-(-n >> level) for n in self._image.shape)
-        rows, cols = slice(*rows.indices(height)[:2]), slice(*cols.indices(width)[:2])
-        side = self._side(level) >> level
         return np.ma.concatenate(
             [
                 np.ma.concatenate(
                     [
-                        self._part(bands, level, i, j)[
-                            :, _inside(rows, i, side), _inside(cols, j, side)
+                        self._part(bands, level, part_rows, part_cols)[
+                            :, _inside(rows, part_rows, level), _inside(cols, part_cols, level)
                         ]
-                        for j in range(cols.start // side, -(-cols.stop // side))
+                        for part_cols in self._touched(cols, level, 1)
                     ],
                     axis=2,
                 )
-                for i in range(rows.start // side, -(-rows.stop // side))
+                for part_rows in self._touched(rows, level, 0)
             ],
             axis=1,
         )
 
-    def _side(self, level: int) -> int:
-        """Return the side of a part in pixels of the image."""
-        unit = math.lcm(self._image.file.header["tile"], 1 << level)
-        return unit * -(-(SIDE << level) // unit)
+    def _touched(self, window: slice, level: int, axis: int) -> list[tuple[int, int]]:
+        """Return the parts that a window at a level touches along an axis: first and last pixel of
+        the image, exclusive."""
+        edges = [0]
+        for start in self._starts[axis]:
+            if start - edges[-1] >= SIDE << level:
+                edges.append(start)
+        parts = pairwise([*edges, self._image.shape[axis]])
+        return [(a, b) for a, b in parts if a < window.stop << level and b > window.start << level]
 
-    def _part(self, bands: Bands, level: int, i: int, j: int) -> np.ma.MaskedArray:
+    def _part(
+        self, bands: Bands, level: int, rows: tuple[int, int], cols: tuple[int, int]
+    ) -> np.ma.MaskedArray:
         def read() -> np.ma.MaskedArray:
-            side = self._side(level)
-            (top, bottom), (left, right) = (
-                (n * side, min((n + 1) * side, size))
-                for n, size in zip((i, j), self._image.shape, strict=True)
+            shape = tuple(-(-(stop - start) >> level) for start, stop in (rows, cols))
+            return np.ma.asarray(
+                self._image.read(bands, (rows, cols), masked=True, out_shape=shape)
             )
-            shape = -(-(bottom - top) >> level), -(-(right - left) >> level)
-            window = (top, bottom), (left, right)
-            return np.ma.asarray(self._image.read(bands, window, masked=True, out_shape=shape))
 
-        return self._parts.get((bands, level, i, j), read)
+        return self._parts.get((bands, level, rows, cols), read)
 
 
-def _inside(window: slice, number: int, side: int) -> slice:
-    """Return the places of a window in the part of a number, counted from the part's first."""
-    first = number * side
-    return slice(max(window.start - first, 0), min(window.stop - first, side))
+def _inside(window: slice, part: tuple[int, int], level: int) -> slice:
+    """Return the places of a window at a level in a part, counted from the part's first."""
+    first, size = part[0] >> level, -(-(part[1] - part[0]) >> level)
+    return slice(max(window.start - first, 0), min(window.stop - first, size))
 
 
 class Original:
