@@ -4,11 +4,11 @@ results/view.csv.
 The scene is the mosaic of bench/scene.py, compressed once in one pass and kept in `--folder`.
 Headless Chromium opens the page in a window of 1200 x 1000 pixels and asks for the tiles that fill
 it: the whole image at a reduced resolution. `first picture` is the time from the request for the
-page to the last byte of the last tile. `CPU` is the processor time of isoq from opening the file to
-then, in all threads, which does not depend on what else the machine does. Each run opens the file anew, which the system may still
-hold in memory, and the fastest counts. `start` is the time from the command to the address that it
-prints. `bytes` were read from the file, which lies on the disk or behind an HTTP server of this
-machine that answers ranges."""
+page to the last byte of the last tile. `CPU` is the processor time from opening the file to then,
+of isoq and of the HTTP server. Each run opens the file anew, which the system may still hold in
+memory, and the fastest counts. `start` is the time from the command to the address that it prints.
+`bytes` were read from the file, which lies on the disk or behind an HTTP server of this machine
+that answers ranges."""
 
 from __future__ import annotations
 
