@@ -3,13 +3,15 @@ small crops, and where the bits go; results/lowest-SPLIT.csv.
 
 A crop is the middle of one band of each file, at most 512 x 512 pixels. isoq's size is that of the
 whole file, by default of the closed loop. The error that decoding finds is what JPEG 2000 is driven
-to. The shares are those of low-pass band, details of the levels from 4 to 1, side integers
-(quality map and errors), and the rest of the file."""
+to, and a file of isoq that has one quality and promises no block anything. The shares are those of
+low-pass band, details of the levels from 4 to 1, side integers (quality map and errors), and the
+rest of the file."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import math
 from functools import partial
 
 import numpy as np
@@ -35,6 +37,7 @@ from isoq.codec.writer import compress_to
 from isoq.evaluate.jpeg2000 import jpeg2000_bits
 from isoq.format.bytestream import Reader, pack_integers
 from isoq.format.container import ContainerReader
+from isoq.levels import LAMBDA_MSE_AT_HIGH_RATE
 from isoq.network.model import Model
 from isoq.tile.codings import Transform
 from isoq.tile.decode import open_tile
@@ -43,6 +46,8 @@ from isoq.tile.report import error_steps
 
 SIDE, STRATA = 512, ["drone", "hyperspectral", "landsat", "rgb", "sentinel2", "vhr"]
 PARTS = ("low_pass", "level_4", "level_3", "level_2", "level_1", "map", "errors", "rest")
+# Qualities that are tried: octaves of lambda around that of an error at high rate.
+OCTAVES, HALVINGS = (-14.0, 4.0), 8
 
 
 def crop(image: Image) -> np.ndarray:
@@ -81,6 +86,34 @@ def sizes_of_levels(steps: np.ndarray, levels: np.ndarray, model: Model) -> list
     return [low_pass, first - low_pass, *others]
 
 
+def uniform_bits(samples: np.ndarray, nodata: float | None, mse: float, network: Model) -> float:
+    """Return the bits per sample of a file of one quality that leaves the error `mse`; NaN if the
+    range of qualities does not. Between two qualities its logarithm is a straight line."""
+
+    def at(octave: float) -> tuple[float, float]:
+        out = io.BytesIO()
+        how, target = (
+            Options(threads=1),
+            Target("quality", LAMBDA_MSE_AT_HIGH_RATE / mse * 2**octave),
+        )
+        compress_to(out, ArraySource(samples, nodata), target, network, how)
+        error, _ = decode(out.getvalue(), network, samples)
+        return math.log(max(error, 1e-9)), math.log(8 * out.tell() / samples.size)
+
+    wanted, (low, high) = math.log(mse), OCTAVES
+    below, above = at(high), at(low)
+    if not below[0] <= wanted <= above[0]:
+        return math.nan
+    for _ in range(HALVINGS):
+        middle = at((low + high) / 2)
+        if middle[0] > wanted:
+            low, above = (low + high) / 2, middle
+        else:
+            high, below = (low + high) / 2, middle
+    errors, bits = zip(below, above, strict=True)
+    return math.exp(np.interp(wanted, errors, bits))
+
+
 def compare(image: Image, model: str, snr: list[float], how: Options) -> list[Row]:
     """Return the rows of one crop."""
     samples, network, rows = crop(image), load_model(model), list[Row]()
@@ -90,12 +123,14 @@ def compare(image: Image, model: str, snr: list[float], how: Options) -> list[Ro
         target = compress_to(out, source, Target("snr", value), network, how)["target_mse"][0]
         mse, per_block = decode(out.getvalue(), network, samples)
         bits, _ = jpeg2000_bits(samples[0], mse)
+        uniform = uniform_bits(samples, image.nodata, mse, network)
         per_sample = 8 / samples.size
         parts = bytes_of_parts(out.getvalue(), network)
         rows.append(
             {"stratum": image.stratum, "file": image.path.name, "snr": value}
             | {"bits": per_sample * out.tell(), "jpeg2000": bits}
-            | {"ratio": per_sample * out.tell() / bits, "image": mse / target}
+            | {"ratio": per_sample * out.tell() / bits, "uniform": uniform / bits}
+            | {"image": mse / target}
             | {"block_median": float(np.median(per_block) / target)}
             | {part: per_sample * size for part, size in parts.items()}
         )
@@ -104,11 +139,12 @@ def compare(image: Image, model: str, snr: list[float], how: Options) -> list[Ro
 
 def show(rows: list[Row]) -> None:
     """Print a line per stratum and target: means, and the geometric mean of the ratios."""
-    names = ("bits", "jpeg2000", "ratio", "image", "block_median", *PARTS)
+    ratios = ("ratio", "uniform")
+    names = ("bits", "jpeg2000", *ratios, "image", "block_median", *PARTS)
     lines = []
     for name, group in grouped(rows, "stratum", "snr"):
         means = {key: float(column(group, key).mean()) for key in names}
-        means["ratio"] = geometric_mean(column(group, "ratio"))
+        means |= {key: geometric_mean(column(group, key)) for key in ratios}
         lines.append((name, *means.values()))
     print_table(("", *names), lines)
 

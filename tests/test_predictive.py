@@ -322,11 +322,11 @@ def test_window_and_tiles():
         )
 
 
-@pytest.mark.parametrize("divisor", [4, 16])
-def test_one_pass_is_never_larger_than_a_file_without_loss(divisor):
-    """At a target that the transform can only reach with more bits than there are. At these
-    divisors it would take 9 and 10 % more than a file without loss."""
+@pytest.mark.parametrize(("divisor", "mse"), [(4, 0.02), (16, 0.05), (64, 0.05), (128, 0.05)])
+def test_one_pass_is_never_larger_than_a_file_without_loss(divisor, mse):
+    """At targets that the transform can only reach with more bits than there are: it would take 6
+    to 9 % more than a file without loss."""
     pixels = crop("landsat.tif") // divisor
     lossless = len(isoq.compress(pixels, lossless=True))
-    one_pass = isoq.compress(pixels, mse=0.02, single_pass=True)
+    one_pass = isoq.compress(pixels, mse=mse, single_pass=True)
     assert len(one_pass) <= 1.01 * lossless

@@ -22,10 +22,12 @@ _FLAT = 0.5
 # data/val.
 _LEAST_BITS, _LEAST_BITS_TOGETHER = 1.5, 0.8
 _ANY_SIZE = 1 << 62  # bytes, a limit that nothing reaches
-# One pass has to be fast. It tries prediction from so many bits per sample on, where files without
-# loss may be smaller, and if a strip of one in so many rows of blocks takes at most so many times
-# its share of the network's bytes (chosen on val/).
-_ONE_PASS_BITS, _STRIP, _FEW_ROWS, _MARGIN = 4.0, 16, 4, 1.2
+# One pass has to be fast. It tries prediction only where files without loss may be smaller: from so
+# many bits per sample on, or where so small an error is asked for that nearly all integers must be
+# exact. A strip of one in so many rows of blocks must take at most so many times its share of the
+# network's bytes (chosen on val/).
+_ONE_PASS_BITS, _FINE = 4.0, 0.1
+_STRIP, _FEW_ROWS, _MARGIN = 16, 4, 1.2
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,12 @@ def predict_if_smaller(
     bits = 8 * size / (tile.samples[0].size * max(bands, 1))
     if not bands or not worth_trying(bits, bands):
         return None
-    if not target.closed and not (
-        bits > _ONE_PASS_BITS and _is_promising(tile, target, network, size)
-    ):
-        return None
+    if not target.closed:
+        is_fine = tile.samples.dtype.kind != "f" and np.nanmin(target.mse) < _FINE
+        if bits <= _ONE_PASS_BITS and not is_fine:
+            return None
+        if not _is_promising(tile, target, network, size):
+            return None
     predicted: list[EncodedGroup] = []
     left = size - sum(_size(group) for group in others if group.coding.mode == Mode.PREDICTIVE)
     for run in merged(network):
@@ -89,12 +93,12 @@ def predict_if_smaller(
 def _is_promising(tile: TileInput, target: ErrorTarget, runs: list[slice], size: int) -> bool:
     """Return whether prediction of a strip in the middle of a tile takes about as few bytes as the
     network, or the tile has few rows of blocks."""
-    rows = tile.grid[1]
+    rows = tile.grid[1]  # of blocks; the last one may be cut, but no strip has it
     if rows < _FEW_ROWS:
         return True
     count = max(1, rows // _STRIP)
     strip = slice((rows - count) // 2, (rows + count) // 2)
-    most = int(_MARGIN * size * count / rows)
+    most = int(_MARGIN * size * count * tile.block / tile.shape[1])
     for run in merged(runs):
         taken = Predictive.size_of_rows(tile, run, target.mse[run], strip, most)
         if taken is None:
