@@ -133,32 +133,43 @@ def _are_codes(planes: list[np.ndarray], nodata: float | None) -> bool:
     planes: pieces (rows, cols) of a band. Codes come in patches of equal values. There are few of
     them, or steps between patches are as large as those between any two. Quantities have gradients
     instead."""
-    pairs, values = [], []
-    for plane in planes:
-        valid = np.isfinite(plane)
-        if nodata is not None and holds(plane.dtype, nodata):
-            valid &= plane != nodata
-        if plane.dtype.kind == "f" and (plane[valid] != np.rint(plane[valid])).any():
-            return False
-        values.append(plane[valid])
-        for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
-            both = valid[one] & valid[other]
-            pairs.append(np.stack([plane[one][both], plane[other][both]]))
-    before, after = np.concatenate(pairs, 1).astype(np.float64)
-    found = len(np.unique(np.concatenate(values)))
-    limit = _MANY.get(planes[0].itemsize, _MANY[2])
-    if before.size < _PAIRS or not 2 <= found <= limit:
+    valid = [_measured(plane, nodata) for plane in planes]
+    if planes[0].dtype.kind == "f" and any(
+        (plane[inside] != np.rint(plane[inside])).any()
+        for plane, inside in zip(planes, valid, strict=True)
+    ):
         return False
-    steps = np.abs(before - after)
-    edges = steps > 0
-    if edges.mean() > 1 - _FLAT:
+    before, after = (
+        np.concatenate(halves) for halves in zip(*map(_neighbours, planes, valid), strict=True)
+    )
+    edges = before != after
+    if before.size < _PAIRS or edges.mean() > 1 - _FLAT:
+        return False
+    found = len(np.unique(np.concatenate([p[v] for p, v in zip(planes, valid, strict=True)])))
+    if not 2 <= found <= _MANY.get(planes[0].itemsize, _MANY[2]):
         return False
     if found <= _FEW:
         return True
     # Any two values: those at the edges of patches, in another order.
-    others = np.abs(before[edges] - np.random.default_rng(0).permutation(before[edges]))
+    before, after = before[edges].astype(np.float64), after[edges].astype(np.float64)
+    others = np.abs(before - np.random.default_rng(0).permutation(before))
     others = others[others > 0]
-    return bool(others.size) and bool(steps[edges].mean() > _STEP * others.mean())
+    return bool(others.size) and bool(np.abs(before - after).mean() > _STEP * others.mean())
+
+
+def _measured(plane: np.ndarray, nodata: float | None) -> np.ndarray:
+    """Return which samples are finite and not nodata."""
+    valid = np.isfinite(plane)
+    if nodata is not None and holds(plane.dtype, nodata):
+        valid &= plane != nodata
+    return valid
+
+
+def _neighbours(plane: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first and the second of all pairs of valid samples below and beside each other."""
+    below, beside = valid[1:] & valid[:-1], valid[:, 1:] & valid[:, :-1]
+    first = np.concatenate([plane[1:][below], plane[:, 1:][beside]])
+    return first, np.concatenate([plane[:-1][below], plane[:, :-1][beside]])
 
 
 def _listed(wanted: str | int | Sequence[int]) -> list[int]:
