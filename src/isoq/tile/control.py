@@ -23,7 +23,7 @@ CORRECTIONS = 3
 # Further corrections, of blocks above their target alone, while their patches would take more than
 # _DEAR of the bytes. That happens below some 0.5 bit/sample, where the error of a block hangs on a
 # few latents, and a patch costs more than all of them (chosen on val/).
-MORE_CORRECTIONS, _DEAR = 4, 0.02
+MORE_CORRECTIONS, _DEAR = 6, 0.02
 # If the target is below this many times the error of the autoencoder without quantization, that
 # error is worth removing: it costs rate long before it reaches the target.
 REFINE = 150
