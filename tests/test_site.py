@@ -59,7 +59,7 @@ def test_the_site_builds_offline(tmp_path, monkeypatch):
         for path in (tmp_path / "site").rglob("*.html")
     }
     expected = {
-        (path.parent if path.name == "index.md" else path.with_suffix("")) / "index.html"
+        (path.parent if path.stem in ("index", "README") else path.with_suffix("")) / "index.html"
         for path in (page.relative_to(ROOT / "docs") for page in PAGES)
     }
     assert {path.as_posix() for path in expected} | {"added/index.html"} <= set(html)

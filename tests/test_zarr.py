@@ -379,3 +379,14 @@ def test_what_was_reached_is_recorded(tmp_path):
         "algorithm": "isoq",
         "implementation": f"isoq version {isoq.__version__} (model eo16-4)",
     }
+
+
+@pytest.mark.parametrize("kept", [[2], "2-3", "none"])
+def test_bands_of_a_chunk_can_be_lossless(kept):
+    pixels = terrain(3, 40, 50, "uint16")
+    codec = IsoqCodec(mse=400, lossless_bands=kept)
+    array = zarr.create_array({}, data=pixels, serializer=codec, compressors=None, fill_value=0)
+    same = [(array[band] == pixels[band]).all() for band in range(3)]
+    assert same == [False, kept != "none", kept == "2-3"]
+    with one_line(InputError, "not a list of bands"):
+        IsoqCodec(mse=400, lossless_bands="two")

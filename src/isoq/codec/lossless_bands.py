@@ -73,7 +73,7 @@ def lossless_bands(wanted: str | int | Sequence[int], source: Any) -> LosslessBa
         reasons = codes_and_flags(source)
         return LosslessBands(tuple(sorted(found | reasons.keys())), reasons)
     if not (isinstance(wanted, str) and wanted == "none"):
-        numbers, bands = _listed(wanted), source.description.bands
+        numbers, bands = band_list(wanted), source.description.bands
         if not all(1 <= number <= bands for number in numbers):
             raise InputError(
                 f"{argument('lossless_bands', wanted)}: the image has bands 1 to {bands}; give "
@@ -172,7 +172,7 @@ def _neighbours(plane: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.nd
     return first, np.concatenate([plane[:-1][below], plane[:, :-1][beside]])
 
 
-def _listed(wanted: str | int | Sequence[int]) -> list[int]:
+def band_list(wanted: str | int | Sequence[int]) -> list[int]:
     """Return the numbers in a list of bands. Raises InputError."""
     try:
         if not isinstance(wanted, str):

@@ -17,7 +17,7 @@ import numpy as np
 from ..api import compress
 from ..codec.decoded_memory import DecodedMemory
 from ..codec.generations import accumulated
-from ..codec.lossless_bands import lossless_bands
+from ..codec.lossless_bands import band_list, lossless_bands
 from ..codec.reader import File
 from ..codec.sources import ArraySource
 from ..codec.target import KINDS
@@ -26,6 +26,7 @@ from ..samples import DTYPES
 from ..tile.masks import Pixels
 
 _KEYWORDS = set(inspect.signature(compress).parameters)
+_MOST_BANDS = 1 << 16  # with which settings are tried
 _NOT_FOR_CHUNKS = {"array", "nodata", "mask", "band_axis", "threads"}
 Settings = dict[str, Any]  # keywords of `compress` but nodata and threads, fit for JSON
 _DECODED = DecodedMemory()
@@ -35,7 +36,7 @@ def settings_of(keywords: dict[str, Any]) -> Settings:
     """Return keywords in the form in which they are stored.
 
     Raises InputError or ModelMismatchError for those that `compress` would refuse, found by
-    compressing one pixel."""
+    compressing one pixel with the fewest bands that they may be for."""
     if "bitrate" in keywords:
         raise InputError(
             "bitrate: cannot be kept by single chunks, some of which hold one value only; give an "
@@ -53,6 +54,8 @@ def settings_of(keywords: dict[str, Any]) -> Settings:
         (len(value) for key, value in settings.items() if key in KINDS and isinstance(value, list)),
         default=1,
     )
+    if (kept := settings.get("lossless_bands", "auto")) not in ("auto", "none"):
+        bands = max(bands, min(max(band_list(kept), default=1), _MOST_BANDS))
     compress(ArraySource(np.zeros((bands, 1, 1), np.uint8)), threads=1, **settings)
     return settings
 
