@@ -10,6 +10,7 @@ next quantization takes:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -35,6 +36,8 @@ from .normalize import NormalizationCode
 from .quality_map import latent_levels
 from .reconstruct import Reconstruction
 from .value_range import ValueRange
+
+_TOGETHER = 1 << 20  # latents of several components or bands that are looked at in one step
 
 
 @dataclass(frozen=True)
@@ -251,11 +254,12 @@ class BandGroup:
         assert self.rotation is not None
         gains = self.model.gains(self._latent_levels(levels))
         errors, counts = [], []
-        for part in self.components:
-            squares = expected_squares(part.y, gains)
+        for parts in self._batches(len(self.components)):
+            latents = [part.y for part in self.components[parts]]
+            squares = np.stack([expected_squares(y, gains) for y in latents])
             errors.append(quality_model.calibrated(self._block_error(squares), levels, self.model))
-            counts.append(self.significant(expected_significant(part.y, gains)))
-        error = np.tensordot(np.square(self.rotation.basis.T), np.stack(errors), 1)
+            counts += [self.significant(expected_significant(y, gains)) for y in latents]
+        error = np.tensordot(np.square(self.rotation.basis.T), np.concatenate(errors), 1)
         return BandErrors(error + self.dropped, np.stack(counts))
 
     def expected_band_errors(self, quantized: QuantizedLatents) -> BandErrors:
@@ -267,13 +271,13 @@ class BandGroup:
                 for part, steps in zip(self.components, quantized.steps, strict=True)
             ]
         )
-        errors = []
-        for coefficients in self.rotation.basis.T.astype(np.float32):
-            squares = np.square(np.tensordot(coefficients, missed, 1))
-            error = self._block_error(squares)
+        errors, basis = [], self.rotation.basis.T.astype(np.float32)
+        for bands in self._batches(len(basis)):
+            of_bands = np.tensordot(basis[bands], missed, 1)
+            error = self._block_error(np.square(of_bands, out=of_bands))
             errors.append(quality_model.calibrated(error, quantized.levels, self.model))
         counts = [self.significant(steps != 0) for steps in quantized.steps]
-        return BandErrors(np.stack(errors) + self.dropped, np.stack(counts))
+        return BandErrors(np.concatenate(errors) + self.dropped, np.stack(counts))
 
     def significant(self, latents: np.ndarray) -> np.ndarray:
         """Return how many of some latents (bool, M, h, w) are true, per block."""
@@ -290,7 +294,11 @@ class BandGroup:
         spread = self._latent_levels(levels)
         gains = self.model.gains(spread)
         inputs = tuple(part.y for part in self.components)
-        steps = tuple(self.model.entropy.quantize(y * gains, spread, RD_LAMBDA) for y in inputs)
+
+        def quantize(y: np.ndarray) -> np.ndarray:
+            return self.model.entropy.quantize(y * gains, spread, RD_LAMBDA)
+
+        steps = tuple(shared(quantize, inputs))
         return QuantizedLatents(levels, spread, gains, inputs, steps)
 
     def encode(
@@ -345,6 +353,11 @@ class BandGroup:
         """Return the error per block that squared errors of latents (M, h, w) leave in the
         pixels."""
         return self._share * self._block_error(squares)
+
+    def _batches(self, count: int) -> Iterator[slice]:
+        """Yield slices of `count` planes of latents, as many at once as _TOGETHER latents allow."""
+        size = max(1, _TOGETHER // self.components[0].y.size)
+        return (slice(first, first + size) for first in range(0, count, size))
 
     def _block_error(self, squares: np.ndarray) -> np.ndarray:
         return PixelError.per_block(self.footprint(squares), self.any_pixels, self.block)

@@ -250,7 +250,7 @@ def _worth_coding(
     coefficients cost; and those that a target cannot do without."""
     cells = sample.block // STRIDE
     size = blocks.sums(np.ones(latents.shape[2:], bool), cells)
-    variance = blocks.square_sums(latents.astype(np.float64), cells) / size
+    variance = blocks.sums(np.square(latents), cells) / size
     error = LAMBDA_MSE_AT_HIGH_RATE / level_to_lambda(state.levels)
     missing = [(0, n - m) for n, m in zip(size.shape, error.shape, strict=True)]
     over = np.maximum(variance / np.pad(error, missing, mode="edge"), 1)
