@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import threading
 import zlib
 from pathlib import Path
 
@@ -361,3 +362,37 @@ def test_boxes_cover_the_image_once(bands, rows, cols, times, block, depth):
         assert len(sizes) == -(-side // tile)
         counts = [-(-n // block) for n in sizes.values()]
         assert max(counts) - min(counts) <= 1  # balanced in blocks, no slivers
+
+
+class Interrupted(io.BytesIO):
+    """A stream in which another thread gets its turn between a seek and a read."""
+
+    def __init__(self, data: bytes):
+        super().__init__(data)
+        self.turn = None
+
+    def seek(self, *where) -> int:
+        at = super().seek(*where)
+        if self.turn:
+            turn, self.turn = self.turn, None
+            turn()
+        return at
+
+
+def test_threads_that_read_the_summary_and_a_tile_do_not_move_each_other():
+    data = isoq.compress(terrain(1, 96, 80, "uint16"), snr=30, tile=64)
+    stream = Interrupted(data)
+    reader, found = ContainerReader(stream), []
+    tile = reader.tile(0)
+
+    def read_a_tile() -> None:
+        threads.append(threading.Thread(target=lambda: found.append(reader.tile(0))))
+        threads[0].start()
+        threads[0].join(0.1)  # until it waits for its turn
+
+    threads: list[threading.Thread] = []
+    stream.turn = read_a_tile
+    summary = reader.statistics()
+    threads[0].join()
+    assert summary == ContainerReader(io.BytesIO(data)).statistics()
+    assert found == [tile]

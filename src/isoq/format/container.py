@@ -230,6 +230,11 @@ class ContainerReader:
         start = int(self._starts[number])
         if start + size > self._size:  # no memory for what is not there
             raise CorruptFileError("the file ends too early: it is truncated")
+        return self._read_at(start, size)
+
+    def _read_at(self, start: int, size: int) -> bytes:
+        """Return the bytes of the stream from a position on, at most `size`. Threads wait for each
+        other, since the position belongs to the stream."""
         if self._process != os.getpid():  # forked, perhaps while another thread held the lock
             self._reading, self._process = Lock(), os.getpid()
         with self._reading:
@@ -237,11 +242,10 @@ class ContainerReader:
             return self._stream.read(size)
 
     def statistics(self) -> dict:
-        """Return the summary, and check the end of the file."""
+        """Return the summary, and check the end of the file. Threads may share a reader for it."""
         if self._end > self._size:
             raise CorruptFileError("the file ends too early: it is truncated")
-        self._stream.seek(self._end)
-        data = self._stream.read(_LARGEST_HEADER)
+        data = self._read_at(self._end, _LARGEST_HEADER)
         rest, is_compact, found = io.BytesIO(data), self._summary is not None, self._summary or {}
         while not is_compact or rest.tell() < len(data):
             kind, payload = _next(rest)

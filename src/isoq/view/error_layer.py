@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from threading import Event, Lock, Thread
 from typing import Any
 
 import numpy as np
 
 from .. import blocks
-from ..api.dataset import Dataset
 from ..codec.block_errors import BlockErrors, block_errors
 from ..codec.reader import File
 from ..codec.sources import Readable
@@ -26,18 +24,10 @@ _ABOVE = np.array((215, 25, 28))
 class ErrorLayer:
     """The errors of all blocks, which a thread fills in tile by tile once it is started.
 
-    opening: opens the file once more for that thread, while others read its tiles.
     mse, target: (bands, block rows, block cols), NaN where there is none, or none yet."""
 
-    def __init__(
-        self,
-        file: File,
-        opening: Callable[[], Dataset],
-        model: Model,
-        threads: int,
-        source: Readable | None,
-    ):
-        self._file, self._opening, self._block = file, opening, file.header["block"]
+    def __init__(self, file: File, model: Model, threads: int, source: Readable | None):
+        self._file, self._block = file, file.header["block"]
         d = file.description
         grid = tuple(blocks.count(side, self._block) for side in (d.rows, d.cols))
         self.mse, self.target = np.full((2, d.bands, *grid), np.nan)
@@ -64,11 +54,10 @@ class ErrorLayer:
 
     def _measure(self, model: Model, threads: int, source: Readable | None) -> None:
         try:
-            with self._opening() as image:
-                for part in block_errors(image.file, model, threads, source):
-                    self._put(part)
-                    if self._stopping.is_set():
-                        return
+            for part in block_errors(self._file, model, threads, source):
+                self._put(part)
+                if self._stopping.is_set():
+                    return
         except IsoqError as error:
             self._remark = str(error)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, suppress
-from functools import cached_property, partial
+from functools import cached_property
 from threading import Lock, Thread
 from typing import Any, Self
 
@@ -45,8 +45,9 @@ class Scene:
     ):
         cores = options_of(threads=threads).threads
         with ExitStack() as stack:
-            opening = partial(open_isoq, source, model, device=device, threads=cores)
-            self.image: Dataset = stack.enter_context(opening())
+            self.image: Dataset = stack.enter_context(
+                open_isoq(source, model, device=device, threads=cores)
+            )
             file, original = self.image.file, None
             decoder = self.image.file.model(model)
             decoder = decoder if device is None else decoder.on(device)
@@ -57,7 +58,7 @@ class Scene:
                 original = stack.enter_context(open_source(os.fspath(against), geometry, mask=mask))
                 check_kind(file, original)
                 self.layers["original"] = self._original(os.fspath(against), geometry, stack)
-            self.errors = ErrorLayer(file, opening, decoder, cores, original)
+            self.errors = ErrorLayer(file, decoder, cores, original)
             stack.callback(self.errors.stop)
             self._against = None if against is None else os.fspath(against)
             self._geometry = geometry
