@@ -158,6 +158,27 @@ def test_learning_rates_are_options(tmp_path, capsys):
     assert rates == [1e-5, 2e-5, 3e-5]
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_refused_before_anything_is_read(tmp_path, capsys):
+    train = ["train", str(DATA / "landsat.tif"), "--out", str(tmp_path / "t-1"), "--quiet"]
+    for device, words in (("cuda", "finds no GPU"), ("gpu", "must be cpu or cuda")):
+        assert main([*train, "--device", device]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"isoq: --device {device}")
+        assert words in line
+    assert not (tmp_path / "t-1").exists()
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_all_of_a_network_moves_to_its_device(preset):
+    """On the device "meta" an operation on it and on the CPU fails as it does with a GPU."""
+    trainee = Trainee(NetworkConfig.of_preset(preset, bands=1, learned=True)).to("meta")
+    x, lam = torch.zeros((2, 1, 64, 64), device="meta"), torch.ones((2, 4, 4), device="meta")
+    bits, distortion = trainee(x, lam)
+    (bits + distortion).mean().backward()
+    assert all(p.grad is not None and p.grad.is_meta for p in trainee.parameters())
+
+
 def test_raw_files_in_the_naming_convention_are_images(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 4000, (2, 70, 90)).astype("<u2")
     path = tmp_path / "cube.2_90_70_2_1_0.raw"

@@ -135,6 +135,12 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)"
     )
     group.add_argument(
+        "--device",
+        default="cpu",
+        metavar="cpu|cuda",
+        help="where the network is trained (default: cpu)",
+    )
+    group.add_argument(
         "--resume", action="store_true", help="continue from the checkpoint in --out"
     )
 
@@ -193,6 +199,7 @@ def train(options: argparse.Namespace) -> None:
         flush=True,
     )
     try:
+        from ..network.devices import torch_device
         from ..train.data import read_planes
         from ..train.loop import Schedule
         from ..train.time_limit import TimeLimit
@@ -200,6 +207,7 @@ def train(options: argparse.Namespace) -> None:
         raise InputError(
             f"training needs more packages ({error}); pip install torch==2.13.0 'isoq[train]'"
         ) from error
+    torch_device(options.device)
     model = _tunable(start, options) if start is not None else None
     out = _new_folder(options)
     # The images are read within half of the time; the first ones have to be enough otherwise.
@@ -267,6 +275,7 @@ def _tunable(start: Model, options: argparse.Namespace) -> Trainee:
         "--lambda": options.range,
         "--learn-transforms": options.learn_transforms,
         "--learning-rates": options.learning_rates,
+        "--device": options.device != "cpu",
         "--resume": options.resume,
     }
     for name, value in given.items():
@@ -308,7 +317,9 @@ def _trained(
     fixed = Patches(check or planes, options.patch, 1).batch(32)
     progress = Progress(check or planes, planes, low, high)
     spent += time.monotonic() - begun
-    return run(config, schedule, patches, fixed, out, options.quiet, progress, spent)
+    return run(
+        config, schedule, patches, fixed, out, options.quiet, progress, spent, options.device
+    )
 
 
 def _finish(

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from ..arguments import checked
-from ..errors import InputError, IsoqWarning, ModelMismatchError, argument
+from ..errors import InputError, IsoqWarning, ModelMismatchError
 from ..levels import lambda_to_level
 from ..wavelet.layout import SEGMENTS, SMALL
 from ..wavelet.transform import CHANNELS, Wavelet
+from .devices import check_device
 from .footprint import footprints
 from .npz import load_arrays
-from .transforms import DEVICES, GraphTransforms
+from .transforms import GraphTransforms
 
 SHIPPED = Path(__file__).parents[1] / "models"
 
@@ -82,8 +83,7 @@ class Model:
         CPU. device: one of DEVICES, where graphs run. content: instead of what is in the
         folder, which then is but a name. Raises ModelMismatchError, and InputError if the device
         cannot be used."""
-        if device not in DEVICES:
-            raise InputError(f"{argument('device', device)}: must be {' or '.join(DEVICES)}")
+        check_device(device)
         self.folder, self.device, self._optimize = Path(folder), device, optimize
         try:
             self.content = content or Content.of_folder(self.folder)

@@ -18,7 +18,8 @@ from onnx import helper, numpy_helper
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import InputError, ModelMismatchError
+from ..errors import ModelMismatchError
+from .devices import torch_device
 from .graph_shapes import ShapeBudget
 
 
@@ -97,18 +98,13 @@ class TorchTransform:
     def __init__(self, graph: bytes, device: str):
         """device: as PyTorch names it. Raises InputError if there is no such GPU, and
         ModelMismatchError if the graph is not one of isoq's."""
-        if device == "cuda" and not torch.cuda.is_available():
-            raise InputError(
-                f"`device={device}`: PyTorch {torch.__version__} finds no GPU that it can use; "
-                "install a CUDA build of it and NVIDIA's "
-                "driver, or leave `device` out"
-            )
+        self._device = torch_device(device)
         # TF32 keeps 10 bits of the factors: an error of about a thousandth, several digital numbers
         # in 16 bit, would be added to what every other machine decodes, and the errors that the
         # file records would be those of this GPU alone. The switch is PyTorch's, for the whole
         # process, and cannot be turned for one thread.
         torch.backends.cudnn.allow_tf32 = False
-        self._device, self._growth = torch.device(device), ShapeBudget(graph)
+        self._growth = ShapeBudget(graph)
         try:
             proto = onnx.load_model_from_string(graph)
             onnx.checker.check_model(proto)

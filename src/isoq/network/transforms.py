@@ -13,7 +13,6 @@ from ..levels import GAIN, level_to_lambda
 from .graph_check import check_graph
 from .onnx_transform import Transform
 
-DEVICES = ("cpu", "cuda")
 _MODULATION = ("modulation_in", "modulation_in_bias", "modulation_out", "modulation_out_bias")
 
 

@@ -3,6 +3,7 @@ from a checkpoint."""
 
 from __future__ import annotations
 
+import copy
 import csv
 import math
 import time
@@ -21,6 +22,7 @@ from tqdm import tqdm
 
 from ..errors import InputError, IsoqWarning
 from ..levels import GAIN, level_to_lambda
+from ..network.devices import torch_device
 from ..network.model import Model
 from .data import Patches
 from .hyperprior import HyperpriorRate
@@ -133,6 +135,11 @@ class Trainee(nn.Module):
             raise ValueError(f"its synthesis is not that of the wavelet {info['wavelet']}")
         return trainee
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
     def forward(self, x: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
         """Return bits per sample and lambda * MSE, both (n,), of x (n, bands, h, w) at lam
         (n, h / 16, w / 16).
@@ -171,14 +178,15 @@ def draw_lambda(rng: np.random.Generator, schedule: Schedule, count: int, side: 
 def evaluate(model: Trainee, patches: np.ndarray) -> dict[str, float]:
     """Return mean loss and bits on fixed patches (n, bands, h, w) at up to five qualities."""
     result, config = {}, model.network.config
-    x = torch.from_numpy(patches)
+    x = torch.from_numpy(patches).to(model.device)
     side = x.shape[-1] // 16
     with torch.no_grad():
         for octave in (4, 7, 10, 13, 16):
             if not config.lambda_min <= 2.0**octave <= config.lambda_max:
                 continue
             torch.manual_seed(octave)
-            parts = [model(c, torch.full((len(c), side, side), 2.0**octave)) for c in x.split(16)]
+            lam = x.new_full((16, side, side), 2.0**octave)
+            parts = [model(c, lam[: len(c)]) for c in x.split(16)]
             bits, distortion = (torch.cat(p) for p in zip(*parts, strict=True))
             result[f"loss/{octave}"] = float((bits + distortion).log2().mean())
             result[f"bits/{octave}"] = float(bits.mean())
@@ -195,16 +203,22 @@ def train(
     quiet: bool = False,
     progress: Callable[[Trainee], dict[str, float]] | None = None,
     spent: float = 0.0,
+    device: str = "cpu",
 ) -> Trainee:
-    """Train until `schedule.training` seconds are over, and return the model with averaged weights.
+    """Train until `schedule.training` seconds are over, and return the model with averaged weights,
+    on the CPU.
 
     check: fixed validation patches (n, bands, h, w).
     out: folder for `checkpoint.pt`, the TensorBoard log and `progress.csv`. A checkpoint found
         there is continued, and its time counts.
-    progress: returns ratios by name, see `progress.Progress`; called at every check.
-    spent: seconds that were spent before this call, on reading images for example. Raises
-    InputError if the checkpoint is of another network."""
-    run = _Run(config, schedule, out)
+    progress: returns ratios by name, see `progress.Progress`; called at every check with a model
+        on the CPU.
+    spent: seconds that were spent before this call, on reading images for example.
+    device: where the network is trained, as PyTorch names it. A checkpoint may be continued on
+        another one.
+
+    Raises InputError if the checkpoint is of another network, or there is no such device."""
+    run = _Run(config, schedule, out, torch_device(device))
     run.restore(patches)
     begun = time.monotonic() - run.spent - spent
     saved = checked = run.spent
@@ -230,12 +244,13 @@ def train(
             checked = now
             bar.write(run.log_check(evaluate(run.average, check)))
             if progress is not None:
-                bar.write(run.log_progress(progress(run.average)))
+                bar.write(run.log_progress(progress(run.on_cpu())))
     bar.close()
     run.save()
     run.log.close()
-    run.average.steps = run.step
-    return run.average
+    trained = run.on_cpu()
+    trained.steps = run.step
+    return trained
 
 
 def _warn_if_short(
@@ -260,10 +275,10 @@ class _Run:
     """A training in progress: the model, its averaged copy, the optimizer, and the logs in
     `out`."""
 
-    def __init__(self, config: NetworkConfig, schedule: Schedule, out: Path):
+    def __init__(self, config: NetworkConfig, schedule: Schedule, out: Path, device: torch.device):
         torch.manual_seed(schedule.seed)
-        self.schedule, self.out = schedule, out
-        self.model, self.average = Trainee(config), Trainee(config)
+        self.schedule, self.out, self.device = schedule, out, device
+        self.model, self.average = Trainee(config).to(device), Trainee(config).to(device)
         self.average.load_state_dict(self.model.state_dict())
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         net = self.model.network
@@ -284,7 +299,7 @@ class _Run:
         path = self.out / "checkpoint.pt"
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=self.device)
         if state.get("config") != self.model.network.config.to_dict():
             raise InputError(
                 f"{path}: belongs to another kind of network; give the options that it was begun "
@@ -302,10 +317,9 @@ class _Run:
         factor = self.schedule.factor(self.step, self.spent / self.schedule.training)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * factor
-        x = torch.from_numpy(patches.batch(self.schedule.batch)).contiguous(
-            memory_format=torch.channels_last
-        )
-        lam = draw_lambda(patches.rng, self.schedule, len(x), x.shape[-1] // 16)
+        x = torch.from_numpy(patches.batch(self.schedule.batch))
+        lam = draw_lambda(patches.rng, self.schedule, len(x), x.shape[-1] // 16).to(self.device)
+        x = x.to(self.device).contiguous(memory_format=torch.channels_last)
         bits, distortion = self.model(x, lam)
         loss = bits + distortion
         # In part relative: a per cent saved on a simple or coarse patch counts nearly like one on a
@@ -323,6 +337,10 @@ class _Run:
         self.step += 1
         means = float(loss.detach().mean()), float(bits.detach().mean())
         self._recent = [*self._recent[-49:], (*means, *map(float, norms))]
+
+    def on_cpu(self) -> Trainee:
+        """Return the averaged model on the CPU."""
+        return copy.deepcopy(self.average).cpu()
 
     def log_step(self) -> str:
         """Log means over the last steps, and return a line about them."""

@@ -32,9 +32,9 @@ def _causal(x: Tensor, weights: Tensor) -> Tensor:
     kernel = x.new_zeros(x.shape[1], 1, 3, 5)
     for k in range(weights.shape[1]):
         row, col = NEIGHBOURS[k]
-        kernel = kernel + F.one_hot(torch.tensor((row + 2) * 5 + col + 2), 15).view(
-            1, 1, 3, 5
-        ) * weights[:, k].view(-1, 1, 1, 1)
+        place = torch.tensor((row + 2) * 5 + col + 2, device=x.device)
+        alone = F.one_hot(place, 15).view(1, 1, 3, 5)
+        kernel = kernel + alone * weights[:, k].view(-1, 1, 1, 1)
     return F.conv2d(F.pad(x, (2, 2, 2, 0)), kernel, groups=x.shape[1])
 
 
