@@ -68,25 +68,26 @@ def write_crops(folder: Path, split: Path, count: int) -> None:
     in its name."""
     images = sorted(p for p in split.glob("*/*") if p.suffix in (".tif", ".jp2"))
     draw = np.random.default_rng(0)
-    for number in range(count):
-        path = folder / f"{number // IN_FOLDER:02}/{number:04}_20260101.tif"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            write_crop(path, images[number % len(images)], draw)
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    for first, source in enumerate(images):
+        with rasterio.open(source) as image:
+            band = image.read(int(draw.integers(image.count)) + 1)
+            for number in range(first, count, len(images)):
+                path = folder / f"{number // IN_FOLDER:02}/{number:04}_20260101.tif"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_crop(path, image, band, draw)
 
 
-def write_crop(path: Path, source: Path, draw: np.random.Generator) -> None:
-    """Write a crop of any band and place of an image."""
-    with rasterio.open(source) as image:
-        row, col = (int(draw.integers(max(n - SIDE, 0) + 1)) for n in image.shape)
-        window = Window(col, row, min(SIDE, image.width), min(SIDE, image.height))
-        pixels = image.read([int(draw.integers(image.count)) + 1], window=window)
-        place = {"crs": image.crs, "transform": image.window_transform(window)}
-        profile = place | {"dtype": pixels.dtype, "nodata": image.nodata}
-    shape = dict(zip(("count", "height", "width"), pixels.shape, strict=True))
-    with rasterio.open(path, "w", driver="GTiff", **shape, **profile) as out:
-        out.write(pixels)
+def write_crop(
+    path: Path, image: rasterio.DatasetReader, band: np.ndarray, draw: np.random.Generator
+) -> None:
+    """Write a crop of any place of a band (rows, cols) of an image."""
+    row, col = (int(draw.integers(max(n - SIDE, 0) + 1)) for n in band.shape)
+    pixels = band[row : row + SIDE, col : col + SIDE]
+    place = {"crs": image.crs, "transform": image.window_transform(Window(col, row, SIDE, SIDE))}
+    shape = {"count": 1, "height": len(pixels), "width": pixels.shape[1], "dtype": band.dtype}
+    with rasterio.open(path, "w", "GTiff", **shape, **place, nodata=image.nodata) as out:
+        out.write(pixels, 1)
 
 
 def files_of(folder: Path) -> Iterator[tuple[str, Path]]:
