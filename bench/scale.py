@@ -1,5 +1,5 @@
 """Measure the throughput of `isoq batch` on one and two dask workers, with a large file in parts or
-whole, and estimate the time for a petabyte; results/scale.csv.
+whole; results/scale.csv. Estimate the time for a petabyte from the speeds in results/in_memory.csv.
 
 Workers are processes of this machine with one task at a time. Time counts from the first task to
 the last row, without the start of the workers. The collection is copies of a mosaic of 16-bit test
@@ -17,12 +17,12 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import fsspec
 import numpy as np
-from common import Row, add_split, print_table, save
+from common import Row, add_split, print_table, save, stored
 from mosaic import write_mosaic
 from moto.server import ThreadedMotoServer
 
@@ -34,6 +34,7 @@ from isoq.codec.options import Options
 WHOLE = 1 << 40  # samples of a part: no file is that large
 PETABYTE, SAMPLE = 1e15, 2  # bytes, uncompressed; bytes of a uint16
 WORKERS, CORES = 100, 16
+THREADS = 2  # of bench/in_memory.py
 DAY = 86400
 
 
@@ -82,130 +83,113 @@ def measured(
     ]
 
 
-def petabyte(rows: list[Row]) -> list[Row]:
-    """Days and bytes, extrapolated from the collection on two workers."""
-    found = {
-        row["quantity"]: float(row["value"]) for row in rows if row["what"] == COLLECTION.format(2)
-    }
-    samples = PETABYTE / SAMPLE
-    days = samples / (found["Mpixel/CPU s"] * 1e6 * WORKERS) / DAY
-    values = {
-        f"days, {WORKERS} workers of a core": days,
-        f"days, {WORKERS} workers of {CORES} cores": days / CORES,
-        "read by a core, MB/s": found["Mpixel/CPU s"] * SAMPLE,
-        "written, TB": samples * found["bit/sample"] / 8 / 1e12,
-    }
-    return [
-        {"what": "1 PB", "quantity": quantity, "value": value} for quantity, value in values.items()
-    ]
-
-
 COLLECTION = "collection, {} worker(s)"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_split(parser)
-    parser.add_argument(
-        "--files", type=int, default=8, metavar="N", help="in the collection (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--side",
-        type=int,
-        default=1536,
-        metavar="PIXELS",
-        help="of each of them (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--scene",
-        type=int,
-        default=10980,
-        metavar="PIXELS",
-        help="side of the large file (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=2,
-        metavar="N",
-        help="of the collection; the quickest counts (default: %(default)s)",
-    )
-    parser.add_argument("--snr", type=float, default=35, metavar="DB", help="default: %(default)s")
-    parser.add_argument("--model", default="eo16", metavar="NAME|DIR", help="default: %(default)s")
-    options = parser.parse_args()
-    model = isoq.load_model(options.model)
-    order = jobs.BatchOptions(
-        Target("snr", options.snr), Options(threads=1), options.model, model.identity
-    )
-    whole, small = replace(order, task=WHOLE), replace(order, task=options.side**2 // 8)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for part in ("in", "large"):
-            (folder / part).mkdir()
-        write_mosaic(folder / "in/0.tif", options.split, options.side, options.side)
-        for number in range(1, options.files):
-            shutil.copy(folder / "in/0.tif", folder / f"in/{number}.tif")
-        write_mosaic(folder / "large/scene.tif", options.split, options.scene, options.scene)
-        files, scene = f"{folder}/in/*.tif", f"{folder}/large/scene.tif"
-        pixels, of_scene = options.files * options.side**2 / 1e6, options.scene**2 / 1e6
-        rounds = [
-            [
-                measured(COLLECTION.format(1), files, f"{folder}/one{turn}", whole, 1, pixels),
-                measured(COLLECTION.format(2), files, f"{folder}/two{turn}", whole, 2, pixels),
-                measured(
-                    "collection, 2 workers, files in parts",
-                    files,
-                    f"{folder}/parts{turn}",
-                    small,
-                    2,
-                    pixels,
-                ),
-            ]
-            for turn in range(options.rounds)
-        ]
-        rows = [
-            row
-            for runs in zip(*rounds, strict=True)
-            for row in min(runs, key=lambda run: run[0]["value"])
-        ]
-        with s3() as bucket:
-            bucket.put(f"{folder}/in/", "bucket/in/", recursive=True)
-            rows += measured(
-                "collection, 2 workers, S3",
-                "s3://bucket/in/*.tif",
-                "s3://bucket/out",
-                whole,
-                2,
-                pixels,
+@dataclass(frozen=True)
+class Images:
+    """What is compressed: patterns of the collection and of the large file, a folder for outputs,
+    and the millions of pixels of both."""
+
+    collection: str
+    scene: str
+    out: Path
+    of_collection: float
+    of_scene: float
+
+
+def write_images(folder: Path, options: argparse.Namespace) -> Images:
+    """Write the collection and the large file into a folder."""
+    for part in ("in", "large"):
+        (folder / part).mkdir()
+    write_mosaic(folder / "in/0.tif", options.split, options.side, options.side)
+    for number in range(1, options.files):
+        shutil.copy(folder / "in/0.tif", folder / f"in/{number}.tif")
+    write_mosaic(folder / "large/scene.tif", options.split, options.scene, options.scene)
+    pixels = options.files * options.side**2 / 1e6, options.scene**2 / 1e6
+    return Images(f"{folder}/in/*.tif", f"{folder}/large/scene.tif", folder, *pixels)
+
+
+def of_collection(images: Images, order: jobs.BatchOptions, side: int, rounds: int) -> list[Row]:
+    """Measure the collection, the quickest of several rounds, and once in an object store."""
+    whole, small = replace(order, task=WHOLE), replace(order, task=side**2 // 8)
+    runs = {
+        COLLECTION.format(1): (whole, 1),
+        COLLECTION.format(2): (whole, 2),
+        "collection, 2 workers, files in parts": (small, 2),
+    }
+    rows = []
+    for number, (what, (how, workers)) in enumerate(runs.items()):
+        turns = [
+            measured(
+                what,
+                images.collection,
+                f"{images.out}/{number}-{turn}",
+                how,
+                workers,
+                images.of_collection,
             )
-        one, two = (Options(threads=threads, single_pass=True) for threads in (1, 2))
-        rows += measured(
-            "scene, 2 workers, whole",
-            scene,
-            f"{folder}/a",
-            replace(whole, options=one),
-            2,
-            of_scene,
+            for turn in range(rounds)
+        ]
+        rows += min(turns, key=lambda turn: turn[0]["value"])
+    with s3() as bucket:
+        bucket.put(f"{images.out}/in/", "bucket/in/", recursive=True)
+        stored, out = "s3://bucket/in/*.tif", "s3://bucket/out"
+        what = "collection, 2 workers, S3"
+        rows += measured(what, stored, out, whole, 2, images.of_collection)
+    return rows
+
+
+def of_scene(images: Images, order: jobs.BatchOptions) -> list[Row]:
+    """Measure the large file, whole and in parts."""
+    one, two = (Options(threads=threads, single_pass=True) for threads in (1, 2))
+    runs = {
+        "scene, 2 workers, whole": (replace(order, coding=one, task=WHOLE), 2),
+        "scene, 2 workers, in parts": (replace(order, coding=one), 2),
+        "scene, 1 worker, whole, 2 threads": (replace(order, coding=two, task=WHOLE), 1),
+    }
+    return [
+        row
+        for number, (what, (how, workers)) in enumerate(runs.items())
+        for row in measured(
+            what, images.scene, f"{images.out}/scene{number}", how, workers, images.of_scene
         )
-        rows += measured(
-            "scene, 2 workers, in parts",
-            scene,
-            f"{folder}/b",
-            replace(order, options=one),
-            2,
-            of_scene,
-        )
-        rows += measured(
-            "scene, 1 worker, whole, 2 threads",
-            scene,
-            f"{folder}/c",
-            replace(whole, options=two),
-            1,
-            of_scene,
-        )
-    rows += petabyte(rows)
+    ]
+
+
+def main() -> None:
+    options = parser().parse_args()
+    model = isoq.load_model(options.model)
+    coding, target = Options(threads=1), Target("snr", options.snr)
+    order = jobs.BatchOptions(target, coding, options.model, model.identity)
+    with tempfile.TemporaryDirectory() as name:
+        images = write_images(Path(name), options)
+        rows = of_collection(images, order, options.side, options.rounds) + of_scene(images, order)
     save("scale", rows, model)
     show(rows)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the options of this benchmark."""
+    made = argparse.ArgumentParser(description=__doc__)
+    add_split(made)
+    integers = {
+        "--files": (8, "N", "in the collection"),
+        "--side": (1536, "PIXELS", "of each of them"),
+        "--scene": (10980, "PIXELS", "side of the large file"),
+        "--rounds": (2, "N", "of the collection; the quickest counts"),
+    }
+    for name, (default, metavar, text) in integers.items():
+        made.add_argument(
+            name,
+            type=int,
+            default=default,
+            metavar=metavar,
+            help=f"{text} (default: %(default)s)",
+        )
+    made.add_argument("--snr", type=float, default=35, metavar="DB", help="default: %(default)s")
+    made.add_argument("--model", default="eo16", metavar="NAME|DIR", help="default: %(default)s")
+    return made
 
 
 class s3:
@@ -229,18 +213,49 @@ class s3:
         self._server.stop()
 
 
+def petabyte() -> list[tuple[str, float, float]]:
+    """Return days and bytes for a petabyte in a closed loop and in one pass, from the mean speed of
+    arrays in memory, whose THREADS threads had a core each."""
+    rows = stored("in_memory")
+    columns = []
+    for way in ("closed loop", "one pass"):
+        found = [row for row in rows if row["what"] == way]
+        taken = np.mean([row["value"] for row in found if row["quantity"] == "ns/pixel"])
+        seconds = PETABYTE / SAMPLE * taken * 1e-9 * THREADS
+        columns.append(
+            (
+                seconds / WORKERS / DAY,
+                seconds / WORKERS / CORES / DAY,
+                PETABYTE / seconds / 1e6,
+            )
+        )
+    names = (
+        f"days, {WORKERS} workers of a core",
+        f"days, {WORKERS} workers of {CORES} cores",
+        "read by a core, MB/s",
+    )
+    return [(name, *values) for name, *values in zip(names, *columns, strict=True)]
+
+
+def written() -> float:
+    """Return the TB that a petabyte becomes, at the mean rate of arrays in memory."""
+    rows = [row for row in stored("in_memory") if row["what"] == "closed loop"]
+    bits = np.mean([row["value"] for row in rows if row["quantity"] == "bit/sample"])
+    return float(PETABYTE / SAMPLE * bits / 8e12)
+
+
 def show(rows: list[Row]) -> None:
-    runs = dict.fromkeys(row["what"] for row in rows if row["what"] != "1 PB")
-    quantities = list(dict.fromkeys(row["quantity"] for row in rows if row["what"] in runs))
+    runs = dict.fromkeys(row["what"] for row in rows)
+    quantities = list(dict.fromkeys(row["quantity"] for row in rows))
     found = {(row["what"], row["quantity"]): float(f"{row['value']:.3g}") for row in rows}
     print_table(
         ("", *quantities),
         [(what, *(f"{found[what, quantity]:g}" for quantity in quantities)) for what in runs],
     )
     print()
+    lines = [(name, f"{closed:.3g}", f"{single:.3g}") for name, closed, single in petabyte()]
     print_table(
-        ("1 PB", "value"),
-        [(str(row["quantity"]), f"{row['value']:.3g}") for row in rows if row["what"] == "1 PB"],
+        ("1 PB", "closed loop", "one pass"), [*lines, ("written, TB", f"{written():.3g}", "")]
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import rasterio
+from rasterio.session import DummySession
 
 from ..codec.lossless_bands import lossless_bands
 from ..codec.options import Options
@@ -74,7 +75,7 @@ def compress_or_split(job: FileJob, scratch: Path | None = None) -> dict | Split
         if row:
             return row
         began = time.monotonic()
-        with TemporaryDirectory(dir=scratch) as folder:
+        with _environment(), TemporaryDirectory(dir=scratch) as folder:
             image_path = objects.fetch(job.source, Path(folder))
             with _image(job, image_path) as (image, options, notes):
                 if _in_parts(job, image):
@@ -97,7 +98,8 @@ def compress_part(job: FileJob, split: SplitPlan, number: int) -> TileBatchResul
     began = time.monotonic()
     local = objects.is_local(job.source)
     system, path = objects.resolve_filesystem(job.source)
-    with _image(job, Path(path), None if local else system) as (image, _, _):
+    system = None if local else system
+    with _environment(), _image(job, Path(path), system) as (image, _, _):
         if image.description != split.plan.description:
             raise InputError(
                 f"{job.source}: the image changed during the run; start again when it is complete"
@@ -116,7 +118,7 @@ def join(
     if row:
         return row
     began = time.monotonic() - split.seconds - sum(one.seconds for one in parts)
-    with TemporaryDirectory(dir=scratch) as folder:
+    with _environment(), TemporaryDirectory(dir=scratch) as folder:
         path, model = Path(folder, "file.isoq"), _model(job.options)
         with path.open("w+b") as stream:
             tiles = (tile for one in parts for tile in one.tiles)
@@ -126,6 +128,15 @@ def join(
             share.merge(one.share)
         seconds = time.monotonic() - began
         return publish(job, path, model, seconds, split.notes + share.notes())
+
+
+def _environment() -> rasterio.Env:
+    """Return the settings of GDAL for a task.
+
+    Where the environment has credentials for S3, rasterio starts a session of boto3 for every image
+    that it reads or writes without settings. That takes longer than the compression of a small
+    image. The session is not needed, because remote images are opened through fsspec."""
+    return rasterio.Env(DummySession(), GDAL_CACHEMAX=GDAL_CACHE)
 
 
 @contextmanager
@@ -138,10 +149,7 @@ def _image(
     Error messages name the source of the job instead."""
     batch = job.options
     try:
-        with (
-            rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
-            open_source(path, batch.geometry, system, batch.mask) as image,
-        ):
+        with open_source(path, batch.geometry, system, batch.mask) as image:
             kept = lossless_bands(batch.lossless_bands, image)
             notes = image.facts()
             if batch.target.kind != "lossless":
