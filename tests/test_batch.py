@@ -224,6 +224,31 @@ def test_an_archive_is_verified_by_its_table(tmp_path, capsys):
     assert "in/summary.parquet: not the table of isoq batch" in capsys.readouterr().err
 
 
+def test_an_archive_is_verified_against_the_images_in_their_folders(tmp_path, capsys):
+    folder = collection(tmp_path / "in")
+    (folder / "other").mkdir()
+    shutil.copy(folder / "landsat.tif", folder / "other/sentinel1.tif")  # an image of the same name
+    rows = [work(job) for job in jobs_of([f"{folder}/**/*.tif"], str(tmp_path / "out"), order())]
+    write_summary(rows, f"{tmp_path}/out/summary.parquet")
+    whole = "the recorded errors of 4 of 4 files are true"
+    archive = str((tmp_path / "out").rename(tmp_path / "moved"))
+    for originals in (folder, tmp_path):
+        assert main(["verify", archive, "--against", str(originals)]) == 0
+        assert f"{archive}: {whole}\n" in capsys.readouterr().out
+    folder = folder.rename(tmp_path / "elsewhere")
+    assert main(["verify", archive, "--against", str(folder)]) == 0
+    assert whole in capsys.readouterr().out
+    (folder / "landsat.tif").unlink()
+    (folder / "sub/sentinel1.tif").rename(folder / "sentinel1.tif")
+    shutil.copy(folder / "sentinel1.tif", folder / "other/sub.tif")
+    assert main(["verify", archive, "--against", str(folder)]) == 2
+    out, err = capsys.readouterr()
+    assert "errors of 2 of 4 files are true; 2 were not compared, as no original was found" in out
+    assert "undamaged" not in out
+    assert "no image of the name landsat.tif" in err
+    assert "2 images of the name sentinel1.tif" in err
+
+
 def test_jobs_that_cannot_be(tmp_path):
     folder = collection(tmp_path / "in")
     shutil.copy(folder / "landsat.tif", folder / "landsat.jp2")

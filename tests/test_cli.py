@@ -326,3 +326,10 @@ def test_compress_says_which_model(run, scene, tmp_path):
         ][0]["model"]
         == "eo16-4"
     )
+
+
+def test_a_table_of_blocks_replaces_no_file(run, scene):
+    run("compress", scene, "--mse", 900)
+    out, err = run("info", scene.with_suffix(".isoq"), "--blocks", scene, status=2)
+    assert (out, err) == ("", f"isoq: --blocks {scene}: exists already; choose another name\n")
+    assert scene.read_bytes() == (DATA / "landsat.tif").read_bytes()

@@ -167,7 +167,10 @@ def test_the_command_on_s3(s3, client, capsys, tmp_path):
         s3.rm("bucket/in/bad.tif")
     assert main(call) == 0
     out, err = capsys.readouterr()
-    assert out == "s3://bucket/out/summary.parquet: 0 written, 3 skipped, 0 failed\n"
+    assert out == (
+        "s3://bucket/out/summary.parquet: 0 written, 3 skipped, 0 failed; "
+        "3 without a STAC item: see the column notes\n"
+    )
     found = versions(s3, "out")
     assert set(found) == FILES | {"summary.parquet", "_records/run.json"}
     assert {name: len(found[name]) for name in FILES} == dict.fromkeys(FILES, 1)

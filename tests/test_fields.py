@@ -403,6 +403,7 @@ def folder(tmp_path_factory) -> Path:
         crs={"type": "name", "properties": {"name": "EPSG:none"}},
     )
     polygon(folder / "beyond.geojson", rectangle(1, 100, 2, 300))
+    polygon(folder / "ground.geojson", on_ground(rectangle(1, 1, 2, 2), "EPSG:32616"))
     polygon(folder / "flat.geojson", [(0, 0), (1, 1)])
     (folder / "empty.geojson").write_text('{"type": "FeatureCollection", "features": []}')
     (folder / "line.geojson").write_text('{"type": "LineString", "coordinates": [[0, 0], [1, 1]]}')
@@ -434,6 +435,7 @@ WRONG = {
     "--mse 9 --roi-mse 5 --roi flat.geojson": "4 points",
     "--mse 9 --roi-mse 5 --roi crs.geojson": "crs.geojson",
     "--mse 9 --roi-mse 5 --roi beyond.geojson": "beyond.geojson",
+    "--mse 9 --roi-mse 5 --roi ground.geojson": "not longitude and latitude (EPSG:4326)",
     "plain --mse 9 --roi-mse 5 --roi utm.geojson": "no coordinate reference system",
     "--mse 9 --quality-map size.tif": "--quality-map",
     "--quality-map size.tif": "13 x 15 or 4 x 4",

@@ -14,8 +14,9 @@ from ..network.model import Model
 from ..storage import objects
 from .jobs import ITEM, THUMBNAIL, FileJob
 
+_NO_ITEM = "no STAC item"  # how the note of a file without one begins
 _UNDATED = (
-    "no STAC item, because neither the metadata nor the name of the image tell the date of "
+    f"{_NO_ITEM}, because neither the metadata nor the name of the image tell the date of "
     "acquisition"
 )
 
@@ -35,6 +36,11 @@ def publish_item(job: FileJob, path: Path, row: dict[str, Any], model: Model) ->
         return [_UNDATED]
     _publish((json.dumps(found, indent=1) + "\n").encode(), job.beside(ITEM))
     return []
+
+
+def has_item(row: dict[str, Any]) -> bool:
+    """Return True if the line of a summary does not say that its file has no STAC item."""
+    return not any(note.startswith(_NO_ITEM) for note in row.get("notes") or ())
 
 
 def _publish(data: bytes, address: str) -> None:

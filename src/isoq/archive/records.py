@@ -115,7 +115,8 @@ def write_summary(rows: Iterable[dict], address: str) -> None:
 
 def read_summary(address: str) -> list[dict]:
     """Return the lines of a table that `write_summary` wrote, with the addresses that its files
-    have now: their folder may have been moved since, together with the table.
+    have now: their folder may have been moved since, together with the table. The key "below" is
+    the path of a file in that folder.
 
     Raises InputError if it cannot be read or is another table."""
     import pyarrow as pa
@@ -130,7 +131,8 @@ def read_summary(address: str) -> list[dict]:
             f"{address}: not the table of isoq batch; give the {SUMMARY} of its output folder"
         ) from error
     now = os.path.dirname(address) or "."
-    return [row | {"file": now + row["file"].removeprefix(before)} for row in table.to_pylist()]
+    rows = [(row, row["file"].removeprefix(before)) for row in table.to_pylist()]
+    return [row | {"file": now + path, "below": path.lstrip("/")} for row, path in rows]
 
 
 def _record(job: FileJob) -> dict | None:

@@ -145,6 +145,8 @@ def _batch_options(options: argparse.Namespace) -> BatchOptions:
 
 def _report(rows: list[dict], summary: str, options: argparse.Namespace) -> int:
     """Print how many files were written, skipped and failed, and return the exit status."""
+    from ..archive.catalogue import has_item
+
     numbers = {
         status: sum(row["status"] == status for row in rows)
         for status in ("written", "skipped", "failed")
@@ -152,5 +154,8 @@ def _report(rows: list[dict], summary: str, options: argparse.Namespace) -> int:
     if options.json:
         print_json({"summary": summary, **numbers, "files": rows})
     elif not options.quiet:
-        print(f"{summary}: {', '.join(f'{number} {status}' for status, number in numbers.items())}")
+        undated = sum(not has_item(row) for row in rows)
+        remark = f"; {undated} without a STAC item: see the column notes" if undated else ""
+        counts = ", ".join(f"{number} {status}" for status, number in numbers.items())
+        print(f"{summary}: {counts}{remark}")
     return 2 if numbers["failed"] else 0

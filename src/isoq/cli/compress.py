@@ -69,7 +69,8 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "--roi",
         type=Path,
         metavar="FILE.geojson",
-        help="polygons in any reference system (column and row if the image is not georeferenced)",
+        help="polygons in longitude and latitude, or in the system that the member crs of the file "
+        "names; in columns and rows if the image is not georeferenced",
     )
     places.add_argument(
         "--roi-mse",

@@ -42,7 +42,8 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         metavar="FILE.csv",
         help="write a table with a line per block and band: upper left pixel, MSE, target, level "
         "of quality (empty if no transform codes the band), and 1 if the block is better "
-        "than its target because the model has no lower level; this decodes the file",
+        "than its target because the model has no lower level; each MSE is rounded by up to "
+        "0.54 %%, so it may exceed a target that is kept; this decodes the file",
     )
     parser.add_argument(
         "--model",
@@ -66,6 +67,8 @@ def run(options: argparse.Namespace) -> int:
     places, errors = files(options.paths)
     if options.blocks and len(places) + len(errors) > 1:
         raise InputError("--blocks: needs a single file; run isoq info once for each file")
+    if options.blocks and options.blocks.is_file():
+        raise InputError(f"--blocks {options.blocks}: exists already; choose another name")
     if options.model and not options.blocks:
         say("--model: has no effect without --blocks")
 

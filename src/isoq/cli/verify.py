@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from ..api import verify as verify_file
 from ..codec.reader import LostPart
@@ -28,7 +29,8 @@ if a file is damaged or cannot be read."""
 _EXAMPLES = """examples:
   isoq verify scene.isoq --against scene.tif
   isoq verify 'archive/**/*.isoq'
-  isoq verify archive                                  what isoq batch wrote"""
+  isoq verify archive                                  what isoq batch wrote
+  isoq verify archive --against scenes                 and the images that it read"""
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -38,7 +40,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "--against",
         metavar="IMG",
         help="the original image of a single file, or a folder with the originals, which have the "
-        "names of the files",
+        "names of the files (those that isoq batch read may be in its subfolders)",
     )
     parser.add_argument(
         "--geometry",
@@ -72,16 +74,25 @@ def run(options: argparse.Namespace) -> int:
             "the originals, or check one file at a time"
         )
 
+    unmatched: list[Path | Url] = []  # files whose original was not found
+
     def one(place: Path | Url) -> tuple[dict, int]:
         if place in listed:
-            listed[place]()
-        original = _original(options.against, place) if folder else options.against
+            listed[place].check()
+        original = options.against
+        if folder:
+            find = listed[place].original if place in listed else partial(_original, place)
+            try:
+                original = find(options.against)
+            except InputError:
+                unmatched.append(place)
+                raise
         return _verify(place, original, options)
 
     results, status = each(places, errors, one, options)
     if tables and not (options.json or options.quiet):
         good = sum(_is_good(result) for result in results[len(results) - len(listed) :])
-        print(f"{', '.join(tables)}: {good} of {len(listed)} files are complete and undamaged")
+        print(f"{', '.join(tables)}: {_total(good, len(listed), len(unmatched), options.against)}")
     show_results(results, ["*"] if tables else options.paths, options)
     return status
 
@@ -91,10 +102,18 @@ def _is_table(path: str) -> bool:
     return path.endswith(".parquet") or Path(path).is_dir()
 
 
-def _listed(tables: list[str]) -> dict[Path | Url, Callable[[], None]]:
-    """Return the files in tables, each with a function that compares it with its table.
+class _Listed(NamedTuple):
+    """What a table knows about a file.
 
-    Raises InputError."""
+    check: compares the bytes of the file with the table.
+    original: finds the original of the file in a folder."""
+
+    check: Callable[[], None]
+    original: Callable[[str], str]
+
+
+def _listed(tables: list[str]) -> dict[Path | Url, _Listed]:
+    """Return the files in tables. Raises InputError."""
     if not tables:
         return {}
     try:
@@ -103,20 +122,32 @@ def _listed(tables: list[str]) -> dict[Path | Url, Callable[[], None]]:
         raise InputError(
             f"{tables[0]}: tables need more packages ({error}); pip install 'isoq[batch]'"
         ) from error
-    found: dict[Path | Url, Callable[[], None]] = {}
+    found: dict[Path | Url, _Listed] = {}
     for table in tables:
         is_folder = not table.endswith(".parquet")
         address = f"{table.rstrip('/')}/{records.SUMMARY}" if is_folder else table
         for file, row in check.listed_files(address).items():
-            found[parse_location(file)] = partial(check.check_bytes, file, row)
+            found[parse_location(file)] = _Listed(
+                partial(check.check_bytes, file, row), partial(check.original_of, row)
+            )
     return found
+
+
+def _total(good: int, files: int, unmatched: int, against: str | None) -> str:
+    """Return what is known about the files of a table.
+
+    good: number of files that passed; unmatched: number of files without an original."""
+    if not against:
+        return f"{good} of {files} files are complete and undamaged"
+    others = f"; {unmatched} were not compared, as no original was found" if unmatched else ""
+    return f"the recorded errors of {good} of {files} files are true{others}"
 
 
 def _is_good(result: dict) -> bool:
     return not ("error" in result or result["lost"] or result["problems"])
 
 
-def _original(folder: str, place: Path | Url) -> str:
+def _original(place: Path | Url, folder: str) -> str:
     """Return the image in a folder that has the name of a file. Raises InputError unless there is
     exactly one."""
     found = [

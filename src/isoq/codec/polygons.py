@@ -58,6 +58,11 @@ class Polygons:
         if not polygons:
             raise InputError(f"{path}: no polygons in it; give at least one")
         placed = image.metadata.get("crs") and image.metadata.get("transform")
+        if placed and not crs and not all(_on_globe(ring) for rings in polygons for ring in rings):
+            raise InputError(
+                f"{path}: its coordinates are not longitude and latitude (EPSG:4326), as those of "
+                "GeoJSON are; convert them, or name their system in a member crs"
+            )
         if placed:
             with guard(
                 path,
@@ -133,6 +138,12 @@ def _polygons(path: Path, data: Any) -> Iterator[list[np.ndarray]]:
 
 def _crs_name(data: dict) -> str | None:
     return data["crs"]["properties"]["name"] if data.get("crs") else None
+
+
+def _on_globe(ring: np.ndarray) -> bool:
+    """Return True if a ring (n, 2) may be in longitude and latitude, east of the antimeridian
+    too."""
+    return bool((np.abs(ring) <= (360, 90)).all())
 
 
 def _projected(ring: np.ndarray, source: CRS, image: CRS, to_pixels: Affine) -> np.ndarray:
