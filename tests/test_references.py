@@ -7,6 +7,7 @@ import pytest
 import rasterio
 from cases import DATA, terrain
 from images import make, one_line
+from rasterio.enums import ColorInterp
 
 import isoq
 
@@ -140,3 +141,58 @@ def test_a_mask_beside_the_bands_is_refused(tmp_path, to_references):
         isoq.compress_file(source, tmp_path / "a.isoq", mse=9)
     with one_line(isoq.InputError, "has a mask"):
         to_references([tmp_path / "a.isoq"])
+
+
+ALPHA = np.stack([terrain(1, 40, 50, "uint8")[0], np.full((40, 50), 255, "uint8")])
+ALPHA[1, :9] = 0
+
+
+@pytest.mark.filterwarnings("ignore:.*masked pixels")
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("colorinterp", [ColorInterp.gray, ColorInterp.alpha], "has an alpha band"),
+        ("scales", (1, 2), "has scales or offsets that differ"),
+        ("offsets", (1, 2), "has scales or offsets that differ"),
+    ],
+)
+def test_what_a_variable_has_no_attributes_for_is_refused(
+    tmp_path, key, value, words, to_references
+):
+    source = make(tmp_path / "a.tif", ALPHA, lambda dataset: setattr(dataset, key, value))
+    isoq.compress_file(source, tmp_path / "a.isoq", lossless=True)
+    with one_line(isoq.InputError, words):
+        to_references([tmp_path / "a.isoq"])
+
+
+@pytest.mark.parametrize("nodata", [[0, 255], [0, None]])
+def test_nodata_that_differs_between_bands_is_refused(tmp_path, nodata, to_references):
+    (tmp_path / "a.isoq").write_bytes(isoq.compress(ALPHA, lossless=True, nodata=nodata))
+    with one_line(isoq.InputError, "has nodata that differs between its bands"):
+        to_references([tmp_path / "a.isoq"])
+
+
+@pytest.mark.parametrize("name", ["band", "y", "x", "band_data", "spatial_ref"])
+def test_a_new_axis_has_a_name_of_its_own(stack, name, to_references):
+    with one_line(isoq.InputError, f"dim: {name} is a name in every file"):
+        to_references(stack[0], name)
+    with one_line(isoq.InputError, f"dim: {name} is a name in every file"):
+        to_references(stack[0], xr.DataArray([1, 2, 3], dims=name))
+
+
+@pytest.mark.parametrize("name", [None, 3, "", "a/b"])
+def test_a_new_axis_has_a_name(stack, name, to_references):
+    with one_line(isoq.InputError, f"dim: {name!r} does not name an axis"):
+        to_references(stack[0], name)
+
+
+def test_files_are_a_list_of_paths(stack, to_references):
+    file = stack[0][0]
+    for files, words in (
+        (str(file), "is not a list"),
+        (file, "is not a list"),
+        (None, "files=None: is not a list"),
+        ([file, 3], "files: 3 is not a path"),
+    ):
+        with one_line(isoq.InputError, words):
+            to_references(files)

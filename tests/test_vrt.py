@@ -104,6 +104,17 @@ def test_a_vrt_does_not_replace_the_file_that_it_shows(scene, tmp_path):
     assert file.read_bytes() == scene[0].read_bytes()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_not_utf_8_are_refused(scene, tmp_path):
+    folder = tmp_path / os.fsdecode(b"\xe9")
+    folder.mkdir()
+    file = Path(shutil.copy(scene[0], folder))
+    for source, path in ((file, tmp_path / "a.vrt"), (scene[0], folder / "a.vrt")):
+        with one_line(isoq.InputError, "the name is not UTF-8"):
+            write_vrt(source, path)
+        assert not path.exists()
+
+
 def test_rasterio_reads_the_pixels_and_the_metadata(scene):
     file, vrt = scene
     with isoq.open(file) as src, rasterio.open(vrt) as found:

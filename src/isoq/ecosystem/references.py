@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from ..api.keywords import PathLike
 from ..errors import InputError
 from .record import summary_of
 from .vrt import place_of
-from .xarray import VARIABLE
+from .xarray import VARIABLE, beyond_attributes
+
+_TAKEN = (VARIABLE, "band", "y", "x", "spatial_ref")  # names in the dataset of a file
 
 
 def to_references(files: Sequence[PathLike], dim: str | xr.DataArray = "file") -> dict[str, Any]:
@@ -32,15 +35,14 @@ def to_references(files: Sequence[PathLike], dim: str | xr.DataArray = "file") -
     files: paths or URLs of files whose models come with isoq or are in them. dim: the name of the
     new axis, or an array of one axis with its coordinates, as for `xarray.concat`.
 
-    Raises InputError for files that cannot be stacked, or whose samples a chunk cannot hold (types
-    that isoq codes as others, a mask beside the bands), and what `isoq.open` raises."""
-    places = [place_of(file) for file in files]
-    if not places:
-        raise InputError("files: none are given; give at least one")
+    Raises InputError for files that cannot be stacked, or whose values references cannot hold:
+    types that isoq codes as others, masks, and scales, offsets or nodata that differ between bands.
+    Raises what `isoq.open` raises."""
+    places = _places(files)
+    axis = _axis(dim, len(places))
     record = _record(places)
     with xr.open_dataset(places[0], engine="isoq", mask_and_scale=False) as first:
-        references, variable = _coordinates(first, dim, len(places)), first[VARIABLE]
-    axis = dim if isinstance(dim, str) else str(dim.dims[0])
+        references, variable = _coordinates(first, dim), first[VARIABLE]
     attributes = {**variable.attrs, **record, "_ARRAY_DIMENSIONS": [axis, *variable.dims]}
     if "spatial_ref" in variable.coords:
         attributes["grid_mapping"] = "spatial_ref"
@@ -59,6 +61,34 @@ def to_references(files: Sequence[PathLike], dim: str | xr.DataArray = "file") -
     references[f"{VARIABLE}/.zattrs"] = json.dumps(plain)
     chunks = {f"{VARIABLE}/{k}.0.0.0": [place] for k, place in enumerate(places)}
     return {"version": 1, "refs": {**references, **chunks}}
+
+
+def _places(files: Sequence[PathLike]) -> list[str]:
+    """Return the absolute paths or the URLs of files. Raises InputError if they are no list of
+    them."""
+    if not isinstance(files, Iterable) or isinstance(files, str | bytes):
+        raise InputError(f"files={files!r}: is not a list; give a list of paths or URLs")
+    found = list(files)
+    if not found:
+        raise InputError("files: none are given; give at least one")
+    for file in found:
+        if not isinstance(file, str | os.PathLike):
+            raise InputError(f"files: {file!r} is not a path; give a list of paths or URLs")
+    return [place_of(file) for file in found]
+
+
+def _axis(dim: str | xr.DataArray, count: int) -> str:
+    """Return the name of the new axis. Raises InputError if it cannot be that of `count` files."""
+    if isinstance(dim, xr.DataArray) and dim.shape != (count,):
+        raise InputError(f"dim: has the shape {dim.shape} for {count} files; give one value each")
+    name = dim.dims[0] if isinstance(dim, xr.DataArray) else dim
+    if not isinstance(name, str) or not name or "/" in name:
+        raise InputError(
+            f"dim: {name!r} does not name an axis; give a name, or an array with its coordinates"
+        )
+    if name in _TAKEN:
+        raise InputError(f"dim: {name} is a name in every file; give the new axis another one")
+    return name
 
 
 def _record(places: list[str]) -> dict[str, Any]:
@@ -83,10 +113,10 @@ def _check(image: Dataset, first: Dataset) -> None:
             f"{image.name}: {d.image_dtype} samples are coded as {d.dtype}, which a chunk does not "
             "undo; write the image with isoq.to_zarr"
         )
-    if d.metadata.get("mask"):
+    if lost := beyond_attributes(d):
         raise InputError(
-            f"{image.name}: has a mask beside its bands, which a chunk does not hold; write the "
-            "image with isoq.to_zarr"
+            f"{image.name}: has {lost}, which references do not hold; write the image with "
+            "isoq.to_zarr"
         )
     for name in ("count", "shape", "dtypes", "nodatavals", "scales", "offsets", "transform", "crs"):
         if repr(getattr(image, name)) != repr(getattr(first, name)):  # NaN may be nodata
@@ -95,15 +125,11 @@ def _check(image: Dataset, first: Dataset) -> None:
             )
 
 
-def _coordinates(first: xr.Dataset, dim: str | xr.DataArray, count: int) -> dict[str, Any]:
+def _coordinates(first: xr.Dataset, dim: str | xr.DataArray) -> dict[str, Any]:
     """Return the references of a group that has the coordinates of a dataset and of the new
     axis."""
     coordinates = first.drop_vars(VARIABLE)
     if not isinstance(dim, str):
-        if dim.shape != (count,):
-            raise InputError(
-                f"dim: has the shape {dim.shape} for {count} files; give one value each"
-            )
         coordinates = coordinates.assign_coords({dim.dims[0]: dim})
     store: dict[str, Any] = {}
     coordinates.to_zarr(MemoryStore(store), zarr_format=2, consolidated=False)

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..api.dataset import Dataset
 from ..api.dataset import open as open_isoq
-from ..errors import IsoqWarning
+from ..errors import InputError, IsoqWarning
 from ..raster.comparison import missing
 from ..raster.gdal_metadata import describe, open_dataset
 from ..raster.gdal_view import vrt_of
@@ -46,9 +46,11 @@ def write_vrt(source: str | os.PathLike[str], path: Path, overwrite: bool = Fals
     bands; with more bands GDAL still gets reduced images, but gdalwarp does not ask for them.
 
     source: a path or URL. Warns about metadata that a VRT does not keep. Raises what `isoq.open`
-    raises, InputError if `path` is the file itself, and OutputExistsError."""
+    raises, InputError if `path` is the file itself or a name is not UTF-8, and
+    OutputExistsError."""
     location = place_of(source)
     refuse_same([location], path)
+    _check_name(path)
     with open_isoq(location) as image:
         root, failed = vrt_element(image, location, str if image.count <= _MOST else None)
     with atomic(path, overwrite) as out:
@@ -67,13 +69,25 @@ def place_of(source: str | os.PathLike[str]) -> str:
     return place if "://" in place else os.path.abspath(place)
 
 
+def _check_name(name: str | os.PathLike[str]) -> None:
+    """Raise InputError if GDAL cannot be given the name of a file."""
+    try:
+        os.fspath(name).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{name}: the name is not UTF-8, as GDAL needs it; rename the file or its folders"
+        ) from error
+
+
 def vrt_element(
     image: Dataset, location: str, keep: Callable[[str], str] | None
 ) -> tuple[Element, dict[str, str]]:
     """Return a VRT with the bands of an image, and the metadata that it does not keep: {key: why}.
 
     location: the absolute path of the file, or its URL. keep: is given the VRT of a reduced image,
-    and returns the name by which GDAL opens it; None to list no overviews."""
+    and returns the name by which GDAL opens it; None to list no overviews. Raises InputError if the
+    location is not UTF-8."""
+    _check_name(location)
     root, failed = _described(image)
     bands = root.findall("VRTRasterBand")
     factors = image.overviews() if keep else []

@@ -147,8 +147,8 @@ def _dataset(file: Dataset, manager: CachingFileManager, mask_and_scale: bool) -
     found, boxes, d = file.description.metadata, file.file.boxes, file.description
     scaled = mask_and_scale and _shared_scale(d) is None
     attributes = {} if scaled else _numbers(d)
-    by_mask = bool(found.get("mask")) or alpha_mask(d) is not None
-    masked = mask_and_scale and (by_mask or ("_FillValue" not in attributes and _has_nodata(d)))
+    unmarked = _has_nodata(d) and "_FillValue" not in attributes
+    masked = mask_and_scale and (_mask_of(d) is not None or unmarked)
     if masked:
         attributes.pop("_FillValue", None)
     samples = _Samples(manager, file, masked, scaled)
@@ -170,6 +170,25 @@ def _dataset(file: Dataset, manager: CachingFileManager, mask_and_scale: bool) -
     if "transform" in found:
         dataset = dataset.rio.write_transform(placed)
     return dataset
+
+
+def beyond_attributes(d: Description) -> str | None:
+    """Return what decides the values of an image, and no CF attributes can say; None if they can
+    say all of it."""
+    if mask := _mask_of(d):
+        return mask
+    if _shared_scale(d) is None:
+        return "scales or offsets that differ between its bands"
+    if _has_nodata(d) and "_FillValue" not in _numbers(d):
+        return "nodata that differs between its bands"
+    return None
+
+
+def _mask_of(d: Description) -> str | None:
+    """Return the kind of mask that an image has, None if it has none."""
+    if d.metadata.get("mask"):
+        return "a mask beside its bands"
+    return None if alpha_mask(d) is None else "an alpha band"
 
 
 def _has_nodata(d: Description) -> bool:
