@@ -141,8 +141,8 @@ def _crs_name(data: dict) -> str | None:
 
 
 def _on_globe(ring: np.ndarray) -> bool:
-    """Return True if a ring (n, 2) may be in longitude and latitude, east of the antimeridian
-    too."""
+    """Return True if a ring (n, 2) may be in longitude and latitude. Longitudes may go on beyond
+    the antimeridian."""
     return bool((np.abs(ring) <= (360, 90)).all())
 
 
