@@ -35,26 +35,17 @@ def original_of(row: dict[str, Any], folder: str) -> str:
     """Return the image in a folder that a file of a collection was made from.
 
     Its name is that of the source in the table. It is looked for where the file is in the
-    collection, because a run recreates the folders of its images, then in all subfolders. If
-    several images have this name, the one whose folders agree best with the source is taken. Raises
-    InputError unless there is exactly one."""
+    collection, because a run recreates the folders of its images. Else it is the first image of
+    this name in the subfolders that has the SHA-256 of the source. Raises InputError if there is
+    none."""
     source = PurePosixPath(row["source"])
     beside = Path(folder, PurePosixPath(row["below"]).parent, source.name)
     if beside.is_file():
         return str(beside)
-    found = [path for path in Path(folder).rglob(glob.escape(source.name)) if path.is_file()]
-    agreeing = [_common_end(path, source) for path in found]
-    found = [path for path, n in zip(found, agreeing, strict=True) if n == max(agreeing)]
-    if len(found) != 1:
-        number = "no image" if not found else f"{len(found)} images"
-        raise InputError(
-            f"{row['file']}: {folder} has {number} of the name {source.name}; give the folder that "
-            "isoq batch read"
-        )
-    return str(found[0])
-
-
-def _common_end(path: Path, source: PurePosixPath) -> int:
-    """Return the number of last parts that two paths have in common."""
-    pairs = zip(reversed(path.resolve().parts), reversed(source.parts), strict=False)
-    return next((n for n, (one, other) in enumerate(pairs) if one != other), len(source.parts))
+    for path in sorted(Path(folder).rglob(glob.escape(source.name))):
+        if path.is_file() and objects.digest(str(path)) == row["source_sha256"]:
+            return str(path)
+    raise InputError(
+        f"{row['file']}: {folder} has no image of the name {source.name} and the SHA-256 in the "
+        "table; give the folder that isoq batch read"
+    )

@@ -139,7 +139,7 @@ def _total(good: int, files: int, unmatched: int, against: str | None) -> str:
     good: number of files that passed; unmatched: number of files without an original."""
     if not against:
         return f"{good} of {files} files are complete and undamaged"
-    others = f"; {unmatched} were not compared, as no original was found" if unmatched else ""
+    others = f"; not compared: {unmatched}, as no original was found" if unmatched else ""
     return f"the recorded errors of {good} of {files} files are true{others}"
 
 
