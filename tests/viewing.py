@@ -69,3 +69,10 @@ def sentinel_of(folder):
         placed = dict(crs=dataset.crs, transform=dataset.transform, nodata=65535)
     image = make(folder / "sentinel.tif", pixels, **placed)
     return image, packed(folder, "sentinel", image, mse=150)
+
+
+def region_of(*points):
+    """A polygon as GeoJSON."""
+    polygon = {"type": "Polygon", "coordinates": [[*points, points[0]]]}
+    feature = {"type": "Feature", "properties": {}, "geometry": polygon}
+    return {"type": "FeatureCollection", "features": [feature]}

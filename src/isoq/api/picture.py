@@ -42,7 +42,7 @@ def shades(samples: np.ma.MaskedArray, stretch: list[tuple[float, float]]) -> np
     planes = []
     for plane, (low, high) in zip(samples, stretch, strict=True):
         with np.errstate(invalid="ignore"):
-            grey = (plane.filled(0).astype(np.float32) - low) * (255 / (high - low))
+            grey = (plane.filled(0).astype(np.float64) - low) * (255 / (high - low))
         planes.append(np.nan_to_num(grey).clip(0, 255).round().astype(np.uint8))
     alpha = np.where(np.ma.getmaskarray(samples).all(0), 0, 255).astype(np.uint8)
     return np.stack([*planes, alpha])

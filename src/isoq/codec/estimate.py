@@ -92,7 +92,7 @@ def estimate(
         def count(done: int, before: int = number * each) -> None:
             progress(before + done, len(plans) * each)
 
-        found.append(_estimate(plan, sample, model, count))
+        found.append(_estimate(plan.in_one_pass(), sample, model, count))
     return found
 
 
@@ -102,12 +102,13 @@ def estimate_with_regions(
     """Return the bytes of a file to expect without and with the targets of some regions.
 
     The tiles that a region touches, or 8 of them, are coded once at the main target and once with
-    the region. The difference is added to the estimate for the main target. Raises InputError."""
+    the region. The difference is added to the estimate for the main target. Blocks are corrected
+    unless `options` ask for a single pass. Raises InputError."""
     plan = make_plan(source, target, model, options)
     if len(plan.boxes) == 1 and options.threads > 1:
         model = model.with_threads(options.threads)
     sample = [(box, read_pixels(source, box)) for box in _sampled(plan.boxes, options.block)]
-    whole, plan = _estimate(plan, sample, model).bytes, plan.in_one_pass()
+    whole = _estimate(plan, sample, model).bytes
     with open_target_maps(regions, target, source.description, options.block) as targets:
         changed = {} if targets is None else _changed_blocks(plan, targets)
         chosen = _spread(list(changed))
@@ -181,7 +182,7 @@ def _estimate(
     count: called with the samples that are coded so far."""
     done = 0
     size, summary = 0, Summary(plan.description.bands, plan.shared_mse, model.learned)
-    for tile in encode_pixels(sample, plan.in_one_pass(), model):
+    for tile in encode_pixels(sample, plan, model):
         size += len(tile.data)
         bands = slice(tile.box.band, tile.box.band + tile.box.bands)
         summary.add(tile.report, tile.statistics, bands)

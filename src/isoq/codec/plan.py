@@ -136,7 +136,7 @@ def origin_of(source: Readable) -> dict:
 
 def tiling(d: Description, options: Options, model: Model) -> tuple[int, list[Box]]:
     """Return the bands per tile, and the tiles in file order. Raises InputError."""
-    side = _side(d, options)
+    side = tile_side(d, options)
     depth = _depth(d, side, model)
     try:
         return depth, boxes(d.bands, d.rows, d.cols, side, options.block, depth)
@@ -144,7 +144,7 @@ def tiling(d: Description, options: Options, model: Model) -> tuple[int, list[Bo
         raise InputError(f"`tile={side}`: {error}; give a smaller one") from error
 
 
-def _side(d: Description, options: Options) -> int:
+def tile_side(d: Description, options: Options) -> int:
     """Return the side of the largest tile in pixels: the requested one, or one that limits the
     memory. Tiles of thin images are longer, because each tile costs some time."""
     if options.tile is not None:
@@ -227,7 +227,7 @@ def file_header(
     return {
         "image": {k: v for k, v in d.to_dict().items() if k != "metadata"},
         "target": target.to_dict() | ({"varied": True} if varied else {}),
-        "tile": _side(d, options),
+        "tile": tile_side(d, options),
         "depth": depth,
         "block": options.block,
         "model": [model.name, model.identity],

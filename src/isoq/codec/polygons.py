@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from rasterio.crs import CRS
@@ -24,6 +23,12 @@ _EDGE = 256
 _PIECES = 1000  # but into no more than that
 
 
+class GeoJson(Protocol):
+    """A file of GeoJSON. Messages name it by its text."""
+
+    def read_bytes(self) -> bytes: ...
+
+
 class Polygons:
     """The polygons of a GeoJSON file in the pixel coordinates of an image: column and row, the
     image's upper left corner being (0, 0).
@@ -32,7 +37,7 @@ class Polygons:
     versions of the format have it; for an image without coordinate reference system they are pixel
     coordinates. Raises InputError, naming the file."""
 
-    def __init__(self, path: Path, image: Description):
+    def __init__(self, path: GeoJson, image: Description):
         self.path, self.covered = path, 0  # pixels touched in the tiles so far
         try:
             data = json.loads(path.read_bytes())
@@ -112,7 +117,7 @@ class Polygons:
         return touched, rasterize(shapes, all_touched=False, **place) > 0
 
 
-def _polygons(path: Path, data: Any) -> Iterator[list[np.ndarray]]:
+def _polygons(path: GeoJson, data: Any) -> Iterator[list[np.ndarray]]:
     """Yield the polygons of a GeoJSON object, each as a list of rings (n, 2), the outer ring first.
 
     Raises InputError for points and lines; malformed objects raise KeyError, TypeError or

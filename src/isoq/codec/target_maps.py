@@ -23,7 +23,7 @@ from ..geometry import STRIDE
 from ..raster.description import Description
 from ..raster.gdal_metadata import open_dataset
 from ..raster.guard import guard
-from .polygons import Polygons
+from .polygons import GeoJson, Polygons
 from .target import Target, squared_scales
 
 TargetLayer = Callable[
@@ -36,7 +36,7 @@ class TargetRegions:
     """The files that say where the target of an image differs from its main target."""
 
     target_map: Path | None = None
-    roi: Path | None = None
+    roi: GeoJson | None = None
     roi_mse: float | None = None
     quality_map: Path | None = None
 

@@ -3,12 +3,10 @@ them."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from ..api.dataset import Dataset
 from ..api.keywords import DEFAULT_MODEL, model_of
 from ..codec.estimate import estimate_with_regions
 from ..codec.options import Options
+from ..codec.plan import tile_side
 from ..codec.sources import Readable
 from ..codec.target import ERRORS, Target
 from ..codec.target_maps import TargetRegions
@@ -50,6 +49,20 @@ class DecodedSource:
         return self._image.dataset_mask(((row, row + rows), (col, col + cols))) != 0
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """The regions on the page in the place of a file of GeoJSON."""
+
+    name: str
+    geojson: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def read_bytes(self) -> bytes:
+        return self.geojson.encode()
+
+
 class Regions:
     """Estimates and commands for one file.
 
@@ -69,10 +82,11 @@ class Regions:
         self._image, self._against, self._geometry = image, against, geometry
         self._model, self._device, self._threads = model, device, threads
 
-    def estimate(self, geojson: dict, target: Target, roi_mse: float) -> dict[str, Any]:
-        """Return the bytes to expect without and with some polygons, as JSON.
+    def estimate(self, geojson: str, target: Target, roi_mse: float) -> dict[str, Any]:
+        """Return the bytes to expect without and with some polygons, as JSON: those of the file
+        that the command writes, whose blocks all keep their targets.
 
-        geojson: as `--roi` takes it. Raises InputError."""
+        geojson: what the file for `--roi` holds. Raises InputError."""
         header = self._image.file.header
         exact = () if self._is_lossless else tuple(n - 1 for n in header.get("lossless", ()))
         options = Options(
@@ -80,13 +94,10 @@ class Regions:
             tile=header["tile"],
             joint="mean" if self.is_joint else None,
             threads=self._threads,
-            single_pass=True,
             lossless_bands=exact,
         )
-        with TemporaryDirectory() as folder, self._source() as source:
-            path = Path(folder, "regions.geojson")
-            path.write_text(json.dumps(geojson), "utf-8")
-            regions = TargetRegions(roi=path, roi_mse=roi_mse)
+        regions = TargetRegions(roi=Drawing(self.file_name, geojson), roi_mse=roi_mse)
+        with self._source() as source:
             model = model_of(self._model or DEFAULT_MODEL, self._device)
             without, size = estimate_with_regions(source, target, regions, model, options)
         return {"bytes": size, "without": without, "decoded": self._against is None}
@@ -100,9 +111,12 @@ class Regions:
         words += ["--physical"] if target.physical else []
         words += ["--roi", self.file_name, "--roi-mse", f"{roi_mse:.15g}"]
         words += ["--block", str(header["block"])] if header["block"] != Options().block else []
+        usual = tile_side(self._image.description, Options(block=header["block"]))
+        words += ["--tile", str(header["tile"])] if header["tile"] != usual else []
         words += ["--joint", "mean"] if self.is_joint else []
         if header.get("lossless") and not self._is_lossless:
             words += ["--lossless-bands", ",".join(map(str, header["lossless"]))]
+        words += ["--mask", self._mask] if self._mask != "auto" else []
         words += ["--geometry", self._geometry] if self._geometry else []
         words += ["--model", self._model] if self._model else []
         return shlex.join(words)
@@ -134,6 +148,10 @@ class Regions:
         if self._against is None:
             yield DecodedSource(self._image)
             return
-        mask = self._image.description.metadata.get("mask_from", "auto")
-        with open_source(self._against, self._geometry, mask=mask) as source:
+        with open_source(self._against, self._geometry, mask=self._mask) as source:
             yield source
+
+    @property
+    def _mask(self) -> str:
+        """The mask of the original that the file was made with, as `--mask` takes it."""
+        return self._image.description.metadata.get("mask_from", "auto")

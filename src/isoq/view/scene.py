@@ -149,7 +149,7 @@ class Scene:
         self.errors.start()
         return self.errors.summary(bands)
 
-    def estimate(self, geojson: dict, kind: str, value: list[float], inside: float) -> dict:
+    def estimate(self, geojson: str, kind: str, value: list[float], inside: float) -> dict:
         """Return the size to expect with regions, and the command, as JSON. Raises InputError."""
         if kind not in ERRORS:
             raise InputError(f"{kind}: promises no error; give one of {', '.join(ERRORS)}")

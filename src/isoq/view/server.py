@@ -10,7 +10,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from ..errors import InputError, IsoqError
 from .scene import Scene
@@ -100,8 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # else the last part of an answer waits for an acknowledgement
 
     def do_GET(self) -> None:
-        url = urlsplit(self.path)
-        token, _, path = url.path.removeprefix("/").partition("/")
+        address, _, query = self.path.partition("?")
+        token, _, path = address.removeprefix("/").partition("/")
         port = self.server.server_port
         # Another name for this address would be that of a foreign page (DNS rebinding).
         if self.headers.get("Host") not in (f"127.0.0.1:{port}", f"localhost:{port}"):
@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not secrets.compare_digest(token.encode(), self.server.token.encode()):
             return self.send_error(HTTPStatus.FORBIDDEN, "wrong token")
         try:
-            content, kind = self.server.answer(path, url.query)
+            content, kind = self.server.answer(path, query)
         except LookupError:
             self.send_error(HTTPStatus.NOT_FOUND)
         except InputError as error:
@@ -124,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Send an error as plain text, and close the connection: a body may be unread."""
         self.close_connection = True
         text = message or HTTPStatus(code).phrase
-        self._send(code, text.encode(), "text/plain; charset=utf-8")
+        self._send(code, text.encode(errors="replace"), "text/plain; charset=utf-8")
 
     def _send(self, code: int, content: bytes, kind: str) -> None:
         self.send_response(code)
@@ -150,14 +150,13 @@ def _bands(text: str) -> Bands:
     return bands
 
 
-def _estimate_arguments(query: str) -> tuple[dict, str, list[float], float]:
+def _estimate_arguments(query: str) -> tuple[str, str, list[float], float]:
     """Return the polygons, the kind and value of the main target, and the MSE in the polygons.
     Raises InputError."""
     given = {name: values[-1] for name, values in parse_qs(query).items()}
     try:
-        geojson = json.loads(given["regions"])
         value = [float(part) for part in given["value"].split(",")]
-        return geojson, given["kind"], value, float(given["inside"])
+        return given["regions"], given["kind"], value, float(given["inside"])
     except (KeyError, ValueError) as error:
         raise InputError(
             "the targets must be numbers; give one for the regions and one for the rest"

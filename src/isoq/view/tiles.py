@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from itertools import pairwise
 from threading import Lock
 from typing import Any, Protocol
@@ -129,18 +130,19 @@ class Original:
             self._dataset = open_dataset(path)
 
     def tile(self, bands: Bands, level: int, row: int, col: int) -> np.ma.MaskedArray:
-        places = [
-            (n * SIDE << level, min((n + 1) * SIDE << level, size))
+        is_sampled = bool(self._sampled & set(bands))
+        how = Resampling.nearest if is_sampled else Resampling.average
+        rows, cols = (
+            _spans(n, size, level, is_sampled)
             for n, size in zip((row, col), self._dataset.shape, strict=True)
-        ]
-        shape = tuple(-(-(stop - start) >> level) for start, stop in places)
-        # Pixel i of a reduced image of isoq is centred on pixel 2^level i. So is this one.
-        (top, bottom), (left, right) = (
-            (max(start - ((1 << level) - 1) / 2, 0), stop - ((1 << level) - 1) / 2)
-            for start, stop in places
         )
-        mean = Resampling.nearest if self._sampled & set(bands) else Resampling.average
-        return self._read(bands, Window(left, top, right - left, bottom - top), shape, mean)
+
+        def read(down: _Span, across: _Span) -> np.ma.MaskedArray:
+            window = Window(across.start, down.start, across.size, down.size)
+            return self._read(bands, window, (down.count, across.count), how)
+
+        strips = [np.ma.concatenate([read(down, across) for across in cols], 2) for down in rows]
+        return np.ma.concatenate(strips, 1)
 
     def pixel(self, bands: Bands, row: int, col: int) -> np.ma.MaskedArray:
         return self._read(bands, Window(col, row, 1, 1), (1, 1), Resampling.nearest)[:, 0, 0]
@@ -149,17 +151,48 @@ class Original:
         self, bands: Bands, window: Window, shape: tuple[int, ...], how: Resampling
     ) -> np.ma.MaskedArray:
         with self._turn, guard(self._path, "cannot be read, damaged or cut off; get another copy"):
-            return self._dataset.read(
+            samples = self._dataset.read(
                 list(bands),
                 window=window,
                 out_shape=(len(bands), *shape),
                 masked=True,
                 resampling=how,
             )
+        return np.ma.masked_invalid(samples)
 
     def close(self) -> None:
         with self._turn:
             self._dataset.close()
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Pixels of an image along an axis that are reduced to `count` pixels of a tile."""
+
+    start: float
+    size: float
+    count: int
+
+
+def _spans(number: int, size: int, level: int, is_sampled: bool) -> list[_Span]:
+    """Return the spans of a tile along an axis of `size` pixels, given its number in the grid.
+
+    Pixel i of a reduced image of isoq is centred on pixel 2^level i. So is pixel i here, which is
+    the mean of 2^level pixels, or of those that the image has: the windows of the first and of the
+    last one end at the border. Each of the two has a span of its own, because GDAL divides a window
+    into equal parts. is_sampled: single pixels are read, so the two are those in the centre."""
+    step = 1 << level
+    centres = np.arange(number * SIDE << level, min((number + 1) * SIDE << level, size), step)
+    starts, stops = centres - (step - 1) / 2, centres + (step + 1) / 2
+    cut = (starts < 0) | (stops > size)
+    if is_sampled:
+        starts, stops = np.where(cut, centres, starts), np.where(cut, centres + 1, stops)
+    starts, stops = starts.clip(0), stops.clip(max=size)
+    edges = np.unique([0, *np.flatnonzero(cut), *np.flatnonzero(cut) + 1, len(centres)])
+    return [
+        _Span(float(starts[a]), float(stops[b - 1] - starts[a]), int(b - a))
+        for a, b in pairwise(edges)
+    ]
 
 
 class RawOriginal:
