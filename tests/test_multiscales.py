@@ -123,6 +123,28 @@ def test_images_without_places_and_small_ones(tmp_path):
     assert "proj:code" not in found
 
 
+@pytest.mark.parametrize("dims", [("y", "x", "band"), ("x", "band", "y")])
+def test_rows_and_columns_are_found_by_name(scene, tmp_path, dims):
+    cube = xr.concat([scene[["B02"]] // n for n in (1, 2, 4)], "band")
+    for name, given in (("a", cube), ("b", cube.transpose(*dims))):
+        isoq.to_zarr(given, tmp_path / name, lossless={"B02": True}, multiscales=True)
+    for number in range(3):
+        wanted, found = (xr.open_zarr(tmp_path / n, group=str(number)).B02 for n in "ab")
+        assert found.dims == dims
+        np.testing.assert_array_equal(found.transpose(*wanted.dims), wanted)
+    wanted, found = (dict(zarr.open_group(tmp_path / n, mode="r").attrs) for n in "ab")
+    assert found == wanted
+
+
+def test_axes_that_are_neither_rows_nor_columns_are_not_guessed(tmp_path):
+    cube = xr.Dataset({"a": (("row", "column", "time"), np.zeros((300, 300, 2), "uint8"))})
+    with one_line(InputError, "which of the axes row, column, time are rows and columns"):
+        isoq.to_zarr(cube, tmp_path / "a.zarr", mse=1, multiscales=True)
+    cube["b"] = cube.a[..., 0]
+    isoq.to_zarr(cube, tmp_path / "a.zarr", mse=1, multiscales=True)
+    assert xr.open_zarr(tmp_path / "a.zarr", group="1").a.shape == (150, 150, 2)
+
+
 def test_what_cannot_be_written(scene, tmp_path):
     coarse = scene.assign(B05=scene.B02[::2, ::2].rename(y="y20", x="x20"))
     for dataset, keywords, words in (

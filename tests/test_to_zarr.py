@@ -260,3 +260,41 @@ def test_what_cannot_be_written(scene, tmp_path):
     with one_line(InputError, "B02: isoq cannot code arrays of float64"):
         isoq.to_zarr(scene.astype("float64"), tmp_path / "a.zarr", mse=1)
     assert not (tmp_path / "a.zarr").exists()
+
+
+@pytest.mark.parametrize("multiscales", [False, True])
+@pytest.mark.parametrize("targets", [{"mse": 1}, {"mse": {"B02": 1}}], ids=["coded", "not coded"])
+@pytest.mark.parametrize(
+    ("chunks", "encoding", "fitting"),
+    [
+        ({"y": (60, 71)}, {}, "{'y': 71, 'x': 149}"),
+        ({"y": 50}, {"chunks": (64, 149)}, "{'y': 64, 'x': 149}"),
+    ],
+)
+def test_dask_chunks_that_do_not_fit_are_refused(
+    scene, tmp_path, multiscales, targets, chunks, encoding, fitting
+):
+    given = scene.assign(B04=scene.B04.chunk(chunks))
+    how = {"multiscales": multiscales, "encoding": {"B04": encoding}} | targets
+    with one_line(InputError, "B04: its dask chunks do not fit", f".chunk({fitting})"):
+        isoq.to_zarr(given, tmp_path / "a.zarr", **how)
+    assert not (tmp_path / "a.zarr").exists()
+
+
+@pytest.mark.parametrize("multiscales", [False, True])
+def test_a_new_store_disappears_if_writing_fails(scene, tmp_path, multiscales):
+    def fail(block):
+        raise OSError("gone")
+
+    broken = scene.B04.chunk(y=64).data.map_blocks(fail, dtype="uint16", meta=np.zeros((0, 0)))
+    given = scene[["B02"]].assign(B04=(("y", "x"), broken))
+    memory: dict = {}
+    for store in (tmp_path / "a.zarr", str(tmp_path / "a.zarr"), memory):
+        with pytest.raises(OSError, match="gone"):
+            isoq.to_zarr(given, store, mse=25, multiscales=multiscales)
+    assert not (tmp_path / "a.zarr").exists()
+    assert not memory
+    isoq.to_zarr(scene, tmp_path / "b.zarr", mse=25)
+    with pytest.raises(OSError, match="gone"):
+        isoq.to_zarr(given, tmp_path / "b.zarr", mse=25, group="c", multiscales=multiscales)
+    assert xr.open_zarr(tmp_path / "b.zarr").B02.shape == scene.B02.shape

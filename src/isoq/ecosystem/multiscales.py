@@ -10,6 +10,7 @@ import numpy as np
 import rioxarray  # noqa: F401
 import xarray as xr
 from rasterio.transform import Affine
+from rioxarray.exceptions import MissingSpatialDimensionError
 
 from ..errors import InputError
 from .missing import missing_value
@@ -33,18 +34,38 @@ def levels_of(dataset: xr.Dataset, averaged: Collection[Hashable]) -> list[xr.Da
     It has the mean of those that are valid. Variables that are not in `averaged` may be classes,
     whose mean means nothing, and have the pixel next to the centre.
 
-    Raises InputError if the images of the dataset do not have the same rows and columns."""
-    grids = {variable.dims[-2:] for variable in dataset.data_vars.values() if variable.ndim >= 2}
-    if len(grids) != 1:
-        raise InputError(
-            "multiscales: the variables do not share their rows and columns; write those of each "
-            "grid into a group of their own"
-        )
-    (dims,) = grids
+    Raises InputError if the images of the dataset do not have the same rows and columns, or if
+    nothing tells which axes these are."""
+    dims = _rows_and_columns(dataset)
     sizes = [dataset.sizes[dim] for dim in dims]
     count = next(k for k in range(64) if max(sizes) <= _SMALLEST << k)
     smaller = [_reduced(dataset, dims, 1 << k, averaged) for k in range(1, count + 1)]
     return [dataset, *smaller]
+
+
+def _rows_and_columns(dataset: xr.Dataset) -> tuple[Hashable, Hashable]:
+    """Return the axes of the rows and the columns of a dataset, in any place and order.
+
+    These are y and x, or what rioxarray finds by other names and the attributes of CF. Otherwise
+    they are the axes of the variables that have just two. Raises InputError."""
+    images = [variable.dims for variable in dataset.data_vars.values() if variable.ndim >= 2]
+    try:
+        found = {(dataset.rio.y_dim, dataset.rio.x_dim)}
+    except MissingSpatialDimensionError:
+        found = set()
+    named = {dims for dims in found if set(dims) <= set(dataset.dims)}
+    grids = named or {(dims[0], dims[1]) for dims in images if len(dims) == 2}
+    if images and not grids:
+        raise InputError(
+            f"multiscales: nothing tells which of the axes {', '.join(map(str, images[0]))} are "
+            "rows and columns; rename these to y and x"
+        )
+    if len(grids) != 1 or not all({*dims} >= {*grid} for dims in images for grid in grids):
+        raise InputError(
+            "multiscales: the variables do not share their rows and columns; write those of each "
+            "grid into a group of their own"
+        )
+    return grids.pop()
 
 
 def _reduced(
@@ -109,7 +130,7 @@ def _centres(coordinate: xr.DataArray, factor: int) -> xr.DataArray:
 def attributes_of(levels: list[xr.Dataset]) -> dict[str, Any]:
     """Return the attributes of the group whose groups 0, 1, ... hold these levels."""
     first = levels[0]
-    (dims,) = {v.dims[-2:] for v in first.data_vars.values() if v.ndim >= 2}
+    dims = _rows_and_columns(first)
     transform, crs = _transform(first, dims), first.rio.crs
     layout = []
     for number, level in enumerate(levels):

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..samples import DTYPES
 from .missing import missing_value, within_valid_range
 from .multiscales import attributes_of, levels_of
+from .new_store import check_chunks, removed_on_failure
 from .record import in_unit, record_errors
 from .zarr import IsoqCodec
 
@@ -45,7 +46,7 @@ def to_zarr(dataset: xr.Dataset, store: Any, *, multiscales: bool = False, **key
     the multiscales convention of Zarr; see `multiscales.levels_of`. Every level keeps the targets
     and records its own errors.
 
-    Raises InputError."""
+    Raises InputError. If writing fails, a store that was empty before is left empty."""
     options = {
         key: keywords.pop(key)
         for key in inspect.signature(xr.Dataset.to_zarr).parameters
@@ -65,16 +66,19 @@ def to_zarr(dataset: xr.Dataset, store: Any, *, multiscales: bool = False, **key
     if multiscales:
         _write_levels(dataset, store, keywords, options)
         return
-    if not appended:
-        dataset = _encoded(dataset, keywords, options)
-    _write(dataset, store, options)
+    if appended:
+        _write(dataset, store, options)
+        return
+    dataset = _encoded(dataset, keywords, options)
+    with removed_on_failure(store, options.get("storage_options")):
+        _write(dataset, store, options)
 
 
 def _encoded(
     dataset: xr.Dataset, keywords: Mapping[str, Any], options: dict[str, Any]
 ) -> xr.Dataset:
     """Return a dataset whose variables have the codecs of their targets, and set the encoding in
-    the options of xarray. Raises InputError."""
+    the options of xarray. Raises InputError, also for dask chunks that do not fit."""
     encoding = dict(options.get("encoding") or {})
     dataset = dataset.copy()
     for name, settings in _by_variable(dataset, keywords).items():
@@ -85,6 +89,7 @@ def _encoded(
         variable = dataset.variables[name]
         variable.encoding |= _encoding(name, variable, settings) | given
     options["encoding"] = encoding
+    check_chunks(dataset, options)
     return dataset
 
 
@@ -112,14 +117,17 @@ def _write_levels(
     for smaller in own[1:]:
         smaller["encoding"] = _unchunked(options.get("encoding") or {})
     coded = [_encoded(level, keywords, how) for level, how in zip(levels, own, strict=True)]
-    group = zarr.open_group(store, mode=mode, path=root, storage_options=storage, zarr_format=3)
-    for number, (level, how) in enumerate(zip(coded, own, strict=True)):
-        _write(level, store, how | {"group": f"{root}/{number}".lstrip("/"), "consolidated": False})
-    group.attrs.update(attributes_of(levels))
-    if consolidated is not False:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # not yet in Zarr's specification, but in multiscales'
-            zarr.consolidate_metadata(group.store, path=root)
+    with removed_on_failure(store, storage):
+        group = zarr.open_group(store, mode=mode, path=root, storage_options=storage, zarr_format=3)
+        for number, (level, how) in enumerate(zip(coded, own, strict=True)):
+            below = {"group": f"{root}/{number}".lstrip("/"), "consolidated": False}
+            _write(level, store, how | below)
+        group.attrs.update(attributes_of(levels))
+        if consolidated is not False:
+            with warnings.catch_warnings():
+                # Not yet in the specification of Zarr, but in that of multiscales.
+                warnings.simplefilter("ignore")
+                zarr.consolidate_metadata(group.store, path=root)
 
 
 def _lossy(settings: Mapping[Hashable, dict[str, Any]]) -> list[Hashable]:
