@@ -98,9 +98,7 @@ def vrt_element(
             overview = SubElement(band, "Overview")
             SubElement(overview, "SourceFilename", relativeToVRT="0").text = name
             SubElement(overview, "SourceBand").text = str(number)
-    if image.description.metadata.get("mask"):
-        mask = SubElement(SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
-        _derive(mask, "mask", location, 1, 1, image)
+    _add_mask(root, location, 1, image)
     return root, failed
 
 
@@ -224,6 +222,13 @@ def _derive(
     SubElement(band, "PixelFunctionArguments", file=location, band=str(number), factor=str(factor))
 
 
+def _add_mask(root: Element, location: str, factor: int, image: Dataset) -> None:
+    """Add the mask that an image has beside its bands, if there is one, to a VRT of it."""
+    if image.description.metadata.get("mask"):
+        mask = SubElement(SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
+        _derive(mask, "mask", location, 1, factor, image)
+
+
 def _reduced(root: Element, location: str, factor: int, image: Dataset) -> str:
     """Return a VRT of the reduced image, with all bands because gdalwarp reads them together."""
     sizes = {"rasterXSize": -(-image.width // factor), "rasterYSize": -(-image.height // factor)}
@@ -233,4 +238,5 @@ def _reduced(root: Element, location: str, factor: int, image: Dataset) -> str:
         reduced = SubElement(small, "VRTRasterBand", kept)
         reduced.extend(band.findall("NoDataValue"))
         _derive(reduced, "pixels", location, number, factor, image)
+    _add_mask(small, location, factor, image)
     return ElementTree.tostring(small, "unicode")
