@@ -37,6 +37,8 @@ _AIM, LEAST = 0.985, 0.96
 # Share of the error of a block that is left when it is coded a second time with feedback at the
 # same level (see `feedback`).
 _AGAIN = 0.99
+# Share of the bytes that blocks with too little error may waste before they are left as they are.
+_WASTE = 0.1
 # Share of the bytes that correcting the levels must win, or not all is coded again (chosen on
 # val/, docs/decisions/047-patches-instead-of-passes.md).
 _CHEAP = 0.01
@@ -170,29 +172,31 @@ def _corrected(
     quantized: QuantizedLatents,
     slope: np.ndarray,
 ) -> CodedGroup:
-    """Measure, correct the levels and code again, until that would win little, no level moves or
-    CORRECTIONS are done. Then correct blocks above their target while patches are dear."""
+    """Measure, correct the levels and code again, and return the smallest of these codings, with
+    their patches: until correcting would win little, or no level moves.
+
+    After CORRECTIONS at most, unless blocks still have far less error than they may, only blocks
+    above their target are corrected, and only while patches are dear."""
     of_bands = band_ratios(group, coded.decoded, target)
     ratio_of = _ratio_to_correct(group, coded, of_bands, target)
     state = _State(coded, quantized, slope, of_bands, ratio_of(of_bands))
-    for correction in range(CORRECTIONS):
-        wins = _patch_bits(group, state.of_bands, target) + _spare_bits(group, state)
-        if wins < _CHEAP * state.coded.bits:
-            break
-        first_feedback = correction == 0 and group.model.adjoint is not None
-        expected = state.ratio * _AGAIN if first_feedback else state.ratio
-        above_alone = correction == CORRECTIONS - 1
-        levels = _corrected_levels(state, expected, group, above_alone)
-        if (levels == state.coded.levels).all():
-            break
-        state = _coded_again(group, target, state, levels, ratio_of)
-    best, least = state.coded, np.inf
-    for left in reversed(range(MORE_CORRECTIONS + 1)):
+    best, least, above_alone = coded, np.inf, False
+    last = CORRECTIONS + MORE_CORRECTIONS
+    for correction in range(last + 1):
         coded, patches = state.coded, _patch_bits(group, state.of_bands, target)
         if coded.bits + patches < least:
             best, least = coded, coded.bits + patches
-        levels = _corrected_levels(state, state.ratio, group, True)
-        if not left or patches < _DEAR * coded.bits or (levels == coded.levels).all():
+        if correction == last or (above_alone and patches < _DEAR * coded.bits):
+            break
+        if not above_alone:
+            spare = _spare_bits(group, state)
+            if patches + spare < _CHEAP * coded.bits:
+                break
+            above_alone = correction >= CORRECTIONS - 1 and spare < _WASTE * coded.bits
+        first_feedback = correction == 0 and group.model.adjoint is not None
+        expected = state.ratio * _AGAIN if first_feedback else state.ratio
+        levels = _corrected_levels(state, expected, group, above_alone)
+        if (levels == coded.levels).all():
             break
         state = _coded_again(group, target, state, levels, ratio_of)
     return best
