@@ -322,6 +322,27 @@ def test_window_and_tiles():
         )
 
 
+def regular_images() -> dict[str, np.ndarray]:
+    rows, cols = np.mgrid[:200, :220]
+    spikes = np.zeros((200, 220), "uint16")
+    spikes.flat[::701] = 40000
+    return {
+        "ramp": (rows + cols).astype("uint8"),
+        "waves": (1000 + 9 * rows + 100 * np.sin(cols / 9)).astype("uint16"),
+        "blocks": (255 * ((rows // 40 + cols // 40) % 2)).astype("uint8"),
+        "spikes": spikes,
+    }
+
+
+@pytest.mark.parametrize("name", regular_images())
+@pytest.mark.parametrize("single_pass", [False, True])
+def test_regular_images_take_no_more_than_a_file_without_loss(name, single_pass):
+    image = regular_images()[name]
+    lossless = len(isoq.compress(image, lossless=True))
+    lossy = isoq.compress(image, mse=0.05, lossless_bands="none", single_pass=single_pass)
+    assert len(lossy) <= 1.01 * lossless + 160  # the summary and the errors of blocks
+
+
 @pytest.mark.parametrize(("divisor", "mse"), [(4, 0.02), (16, 0.05), (64, 0.05), (128, 0.05)])
 def test_one_pass_is_never_larger_than_a_file_without_loss(divisor, mse):
     """At targets that the transform can only reach with more bits than there are: it would take 6

@@ -28,6 +28,7 @@ _ANY_SIZE = 1 << 62  # bytes, a limit that nothing reaches
 # network's bytes (chosen on val/).
 _ONE_PASS_BITS, _FINE = 4.0, 0.1
 _STRIP, _FEW_ROWS, _MARGIN = 16, 4, 1.2
+_EVERY = 16  # rows of a tile that tell how regular it is: one in so many
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,14 @@ def predict_if_smaller(
     others = [group for group in groups if not group.network]
     bands = sum(group.stop - group.start for group in network)
     bits = 8 * size / (tile.samples[0].size * max(bands, 1))
-    if not bands or not worth_trying(bits, bands):
+    if not bands:
+        return None
+    is_regular = all(_is_regular(tile, run, bits) for run in network)
+    if not worth_trying(bits, bands) and not is_regular:
         return None
     if not target.closed:
         is_fine = tile.samples.dtype.kind != "f" and np.nanmin(target.mse) < _FINE
-        if bits <= _ONE_PASS_BITS and not is_fine:
+        if bits <= _ONE_PASS_BITS and not is_fine and not is_regular:
             return None
         if not _is_promising(tile, target, network, size):
             return None
@@ -88,6 +92,20 @@ def predict_if_smaller(
         predicted.append(group)
         left -= _size(group)
     return sorted([*others, *predicted], key=lambda group: group.bands.start)
+
+
+def _is_regular(tile: TileInput, bands: slice, bits: float) -> bool:
+    """Return True if the left, the upper and the upper left neighbour predict integers so well that
+    the errors have an entropy below `bits` per sample, as in maps and drawings. A sample of the
+    rows is looked at."""
+    samples = tile.samples[bands]
+    if samples.dtype.kind == "f" or min(samples.shape[1:]) < 2:
+        return False
+    rows = np.arange(1, samples.shape[1], _EVERY)
+    below, above = (samples[:, at].astype(np.int64) for at in (rows, rows - 1))
+    errors = np.diff(below, axis=2) - np.diff(above, axis=2)
+    share = np.unique(errors, return_counts=True)[1] / errors.size
+    return float(-(share * np.log2(share)).sum()) < bits
 
 
 def _is_promising(tile: TileInput, target: ErrorTarget, runs: list[slice], size: int) -> bool:
