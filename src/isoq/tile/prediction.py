@@ -28,7 +28,9 @@ _ANY_SIZE = 1 << 62  # bytes, a limit that nothing reaches
 # network's bytes (chosen on val/).
 _ONE_PASS_BITS, _FINE = 4.0, 0.1
 _STRIP, _FEW_ROWS, _MARGIN = 16, 4, 1.2
-_EVERY = 16  # rows of a tile that tell how regular it is: one in so many
+# Rows of a tile that tell how regular it is, one in so many, and how often each error has to be
+# seen in them.
+_EVERY, _SEEN = 16, 8
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ def _is_regular(tile: TileInput, bands: slice, bits: float) -> bool:
     below, above = (samples[:, at].astype(np.int64) for at in (rows, rows - 1))
     errors = np.diff(below, axis=2) - np.diff(above, axis=2)
     share = np.unique(errors, return_counts=True)[1] / errors.size
+    if len(share) * _SEEN > errors.size:  # too many values for their entropy to be known
+        return False
     return float(-(share * np.log2(share)).sum()) < bits
 
 
