@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
 
 # Name: image, and options beside those of all.
 BENCHMARKS = {
+    "adaptation": ("landsat", "--quality", "20"),
     "accuracy": ("landsat", "--snr", "20"),
     "feedback": ("landsat", "--snr", "20", "30"),
     "quality": ("landsat", "--snr", "20", "--openjpeg"),

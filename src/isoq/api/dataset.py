@@ -113,8 +113,8 @@ class Dataset(ImageProperties):
             is the pixel nearest to its centre: of the image, or, where a result at most half as
             large is asked for, of the smallest of the reduced images (see `overviews`) that has
             enough pixels. Only that much of the file is read and decoded. Nodata are never mixed
-            with other values. The nearest pixel of a reduced image can be half of its own size
-            away, and at exactly 1/2, 1/4 ... all are, to the upper left.
+            with other values. At exactly 1/2, 1/4, 1/8 or 1/16 of the size, the nearest pixel of
+            a reduced image is almost half of its own size to the upper left of the centre.
 
         Returns
         -------

@@ -28,9 +28,9 @@ _ANY_SIZE = 1 << 62  # bytes, a limit that nothing reaches
 # network's bytes (chosen on val/).
 _ONE_PASS_BITS, _FINE = 4.0, 0.1
 _STRIP, _FEW_ROWS, _MARGIN = 16, 4, 1.2
-# Rows of a tile that tell how regular it is, one in so many, and how often each error has to be
-# seen in them.
-_EVERY, _SEEN = 16, 8
+# One in so many rows of a tile tells how regular it is, and each error has to be seen so often in
+# them on average.
+_EVERY, _SEEN = 64, 8
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,13 @@ def predict_if_smaller(
     bits = 8 * size / (tile.samples[0].size * max(bands, 1))
     if not bands:
         return None
-    is_regular = all(_is_regular(tile, run, bits) for run in network)
-    if not worth_trying(bits, bands) and not is_regular:
+    is_dear = worth_trying(bits, bands) and (
+        target.closed or bits > _ONE_PASS_BITS or _is_fine(tile, target)
+    )
+    if not is_dear and not all(_is_regular(tile, run, bits) for run in network):
         return None
-    if not target.closed:
-        is_fine = tile.samples.dtype.kind != "f" and np.nanmin(target.mse) < _FINE
-        if bits <= _ONE_PASS_BITS and not is_fine and not is_regular:
-            return None
-        if not _is_promising(tile, target, network, size):
-            return None
+    if not target.closed and not _is_promising(tile, target, network, size):
+        return None
     predicted: list[EncodedGroup] = []
     left = size - sum(_size(group) for group in others if group.coding.mode == Mode.PREDICTIVE)
     for run in merged(network):
@@ -94,6 +92,11 @@ def predict_if_smaller(
         predicted.append(group)
         left -= _size(group)
     return sorted([*others, *predicted], key=lambda group: group.bands.start)
+
+
+def _is_fine(tile: TileInput, target: ErrorTarget) -> bool:
+    """Return True if nearly all integers of some block must be exact."""
+    return tile.samples.dtype.kind != "f" and bool(np.nanmin(target.mse) < _FINE)
 
 
 def _is_regular(tile: TileInput, bands: slice, bits: float) -> bool:
