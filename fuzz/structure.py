@@ -15,7 +15,8 @@ import numpy as np
 from isoq import blocks
 from isoq.errors import CorruptFileError
 from isoq.format.bytestream import Reader, Writer
-from isoq.format.container import COMPACT, COMPACT_DICTIONARY, DICTIONARY, SIGNATURE
+from isoq.format.container import COMPACT, SIGNATURE
+from isoq.format.json_parts import COMPACT_DICTIONARY, DICTIONARY
 from isoq.geometry import STRIDE, padded_side
 from isoq.network.model import Model
 from isoq.samples import DTYPES

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import isoq
 from isoq.cli import COMMANDS, main
-from isoq.format.container import COMPACT_DICTIONARY, DICTIONARY, SIGNATURE
+from isoq.format.container import SIGNATURE
+from isoq.format.json_parts import COMPACT_DICTIONARY, DICTIONARY
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "stability.md"

@@ -20,13 +20,8 @@ from isoq.codec.sources import ArraySource
 from isoq.codec.target import Target
 from isoq.codec.writer import compress_to
 from isoq.errors import CorruptFileError
-from isoq.format.container import (
-    COMPACT_DICTIONARY,
-    DICTIONARY,
-    SIGNATURE,
-    ContainerReader,
-    ContainerWriter,
-)
+from isoq.format.container import SIGNATURE, ContainerReader, ContainerWriter
+from isoq.format.json_parts import COMPACT_DICTIONARY, DICTIONARY
 from isoq.format.tiling import boxes
 
 PAGE = Path(__file__).parents[1] / "docs" / "format.md"

@@ -157,7 +157,8 @@ class File:
         numbers = [number for number, box in enumerate(self.boxes) if wanted(box)]
         if len(numbers) == 1 and threads > 1:
             model = model.with_threads(threads)
-        items = ((self.boxes[number], self._read(number, level)) for number in numbers)
+        payloads = self._container.tiles(numbers, segments_at(level) if level else 0)
+        items = ((self.boxes[n], data) for n, data in zip(numbers, payloads, strict=True))
         with self._naming():
             for box, tile in ordered(
                 lambda item: (item[0], self._decode(*item, model, level)), items, threads
@@ -171,14 +172,6 @@ class File:
     def at_level(self, level: int) -> Resolution:
         """Return the image at 1/2^level of its rows and columns, 0 ... 4."""
         return Resolution(self, level)
-
-    def _read(self, number: int, level: int) -> bytes | CorruptFileError:
-        try:
-            if level == 0:
-                return self._container.tile(number)
-            return self._container.prefix(number, segments_at(level))
-        except CorruptFileError as error:
-            return error
 
     def _decode(
         self, box: Box, data: bytes | CorruptFileError, model: Model, level: int

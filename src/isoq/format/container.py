@@ -10,18 +10,17 @@ A file of one tile without levl is compact: HEAD, meta, modl, TILE. Its HEAD hol
 from __future__ import annotations
 
 import io
-import json
 import os
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import CorruptFileError, InputError
-from .limits import LARGEST_TEXT
+from ..errors import CorruptFileError
+from .json_parts import pack_compact, pack_json, unpack_json
 
 SIGNATURE = b"\x89ISQ\r\n\x1a\n"
 INDEXED, COMPACT = 1, 2  # layouts: the first byte of HEAD
@@ -29,36 +28,6 @@ _LARGEST_HEADER = 1 << 28
 _FRAME = struct.Struct("<4sI")
 _NAMES = {b"meta": "metadata", b"modl": "embedded model", b"levl": "index of levels"}
 _SUMMARY = "stat"  # key of HEAD in compact files
-# What JSON parts tend to say, most of a small file's header and summary: preset dictionaries of
-# deflate (RFC 1951). Part of the format.
-DICTIONARY = (
-    b'"lossless":["per_band":true,"max_error""bitrate""quality""snr""psnr","peak":"rmse","physical":true,"varied":true'
-    b'"software":"isoq '
-    b'"source":{"name":".tif","sha256":"predictive","embedded_model":"scales":[0.0001,"offsets":[0.0,"units":["gcps"'
-    b'"descriptions":["B02","B03","B04","B08"],"colorinterp":["red","green","blue","alpha"],["gray","undefined","undefined"],"mask":true'
-    b'{"container":"GTiff","crs":"EPSG:32631","transform":[10.0,0.0,600000.0,0.0,-10.0,4900020.0],"tags":{"":{"TIFFTAG_SOFTWARE":""}}'
-    b'"int16"int32"uint8"float32","nodata":"nan"-9999.0-32768.0"loop":"single"'
-    b'{"image":{"bands":1,"rows":256,"cols":256,"dtype":"uint16","nodata":0.0},"tile":1024,"depth":1,"block":64,"model":["eo16-1","'
-    b'"],"target":{"kind":"mse","value":25.0},"loop":"closed","software":"isoq 0.1.0"}'
-    b'{"mse":[24.9],"variance":[10000.0],"pixels":[65536],"blocks":16,"block_error":{"p5":0.97,"median":0.99,"p95":0.99,"max":0.999},'
-    b'"target_mse":[25.0],"above":0,"ceiling_limited":0,"floor_limited":0,"patched":0,"patch_bytes":0}'
-)
-COMPACT_DICTIONARY = (
-    b'"per_band":true,"target_mse":[25],"above":0,"ceiling_limited":0,"dtype":"uint16","nodata":0},"uint8"},"int16"},"float32"}'
-    b'"uint16"},"target":{"kind":"lossless","value":true},"tile":1024,"depth":1,"block":64,"model":["eo16-4","43d55943101c1eb3"]'
-    b',"loop":"closed","lossless":[1],"software":"isoq 0.1.0",'
-    b'"stat":{"mse":[0],"variance":[0],"blocks":0,"modes":{"predictive":1},"max_error":[0]}}'
-    b'},"modes":{"predictive":1},"max_error":[2]}}},"floor_limited":1}},"patched":1,"patch_bytes":1'
-    b'"uint16"},"target":{"kind":"rmse","value":"uint16"},"target":{"kind":"max_error","value":'
-    b'"uint16"},"target":{"kind":"quality","value":0.0"uint16"},"target":{"kind":"bitrate","value":0.0'
-    b'},"tile":1024,"depth":1,"block":64,"model":["eo16-4","43d55943101c1eb3"]'
-    b',"loop":"single","software":"isoq 0.1.0",'
-    b'"stat":{"mse":[1'
-    b'"uint16"},"target":{"kind":"snr","value":"uint16"},"target":{"kind":"psnr","value":'
-    b'{"image":{"bands":1,"rows":512,"cols":512,"dtype":"uint16"},"target":{"kind":"mse","value":25},"tile":1024,"depth":1,"block":64,"model":["eo16-4","43d55943101c1eb3"]'
-    b',"loop":"closed","software":"isoq 0.1.0",'
-    b'"stat":{"mse":[24.9],"variance":[1000],"block_error":{"p5":0.9,"median":0.9,"p95":0.9,"max":0.99}}}'
-)
 
 
 class ContainerWriter:
@@ -78,8 +47,8 @@ class ContainerWriter:
         self._sizes: list[int] = []
         self._prefixes: list[Sequence[int]] = []
         self._is_compact, self._header, self._only = tiles == 1 and not prefixes, header, b""
-        head = bytes([INDEXED]) + _pack_json(header)
-        self._described = [(b"meta", _pack_json(metadata))] if metadata else []
+        head = bytes([INDEXED]) + pack_json(header)
+        self._described = [(b"meta", pack_json(metadata))] if metadata else []
         self._described += [(b"modl", model)] if model else []
         stream.write(SIGNATURE)
         if not self._is_compact:
@@ -103,12 +72,10 @@ class ContainerWriter:
         if len(self._sizes) != self._tiles:
             raise ValueError(f"{len(self._sizes)} tiles written, {self._tiles} announced")
         if self._is_compact:
-            self._write_head(
-                bytes([COMPACT]) + _pack_compact(self._header | {_SUMMARY: statistics})
-            )
+            self._write_head(bytes([COMPACT]) + pack_compact(self._header | {_SUMMARY: statistics}))
             self._chunk(b"TILE", self._only)
             return
-        self._chunk(b"stat", _pack_json(statistics))
+        self._chunk(b"stat", pack_json(statistics))
         self._chunk(b"IEND", b"")
         self._stream.seek(self._index)
         prefixes = np.array(self._prefixes, "<u4")
@@ -181,7 +148,7 @@ class ContainerReader:
                 layout = payload[0] if payload else 0
                 self.header, self._summary = _read_head(layout, payload[1:])
             elif kind == b"meta":
-                self.metadata = _unpack_json(payload)
+                self.metadata = unpack_json(payload)
             elif kind == b"modl":
                 self.model = payload
             elif kind == b"levl":
@@ -203,34 +170,60 @@ class ContainerReader:
         self._size = stream.seek(0, os.SEEK_END)
 
     def tile(self, number: int) -> bytes:
-        """The payload of one tile, read at one go: a remote stream makes each read a request.
-        Threads may share a reader for it."""
+        """Return the payload of one tile."""
+        (found,) = self.tiles([number])
+        if isinstance(found, CorruptFileError):
+            raise found
+        return found
+
+    def tiles(
+        self, numbers: Sequence[int], segments: int = 0
+    ) -> Iterator[bytes | CorruptFileError]:
+        """Yield the payloads of tiles in order, or the errors of those that are damaged.
+
+        A stream with a method `read_ranges` is asked for all of them at once. Threads may share a
+        reader for it.
+
+        segments: if not 0, only the first bytes of the payloads are read, with so many segments of
+        the latents. A payload is complete if the file does not say how many bytes these are, or if
+        it has no segments. A shorter one is not checked: it ends with a checksum of its own."""
+        sizes = [self._wanted(number, segments) for number in numbers]
+        places = [(int(self._starts[n]), size) for n, size in zip(numbers, sizes, strict=True)]
+        found = self._read_ranges([p for p in places if sum(p) <= self._size])
+        for number, place in zip(numbers, places, strict=True):
+            if sum(place) > self._size:  # no memory for what is not there
+                yield CorruptFileError("the file ends too early: it is truncated")
+            else:
+                yield self._unpacked(number, next(found), place[1])
+
+    def _wanted(self, number: int, segments: int) -> int:
+        """Return how many bytes of the chunk of a tile are read."""
+        size = whole = int(self.sizes[number])
+        if 0 < segments <= self._prefixes.shape[1]:
+            size = int(self._prefixes[number, segments - 1])
+        return _FRAME.size + (size if size < whole else whole + 4)
+
+    def _unpacked(self, number: int, data: bytes, wanted: int) -> bytes | CorruptFileError:
+        """Return the payload in the first `wanted` bytes of the chunk of a tile, of which `data`
+        could be read."""
         size = int(self.sizes[number])
-        kind, payload = _next(io.BytesIO(self._read(number, _FRAME.size + size + 4)), size)
+        if wanted < _FRAME.size + size:
+            return data[_FRAME.size :]
+        try:
+            kind, payload = _next(io.BytesIO(data), size)
+        except CorruptFileError as error:
+            return error
         if kind != b"TILE":
-            raise CorruptFileError(
+            return CorruptFileError(
                 f"tile {number} is not where the index says: the file is damaged"
             )
         return payload
 
-    def prefix(self, number: int, segments: int) -> bytes:
-        """Return the first bytes of the payload of a tile, with so many segments of its latents.
-
-        It is all of the payload if the file does not say how many bytes these are, or if it has no
-        segments. A shorter prefix is not checked: it ends with a checksum of its own."""
-        if not 0 < segments <= self._prefixes.shape[1]:
-            return self.tile(number)
-        size = int(self._prefixes[number, segments - 1])
-        if size == self.sizes[number]:
-            return self.tile(number)
-        return self._read(number, _FRAME.size + size)[_FRAME.size :]
-
-    def _read(self, number: int, size: int) -> bytes:
-        """Return the first bytes of the chunk of a tile."""
-        start = int(self._starts[number])
-        if start + size > self._size:  # no memory for what is not there
-            raise CorruptFileError("the file ends too early: it is truncated")
-        return self._read_at(start, size)
+    def _read_ranges(self, ranges: list[tuple[int, int]]) -> Iterator[bytes]:
+        """Yield the bytes of ranges (position, size) of the stream."""
+        if hasattr(self._stream, "read_ranges"):
+            return self._stream.read_ranges(ranges)
+        return (self._read_at(*one) for one in ranges)
 
     def _read_at(self, start: int, size: int) -> bytes:
         """Return the bytes of the stream from a position on, at most `size`. Threads wait for each
@@ -252,7 +245,7 @@ class ContainerReader:
             if kind == b"IEND" and not is_compact:
                 break
             if kind == b"stat":
-                found = _unpack_json(payload)
+                found = unpack_json(payload)
             elif kind[:1].isupper():
                 raise _unknown(kind)
         return found
@@ -323,7 +316,7 @@ def _read_head(layout: int, data: bytes) -> tuple[dict, dict | None]:
         raise CorruptFileError(
             f"written in layout {layout}, this isoq reads {INDEXED} and {COMPACT}; upgrade isoq"
         )
-    header = _unpack_json(data, layout == COMPACT)
+    header = unpack_json(data, layout == COMPACT)
     if header.get("needs"):
         needed = ascii(header["needs"])
         raise CorruptFileError(f"needs {needed}, which this isoq does not know; upgrade isoq")
@@ -331,54 +324,3 @@ def _read_head(layout: int, data: bytes) -> tuple[dict, dict | None]:
     if summary is not None and not isinstance(summary, dict):
         raise CorruptFileError("the summary is not what it should be: the file is damaged")
     return header, summary
-
-
-def _text_of(value: dict) -> bytes:
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-    if len(text) > LARGEST_TEXT:
-        raise InputError(
-            f"metadata of {len(text)} bytes are too large; leave some out, at most {LARGEST_TEXT} "
-            "bytes can be kept"
-        )
-    return text
-
-
-def _pack_json(value: dict) -> bytes:
-    packer = zlib.compressobj(9, zdict=DICTIONARY)
-    return packer.compress(_text_of(value)) + packer.flush()
-
-
-def _pack_compact(value: dict) -> bytes:
-    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS, zdict=DICTIONARY + COMPACT_DICTIONARY)
-    return packer.compress(_text_of(_shortened(value))) + packer.flush()
-
-
-def _shortened(value: Any) -> Any:
-    """Return JSON whose whole numbers are integers: 25 instead of 25.0."""
-    if isinstance(value, dict):
-        return {key: _shortened(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_shortened(item) for item in value]
-    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53
-    return int(value) if is_whole and str(value) != "-0.0" else value
-
-
-def _unpack_json(data: bytes, is_compact: bool = False) -> dict:
-    """Return an object. is_compact: raw deflate with both dictionaries, instead of zlib with the
-    first one."""
-    wbits, more = (-zlib.MAX_WBITS, COMPACT_DICTIONARY) if is_compact else (zlib.MAX_WBITS, b"")
-    stream = zlib.decompressobj(wbits, zdict=DICTIONARY + more)
-    try:
-        text = stream.decompress(data, LARGEST_TEXT)
-        if not stream.eof or stream.unused_data:
-            raise ValueError("the stream does not end where its chunk ends")
-        value = json.loads(text, parse_constant=_no_number)
-    except (zlib.error, ValueError, RecursionError) as error:
-        raise CorruptFileError("the header does not decode: the file is damaged") from error
-    if not isinstance(value, dict):
-        raise CorruptFileError("the header is not what it should be: the file is damaged")
-    return value
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is not JSON")

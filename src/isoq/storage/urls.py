@@ -65,7 +65,8 @@ def open_stream(place: Path | Url) -> BinaryIO:
 
     A process that is forked may go on reading it. Raises InputError."""
     if isinstance(place, Url):
-        return cast(BinaryIO, RemoteStream(lambda: _open_url(place), lambda: _download(place)))
+        remote = RemoteStream(lambda: _open_url(place), lambda: _download(place), _FIRST_READ)
+        return cast(BinaryIO, remote)
     refuse_special(place)
     try:
         return cast(BinaryIO, LocalStream(place))

@@ -5,12 +5,12 @@ A tile has SIDE x SIDE pixels. At level k a pixel of it stands for 2^k x 2^k pix
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from rasterio.enums import Resampling
@@ -75,21 +75,15 @@ class Decoded:
             step = 1 << (level - LEVELS)
             finer = (slice(side.start * step, side.stop * step) for side in (rows, cols))
             return self.window(bands, LEVELS, *finer)[:, ::step, ::step]
-        return np.ma.concatenate(
-            [
-                np.ma.concatenate(
-                    [
-                        self._part(bands, level, part_rows, part_cols)[
-                            :, _inside(rows, part_rows, level), _inside(cols, part_cols, level)
-                        ]
-                        for part_cols in self._touched(cols, level, 1)
-                    ],
-                    axis=2,
-                )
-                for part_rows in self._touched(rows, level, 0)
-            ],
-            axis=1,
-        )
+        down, across = self._touched(rows, level, 0), self._touched(cols, level, 1)
+        parts = [_Part(bands, level, *place) for place in product(down, across)]
+        found = zip(parts, self._parts.get(parts, self._read), strict=True)
+        inside = [
+            samples[:, _inside(rows, part.rows, level), _inside(cols, part.cols, level)]
+            for part, samples in found
+        ]
+        strips = (inside[n : n + len(across)] for n in range(0, len(inside), len(across)))
+        return np.ma.concatenate([np.ma.concatenate(strip, axis=2) for strip in strips], axis=1)
 
     def _touched(self, window: slice, level: int, axis: int) -> list[tuple[int, int]]:
         """Return the parts that a window at a level touches along an axis: first and last pixel of
@@ -101,16 +95,36 @@ class Decoded:
         parts = pairwise([*edges, self._image.shape[axis]])
         return [(a, b) for a, b in parts if a < window.stop << level and b > window.start << level]
 
-    def _part(
-        self, bands: Bands, level: int, rows: tuple[int, int], cols: tuple[int, int]
-    ) -> np.ma.MaskedArray:
-        def read() -> np.ma.MaskedArray:
-            shape = tuple(-(-(stop - start) >> level) for start, stop in (rows, cols))
-            return np.ma.asarray(
-                self._image.read(bands, (rows, cols), masked=True, out_shape=shape)
-            )
+    def _read(self, parts: Sequence[_Part]) -> list[np.ma.MaskedArray]:
+        """Return the samples (bands, rows, cols) of parts of the same bands and level.
 
-        return self._parts.get((bands, level, rows, cols), read)
+        They are read together, and those between them as well, so that all requests to a server
+        are under way at once."""
+        bands, level = parts[0].bands, parts[0].level
+        top, left = min(part.rows[0] for part in parts), min(part.cols[0] for part in parts)
+        bottom, right = max(part.rows[1] for part in parts), max(part.cols[1] for part in parts)
+        shape = tuple(-(-side >> level) for side in (bottom - top, right - left))
+        window = (top, bottom), (left, right)
+        samples = np.ma.asarray(self._image.read(bands, window, masked=True, out_shape=shape))
+        return [
+            samples[:, _reduced(part.rows, top, level), _reduced(part.cols, left, level)].copy()
+            for part in parts
+        ]
+
+
+class _Part(NamedTuple):
+    """A part of the image at a level. rows, cols: the first of the full image, and the one after
+    the last."""
+
+    bands: Bands
+    level: int
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+
+
+def _reduced(part: tuple[int, int], first: int, level: int) -> slice:
+    """Return the places of a part at a level, counted from the pixel `first` of the image."""
+    return slice((part[0] - first) >> level, -(-(part[1] - first) >> level))
 
 
 def _inside(window: slice, part: tuple[int, int], level: int) -> slice:
@@ -248,28 +262,37 @@ def _means(samples: np.ndarray, centres: np.ndarray, step: int) -> np.ndarray:
 
 
 class _Cache:
-    """Keeps the latest results up to a number of bytes. Several threads may ask for the same one,
+    """Keeps the latest parts up to a number of bytes. Several threads may ask for the same one,
     which is computed once."""
 
     def __init__(self, most: int):
         self._most, self._lock = most, Lock()
-        self._found: dict[Hashable, Future[np.ma.MaskedArray]] = {}
+        self._found: dict[_Part, Future[np.ma.MaskedArray]] = {}
 
-    def get(self, key: Hashable, compute: Callable[[], np.ma.MaskedArray]) -> np.ma.MaskedArray:
+    def get(
+        self,
+        parts: Sequence[_Part],
+        compute: Callable[[Sequence[_Part]], list[np.ma.MaskedArray]],
+    ) -> list[np.ma.MaskedArray]:
+        """Return the samples of parts. `compute` returns those of the parts that are missing."""
         with self._lock:
-            known = self._found.pop(key, None)
-            future = known or Future[np.ma.MaskedArray]()
-            self._found[key] = future  # the latest is the last
-        if known is None:
+            missing = [part for part in parts if part not in self._found]
+            futures = {
+                part: Future() if part in missing else self._found.pop(part) for part in parts
+            }
+            self._found.update(futures)  # the latest are the last
+        if missing:
             try:
-                future.set_result(compute())
+                for part, samples in zip(missing, compute(missing), strict=True):
+                    futures[part].set_result(samples)
             except BaseException as error:
-                with self._lock:
-                    self._found.pop(key, None)
-                future.set_exception(error)
+                for part in missing:
+                    with self._lock:
+                        self._found.pop(part, None)
+                    futures[part].set_exception(error)
             with self._lock:
                 self._drop()
-        return future.result()
+        return [futures[part].result() for part in parts]
 
     def _drop(self) -> None:
         sizes = {
