@@ -232,7 +232,7 @@ def test_values_outside_the_valid_range_are_missing(scene, tmp_path):
 def test_no_pixels_and_groups(tmp_path):
     none = np.zeros((2, 0), "uint16")
     empty = xr.Dataset(
-        {"a": (("time", "y"), none), "b": ((), np.int16(3)), "c": (("y", "time"), none.T)}
+        {"a": (("row", "x"), none), "b": ((), np.int16(3)), "c": (("x", "row"), none.T)}
     )
     isoq.to_zarr(empty, tmp_path / "a.zarr", mse=1, group="some/where")
     found = xr.open_zarr(tmp_path / "a.zarr", group="some/where")
@@ -260,6 +260,78 @@ def test_what_cannot_be_written(scene, tmp_path):
     with one_line(InputError, "B02: isoq cannot code arrays of float64"):
         isoq.to_zarr(scene.astype("float64"), tmp_path / "a.zarr", mse=1)
     assert not (tmp_path / "a.zarr").exists()
+
+
+@pytest.mark.parametrize("multiscales", [False, True])
+@pytest.mark.parametrize(
+    "dims",
+    [
+        ("y", "x", "band"),
+        ("x", "band", "y"),
+        ("lat", "time", "lon"),
+        ("latitude", "longitude", "month"),
+        ("down", "level", "across"),
+        ("row", "time", "column"),
+    ],
+)
+def test_rows_and_columns_in_any_place_are_coded_as_such(tmp_path, dims, multiscales, monkeypatch):
+    coded = []
+    real = chunks.encode
+    monkeypatch.setattr(
+        "isoq.ecosystem.zarr.encode", lambda a, *rest: coded.append(a) or real(a, *rest)
+    )
+    layers = terrain(2, 120, 90, "uint16")
+    known = {"y", "x", "lat", "lon", "latitude", "longitude", "down", "across", "row", "column"}
+    plane = [dim for dim in dims if dim in known]
+    (other,) = set(dims) - known
+    sides = (120, 90) if dims[0] != "x" else (90, 120)
+    layers = layers if dims[0] != "x" else layers.transpose(0, 2, 1)
+    array = xr.DataArray(layers, dims=(other, *plane)).transpose(*dims)
+    if "down" in dims:  # known by the attributes of CF
+        for dim, axis in (("down", "Y"), ("across", "X")):
+            array = array.assign_coords({dim: (dim, np.arange(array.sizes[dim]), {"axis": axis})})
+    dataset = array.to_dataset(name="a")
+    if "row" in dims:  # known by another variable
+        dataset["b"] = array.isel(time=0)
+    isoq.to_zarr(dataset, tmp_path / "a.zarr", mse=4, multiscales=multiscales)
+    assert {frozenset(chunk.shape[-2:]) for chunk in coded} == {frozenset(sides)}
+    found = xr.open_zarr(tmp_path / "a.zarr", group="0" if multiscales else None).a
+    assert found.dims == dims
+    assert 0 < mse(found, array) <= 4
+    assert found.attrs["lossy_compression_mse"] == pytest.approx(mse(found, array), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("dims", "words"),
+    [
+        (("time", "station"), "which time is not"),
+        (("station", "when"), "which when is not"),
+        (("row", "column", "band"), "which band is not"),
+    ],
+)
+def test_times_and_bands_are_not_coded_as_rows_or_columns(tmp_path, dims, words):
+    array = xr.DataArray(terrain(2, 50, 50, "uint16")[0 if len(dims) == 2 else ...], dims=dims)
+    if "when" in dims:
+        array = array.assign_coords(when=np.arange(50).astype("datetime64[D]"))
+    with one_line(InputError, "a: its last axes have to be rows and columns", words):
+        isoq.to_zarr(array.to_dataset(name="a"), tmp_path / "a.zarr", mse=4)
+    assert not (tmp_path / "a.zarr").exists()
+
+
+@pytest.mark.parametrize("dims", [("x", "y"), ("band", "lat", "lon"), ("time", "row", "column")])
+def test_axes_that_are_last_or_unknown_are_coded(tmp_path, dims):
+    pixels = terrain(1, 60, 50, "uint16")[0 if len(dims) == 2 else ...]
+    array = xr.DataArray(pixels, dims=dims)
+    isoq.to_zarr(array.to_dataset(name="a"), tmp_path / "a.zarr", mse=4)
+    assert mse(xr.open_zarr(tmp_path / "a.zarr").a, array) <= 4
+
+
+def test_targets_by_band_need_the_rows_and_columns_last(tmp_path):
+    pixels = terrain(2, 60, 50, "uint16").transpose(1, 2, 0)
+    dataset = xr.DataArray(pixels, dims=("y", "x", "band")).to_dataset(name="a")
+    with one_line(InputError, "a: mse by band", "give dataset.transpose(..., 'y', 'x')"):
+        isoq.to_zarr(dataset, tmp_path / "a.zarr", mse=[4, 8])
+    isoq.to_zarr(dataset.transpose(..., "y", "x"), tmp_path / "a.zarr", mse=[4, 8])
 
 
 @pytest.mark.parametrize("multiscales", [False, True])

@@ -187,13 +187,8 @@ def _valid(mask: Any, samples: np.ndarray) -> np.ndarray:
 def _from_data_array(array: Any, band_axis: int | None) -> _Image:
     """Read an xarray DataArray: its axes by the names of its dimensions; nodata, reference system
     and transform as rioxarray reads them, where that is installed."""
-    try:
-        import rioxarray  # noqa: F401
-    except ImportError:
-        placed = None
-    else:
-        placed = array.rio
-    names = _spatial_names(array, placed)
+    placed = _placed(array)
+    names = spatial_dims(array)
     others = [name for name in array.dims if name not in (names or ())]
     if (names and len(others) > 1) or array.ndim > 3:
         raise InputError(
@@ -211,14 +206,28 @@ def _from_data_array(array: Any, band_axis: int | None) -> _Image:
     return replace(image, nodata=nodata, metadata=metadata)
 
 
-def _spatial_names(array: Any, placed: Any) -> tuple[str, str] | None:
-    """Return the names of the dimensions of rows and columns, None if they cannot be told."""
+def _placed(array: Any) -> Any:
+    """Return the accessor `rio` of a DataArray, None if rioxarray is not installed."""
+    try:
+        import rioxarray  # noqa: F401
+    except ImportError:
+        return None
+    return array.rio
+
+
+def spatial_dims(array: Any) -> tuple[str, str] | None:
+    """Return the dimensions of the rows and the columns of a DataArray or a Dataset.
+
+    They are None if they cannot be told. They have usual names (y and x, lat and lon), or are those
+    that rioxarray finds by the attributes of CF."""
     known = next((pair for pair in _SPATIAL if set(pair) <= set(array.dims)), None)
+    placed = _placed(array)
     if known is None and placed is not None:
         try:
-            return placed.y_dim, placed.x_dim
+            found = placed.y_dim, placed.x_dim
         except Exception:  # rioxarray has errors of its own for what it cannot tell
             return None
+        known = found if {*found} <= {*array.dims} else None  # not coordinates of two dimensions
     return known
 
 

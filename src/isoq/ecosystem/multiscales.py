@@ -10,8 +10,8 @@ import numpy as np
 import rioxarray  # noqa: F401
 import xarray as xr
 from rasterio.transform import Affine
-from rioxarray.exceptions import MissingSpatialDimensionError
 
+from ..api.source import spatial_dims
 from ..errors import InputError
 from .missing import missing_value
 
@@ -46,15 +46,13 @@ def levels_of(dataset: xr.Dataset, averaged: Collection[Hashable]) -> list[xr.Da
 def _rows_and_columns(dataset: xr.Dataset) -> tuple[Hashable, Hashable]:
     """Return the axes of the rows and the columns of a dataset, in any place and order.
 
-    These are y and x, or what rioxarray finds by other names and the attributes of CF. Otherwise
-    they are the axes of the variables that have just two. Raises InputError."""
+    These are what `spatial_dims` finds. Otherwise they are the axes of the variables that have just
+    two. Raises InputError."""
     images = [variable.dims for variable in dataset.data_vars.values() if variable.ndim >= 2]
-    try:
-        found = {(dataset.rio.y_dim, dataset.rio.x_dim)}
-    except MissingSpatialDimensionError:
-        found = set()
-    named = {dims for dims in found if set(dims) <= set(dataset.dims)}
-    grids = named or {(dims[0], dims[1]) for dims in images if len(dims) == 2}
+    known = spatial_dims(dataset)
+    grids: set[tuple[Hashable, Hashable]] = (
+        {known} if known else {(dims[0], dims[1]) for dims in images if len(dims) == 2}
+    )
     if images and not grids:
         raise InputError(
             f"multiscales: nothing tells which of the axes {', '.join(map(str, images[0]))} are "

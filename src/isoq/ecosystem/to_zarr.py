@@ -10,15 +10,19 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.codecs import TransposeCodec
 
+from ..codec.target import KINDS
 from ..errors import InputError
 from ..samples import DTYPES
+from .axes import moved_last, rows_and_columns
 from .missing import missing_value, within_valid_range
 from .multiscales import attributes_of, levels_of
 from .new_store import check_chunks, removed_on_failure
 from .record import in_unit, record_errors
 from .zarr import IsoqCodec
 
+Dims = tuple[Hashable, Hashable]  # rows and columns
 _CHUNK = 1024  # pixels of a chunk's side, at most
 
 
@@ -35,6 +39,9 @@ def to_zarr(dataset: xr.Dataset, store: Any, *, multiscales: bool = False, **key
     whatever scale they are packed with. The errors are measured against the packed values; what
     packing rounds off (up to half of `scale_factor`) adds to them. snr is relative to the variance
     of each chunk.
+
+    The rows and columns of the images are axes of usual names (y and x, lat and lon) or what CF
+    calls them. Otherwise they are the last two, which then may not be times or bands.
 
     Missing values come back exactly and count in no error. A variable names them by `_FillValue` or
     `missing_value`; values outside its `valid_range` (`valid_min`, `valid_max`) are written as the
@@ -87,7 +94,7 @@ def _encoded(
         variable.encoding |= given
         dataset[name] = within_valid_range(name, variable)
         variable = dataset.variables[name]
-        variable.encoding |= _encoding(name, variable, settings) | given
+        variable.encoding |= _encoding(name, dataset, settings) | given
     options["encoding"] = encoding
     check_chunks(dataset, options)
     return dataset
@@ -167,10 +174,11 @@ def _by_variable(
     return found
 
 
-def _encoding(name: Hashable, variable: xr.Variable, settings: dict[str, Any]) -> dict[str, Any]:
+def _encoding(name: Hashable, dataset: xr.Dataset, settings: dict[str, Any]) -> dict[str, Any]:
     """Return the additions to a variable's encoding."""
-    encoding = variable.encoding
-    stored = np.dtype(encoding.get("dtype", variable.dtype))
+    array, dims = dataset[name], rows_and_columns(name, dataset)
+    encoding = array.encoding
+    stored = np.dtype(encoding.get("dtype", array.dtype))
     if stored.name not in DTYPES:
         raise InputError(
             f"{name}: isoq cannot code arrays of {stored}; convert to {', '.join(DTYPES)}, or "
@@ -182,23 +190,37 @@ def _encoding(name: Hashable, variable: xr.Variable, settings: dict[str, Any]) -
         changes: dict[str, Any] = {
             "serializer": IsoqCodec(**packed),
             "compressors": None,
-            "filters": None,
+            "filters": _ordered(name, array, dims, packed),
         }
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    if (nodata := missing_value(name, variable)) is not None:
+    if (nodata := missing_value(name, array.variable)) is not None:
         changes["fill_value"] = nodata
-    if variable.chunks is None and "chunks" not in encoding:
-        changes["chunks"] = _chunks(variable)
+    if array.chunks is None and "chunks" not in encoding:
+        changes["chunks"] = _chunks(array, dims)
     return changes
 
 
-def _chunks(variable: xr.Variable) -> tuple[int, ...]:
-    leading = [
-        n if dim == "band" else 1
-        for dim, n in zip(variable.dims[:-2], variable.shape[:-2], strict=True)
-    ]
-    return (*leading, *(_even(n) for n in variable.shape[-2:]))
+def _ordered(name: Hashable, array: xr.DataArray, dims: Dims, settings: dict[str, Any]) -> Any:
+    """Return the filters that bring the rows and columns of a variable to the end, None if they
+    are there. Raises InputError for targets by band, which Zarr checks without filters."""
+    order = moved_last(array, dims)
+    if order is None:
+        return None
+    if by_band := [key for key, value in settings.items() if key in KINDS and np.ndim(value)]:
+        rows, columns = dims
+        raise InputError(
+            f"{name}: {by_band[0]} by band needs the rows and columns as the last axes; give "
+            f"dataset.transpose(..., {rows!r}, {columns!r})"
+        )
+    return [TransposeCodec(order=order)]
+
+
+def _chunks(array: xr.DataArray, dims: Dims) -> tuple[int, ...]:
+    return tuple(
+        _even(n) if dim in dims else n if dim == "band" else 1
+        for dim, n in zip(array.dims, array.shape, strict=True)
+    )
 
 
 def _even(side: int) -> int:
