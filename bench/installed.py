@@ -7,6 +7,7 @@ only pip is kept from the network."""
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -30,9 +31,11 @@ TUTORIAL = (
 
 def gather(folder: Path) -> None:
     """Gather the wheel and all that it needs."""
-    (wheel,) = (ROOT / "dist").glob("*.whl")
+    wheels = [*(ROOT / "dist").glob("*.whl")]
+    if len(wheels) != 1:
+        raise SystemExit(f"dist/: {len(wheels)} wheels, not one; run make dist")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--only-binary=:all:"]
-    subprocess.run([*pip, "--wheel-dir", folder, wheel], check=True)
+    subprocess.run([*pip, "--wheel-dir", folder, *wheels], check=True)
 
 
 def offline() -> list[str]:
@@ -50,6 +53,7 @@ def size(folder: Path) -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         house, home, work = folder / "wheels", folder / "venv", folder / "work"
