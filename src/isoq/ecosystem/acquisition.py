@@ -72,7 +72,7 @@ def footprint(d: Description) -> tuple[dict[str, Any] | None, list[float] | None
     ring.append(ring[0])
     outline = {"type": "Polygon", "coordinates": [ring]}
     try:
-        found = transform_geom(crs, "EPSG:4326", outline, antimeridian_cutting=True, precision=7)
+        found = transform_geom(crs, "EPSG:4326", outline, precision=7)
     except (CRSError, RasterioError, CPLE_BaseError):  # a local system
         return None, None
     parts = found["coordinates"] if found["type"] == "MultiPolygon" else [found["coordinates"]]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from zarr.abc.codec import ArrayBytesCodec
-from zarr.core.chunk_grids import RegularChunkGrid
 from zarr.core.common import parse_named_configuration
 
 from ..codec.reader import File
@@ -93,8 +92,9 @@ class IsoqCodec(ArrayBytesCodec):
     def validate(
         self, *, shape: tuple[int, ...], dtype: ZDType[Any, Any], chunk_grid: ChunkGrid
     ) -> None:
-        if isinstance(chunk_grid, RegularChunkGrid):
-            check_bands(chunk_grid.chunk_shape, self.settings)
+        shape_of_all = getattr(chunk_grid, "chunk_shape", None)  # if the grid is regular
+        if shape_of_all is not None:
+            check_bands(shape_of_all, self.settings)
 
     def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
         fill = chunk_spec.fill_value
