@@ -119,7 +119,8 @@ def _entries(pattern: str) -> list[objects.Entry]:
     entries = [entry for entry in found if not entry.address.endswith(THUMBNAIL)]
     if not folder:
         return entries
-    images = [entry for entry in entries if Path(entry.address).suffix.lower() in _image_suffixes()]
+    suffixes = _image_suffixes()
+    images = [entry for entry in entries if Path(entry.address).suffix.lower() in suffixes]
     if not images:
         raise InputError(f"{pattern}: no images in this folder; give a pattern such as '*.tif'")
     return images

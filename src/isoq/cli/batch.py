@@ -87,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
     jobs.write_manifest(batch, options.out, len(files))
     rows: dict[str, dict] = {}
     shares: dict[str, float] = {}  # that are done of large files
+    pixels = 0  # of the files that were written, each band by itself
     with (
         cluster.connected(options.dask, options.workers or Options().threads) as client,
         _bar(len(files), options) as progress,
@@ -100,7 +101,10 @@ def run(options: argparse.Namespace) -> int:
         for row in cluster.run(client, files, count_part):
             rows[row["file"]] = row
             progress.update(1 - shares.pop(row["file"], 0))
-            progress.set_postfix_str(_rate(rows, progress.format_dict["elapsed"]))
+            if row["status"] == "written":
+                pixels += row["bands"] * row["rows"] * row["cols"]
+            seconds = max(progress.format_dict["elapsed"], 1e-3)
+            progress.set_postfix_str(f"{pixels / seconds / 1e6:.2f} Mpixel/s")
             if row["status"] == "failed":
                 tqdm.write(f"isoq: {in_options(row['error'])}", sys.stderr)
     records.write_summary((rows[job.file] for job in files), summary)
@@ -115,13 +119,6 @@ def _bar(files: int, options: argparse.Namespace) -> tqdm:
         leave=False,
         bar_format="{percentage:3.0f}%|{bar}| {n:.1f}/{total} files{postfix}, {remaining} left",
     )
-
-
-def _rate(rows: dict[str, dict], seconds: float) -> str:
-    """Return how many pixels were compressed per second, each band counted by itself."""
-    written = [row for row in rows.values() if row["status"] == "written"]
-    pixels = sum(row["bands"] * row["rows"] * row["cols"] for row in written)
-    return f"{pixels / max(seconds, 1e-3) / 1e6:.2f} Mpixel/s"
 
 
 def _batch_options(options: argparse.Namespace) -> BatchOptions:
