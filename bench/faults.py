@@ -81,8 +81,10 @@ class Cluster:
 
 
 def _dask(command: list[str]) -> subprocess.Popen:
+    """Start a process of dask, without its profiler as docs/howto/archive.md advises."""
     return subprocess.Popen(
         [sys.executable, "-m", "dask", *command],
+        env=os.environ | {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -151,7 +151,6 @@ def run(scenario: Scenario, cluster: Cluster, snr: float) -> tuple[list[Row], di
         finished.set()
         disturber.join()
     seconds, held = time.perf_counter() - began, memory.longest()
-    tenth = max(len(held) // 10, 1)
     writes = scenario.writes()
     values = {
         "s": seconds,
@@ -159,8 +158,9 @@ def run(scenario: Scenario, cluster: Cluster, snr: float) -> tuple[list[Row], di
         "files written more than once": sum(
             times > 1 for name, times in writes.items() if name not in OF_RUNS
         ),
-        "MiB of a worker, after a tenth of its life": float(np.mean(held[tenth : 2 * tenth])),
-        "MiB of a worker, in the end": float(np.mean(held[-tenth:])),
+    } | {
+        f"most MiB of a worker, quarter {number} of its life": float(quarter.max())
+        for number, quarter in enumerate(np.array_split(held, 4), 1)
     }
     rows = [{"what": scenario.name, "quantity": key, "value": v} for key, v in values.items()]
     return rows, scenario.contents()
@@ -188,18 +188,6 @@ def disturb(scenario: Scenario, finished: threading.Event) -> None:
                 return
         fault()
         print(f"{scenario.name}: {fault.__name__} after {files:.0f} files", file=sys.stderr)
-
-
-def killings(cluster: Cluster, files: int) -> list[tuple[float, Callable[[], None]]]:
-    """Return the deaths of workers and of the scheduler, spread over the files."""
-    draw = random.Random(0)
-
-    def kill_worker() -> None:
-        while not cluster.kill_worker(draw):  # the last one is just being replaced
-            time.sleep(1)
-
-    moments = [files * (n + 0.5) / KILLED for n in range(KILLED)]
-    return [*((moment, kill_worker) for moment in moments), (0.6 * files, cluster.kill_scheduler)]
 
 
 def scenarios(

@@ -108,6 +108,11 @@ def break_in(point: str, name: str, marker: str) -> None:
     objects.publish = deadly
 
 
+def test_workers_keep_no_profile_which_would_grow_for_minutes(client):
+    kept = client.run(lambda dask_worker: "profile" in dask_worker.periodic_callbacks)
+    assert set(kept.values()) == {False}
+
+
 def test_killed_workers_lose_nothing_and_repeat_nothing(s3, client, originals, tmp_path):
     """One dies with a file ready to be written, and, or the one in its place, another with the file
     written and no record of it."""

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed, get_worker
 
 from .._version import __version__
@@ -22,6 +23,8 @@ _AHEAD = 1000  # files that are submitted to the scheduler at a time
 # Retries of a task that raises, because connections fail. A bad image is a result instead.
 _RETRIES = 2
 _TIMEOUT = 10  # seconds to wait for a scheduler
+# The profiler keeps the stacks of the last 1000 seconds. They can take more memory than a task.
+_OF_WORKERS = {"distributed.worker.profile.enabled": False}
 
 
 @contextmanager
@@ -32,6 +35,7 @@ def connected(address: str, workers: int) -> Iterator[Client]:
     if no scheduler answers, or if a worker has another version of isoq."""
     if address == "local":
         with (
+            dask.config.set(_OF_WORKERS),
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
