@@ -14,6 +14,7 @@ import pytest
 from cases import DATA, terrain
 from images import make
 
+import isoq
 from isoq.cli import COMMANDS, Terminated, _intermixed, _terminable, main
 from isoq.codec.options import Options
 from isoq.errors import IsoqWarning
@@ -117,6 +118,25 @@ def test_originals_of_a_list_are_found_in_a_folder(call, folder, tmp_path):
     assert out.count("the recorded errors are true") == 2
     assert "is the original of a single file" in call("verify a.isoq b.isoq --against a.tif")[2][0]
     assert "has no image of this name" in call(f"verify a.isoq --against {tmp_path}")[2][0]
+
+
+def test_originals_in_subfolders_are_those_of_the_same_place(call, folder, tmp_path, monkeypatch):
+    pixels = {"2023/may": terrain(1, 64, 80, "uint16"), "2024/may": terrain(1, 70, 64, "uint16")}
+    for place, image in pixels.items():
+        for root in ("scenes", "archive"):
+            (tmp_path / root / place).mkdir(parents=True)
+        original = make(tmp_path / "scenes" / place / "a.tif", image)
+        isoq.compress_file(original, tmp_path / "archive" / place / "a.isoq", mse=25)
+    monkeypatch.chdir(tmp_path)
+    verify = "verify archive/**/*.isoq --against scenes"
+    status, out, _ = call(verify)
+    assert status == 0
+    assert out.count("the recorded errors are true") == 2
+    (tmp_path / "archive/2024/may/a.isoq").rename(tmp_path / "archive/a.isoq")
+    status, out, err = call(verify)
+    assert status == 2
+    assert out.count("the recorded errors are true") == 1
+    assert "archive/a.isoq: scenes has 2 images of this name" in err[0]
 
 
 def test_exit_statuses_of_verify(call, folder, tmp_path):

@@ -186,6 +186,26 @@ def test_pipes_and_devices_are_not_replaced(tmp_path, linked):
     assert pipe.is_fifo()
 
 
+def test_links_that_lead_in_a_circle_are_not_replaced(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.symlink_to(other)
+    other.symlink_to(one)
+    source = make(tmp_path / "a.tif", terrain(1, 20, 30, "uint8"))
+    isoq.compress_file(source, tmp_path / "a.isoq", mse=25)
+    for overwrite in (False, True):
+        for call in (
+            lambda overwrite: isoq.compress_file(source, one, mse=25, overwrite=overwrite),
+            lambda overwrite: isoq.decompress_file(tmp_path / "a.isoq", one, overwrite=overwrite),
+            lambda overwrite: isoq.decompress_file(
+                tmp_path / "a.isoq", one / "a.tif", overwrite=overwrite
+            ),
+        ):
+            with one_line(InputError, "leads back to itself"):
+                call(overwrite)
+    assert one.is_symlink()
+    assert other.is_symlink()
+
+
 def test_a_file_does_not_replace_the_one_that_it_is_made_from(tmp_path):
     path = make(tmp_path / "a.tif", terrain(1, 20, 30, "uint8"))
     os.link(path, tmp_path / "same.tif")

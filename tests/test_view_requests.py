@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from viewing import ask, packed, region_of, sentinel_of, served
 
 import isoq
 from isoq.cli import main
+from isoq.codec.target import Target
 from isoq.errors import InputError
 from isoq.view import server as view_server
 from isoq.view.scene import Scene
@@ -140,7 +142,8 @@ def test_a_region_can_be_estimated_from_the_decoded_image(sentinel):
     assert found["bytes"] > found["without"]
     assert found["decoded"] is True
     assert found["command"] == (
-        "isoq compress sentinel.tif --mse 600 --roi sentinel-regions.geojson --roi-mse 60 --tile 64"
+        "isoq compress sentinel.tif --mse 600 --roi sentinel-regions.geojson --roi-mse 60 "
+        "--tile 64 --lossless-bands none"
     )
 
 
@@ -202,6 +205,27 @@ def test_the_command_has_the_options_that_the_file_was_made_with(folder, how, wo
         command = scene.estimate(geojson, "mse", [4000.0], 400.0)["command"]
     block = " --block 32" if "block" in how else ""
     assert command.endswith(f" --roi-mse 400{block}{words}")
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    ("bands", "words"),
+    [("auto", " --lossless-bands 2"), ("none", " --lossless-bands none"), ([1, 2], None)],
+)
+def test_the_command_keeps_the_bands_losslessly_that_the_file_does(folder, known, bands, words):
+    def name(dataset):
+        dataset.set_band_description(2, "SCL")
+
+    image = make(folder / "scl.tif", crop("sentinel2.tif")[:2], name)
+    path = folder / "scl.isoq"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", isoq.IsoqWarning)
+        isoq.compress_file(image, path, mse=4000, overwrite=True, lossless_bands=bands)
+    with Scene(path, image if known else None) as scene:
+        command = scene.regions.command(Target("mse", [4000.0]), 400.0)
+    found = " --lossless-bands 1,2" if words is None else words
+    assert command.endswith("" if known and bands == "auto" else found)
+    assert ("--lossless-bands" in command) == (not (known and bands == "auto"))
 
 
 def test_the_original_may_have_any_name_that_gdal_opens(sentinel, tmp_path):

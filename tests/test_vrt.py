@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -288,3 +289,27 @@ def test_without_its_setting_gdal_refuses(scene, gdal, tmp_path, monkeypatch):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode
     assert "GDAL_VRT_ENABLE_PYTHON" in done.stderr
+
+
+def test_an_image_that_is_compressed_from_a_vrt_says_that_errors_add_up(scene, tmp_path):
+    with rasterio.open(scene[1]) as dataset:
+        assert dataset.tags(ns="ISOQ")["decoded_with"].startswith("isoq ")
+    again = tmp_path / "again.isoq"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", isoq.IsoqWarning)  # its nodata and overviews
+        isoq.compress_file(scene[1], again, rmse=4)
+    with isoq.open(again) as found:
+        assert found.file.header["earlier"] == {}
+    write_vrt(again, tmp_path / "again.vrt")  # in place of the tags of the first generation
+    with rasterio.open(tmp_path / "again.vrt") as dataset, isoq.open(again) as image:
+        assert "mse" not in dataset.tags(ns="ISOQ")
+        assert dataset.tags(ns="ISOQ")["target"] == json.dumps(image.file.header["target"])
+
+
+def test_a_vrt_of_a_lossless_file_has_no_tags_of_isoq(tmp_path):
+    isoq.compress_file(
+        make(tmp_path / "a.tif", terrain(1, 40, 50, "uint8")), tmp_path / "a.isoq", lossless=True
+    )
+    write_vrt(tmp_path / "a.isoq", tmp_path / "a.vrt")
+    with rasterio.open(tmp_path / "a.vrt") as dataset:
+        assert not dataset.tags(ns="ISOQ")

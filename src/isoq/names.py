@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from dataclasses import dataclass
@@ -55,8 +56,11 @@ def refuse_special(path: Path) -> None:
 def check_output(path: Path, overwrite: bool) -> None:
     """Check that a file may be written at `path`.
 
-    Raises InputError for a folder, and for a pipe, a socket or a device, which the file would
-    replace. Raises OutputExistsError for a file unless `overwrite`."""
+    Raises InputError for a folder, for a pipe, a socket or a device, which the file would replace,
+    and for symbolic links that lead in a circle. Raises OutputExistsError for a file unless
+    `overwrite`."""
+    if _leads_in_a_circle(path):
+        raise InputError(f"{path}: a link in it leads back to itself; choose another name")
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file in it")
     if path.exists() and not path.is_file():
@@ -65,6 +69,14 @@ def check_output(path: Path, overwrite: bool) -> None:
         raise OutputExistsError(
             f"{path}: exists already; choose another name or give `overwrite=True`"
         )
+
+
+def _leads_in_a_circle(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def parse_image_name(name: str | os.PathLike[str]) -> Path | ImageName:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ if a file is damaged or cannot be read."""
 
 _EXAMPLES = """examples:
   isoq verify scene.isoq --against scene.tif
-  isoq verify 'archive/**/*.isoq'
+  isoq verify 'archive/**/*.isoq' --against scenes
   isoq verify archive                                  what isoq batch wrote
   isoq verify archive --against scenes                 and the images that it read"""
 
@@ -40,7 +41,7 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
         "--against",
         metavar="IMG",
         help="the original image of a single file, or a folder with the originals, which have the "
-        "names of the files (those that isoq batch read may be in its subfolders)",
+        "names of the files and may be in its subfolders",
     )
     parser.add_argument(
         "--geometry",
@@ -74,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
             "the originals, or check one file at a time"
         )
 
+    originals = _Originals(options.against)
     unmatched: list[Path | Url] = []  # files whose original was not found
 
     def one(place: Path | Url) -> tuple[dict, int]:
@@ -81,9 +83,11 @@ def run(options: argparse.Namespace) -> int:
             listed[place].check()
         original = options.against
         if folder:
-            find = listed[place].original if place in listed else partial(_original, place)
             try:
-                original = find(options.against)
+                if place in listed:
+                    original = listed[place].original(options.against)
+                else:
+                    original = originals.of(place)
             except InputError:
                 unmatched.append(place)
                 raise
@@ -147,21 +151,41 @@ def _is_good(result: dict) -> bool:
     return not ("error" in result or result["lost"] or result["problems"])
 
 
-def _original(place: Path | Url, folder: str) -> str:
-    """Return the image in a folder that has the name of a file. Raises InputError unless there is
-    exactly one."""
-    found = [
-        path
-        for path in sorted(Path(folder).iterdir())
-        if path.name.startswith(f"{place.stem}.")
-        and path.suffix not in (".isoq", ".xml", ".ovr", ".msk", ".hdr", ".tfw")
-    ]
-    if len(found) != 1:
-        number = "no image" if not found else f"{len(found)} images"
-        raise InputError(
-            f"{place}: {folder} has {number} of this name; give the original with --against"
-        )
-    return str(found[0])
+class _Originals:
+    """The images in a folder and its subfolders, found by the names of files made from them."""
+
+    def __init__(self, folder: str):
+        self._folder = folder
+
+    def of(self, place: Path | Url) -> str:
+        """Return the image that has the name of a file.
+
+        Of several, it is the one whose folders, from the last on, are most like those of the file,
+        and then the one in the fewest folders. Raises InputError unless there is exactly one."""
+        found: dict[tuple[int, int], list[Path]] = {}
+        for path in self._by_name.get(place.stem, ()):
+            parts = path.parent.relative_to(self._folder).parts
+            pairs = zip(reversed(parts), reversed(place.parent.parts), strict=False)
+            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            found.setdefault((-shared, len(parts)), []).append(path)
+        best = found[min(found)] if found else []
+        if len(best) != 1:
+            number = "no image" if not best else f"{len(best)} images"
+            raise InputError(
+                f"{place}: {self._folder} has {number} of this name; give the original with "
+                "--against"
+            )
+        return str(best[0])
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        """The images by each beginning of their names that ends in front of a dot."""
+        found: dict[str, list[Path]] = {}
+        for path in sorted(Path(self._folder).rglob("*")):
+            if path.suffix not in (".isoq", ".xml", ".ovr", ".msk", ".hdr", ".tfw"):
+                for end in (at for at, letter in enumerate(path.name) if letter == "."):
+                    found.setdefault(path.name[:end], []).append(path)
+        return found
 
 
 def _verify(

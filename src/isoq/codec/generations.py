@@ -97,26 +97,31 @@ class SampleDigest:
 
 
 def decoded_tags(
-    header: dict[str, Any], statistics: dict[str, Any], digest: SampleDigest
+    header: dict[str, Any], statistics: dict[str, Any], digest: SampleDigest | None
 ) -> dict[str, str]:
-    """Return the tags of an image that was decoded from a file; none if that had no loss."""
+    """Return the tags of an image that was decoded from a file; none if that had no loss.
+
+    digest: None for an image that is only decoded when it is read. When it is compressed again, its
+    file says that errors add up, but not how far."""
     loss = accumulated(header, statistics)
     if not any(loss.mse):
         return {}
     known = {"mse": json.dumps([*loss.mse])} if np.isfinite(loss.mse).all() else {}
     target = json.dumps(header.get("target", {}))
-    return {"decoded_with": header.get("software", "isoq"), "target": target} | (
-        known | {"digest": str(digest)}
-    )
+    known |= {"digest": str(digest)} if digest else {}
+    return {"decoded_with": header.get("software", "isoq"), "target": target} | known
 
 
 def earlier_of(source: Any) -> dict[str, Any] | None:
-    """Return the header's `earlier` for a source; reads all of an image that has `decoded_tags`.
+    """Return the header's `earlier` for a source; read all of an image whose `decoded_tags` have a
+    digest.
 
     Raises InputError."""
     tags, d = source.description.metadata.get("tags", {}).get(NAMESPACE), source.description
     if getattr(source, "earlier", None) is not None or not tags:
         return getattr(source, "earlier", None)
+    if "digest" not in tags:
+        return {}
     digest = SampleDigest(d.rows, d.cols)
     for row in range(0, d.rows, _ROWS):
         digest.add(0, row, 0, source.read(row, 0, min(_ROWS, d.rows - row), d.cols))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,8 +22,10 @@ import numpy as np
 
 from ..api.dataset import Dataset
 from ..api.dataset import open as open_isoq
-from ..errors import InputError, IsoqWarning
+from ..codec.generations import NAMESPACE, decoded_tags
+from ..errors import CorruptFileError, InputError, IsoqWarning
 from ..raster.comparison import missing
+from ..raster.description import Description
 from ..raster.gdal_metadata import describe, open_dataset
 from ..raster.gdal_view import vrt_of
 from ..raster.gtiff import create_gtiff, side_file
@@ -56,7 +59,7 @@ def write_vrt(source: str | os.PathLike[str], path: Path, overwrite: bool = Fals
     with atomic(path, overwrite) as out:
         ElementTree.indent(root)
         out.write(ElementTree.tostring(root, "utf-8") + b"\n")
-    d = image.description
+    d = _of_this_generation(image.description)
     with open_dataset(path) as written:
         found = describe(path, written, Masking(beside=bool(d.metadata.get("mask"))))
     if lost := missing(d, found, failed):
@@ -191,7 +194,8 @@ def _described(image: Dataset) -> tuple[Element, dict[str, str]]:
     """Return the VRT that GDAL makes of a GeoTIFF with the metadata of the image, and the metadata
     that GDAL does not take: {key: why}."""
 
-    small = replace(image.description, rows=1, cols=1)  # the metadata do not depend on the size
+    d = _of_this_generation(image.description)
+    small = replace(d, rows=1, cols=1)  # the metadata do not depend on the size
     with TemporaryDirectory() as folder:
         path = Path(folder, "image.tif")
         created, failed = create_gtiff(path, small, (0, 0))
@@ -204,7 +208,21 @@ def _described(image: Dataset) -> tuple[Element, dict[str, str]]:
     root.set("rasterYSize", str(image.height))
     for structure in root.findall("Metadata[@domain='IMAGE_STRUCTURE']"):
         root.remove(structure)  # that of the GeoTIFF
+    with suppress(CorruptFileError):  # the pixels do not need the summary
+        if tags := decoded_tags(image.file.header, image.file.statistics(), None):
+            domain = SubElement(root, "Metadata", domain=NAMESPACE)
+            for key, value in tags.items():
+                SubElement(domain, "MDI", key=key).text = value
     return root, failed
+
+
+def _of_this_generation(description: Description) -> Description:
+    """Return a description without the tags that isoq gave an earlier generation of the image."""
+    tags = description.metadata.get("tags", {})
+    if NAMESPACE not in tags:
+        return description
+    kept = {space: items for space, items in tags.items() if space != NAMESPACE}
+    return replace(description, metadata=description.metadata | {"tags": kept})
 
 
 def _derive(

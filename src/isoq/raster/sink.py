@@ -54,6 +54,7 @@ class Sink(ABC):
     synchronized, on a clean exit only."""
 
     def __init__(self, path: Path, description: Description, overwrite: bool) -> None:
+        check_output(path, overwrite)
         # What a symbolic link leads to is replaced, not the link.
         self.path = path = path.resolve() if path.is_symlink() else path
         self.description = description

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from ..api.dataset import Dataset
 from ..api.keywords import DEFAULT_MODEL, model_of
 from ..codec.estimate import estimate_with_regions
+from ..codec.lossless_bands import lossless_bands
 from ..codec.options import Options
 from ..codec.plan import tile_side
 from ..codec.sources import Readable
@@ -114,8 +116,9 @@ class Regions:
         usual = tile_side(self._image.description, Options(block=header["block"]))
         words += ["--tile", str(header["tile"])] if header["tile"] != usual else []
         words += ["--joint", "mean"] if self.is_joint else []
-        if header.get("lossless") and not self._is_lossless:
-            words += ["--lossless-bands", ",".join(map(str, header["lossless"]))]
+        exact = header.get("lossless", [])
+        if not self._is_lossless and exact != self._found_lossless:
+            words += ["--lossless-bands", ",".join(map(str, exact)) or "none"]
         words += ["--mask", self._mask] if self._mask != "auto" else []
         words += ["--geometry", self._geometry] if self._geometry else []
         words += ["--model", self._model] if self._model else []
@@ -142,6 +145,15 @@ class Regions:
     @property
     def _is_lossless(self) -> bool:
         return self._image.file.header.get("target", {}).get("kind") == "lossless"
+
+    @cached_property
+    def _found_lossless(self) -> list[int] | None:
+        """The bands of the original that `isoq compress` keeps losslessly by itself, None if it is
+        not at hand: a decoded image does not tell."""
+        if self._against is None:
+            return None
+        with self._source() as source:
+            return [band + 1 for band in lossless_bands("auto", source).bands]
 
     @contextmanager
     def _source(self) -> Iterator[Readable]:

@@ -144,19 +144,42 @@ class Original:
             self._dataset = open_dataset(path)
 
     def tile(self, bands: Bands, level: int, row: int, col: int) -> np.ma.MaskedArray:
-        is_sampled = bool(self._sampled & set(bands))
-        how = Resampling.nearest if is_sampled else Resampling.average
-        rows, cols = (
+        # A pixel of a reduced image of isoq is valid where the pixel in its centre is.
+        centres = self._resampled(bands, level, row, col, Resampling.nearest)
+        if not level or self._sampled & set(bands):
+            return centres
+        means = self._resampled(bands, level, row, col, Resampling.average)
+        return np.ma.MaskedArray(means.data, np.ma.getmaskarray(centres))
+
+    def _resampled(
+        self, bands: Bands, level: int, row: int, col: int, how: Resampling
+    ) -> np.ma.MaskedArray:
+        is_sampled = how is Resampling.nearest
+        down, across = (
             _spans(n, size, level, is_sampled)
             for n, size in zip((row, col), self._dataset.shape, strict=True)
         )
 
-        def read(down: _Span, across: _Span) -> np.ma.MaskedArray:
-            window = Window(across.start, down.start, across.size, down.size)
-            return self._read(bands, window, (down.count, across.count), how)
+        def read(rows: _Span, cols: _Span) -> np.ma.MaskedArray:
+            if rows.count == cols.count == 1 and not is_sampled:
+                return self._mean(bands, rows, cols)
+            window = Window(cols.start, rows.start, cols.size, rows.size)
+            return self._read(bands, window, (rows.count, cols.count), how)
 
-        strips = [np.ma.concatenate([read(down, across) for across in cols], 2) for down in rows]
+        strips = [np.ma.concatenate([read(rows, cols) for cols in across], 2) for rows in down]
         return np.ma.concatenate(strips, 1)
+
+    def _mean(self, bands: Bands, rows: _Span, cols: _Span) -> np.ma.MaskedArray:
+        """Return the mean of a window as one pixel (bands, 1, 1).
+
+        GDAL would take a single pixel of a window that is not two pixels wide and high."""
+        (top, down), (left, across) = rows.weights(), cols.weights()
+        window = Window(left, top, len(across), len(down))
+        samples = self._read(bands, window, (len(down), len(across)), Resampling.nearest)
+        weights = np.broadcast_to(np.outer(down, across), samples.shape)
+        mean = np.ma.average(samples, axis=(1, 2), weights=weights)[:, None, None]
+        whole = mean if samples.dtype.kind == "f" else mean.round()
+        return np.ma.asarray(whole.astype(samples.dtype))
 
     def pixel(self, bands: Bands, row: int, col: int) -> np.ma.MaskedArray:
         return self._read(bands, Window(col, row, 1, 1), (1, 1), Resampling.nearest)[:, 0, 0]
@@ -186,6 +209,12 @@ class _Span:
     start: float
     size: float
     count: int
+
+    def weights(self) -> tuple[int, np.ndarray]:
+        """Return the first pixel, and how much of it and of each further one is in the span."""
+        first, stop = math.floor(self.start), self.start + self.size
+        edges = np.arange(first, math.ceil(stop) + 1).clip(self.start, stop)
+        return first, np.diff(edges)
 
 
 def _spans(number: int, size: int, level: int, is_sampled: bool) -> list[_Span]:
