@@ -101,16 +101,16 @@ static void random_features(const isoq_rows_kept *kept, int row, int64_t *featur
             int64_t *first = features + (2 * pair * kept->rows + row) * kept->cells + x;
             int64_t *second = first + kept->rows * kept->cells;
             *first = random_in(-127, 127), *second = random_in(-127, 127);
-            isoq_kept_row(kept, row, pair)[x + 1] = isoq_pair_of((int32_t)*first, (int32_t)*second);
+            *isoq_kept_cell(kept, row, pair, x) = isoq_pair_of((int32_t)*first, (int32_t)*second);
         }
     isoq_close_row(kept, row);
 }
 
 /* Rows of `channels` channels. */
 static isoq_rows_kept rows_of(int channels, int cols, int rows) {
-    size_t step = ISOQ_NETWORK_STEP, stride = ((size_t)cols / step + 2) * step;
-    size_t count = (size_t)(rows * channels / 2) * stride;
-    return (isoq_rows_kept){channels / 2, cols, rows, stride, room(count, sizeof(int32_t))};
+    size_t count = isoq_kept_room(channels / 2, cols);
+    return (isoq_rows_kept){channels / 2, cols, rows, isoq_kept_stride(cols),
+                            room(count, sizeof(int32_t))};
 }
 
 /* The first layer of the network and the second one, on three rows. */
@@ -135,10 +135,10 @@ static void network_is_exact(int width, int most, int cols) {
     int64_t *second =
         plain_layer(made.body, made.bias + width, first, first, width, width, ROWS, cols);
     for (int k = 0; k < width * ROWS * cols; k++) {
-        int channel = k / cols / ROWS, row = k / cols % ROWS, cell = k % cols + 1;
-        int32_t pair = isoq_kept_row(&last, row, channel / 2)[cell];
+        int channel = k / cols / ROWS, row = k / cols % ROWS, cell = k % cols;
+        int32_t pair = *isoq_kept_cell(&last, row, channel / 2, cell);
         CHECK((channel % 2 ? isoq_second_of(pair) : isoq_first_of(pair)) == second[k]);
-        CHECK(isoq_kept_row(&plain, row, channel / 2)[cell] == pair);
+        CHECK(*isoq_kept_cell(&plain, row, channel / 2, cell) == pair);
     }
     isoq_release_network(&network);
     release_weights(&made);

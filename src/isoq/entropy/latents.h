@@ -90,8 +90,9 @@ ISOQ_API isoq_status isoq_start_channel(isoq_channel_job *job, const isoq_contex
 ISOQ_API void isoq_list_channel(const isoq_context_model *model, const isoq_scratch *scratch,
                                 size_t n, int strands, isoq_slot_list *list,
                                 const isoq_trace *trace, size_t first) {
+    unsigned last_strand = (unsigned)strands - 1; /* 1 or 4 strands: a mask */
     for (size_t j = 0; list && j < n; j++) {
-        list->strand = (unsigned)(j % (unsigned)strands);
+        list->strand = (unsigned)j & last_strand;
         const uint16_t *cdf = model->cdf + (size_t)scratch->table[j] * (ISOQ_SYMBOLS + 1);
         isoq_put_table_integer(list, cdf, scratch->shift[j], scratch->index[j]);
     }

@@ -15,6 +15,7 @@
 enum {
     ISOQ_PREDICTED_LEVELS =
         ISOQ_WAVELET_LEVELS - 1,  /* 1, 2, 3; the coarsest has no low-pass band */
+    ISOQ_FIRST_PREDICTED = 4,     /* channel: those before it belong to the coarsest level */
     ISOQ_MOST_MOVE = 32,          /* of the expected magnitude, in table levels */
     ISOQ_MOST_CONTRASTS = 8 << 11 /* of the expected value, in 1/2^11 contrast */
 };
@@ -32,21 +33,25 @@ ISOQ_API void isoq_release_moves(isoq_moves *moves) {
     ISOQ_FREE(moves->magnitude);
 }
 
-/* Allocate moves for the channels of the finest level that a grid has, all 0. Release them in any
-   case. */
+/* Allocate moves for the channels of the finest level that a grid has. Those of channels that no
+   network predicts are 0. Release them in any case. */
 ISOQ_API isoq_status isoq_allocate_moves(isoq_moves *moves, const isoq_grid *grid,
                                          int has_predictor) {
+    size_t places = (size_t)grid->rows * (size_t)grid->cols;
     size_t channels = has_predictor ? (size_t)grid->channels : 1;
-    size_t n = channels * (size_t)grid->rows * (size_t)grid->cols;
+    size_t first = channels < ISOQ_FIRST_PREDICTED ? channels : ISOQ_FIRST_PREDICTED;
     moves->first = 0;
-    moves->value = (int32_t *)ISOQ_CALLOC(n, sizeof(int32_t));
-    moves->magnitude = (int8_t *)ISOQ_CALLOC(n, sizeof(int8_t));
-    return moves->value && moves->magnitude ? ISOQ_OK : ISOQ_NO_MEMORY;
+    moves->value = (int32_t *)ISOQ_MALLOC(channels * places * sizeof(int32_t));
+    moves->magnitude = (int8_t *)ISOQ_MALLOC(channels * places * sizeof(int8_t));
+    if (!moves->value || !moves->magnitude) return ISOQ_NO_MEMORY;
+    memset(moves->value, 0, first * places * sizeof(int32_t));
+    memset(moves->magnitude, 0, first * places * sizeof(int8_t));
+    return ISOQ_OK;
 }
 
 /* Return the level whose details begin with a channel and can be predicted, or 0. */
 ISOQ_API int isoq_level_beginning(int channel) {
-    return channel == 4 ? 3 : channel == 16 ? 2 : channel == 64 ? 1 : 0;
+    return channel == ISOQ_FIRST_PREDICTED ? 3 : channel == 16 ? 2 : channel == 64 ? 1 : 0;
 }
 
 /* The work of predicting one level. */
@@ -59,26 +64,25 @@ typedef struct {
     isoq_cells cells;
     int32_t *low_pass, *line, *feature; /* line: (2 cols + 2,); feature: (INPUTS, cols) of a row */
     isoq_rows_kept kept[ISOQ_NETWORK_MOST_DEPTH + 2]; /* inputs of head, body and tail */
-    int32_t *output;                                  /* (OUTPUTS, stride) of a row */
+    int32_t *output;                                  /* (OUTPUTS, QUAD stride) of a row */
     int32_t *memory;                                  /* of all of these */
 } isoq_prediction_job;
 
 ISOQ_API isoq_status isoq_allocate_prediction(isoq_prediction_job *job,
                                               const isoq_network *network) {
     size_t cols = (size_t)job->cells.cols, cells = (size_t)job->cells.rows * cols;
-    size_t stride = (cols / ISOQ_NETWORK_STEP + 1) * ISOQ_NETWORK_STEP + ISOQ_NETWORK_STEP;
-    size_t pairs =
-        (ISOQ_NETWORK_INPUTS + (size_t)(network->depth + 1) * (size_t)network->width) / 2;
-    size_t room = 11 * cells + 2 * cols + 2 + ISOQ_NETWORK_INPUTS * cols +
-                  (3 * pairs + ISOQ_NETWORK_OUTPUTS) * stride;
+    size_t stride = isoq_kept_stride(job->cells.cols), outputs = ISOQ_NETWORK_OUTPUTS * ISOQ_QUAD;
+    int pairs = (ISOQ_NETWORK_INPUTS + (network->depth + 1) * network->width) / 2;
+    size_t room = 11 * cells + 2 * cols + 2 + ISOQ_NETWORK_INPUTS * cols + outputs * stride +
+                  isoq_kept_room(pairs, job->cells.cols);
     int32_t *memory = job->memory = (int32_t *)ISOQ_CALLOC(room, sizeof *memory);
     if (!memory) return ISOQ_NO_MEMORY;
     for (int k = 0; k < network->depth + 2; k++) {
         int inputs = (k ? network->width : ISOQ_NETWORK_INPUTS) / 2;
         job->kept[k] = (isoq_rows_kept){inputs, job->cells.cols, job->cells.rows, stride, memory};
-        memory += 3 * (size_t)inputs * stride;
+        memory += isoq_kept_room(inputs, job->cells.cols);
     }
-    job->output = memory, memory += ISOQ_NETWORK_OUTPUTS * stride;
+    job->output = memory, memory += outputs * stride;
     job->feature = memory, memory += ISOQ_NETWORK_INPUTS * cols;
     job->line = memory, memory += 2 * cols + 2;
     job->low_pass = memory, memory += 4 * cells;
@@ -138,9 +142,11 @@ ISOQ_API void isoq_feature_row(const isoq_prediction_job *job, int y) {
     }
     for (int pair = 0; pair < kept->pairs; pair++) {
         const int32_t *first = out + 2 * (size_t)pair * (size_t)cols, *second = first + cols;
-        int32_t *to = isoq_kept_row(kept, y, pair) + 1;
-        ISOQ_INDEPENDENT
-        for (int x = 0; x < cols; x++) to[x] = isoq_pair_of(first[x], second[x]);
+        for (int k = 0; k < ISOQ_QUAD; k++) {
+            int32_t *to = isoq_kept_cell(kept, y, pair, k);
+            for (int x = k, j = 0; x < cols; x += ISOQ_QUAD, j++)
+                to[j] = isoq_pair_of(first[x], second[x]);
+        }
     }
     isoq_close_row(kept, y);
 }
@@ -177,7 +183,7 @@ ISOQ_MULTIVERSION void isoq_find_moves(const int32_t *value, const int32_t *magn
 ISOQ_API void isoq_spread_row(const isoq_prediction_job *job, int y, const isoq_moves *moves) {
     const isoq_grid *grid = job->grid;
     int side = isoq_side_of(job->level), half = side / 2, cols = grid->cols;
-    size_t n = (size_t)grid->rows * (size_t)cols, stride = job->kept->stride;
+    size_t n = (size_t)grid->rows * (size_t)cols, stride = ISOQ_QUAD * job->kept->stride;
     const int32_t *contrast = job->cells.contrast + (size_t)y * (size_t)job->cells.cols;
     int32_t *value = job->line;
     int8_t *magnitude = (int8_t *)(job->line + job->cells.cols);
@@ -210,7 +216,7 @@ ISOQ_API void isoq_run_network(const isoq_prediction_job *job, const isoq_networ
             const isoq_convolution *layer = k ? network->body + k - 1 : &network->head;
             if (row < 0 || row >= rows) continue;
             isoq_hidden_row(layer, job->kept + k, job->kept + k + 1, row, k > 0);
-            isoq_close_row(job->kept + k + 1, row);
+            if (k + 1 < last) isoq_close_row(job->kept + k + 1, row);
         }
         if (t < last) continue;
         isoq_output_row(&network->tail, job->kept + last, t - last, job->output);
