@@ -34,6 +34,11 @@ def holds(dtype: np.dtype, value: float | None) -> bool:
     return math.isfinite(value) and value == int(value) and limits.min <= value <= limits.max
 
 
+def stacked(planes: Sequence[np.ndarray]) -> np.ndarray:
+    """Return what `np.stack` returns; a single plane is not copied."""
+    return planes[0][None] if len(planes) == 1 else np.stack(planes)
+
+
 def to_type(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return float64 digital numbers as `dtype`, rounded and limited to its range.
 

@@ -197,7 +197,7 @@ static void deadzone_squares_are_those_of_the_formula(void) {
     const float y[4] = {0.25f, -1.5f, 2, 3e38f}, gain[4] = {1, 2, 4, 1};
     const float expected[4] = {0.0625f, 0, 0, 0};
     float squares[4];
-    isoq_deadzone_squares(y, gain, 0.5f, squares, 4);
+    isoq_deadzone_squares(y, gain, 1, 0.5f, squares, 4);
     CHECK(!memcmp(squares, expected, sizeof squares));
 }
 

@@ -18,7 +18,7 @@ cdef extern from "table_integers.h" nogil:
     enum: ISOQ_REACH, ISOQ_SYMBOLS
 
 cdef extern from "deadzone.h" nogil:
-    void isoq_deadzone_squares(const float *, const float *, float, float *, size_t)
+    void isoq_deadzone_squares(const float *, const float *, float, float, float *, size_t)
     size_t isoq_count_beyond(const float *, float, size_t)
 
 cdef extern from "latents.h" nogil:
@@ -124,11 +124,13 @@ class StepScales(NamedTuple):
     shift: np.ndarray
 
 
-def quantization_squares(const float[:, :, ::1] y, const float[:, :, ::1] gains, float threshold):
+def quantization_squares(
+    const float[:, :, ::1] y, const float[:, :, ::1] gains, float finer, float threshold,
+):
     """Return the squared error of dead-zone quantization of each latent, in the units of y.
 
-    y, gains: (channels, rows, cols); |y| gain is rounded up from 1 - threshold on. Raises ValueError
-    if the shapes differ."""
+    y, gains: (channels, rows, cols); |y| finer gain is rounded up from 1 - threshold on. Raises
+    ValueError if the shapes differ."""
     shape = np.shape(y)
     if np.shape(gains) != shape:
         raise ValueError("sizes differ")
@@ -137,7 +139,8 @@ def quantization_squares(const float[:, :, ::1] y, const float[:, :, ::1] gains,
     cdef size_t n = out.size
     if n:
         with nogil:
-            isoq_deadzone_squares(&y[0, 0, 0], &gains[0, 0, 0], threshold, &squares[0, 0, 0], n)
+            isoq_deadzone_squares(
+                &y[0, 0, 0], &gains[0, 0, 0], finer, threshold, &squares[0, 0, 0], n)
     return out
 
 

@@ -5,16 +5,16 @@
 
 #include "context.h"
 
-/* Set out[k] to the squared error that quantization to floor(|y| gain + threshold) leaves in y[k],
-   for n latents. Values beyond ISOQ_MAX_LATENT steps count as exact. y, gain and out do not
+/* Set out[k] to the squared error that quantization to floor(|y| finer gain + threshold) leaves in
+   y[k], for n latents. Values beyond ISOQ_MAX_LATENT steps count as exact. y, gain and out do not
    overlap; gains are positive. */
 ISOQ_MULTIVERSION void isoq_deadzone_squares(const float *ISOQ_RESTRICT y,
-                                             const float *ISOQ_RESTRICT gain, float threshold,
-                                             float *ISOQ_RESTRICT out, size_t n) {
+                                             const float *ISOQ_RESTRICT gain, float finer,
+                                             float threshold, float *ISOQ_RESTRICT out, size_t n) {
     for (size_t k = 0; k < n; k++) {
-        float scaled = fabsf(y[k]) * gain[k];
+        float steps = finer * gain[k], scaled = fabsf(y[k]) * steps;
         scaled = scaled < (float)ISOQ_MAX_LATENT ? scaled : 0;
-        float off = (scaled - (float)(int32_t)(scaled + threshold)) / gain[k];
+        float off = (scaled - (float)(int32_t)(scaled + threshold)) / steps;
         out[k] = off * off;
     }
 }

@@ -32,6 +32,7 @@ def expected_squares(y: np.ndarray, gains: np.ndarray) -> np.ndarray:
     y, gains: (M, h, w). The estimate quantizes with a dead zone, in a fraction of the time."""
     return quantization_squares(
         np.ascontiguousarray(y, np.float32),
-        np.ascontiguousarray(_FINER * gains, np.float32),
+        np.ascontiguousarray(gains, np.float32),
+        _FINER,
         _THRESHOLD,
     )

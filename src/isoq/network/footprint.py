@@ -49,20 +49,15 @@ class PixelError:
         self._totals = prints.sum(3).reshape(len(prints), 9).T.copy()
         inside = np.zeros((h * STRIDE, w * STRIDE), bool)
         inside[: valid.shape[0], : valid.shape[1]] = valid
-        cells = (
-            inside.reshape(h, STRIDE, w, STRIDE)
-            .transpose(0, 2, 1, 3)
-            .reshape(h, w, STRIDE * STRIDE)
-        )
-        count = cells.sum(2)
+        count = blocks.sums(inside, STRIDE)
         self._full = count == STRIDE * STRIDE
         self._partial = np.nonzero((count > 0) & ~self._full)
         # The energy of each latent of the 3 x 3 around a partly valid cell on its valid pixels:
         # (partial cells, 9, latents).
         spread = prints.transpose(3, 1, 2, 0).reshape(STRIDE * STRIDE, -1)
-        self._weights = (cells[self._partial].astype(np.float32) @ spread).reshape(
-            -1, 9, len(prints)
-        )
+        cells = inside.reshape(h, STRIDE, w, STRIDE).swapaxes(1, 2)[self._partial]
+        counted = cells.reshape(-1, STRIDE * STRIDE).astype(np.float32)
+        self._weights = (counted @ spread).reshape(-1, 9, len(prints))
 
     def __call__(self, squares: np.ndarray) -> np.ndarray:
         """Return the squared error summed over the valid pixels of each cell (..., h, w).

@@ -22,6 +22,7 @@ from ..geometry import padded_side
 from ..network.footprint import PixelError
 from ..network.model import Model
 from ..parallel import shared
+from ..samples import stacked
 from . import masks, normalize, quality_model
 from . import spectral as transform
 from .band_weights import (
@@ -196,7 +197,7 @@ class BandGroup:
     @property
     def latents(self) -> np.ndarray:
         """Latents that are not quantized, (components, M, h, w), gains not applied."""
-        return np.stack([part.y for part in self.components])
+        return stacked([part.y for part in self.components])
 
     @property
     def _share(self) -> float:
@@ -239,9 +240,7 @@ class BandGroup:
         """Return the error that coding at `levels` would leave, estimated without the entropy
         model; both per block."""
         gains = self.model.gains(self._latent_levels(levels))
-        squares = np.zeros_like(gains)
-        for part in self.components:
-            squares = squares + expected_squares(part.y, gains)
+        squares = _total(expected_squares(part.y, gains) for part in self.components)
         return self._calibrated(squares, levels)
 
     def expected_error(self, quantized: QuantizedLatents) -> np.ndarray:
@@ -342,12 +341,13 @@ class BandGroup:
 
     def _squares(self, quantized: QuantizedLatents) -> np.ndarray:
         """Return the squared errors of quantized latents (M, h, w), summed over components."""
-        total = np.zeros_like(quantized.gains)
-        for part, steps in zip(self.components, quantized.steps, strict=True):
+
+        def squares(part: Component, steps: np.ndarray) -> np.ndarray:
             error = steps / quantized.gains
             error -= part.y
-            total = total + np.square(error, out=error)
-        return total
+            return np.square(error, out=error)
+
+        return _total(map(squares, self.components, quantized.steps))
 
     def _pixel_error(self, squares: np.ndarray) -> np.ndarray:
         """Return the error per block that squared errors of latents (M, h, w) leave in the
@@ -381,6 +381,14 @@ def _unrounded(mse: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return mse if dtype.kind == "f" else quality_model.before_rounding(mse)
 
 
+def _total(arrays: Iterator[np.ndarray]) -> np.ndarray:
+    """Return the sum of arrays, in the first of them."""
+    total = next(arrays)
+    for array in arrays:
+        total += array
+    return total
+
+
 def _units(codes: list[NormalizationCode]) -> np.ndarray:
     return np.array([code.affine.scale**2 for code in codes])
 
@@ -389,9 +397,9 @@ def _normalized(
     samples: np.ndarray, valid: np.ndarray, codes: list[NormalizationCode]
 ) -> np.ndarray:
     """Return normalized samples (bands, rows, cols) float32, invalid ones filled smoothly."""
-    return np.stack(
+    return stacked(
         [
-            masks.fill(code.affine.forward(np.where(v, s, 0)), v)
+            masks.fill(code.affine.forward(s if v.all() else np.where(v, s, 0)), v)
             for code, s, v in zip(codes, samples, valid, strict=True)
         ]
     )

@@ -25,6 +25,7 @@ _EIGHTHS = (  # 2^(k / 8)
     1.8340080864093424,
 )
 _OFFSET_STEPS = 8  # steps per normalized unit of a stored offset
+_ROWS = 64  # that are normalized at a time: as many as a fast cache holds
 _MANY = 4096  # values from which on counting them is faster than sorting
 _LARGEST_ERROR = 0.02  # squared normalized units that leave all blocks room for coarser quality
 
@@ -38,10 +39,14 @@ class Affine:
     scale: float
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """Return digital numbers (any type and shape) as normalized float32, outliers limited."""
-        normalized = np.subtract(x, self.offset, dtype=np.float64)
-        normalized /= self.scale
-        return normalized.clip(-LIMIT, LIMIT, out=normalized).astype(np.float32)
+        """Return digital numbers (rows, ...) of any type, normalized and limited, as float32."""
+        result = np.empty(np.shape(x), np.float32)
+        for first in range(0, len(result), _ROWS):
+            rows = slice(first, first + _ROWS)
+            normalized = np.subtract(x[rows], self.offset, dtype=np.float64)
+            normalized /= self.scale
+            result[rows] = normalized.clip(-LIMIT, LIMIT, out=normalized)
+        return result
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
         """Return normalized values (any shape) as digital numbers, float64, not rounded."""
@@ -126,7 +131,9 @@ def _percentiles(values: np.ndarray) -> tuple[float, float]:
 def band_normalization(samples: np.ndarray, valid: np.ndarray) -> list[NormalizationCode]:
     """Return the normalization of each band by its own valid samples; both (bands, rows, cols)."""
     return [
-        NormalizationCode.of(robust(s[v])) if v.any() else NormalizationCode(0, 0)
+        NormalizationCode.of(robust(s.ravel() if v.all() else s[v]))
+        if v.any()
+        else NormalizationCode(0, 0)
         for s, v in zip(samples, valid, strict=True)
     ]
 

@@ -16,7 +16,7 @@ from ..errors import CorruptFileError, ModelMismatchError
 from ..format.bytestream import Reader, Writer
 from ..geometry import STRIDE
 from ..network.model import Model
-from ..samples import to_type
+from ..samples import stacked, to_type
 from ..wavelet._wavelet import samples_of
 from ..wavelet.transform import MOST_FRACTION
 from .normalize import NormalizationCode
@@ -62,7 +62,7 @@ class Reconstruction:
             x = planes if self.rotation is None else self.rotation.inverse(planes)
         else:
             wavelet, fraction = model.wavelet, self.fraction
-            fixed = np.stack([wavelet.decode(y, levels, fraction, finest) for y in latents])
+            fixed = stacked([wavelet.decode(y, levels, fraction, finest) for y in latents])
             return self._from_fixed(fixed, fraction, wavelet.brightness(finest), side, dtype)
         return np.stack(
             [

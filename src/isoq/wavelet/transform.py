@@ -12,6 +12,7 @@ from math import prod
 import numpy as np
 
 from ..levels import floor_power
+from ..samples import stacked
 from ._wavelet import CONSTANTS, LiftingTransform
 from .layout import LEVELS, Leaf, wavelet_leaves
 
@@ -46,16 +47,16 @@ class Wavelet:
 
     def analysis(self, x: np.ndarray) -> np.ndarray:
         """Return the latents (n, 256, h, w) float32 of planes (n, 1, 16 h, 16 w) float32."""
-        return np.stack([self._forward.to_latents(plane[0], False) for plane in _ready(x)])
+        return stacked([self._forward.to_latents(plane[0], False) for plane in _ready(x)])
 
     def synthesis(self, y: np.ndarray) -> np.ndarray:
         """Return the planes (n, 1, 16 h, 16 w) float32 of latents (n, 256, h, w) float32."""
-        return np.stack([self._back.to_plane(latents) for latents in _ready(y)])[:, None]
+        return stacked([self._back.to_plane(latents) for latents in _ready(y)])[:, None]
 
     def adjoint(self, x: np.ndarray) -> np.ndarray:
         """Return the scalar products of planes (n, 1, 16 h, 16 w) float32 with the basis functions
         of the synthesis. Near the border the planes are mirrored."""
-        return np.stack([self._back.to_latents(plane[0], True) for plane in _ready(x)])
+        return stacked([self._back.to_latents(plane[0], True) for plane in _ready(x)])
 
     def gains(self, levels: np.ndarray) -> np.ndarray:
         """Return steps per orthonormal unit (256, *levels.shape) float32 at levels of quality."""
