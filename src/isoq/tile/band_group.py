@@ -23,7 +23,7 @@ from ..network.footprint import PixelError
 from ..network.model import Model
 from ..parallel import shared
 from ..samples import stacked
-from . import masks, normalize, quality_model
+from . import normalize, quality_model
 from . import spectral as transform
 from .band_weights import (
     BandErrors,
@@ -89,7 +89,7 @@ class BandGroup:
     def direct(cls, samples: np.ndarray, valid: np.ndarray, model: Model, block: int) -> BandGroup:
         """Return a group of as many bands as the network takes."""
         codes = normalize.band_normalization(samples, valid)
-        planes = _normalized(samples, valid, codes)
+        planes = normalize.normalized(samples, valid, codes)
         nothing = np.zeros((1, *(blocks.count(side, block) for side in samples.shape[1:])))
         return cls._analysed(model, samples, valid, block, codes, None, nothing, planes[None])
 
@@ -107,7 +107,7 @@ class BandGroup:
         allowed: mean squared error in squared digital numbers (bands, block rows, block cols),
         which weighs the bands of the spectral transform."""
         codes = normalize.weighted(normalize.band_normalization(samples, valid), allowed)
-        planes = _normalized(samples, valid, codes)
+        planes = normalize.normalized(samples, valid, codes)
         error = (allowed / _units(codes)[:, None, None]).mean(0)
         any_valid = np.any(valid, 0)
         error = np.where(blocks.sums(any_valid, block) > 0, error, np.nan)
@@ -127,7 +127,7 @@ class BandGroup:
         """Return a group as `spectral` does, with a transform in which every band keeps its own
         part of `allowed`."""
         codes = normalize.weighted(normalize.band_normalization(samples, valid), allowed)
-        planes = _normalized(samples, valid, codes)
+        planes = normalize.normalized(samples, valid, codes)
         target = _unrounded(allowed, samples.dtype) / _units(codes)[:, None, None]
         any_valid = np.any(valid, 0)
         pad = _padding(samples.shape[1:])
@@ -391,15 +391,3 @@ def _total(arrays: Iterator[np.ndarray]) -> np.ndarray:
 
 def _units(codes: list[NormalizationCode]) -> np.ndarray:
     return np.array([code.affine.scale**2 for code in codes])
-
-
-def _normalized(
-    samples: np.ndarray, valid: np.ndarray, codes: list[NormalizationCode]
-) -> np.ndarray:
-    """Return normalized samples (bands, rows, cols) float32, invalid ones filled smoothly."""
-    return stacked(
-        [
-            masks.fill(code.affine.forward(s if v.all() else np.where(v, s, 0)), v)
-            for code, s, v in zip(codes, samples, valid, strict=True)
-        ]
-    )

@@ -9,6 +9,8 @@ import numpy as np
 
 from ..errors import CorruptFileError
 from ..format.bytestream import Reader, Writer
+from ..samples import stacked
+from .masks import fill
 
 # Normalized values are limited to this size, so that a stray value cannot overflow the transforms.
 # The residual layer restores it.
@@ -136,6 +138,18 @@ def band_normalization(samples: np.ndarray, valid: np.ndarray) -> list[Normaliza
         else NormalizationCode(0, 0)
         for s, v in zip(samples, valid, strict=True)
     ]
+
+
+def normalized(
+    samples: np.ndarray, valid: np.ndarray, codes: list[NormalizationCode]
+) -> np.ndarray:
+    """Return normalized samples (bands, rows, cols) float32, invalid ones filled smoothly."""
+    return stacked(
+        [
+            fill(code.affine.forward(s if v.all() else np.where(v, s, 0)), v)
+            for code, s, v in zip(codes, samples, valid, strict=True)
+        ]
+    )
 
 
 def weighted(codes: list[NormalizationCode], allowed: np.ndarray) -> list[NormalizationCode]:
