@@ -91,8 +91,8 @@ ISOQ_PUBLIC void isoq_close_model(isoq_model *model);
 
 /* Open a file of `size` bytes, which have to outlive the handle. memory: bytes that the handle may
    take, also while it decodes: 42 per sample of a tile (the sides at least 64 and multiples of 16),
-   8 per tile of the file, 8 MiB for tables, and as much as the metadata and an embedded model.
-   Return null on failure. */
+   8 per tile of the file, 8 MiB for tables and rows of the network, and as much as the metadata and
+   an embedded model. Return null on failure. */
 ISOQ_PUBLIC isoq_file *isoq_open(const void *data, size_t size, size_t memory, isoq_error *error);
 ISOQ_PUBLIC void isoq_close(isoq_file *file);
 
