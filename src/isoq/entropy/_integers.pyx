@@ -91,8 +91,9 @@ def encode_integers(list sequences):
         pass
     for values in sequences:
         memset(&model, 0, sizeof(model))
-        for k in range(values.shape[0]):
-            isoq_put_integer(&slots, &model, values[k])
+        with nogil:
+            for k in range(values.shape[0]):
+                isoq_put_integer(&slots, &model, values[k])
     return stream_of(&slots, ISOQ_OK)
 
 
@@ -107,8 +108,11 @@ def decode_integers(const uint8_t[::1] data, list sizes):
     sequences = [np.empty(size, np.int32) for size in sizes]
     for values in sequences:
         memset(&model, 0, sizeof(model))
-        for k in range(values.shape[0]):
-            values[k] = isoq_take_integer(&reader, &model)
-            if reader.status:
-                return None
+        with nogil:
+            for k in range(values.shape[0]):
+                values[k] = isoq_take_integer(&reader, &model)
+                if reader.status:
+                    break
+        if reader.status:
+            return None
     return sequences if isoq_finish_reader(&reader) == ISOQ_OK else None

@@ -51,7 +51,10 @@ class Reader:
     def varint(self) -> int:
         value = shift = 0
         while True:
-            byte = self.take(1)[0]
+            if self._at == len(self._data):
+                raise self._ends_early()
+            byte = self._data[self._at]
+            self._at += 1
             value |= (byte & 127) << shift
             if byte < 128:
                 return value
@@ -71,9 +74,13 @@ class Reader:
 
     def take(self, size: int) -> bytes:
         if size > len(self._data) - self._at:
-            raise CorruptFileError("the data end too early: the file is damaged or truncated")
+            raise self._ends_early()
         self._at += size
         return bytes(self._data[self._at - size : self._at])
+
+    @staticmethod
+    def _ends_early() -> CorruptFileError:
+        return CorruptFileError("the data end too early: the file is damaged or truncated")
 
     def checksum(self) -> int:
         """The CRC-32 of all that was read so far."""

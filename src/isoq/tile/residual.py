@@ -8,9 +8,11 @@ extreme values or targets), the step is 0 and the samples are stored as they are
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from .. import blocks
 from ..errors import CorruptFileError
 from ..format.bytestream import Reader, Writer, pack_integers, unpack_integers
 from .header import TileInput
@@ -23,6 +25,7 @@ _WORTH_MOVING = 0.8
 _PATCH_BITS = 60
 _ABOVE = (1, 1.02, 1.05, 1.1, 1.2, 1.5, 2, 4, 16, 256)
 _BITS_PER_PIXEL = (0, 0.032, 0.066, 0.111, 0.216, 0.45, 0.74, 1.3, 2.4, 4.5)
+_TOGETHER = 1 << 16  # pixels whose patches are applied at once
 _MOST_STEPS, _NARROWER, _WIDEST = 1 << 22, 0.85, 1e37
 
 
@@ -124,14 +127,18 @@ def apply(block: np.ndarray, valid: np.ndarray, values: np.ndarray, step: float)
 
     They stay in the range of the type. If the step is 0, they are set to `values`."""
     out = block.copy()
-    if step == 0:
-        out[valid] = values
-        return out
-    moved = out[valid].astype(np.float64) + values * float(step)
-    limits = np.finfo(out.dtype) if out.dtype.kind == "f" else np.iinfo(out.dtype)
-    moved = np.clip(moved if out.dtype.kind == "f" else np.rint(moved), limits.min, limits.max)
-    out[valid] = moved.astype(out.dtype)
+    out[valid] = _moved(out[valid], values * float(step)) if step else values
     return out
+
+
+def _moved(samples: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Return samples moved by some digital numbers (both of one shape), in the range of the
+    type."""
+    is_float = samples.dtype.kind == "f"
+    limits = np.finfo(samples.dtype) if is_float else np.iinfo(samples.dtype)
+    moved = samples.astype(np.float64) + by
+    moved = np.clip(moved if is_float else np.rint(moved), limits.min, limits.max)
+    return moved.astype(samples.dtype)
 
 
 def pack(patches: list[Patch], dtype: np.dtype) -> bytes:
@@ -160,8 +167,8 @@ def unpack_onto(data: bytes, samples: np.ndarray, valid: np.ndarray, block: int)
     if not data:
         return 0
     reader = Reader(data)
-    stepped: list[tuple[tuple, float, int]] = []
-    seen = set()
+    stepped: list[_Stepped] = []
+    seen, pixels = set(), blocks.sums(valid, block).astype(np.int64)
     for _ in range(reader.varint()):
         band, row, col = place = tuple(reader.varint() for _ in range(3))
         if (
@@ -177,17 +184,54 @@ def unpack_onto(data: bytes, samples: np.ndarray, valid: np.ndarray, block: int)
         if not 0 <= step <= (_WIDEST if samples.dtype.kind == "f" else 1 << 33):
             raise CorruptFileError("a residual has an impossible step: the file is damaged")
         at = (band, *area(row, col, block))
-        number = int(valid[at].sum())
+        number = int(pixels[place])
         if step:
-            stepped.append((at, step, number))
+            stepped.append(_Stepped(place, step, number))
         else:
             values = np.frombuffer(
                 reader.take(number * samples.itemsize), samples.dtype.newbyteorder("<")
             )
             samples[at] = apply(samples[at], valid[at], values, 0)
-    values = unpack_integers(reader.part(), sum(number for _, _, number in stepped))[0]
+    values = unpack_integers(reader.part(), sum(patch.number for patch in stepped))[0]
     reader.end()
-    for at, step, number in stepped:
-        samples[at] = apply(samples[at], valid[at], values[:number], step)
+    together = max(1, _TOGETHER // block**2)
+    for first in range(0, len(stepped), together):
+        patches = stepped[first : first + together]
+        number = sum(patch.number for patch in patches)
+        _move(samples, valid, block, patches, values[:number])
         values = values[number:]
     return len(seen)
+
+
+class _Stepped(NamedTuple):
+    """A patch of steps that is read: its place (band, row, col), step, and number of values."""
+
+    place: tuple[int, ...]
+    step: float
+    number: int
+
+
+def _move(
+    samples: np.ndarray,
+    valid: np.ndarray,
+    block: int,
+    patches: list[_Stepped],
+    values: np.ndarray,
+) -> None:
+    """Apply patches with their values to `samples`, in place. Single patches are small: applying
+    several at once is much faster."""
+    place, step, number = (np.array(column) for column in zip(*patches, strict=True))
+    start = np.cumsum(number) - number
+    # Most integers stay. Floats move by 0, too: -0.0 becomes 0.0.
+    moves = np.flatnonzero(values) if samples.dtype.kind != "f" else np.arange(len(values))
+    patch = np.searchsorted(start, moves, "right") - 1
+    pixel = moves - start[patch]
+    wide = np.minimum(samples.shape[2] - place[:, 2] * block, block)
+    for k, (band, row, col) in enumerate(place):
+        inside = valid[band, *area(row, col, block)]
+        if number[k] < inside.size:
+            those = slice(*np.searchsorted(moves, (start[k], start[k] + number[k])))
+            pixel[those] = np.flatnonzero(inside)[pixel[those]]
+    band, row, col = place[patch].T
+    row, col = row * block + pixel // wide[patch], col * block + pixel % wide[patch]
+    samples[band, row, col] = _moved(samples[band, row, col], values[moves] * step[patch])
