@@ -238,6 +238,14 @@ def test_an_archive_is_verified_against_the_images_in_their_folders(tmp_path, ca
     folder = folder.rename(tmp_path / "elsewhere")
     assert main(["verify", archive, "--against", str(folder)]) == 0
     assert whole in capsys.readouterr().out
+    (folder / "sub").rename(folder / "swapped")
+    (folder / "other").rename(folder / "sub")
+    (folder / "swapped").rename(folder / "other")
+    assert main(["verify", archive, "--against", str(folder)]) == 0
+    assert whole in capsys.readouterr().out
+    (folder / "sub").rename(folder / "swapped")
+    (folder / "other").rename(folder / "sub")
+    (folder / "swapped").rename(folder / "other")
     (folder / "landsat.tif").unlink()
     (folder / "sub/sentinel1.tif").rename(folder / "sentinel1.tif")
     shutil.copy(folder / "sentinel2.tif", folder / "other/landsat.tif")  # not the original

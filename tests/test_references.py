@@ -1,6 +1,10 @@
 """References to .isoq files as a Zarr group, read by zarr, xarray and kerchunk."""
 
+import http.server
 import json
+import shutil
+import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -40,7 +44,11 @@ def stack(tmp_path_factory):
 
 def opened(references, **options):
     """The dataset that xarray reads by references."""
-    storage = {"fo": references, "asynchronous": True}
+    storage = {
+        "fo": references,
+        "asynchronous": True,
+        "remote_options": {"asynchronous": True},
+    }
     how = {"consolidated": False, "storage_options": storage}
     return xr.open_dataset(
         "reference://", engine="zarr", backend_kwargs=how, decode_coords="all", **options
@@ -93,6 +101,40 @@ def test_kerchunk_opens_the_json(stack, tmp_path, to_references):
     path.write_text(json.dumps(to_references(files, dates)))
     found = xr.open_dataset(str(path), engine="kerchunk")
     np.testing.assert_array_equal(found.band_data[2], xr.open_dataset(files[2]).band_data)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Print nothing."""
+
+
+@pytest.fixture
+def address(tmp_path):
+    """The address of a server of the files in a folder."""
+    pytest.importorskip("aiohttp")
+    handler = partial(Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("chunks", [None, {}])
+def test_files_on_a_server_are_read_where_they_are(stack, tmp_path, address, to_references, chunks):
+    files, dates = stack
+    for file in files:
+        shutil.copy(file, tmp_path)
+    references = to_references([f"{address}/{file.name}" for file in files], dates)
+    found = opened(json.loads(json.dumps(references)), chunks=chunks)
+    for k, file in enumerate(files):
+        np.testing.assert_array_equal(found.band_data[k], xr.open_dataset(file).band_data)
+
+
+def test_files_in_several_file_systems_are_refused(stack, to_references):
+    with one_line(isoq.InputError, "files: are in several file systems (http, paths)"):
+        to_references([stack[0][0], "http://127.0.0.1/a.isoq"])
+    with one_line(isoq.InputError, "files: are in several file systems (http, s3)"):
+        to_references(["http://127.0.0.1/a.isoq", "s3://bucket/a.isoq"])
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "float32"])

@@ -133,6 +133,23 @@ def test_by_encoding(scene, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda cube: cube[["B02"]], "B03 would be only in the store"),
+        (lambda cube: cube.drop_vars("time"), "time would be only in the store"),
+        (lambda cube: cube.assign(B9=cube.B02), "B9 would be only in the dataset"),
+    ],
+)
+def test_a_cube_grows_in_all_its_variables_or_in_none(scene, tmp_path, change, word):
+    cube = scene[["B02", "B03"]].expand_dims(time=[0])
+    target = tmp_path / "a.zarr"
+    isoq.to_zarr(cube, target, mse=400)
+    with one_line(InputError, word):
+        isoq.to_zarr(change(cube.assign_coords(time=[1])), target, append_dim="time")
+    assert xr.open_zarr(target).time.values.tolist() == [0]
+
+
 @pytest.mark.slow
 def test_a_cube_grows(scene, tmp_path):
     """Appended data are coded as the array is, and the record covers all of it."""

@@ -284,6 +284,20 @@ def test_the_histogram_counts_the_worst_of_the_shown_bands(server):
     assert found["median"] == pytest.approx(np.median(worst))
 
 
+@pytest.mark.parametrize("against", [True, False])
+def test_rounding_lifts_no_block_above_its_target(folder, against):
+    image = make(folder / f"rounded{against}.tif", np.tile(crop("sentinel2.tif"), (1, 3, 3)))
+    path = packed(folder, f"rounded{against}", image, snr=25)
+    with Scene(path, image if against else None) as scene:
+        scene.errors.wait()
+        relative = scene.errors.mse / scene.errors.target
+        found = [scene.errors.summary((band,)) for band in (1, 2, 3)]
+    assert isoq.info(path)["above"] == 0
+    assert (relative.max() > 1) or against  # else the case is not one
+    assert [one["above"] for one in found] == [0, 0, 0]
+    assert max(one["max"] for one in found) == 1 or against
+
+
 def test_the_overlay_has_a_colour_per_block(server):
     server.scene.errors.wait()
     found = get(server, "tile/errors/0/0/0/1.png")

@@ -131,6 +131,27 @@ def test_the_estimate_of_a_region_is_near_the_size_of_the_file(bare, folder):
     assert found["decoded"] is False
 
 
+@pytest.mark.parametrize(
+    ("corner", "inside"), [(0, 4000.0), (5000, 400.0)], ids=["same target", "beside the image"]
+)
+@pytest.mark.filterwarnings("ignore:.*touches no pixel")
+def test_a_region_that_changes_nothing_costs_nothing(bare, corner, inside):
+    a, b = corner, corner + 100
+    region = region_of((a, a), (a, b), (b, b), (b, a))
+    with Scene(bare[1], bare[0]) as scene:
+        found = scene.estimate(json.dumps(region), "mse", [4000.0], inside)
+    assert found["bytes"] == found["without"]
+
+
+def test_a_fault_of_the_program_is_not_taken_for_a_wrong_address(server, monkeypatch):
+    def fail(*_):
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr(server.scene, "summary", fail)
+    monkeypatch.setattr(server, "handle_error", lambda *_: None)  # prints the traceback
+    assert ask(server, "errors/1.json") == (500, b"internal error; please report it")
+
+
 def test_a_region_can_be_estimated_from_the_decoded_image(sentinel):
     region = region_of((0, 0), (0, 200), (200, 200), (200, 0))
     region["crs"] = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32631"}}

@@ -34,17 +34,17 @@ def check_bytes(file: str, row: dict[str, Any]) -> None:
 def original_of(row: dict[str, Any], folder: str) -> str:
     """Return the image in a folder that a file of a collection was made from.
 
-    Its name is that of the source in the table. It is looked for where the file is in the
-    collection, because a run recreates the folders of its images. Else it is the first image of
-    this name in the subfolders that has the SHA-256 of the source. Raises InputError if there is
-    none."""
+    It has the name of the source in the table, and the SHA-256 of it. It is looked for where the
+    file is in the collection, because a run recreates the folders of its images, and then in all
+    subfolders. If no image has that SHA-256, it is the one where the file is in the collection.
+    Raises InputError if there is none."""
     source = PurePosixPath(row["source"])
     beside = Path(folder, PurePosixPath(row["below"]).parent, source.name)
-    if beside.is_file():
-        return str(beside)
-    for path in sorted(Path(folder).rglob(glob.escape(source.name))):
+    for path in [beside, *sorted(Path(folder).rglob(glob.escape(source.name)))]:
         if path.is_file() and objects.digest(str(path)) == row["source_sha256"]:
             return str(path)
+    if beside.is_file():
+        return str(beside)
     raise InputError(
         f"{row['file']}: {folder} has no image of the name {source.name} and the SHA-256 in the "
         "table; give the folder that isoq batch read"

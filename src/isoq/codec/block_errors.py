@@ -9,9 +9,11 @@ import numpy as np
 
 from ..format.tiling import Box
 from ..network.model import Model
-from ..tile.report import TileReport, measure
+from ..tile.report import ERROR_STEPS, TileReport, measure
 from .reader import File
 from .sources import Readable, read_pixels
+
+ROUNDED = 1e-5  # targets and errors in the summary have six digits
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,14 @@ class BlockErrors:
 
     mse: (bands, block rows, block cols), NaN without valid pixels; target: of the same shape, NaN
     where there is none, both in squared digital numbers. same_mask: False if other pixels are
-    masked than in the image that the tile was compared with."""
+    masked than in the image that the tile was compared with. rounding: how far mse / target may be
+    off, relative to it, because the file stores rounded numbers."""
 
     box: Box
     mse: np.ndarray
     target: np.ndarray
     same_mask: bool = True
+    rounding: float = ROUNDED
 
 
 def block_errors(
@@ -36,6 +40,7 @@ def block_errors(
     source: the original, against which the errors are measured as `verify_against` does it. Without
     it, the errors are those that the file records."""
     statistics = file.statistics()
+    rounding = ROUNDED if source else 2 ** (0.5 / ERROR_STEPS) * (1 + ROUNDED) - 1
     for box, tile in file.tiles(model, threads):
         report, same = tile.report, True
         if source is not None:
@@ -46,7 +51,7 @@ def block_errors(
         target = block_targets(statistics, box, report)
         if target is None:
             target = np.full(report.per_block.shape, np.nan)
-        yield BlockErrors(box, report.per_block, target, same)
+        yield BlockErrors(box, report.per_block, target, same, rounding)
 
 
 def block_targets(statistics: dict, box: Box, report: TileReport) -> np.ndarray | None:

@@ -102,8 +102,9 @@ def estimate_with_regions(
     """Return the bytes of a file to expect without and with the targets of some regions.
 
     The tiles that a region touches, or 8 of them, are coded once at the main target and once with
-    the region. The difference is added to the estimate for the main target. Blocks are corrected
-    unless `options` ask for a single pass. Raises InputError."""
+    the region. The difference is added to the estimate for the main target; it is 0 if the region
+    changes no target. Blocks are corrected unless `options` ask for a single pass. Raises
+    InputError."""
     plan = make_plan(source, target, model, options)
     if len(plan.boxes) == 1 and options.threads > 1:
         model = model.with_threads(options.threads)
@@ -135,7 +136,8 @@ def _changed_blocks(plan: FilePlan, targets: BlockTargets) -> dict[Box, int]:
 
 def _spread(boxes: list[Box]) -> list[Box]:
     """Return at most 8 of some boxes, evenly spread."""
-    return [boxes[k] for k in np.unique(np.linspace(0, len(boxes) - 1, _TILES).astype(int))]
+    count = min(_TILES, len(boxes))
+    return [boxes[k] for k in np.linspace(0, len(boxes) - 1, count).astype(int)]
 
 
 def _sampled(boxes: list[Box], block: int) -> list[Box]:

@@ -16,7 +16,7 @@ from ..tile import masks
 from ..tile.decode import Tile
 from ..tile.masks import Pixels
 from ..tile.report import ERROR_STEPS, largest_errors, measure, promised_ratios
-from .block_errors import block_targets
+from .block_errors import ROUNDED, block_targets
 from .reader import File
 from .sources import Readable, read_pixels
 from .target import BandStatistics, Target
@@ -25,7 +25,6 @@ from .writer import Progress
 # How far pixels that a graph decodes differ between two devices, in standard deviations of the
 # band: ten times what was seen. Pixels that a wavelet decodes do not differ.
 _NOISE = 2e-6
-_ROUNDED = 1e-5  # targets and errors in the summary have six digits
 Slack = Callable[[np.ndarray], np.ndarray]  # an error to the allowance for it, see `_slack`
 
 
@@ -137,10 +136,10 @@ class _Check:
         if "target_mse" in self._recorded and target and not self._header["target"].get("varied"):
             scales = d.metadata.get("scales")
             wanted = target.mse_per_band(self._statistics, d.peaks(), scales)
-            if not np.allclose(self._recorded["target_mse"], wanted, rtol=1e-5):
+            if not np.allclose(self._recorded["target_mse"], wanted, rtol=ROUNDED):
                 problems.append("the recorded target is not what was asked for")
         largest = self._recorded.get("max_error")
-        if largest is not None and not np.allclose(largest, self._largest, rtol=1e-5):
+        if largest is not None and not np.allclose(largest, self._largest, rtol=ROUNDED):
             problems.append("the recorded largest error of a band is not true")
         return problems
 
@@ -148,7 +147,7 @@ class _Check:
         """Return the allowance for the errors of blocks with so many pixels, in bands of a
         variance."""
         if self._is_exact:
-            return lambda mse: _ROUNDED * mse
+            return lambda mse: ROUNDED * mse
         noise = _NOISE * np.sqrt(variance)
         return partial(_slack, pixels=pixels, noise=noise, is_integer=self._is_integer)
 
@@ -225,6 +224,6 @@ def _slack(mse: np.ndarray, pixels: np.ndarray, noise: np.ndarray, is_integer: b
     mse, pixels: of the blocks; noise: see _NOISE, in digital numbers. A share `noise` of integer
     pixels rounds to the other side, and two in any block. Targets have six digits."""
     unit = 1 if is_integer else 0
-    return _ROUNDED * mse + (2 * np.sqrt(mse) + np.maximum(unit, noise)) * (
+    return ROUNDED * mse + (2 * np.sqrt(mse) + np.maximum(unit, noise)) * (
         noise + 2 * unit / np.maximum(pixels, 1)
     )

@@ -1,4 +1,4 @@
-"""A Zarr store that is written whole or not at all."""
+"""What keeps a Zarr store complete: it is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -32,6 +32,29 @@ def removed_on_failure(store: Any, storage_options: dict[str, Any] | None) -> It
             if absent and isinstance(opened, LocalStore):
                 opened.root.rmdir()
         raise
+
+
+def check_appended(dataset: xr.Dataset, store: Any, options: Mapping[str, Any]) -> None:
+    """Raise InputError if some variables of a store would grow along an axis and others would not,
+    which leaves a store that xarray cannot open.
+
+    options: those of `xarray.Dataset.to_zarr`, with `append_dim`."""
+    dim = options["append_dim"]
+    how = {
+        key: options[key] for key in ("group", "storage_options", "consolidated") if key in options
+    }
+    try:
+        with xr.open_zarr(store, chunks=None, decode_cf=False, **how) as found:
+            known = {name for name, variable in found.variables.items() if dim in variable.dims}
+    except FileNotFoundError:
+        return
+    given = {name for name, variable in dataset.variables.items() if dim in variable.dims}
+    for names, where in (known - given, "in the store"), (given - known, "in the dataset"):
+        if names:
+            raise InputError(
+                f"append_dim={dim!r}: {', '.join(sorted(map(str, names)))} would be only {where}; "
+                "append all variables and coordinates of this axis at once"
+            )
 
 
 def check_chunks(dataset: xr.Dataset, options: Mapping[str, Any]) -> None:

@@ -29,8 +29,10 @@ def to_references(files: Sequence[PathLike], dim: str | xr.DataArray = "file") -
 
     The group has the variable `band_data` (dim, band, y, x). Each file is one of its chunks and
     stays where it is: the references have its absolute path or its URL. The files must agree in
-    size, type, nodata, scale and place. fsspec reads the references, or their JSON, for Zarr,
-    xarray and kerchunk, and the codec of `isoq.ecosystem.numcodecs` decodes the chunks.
+    size, type, nodata, scale and place, and be in one file system. fsspec reads the references, or
+    their JSON, for Zarr, xarray and kerchunk, and the codec of `isoq.ecosystem.numcodecs` decodes
+    the chunks. Zarr reads files of URLs only if fsspec gets the option
+    `remote_options={"asynchronous": True}`.
 
     files: paths or URLs of files whose models come with isoq or are in them. dim: the name of the
     new axis, or an array of one axis with its coordinates, as for `xarray.concat`.
@@ -65,7 +67,7 @@ def to_references(files: Sequence[PathLike], dim: str | xr.DataArray = "file") -
 
 def _places(files: Sequence[PathLike]) -> list[str]:
     """Return the absolute paths or the URLs of files. Raises InputError if they are no list of
-    them."""
+    them, or if they are in several file systems, of which fsspec reads only one."""
     if not isinstance(files, Iterable) or isinstance(files, str | bytes):
         raise InputError(f"files={files!r}: is not a list; give a list of paths or URLs")
     found = list(files)
@@ -74,7 +76,15 @@ def _places(files: Sequence[PathLike]) -> list[str]:
     for file in found:
         if not isinstance(file, str | os.PathLike):
             raise InputError(f"files: {file!r} is not a path; give a list of paths or URLs")
-    return [place_of(file) for file in found]
+    places = [place_of(file) for file in found]
+    schemes = dict.fromkeys(place.partition("://")[0] for place in places if "://" in place)
+    kinds = [*schemes, *["paths"] * any("://" not in place for place in places)]
+    if len(kinds) > 1:
+        raise InputError(
+            f"files: are in several file systems ({', '.join(kinds)}); stack those of each, or "
+            "copy them to one"
+        )
+    return places
 
 
 def _axis(dim: str | xr.DataArray, count: int) -> str:

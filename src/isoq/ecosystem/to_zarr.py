@@ -18,7 +18,7 @@ from ..samples import DTYPES
 from .axes import moved_last, rows_and_columns
 from .missing import missing_value, within_valid_range
 from .multiscales import attributes_of, levels_of
-from .new_store import check_chunks, removed_on_failure
+from .new_store import check_appended, check_chunks, removed_on_failure
 from .record import in_unit, record_errors
 from .zarr import IsoqCodec
 
@@ -74,6 +74,8 @@ def to_zarr(dataset: xr.Dataset, store: Any, *, multiscales: bool = False, **key
         _write_levels(dataset, store, keywords, options)
         return
     if appended:
+        if "append_dim" in options:
+            check_appended(dataset, store, options)
         _write(dataset, store, options)
         return
     dataset = _encoded(dataset, keywords, options)

@@ -32,6 +32,7 @@ class ErrorLayer:
         grid = tuple(blocks.count(side, self._block) for side in (d.rows, d.cols))
         self.mse, self.target = np.full((2, d.bands, *grid), np.nan)
         self._tiles, self._remark, self._stopping = 0, "", Event()
+        self._rounding = 0.0
         self._starting = Lock()  # two requests may ask for it at once
         self._work = Thread(target=self._measure, args=(model, threads, source), daemon=True)
 
@@ -70,6 +71,7 @@ class ErrorLayer:
         )
         place = slice(box.band, box.band + box.bands), rows, cols
         self.target[place], self.mse[place] = part.target, part.mse
+        self._rounding = part.rounding
         self._tiles += 1
         if not part.same_mask:
             self._remark = "other pixels are masked than in the original"
@@ -123,11 +125,16 @@ class ErrorLayer:
 
     def _worst(self, bands: Bands) -> tuple[bool, np.ndarray]:
         """Return the largest error of some bands for each block (block rows, block cols), as a
-        share of the target if there are targets. Return which of the two it is, too."""
+        share of the target if there are targets. Return which of the two it is, too.
+
+        An error that may exceed its target only because numbers are rounded counts as equal to
+        it."""
         chosen = [band - 1 for band in bands]
         mse, target = self.mse[chosen], self.target[chosen]
         relative = bool((~np.isnan(target)).any())
         value = mse / target if relative else mse
+        if relative:
+            value[(value > 1) & (value <= 1 + self._rounding)] = 1
         known = ~np.isnan(value)
         worst = np.where(known, value, -np.inf).max(0)
         return relative, np.where(known.any(0), worst, np.nan)

@@ -26,6 +26,10 @@ from .tiles import SIDE, Bands, Decoded, Layer, Original, RawOriginal, levels_of
 _LOOK = 128  # pixels: least side of the reduced image from which the stretch comes
 
 
+class NotFound(Exception):
+    """There is no such tile, band or pixel, and no such address."""
+
+
 class Scene:
     """A file and its original, opened for the page; a context manager.
 
@@ -116,10 +120,12 @@ class Scene:
     def tile(self, layer: str, level: int, row: int, col: int, bands: Bands) -> bytes:
         """Return a tile of a layer ("decoded", "original" or "errors") as PNG.
 
-        Raises LookupError if there is no such tile, InputError and CorruptFileError."""
+        Raises NotFound if there is no such tile, InputError and CorruptFileError."""
         self._check(level, row, col, bands)
         if layer == "errors":
             return self.errors.tile(bands, level, row, col)
+        if layer not in self.layers:
+            raise NotFound
         return picture(self.layers[layer].tile(bands, level, row, col), self.stretch(bands))
 
     def stretch(self, bands: Bands) -> list[tuple[float, float]]:
@@ -136,7 +142,7 @@ class Scene:
         """Return the samples of a pixel in both layers, and the errors of its block, as JSON."""
         self._check(0, 0, 0, bands)
         if not (row < self.image.height and col < self.image.width):
-            raise LookupError
+            raise NotFound
         values = {
             name: [_value(sample) for sample in layer.pixel(bands, row, col)]
             for name, layer in self.layers.items()
@@ -169,13 +175,13 @@ class Scene:
         )
 
     def _check(self, level: int, row: int, col: int, bands: Bands) -> None:
-        """Raise LookupError unless there is such a tile and there are such bands."""
+        """Raise NotFound unless there is such a tile and there are such bands."""
         inside = all(
             n * SIDE << level < size for n, size in zip((row, col), self.image.shape, strict=True)
         )
         known = all(1 <= band <= self.image.count for band in bands)
         if not (level <= levels_of(self.image.shape) and inside and known):
-            raise LookupError
+            raise NotFound
 
 
 def _value(sample: Any) -> float | None:

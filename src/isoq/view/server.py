@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from ..errors import InputError, IsoqError
-from .scene import Scene
+from .scene import NotFound, Scene
 from .tiles import Bands
 
 # All files that are served; a path is looked up here and never on the disk.
@@ -70,7 +70,7 @@ class Server(ThreadingHTTPServer):
     def answer(self, path: str, query: str) -> tuple[bytes, str]:
         """Return the content of a path below the token, and its type.
 
-        Raises LookupError if there is none, and the errors of `Scene`."""
+        Raises NotFound if there is none, and the errors of `Scene`."""
         if path in self.files:
             return self.files[path]
         if found := _TILE.fullmatch(path):
@@ -88,7 +88,7 @@ class Server(ThreadingHTTPServer):
             return self.scene.summary(_bands(found[1]))
         if path == "estimate.json":
             return self.scene.estimate(*_estimate_arguments(query))
-        raise LookupError
+        raise NotFound
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -110,12 +110,15 @@ class _Handler(BaseHTTPRequestHandler):
             return self.send_error(HTTPStatus.FORBIDDEN, "wrong token")
         try:
             content, kind = self.server.answer(path, query)
-        except LookupError:
+        except NotFound:
             self.send_error(HTTPStatus.NOT_FOUND)
         except InputError as error:
             self.send_error(HTTPStatus.BAD_REQUEST, str(error))
         except IsoqError as error:
             self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+        except Exception:
+            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; please report it")
+            raise
         else:
             self._send(HTTPStatus.OK, content, kind)
         return None
@@ -143,10 +146,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _bands(text: str) -> Bands:
-    """Return the numbers of one or three bands. Raises LookupError."""
+    """Return the numbers of one or three bands. Raises NotFound."""
     bands = tuple(map(int, text.split(",")))
     if len(bands) == 2:
-        raise LookupError
+        raise NotFound
     return bands
 
 
