@@ -24,10 +24,12 @@ _LEAST_BITS, _LEAST_BITS_TOGETHER = 1.5, 0.8
 _ANY_SIZE = 1 << 62  # bytes, a limit that nothing reaches
 # One pass has to be fast. It tries prediction only where files without loss may be smaller: from so
 # many bits per sample on, or where so small an error is asked for that nearly all integers must be
-# exact. A strip of one in so many rows of blocks must take at most so many times its share of the
-# network's bytes (chosen on val/).
+# exact.
 _ONE_PASS_BITS, _FINE = 4.0, 0.1
-_STRIP, _FEW_ROWS, _MARGIN = 16, 4, 1.2
+# Strips of a tile are tried first, each of one in so many rows of blocks. There are at most three,
+# one for each so many rows. Together they must take at most so many times their share of the
+# network's bytes, by the number of strips (chosen on val/: no tile is lost to this).
+_STRIP, _ROWS_A_STRIP, _MARGIN = 16, 4, (np.inf, 1.2, 1.1, 1.04)
 # One in so many rows of a tile tells how regular it is, and each error has to be seen so often in
 # them on average.
 _EVERY, _SEEN = 64, 8
@@ -67,21 +69,12 @@ def predict_if_smaller(
     tile: TileInput, target: ErrorTarget, groups: list[EncodedGroup], size: int
 ) -> list[EncodedGroup] | None:
     """Return the groups of a tile with prediction in place of the network; None if the predicted
-    bands alone take more than the tile. In one pass also None where that is likely.
+    bands alone take more than the tile, or are likely to.
 
     target: with an error for every block; groups: of the tile; size: its bytes."""
     network = [group.bands for group in groups if group.network]
     others = [group for group in groups if not group.network]
-    bands = sum(group.stop - group.start for group in network)
-    bits = 8 * size / (tile.samples[0].size * max(bands, 1))
-    if not bands:
-        return None
-    is_dear = worth_trying(bits, bands) and (
-        target.closed or bits > _ONE_PASS_BITS or _is_fine(tile, target)
-    )
-    if not is_dear and not all(_is_regular(tile, run, bits) for run in network):
-        return None
-    if not target.closed and not _is_promising(tile, target, network, size):
+    if not _is_tried(tile, target, network, size):
         return None
     predicted: list[EncodedGroup] = []
     left = size - sum(_size(group) for group in others if group.coding.mode == Mode.PREDICTIVE)
@@ -92,6 +85,24 @@ def predict_if_smaller(
         predicted.append(group)
         left -= _size(group)
     return sorted([*others, *predicted], key=lambda group: group.bands.start)
+
+
+def _is_tried(tile: TileInput, target: ErrorTarget, runs: list[slice], size: int) -> bool:
+    """Return True if prediction of some runs of bands may be smaller than the `size` bytes of the
+    tile."""
+    bands = sum(run.stop - run.start for run in runs)
+    if not bands:
+        return False
+    bits = 8 * size / (tile.samples[0].size * bands)
+    is_dear = worth_trying(bits, bands) and (
+        target.closed or bits > _ONE_PASS_BITS or _is_fine(tile, target)
+    )
+    if is_dear and _is_promising(tile, target, runs, size):
+        return True
+    if not all(_is_regular(tile, run, bits) for run in runs):
+        return False
+    # Strips of maps and drawings may differ from the rest.
+    return target.closed or _is_promising(tile, target, runs, size)
 
 
 def _is_fine(tile: TileInput, target: ErrorTarget) -> bool:
@@ -116,19 +127,23 @@ def _is_regular(tile: TileInput, bands: slice, bits: float) -> bool:
 
 
 def _is_promising(tile: TileInput, target: ErrorTarget, runs: list[slice], size: int) -> bool:
-    """Return whether prediction of a strip in the middle of a tile takes about as few bytes as the
-    network, or the tile has few rows of blocks."""
+    """Return True if prediction of strips at the top, in the middle and at the bottom of a tile
+    takes about as few bytes as the network, or the tile has few rows of blocks."""
     rows = tile.grid[1]  # of blocks; the last one may be cut, but no strip has it
-    if rows < _FEW_ROWS:
+    strips = min(rows // _ROWS_A_STRIP, len(_MARGIN) - 1)
+    if not strips:
         return True
     count = max(1, rows // _STRIP)
-    strip = slice((rows - count) // 2, (rows + count) // 2)
-    most = int(_MARGIN * size * count * tile.block / tile.shape[1])
-    for run in merged(runs):
-        taken = Predictive.size_of_rows(tile, run, target.mse[run], strip, most)
-        if taken is None:
-            return False
-        most -= taken
+    most = int(_MARGIN[strips] * size * strips * count * tile.block / tile.shape[1])
+    for number in range(strips):
+        first = (2 * number + 1) * (rows - count) // (2 * strips)
+        for run in merged(runs):
+            taken = Predictive.size_of_rows(
+                tile, run, target.mse[run], slice(first, first + count), most
+            )
+            if taken is None:
+                return False
+            most -= taken
     return True
 
 
