@@ -102,11 +102,11 @@ def test_selections(both, key):
 
 def test_only_what_is_needed_is_decoded(both, monkeypatch):
     read = []
-    tile = isoq.codec.reader.ContainerReader.tile
+    tiles = isoq.codec.reader.ContainerReader.tiles
     monkeypatch.setattr(
         isoq.codec.reader.ContainerReader,
-        "tile",
-        lambda self, number: (read.append(number), tile(self, number))[1],
+        "tiles",
+        lambda self, numbers, *rest: (read.extend(numbers), tiles(self, numbers, *rest))[1],
     )
     data = xr.open_dataset(both[0]).band_data
     part = data[1, 70:80, 10:20]
