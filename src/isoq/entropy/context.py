@@ -73,6 +73,8 @@ class ContextModel:
     - `cdf` (groups * QUANTIZERS * LEVELS * BUCKETS, SYMBOLS + 1) uint16: cumulative frequencies
       with the total 2^15.
     - `offset` (same rows, SYMBOLS) int8: reconstruction offsets in 1/128 step.
+    - `trellis` (3,) int32, may be missing: states, feedback and parity of the trellis of channels
+      that do not look at themselves, see trellis.h.
 
     predictor: of the details of a wavelet, see `subbands`.
 
@@ -176,8 +178,9 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     missing = set(_TYPES) - set(arrays)
     if missing:
         raise ValueError(f"context model lacks {', '.join(sorted(missing))}")
-    a = {name: np.ascontiguousarray(arrays[name]) for name in _TYPES}
-    for name, dtype in _TYPES.items():
+    types = _TYPES | ({"trellis": np.int32} if "trellis" in arrays else {})
+    a = {name: np.ascontiguousarray(arrays[name]) for name in types}
+    for name, dtype in types.items():
         if a[name].dtype != dtype:
             raise ValueError(f"context model: {name} is {a[name].dtype}, not {np.dtype(dtype)}")
     channels = a["group"].size
@@ -189,6 +192,7 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "own_value": (channels, OWN_VALUE),
         "cdf": (tables, SYMBOLS + 1),
         "offset": (tables, SYMBOLS),
+        **({"trellis": (3,)} if "trellis" in a else {}),
     }
     for name, shape in shapes.items():
         if a[name].shape != shape:
