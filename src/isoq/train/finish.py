@@ -15,7 +15,7 @@ from ..codec.target import BandStatistics
 from ..entropy.context import ContextModel
 from ..entropy.hyperprior import HyperpriorModel
 from ..entropy.quantize import RD_LAMBDA
-from ..entropy.subbands import predictor_arrays
+from ..entropy.subbands import predictor_arrays, predictor_of
 from ..errors import InputError
 from ..evaluate.jpeg2000 import jpeg2000_bits
 from ..levels import lambda_to_level
@@ -31,6 +31,7 @@ from .export import write_model
 from .hyperprior import HyperpriorRate
 from .loop import Schedule, Trainee
 from .rate import ContextRate
+from .subbands import tune_networks
 from .time_limit import NO_LIMIT, TimeLimit
 
 # Steps and crops of tuning per minute: what one core does for one band in about that time.
@@ -105,19 +106,24 @@ def _tuned_arrays(
     rng: np.random.Generator,
     limit: TimeLimit,
 ) -> dict[str, np.ndarray]:
-    """Tune the context model of `start` to planes."""
+    """Tune the context model of `start` to planes: weights, then networks, then tables."""
     fitting = _alike(latents_of(model, planes, _FIT_SIDE, 160, rng))
     forms = tune_forms(
         start.entropy,
         model.network,
         fitting,
         max(1, round(_STEPS_A_MINUTE * minutes / model.network.config.bands**2)),
-        limit.part(0.6),
+        limit.part(0.3),
     )
+    networks, entropy = predictor_arrays(start.arrays), start.entropy
+    if networks:
+        assert start.wavelet
+        networks = tune_networks(start, forms, fitting.numpy(), rng, limit.part(0.3))
+        entropy = ContextModel(start.entropy.arrays, predictor_of(networks, start.wavelet))
     counting = latents_of(model, planes, _COUNT_SIDE, max(4, round(_CROPS_A_MINUTE * minutes)), rng)
     gains = model.network.gains_at
-    tuned = tune_tables(start.entropy, forms, gains, counting, limit.part(0.3))
-    return predictor_arrays(start.arrays) | _prefixed(tuned)
+    tuned = tune_tables(entropy, forms, gains, counting, limit.part(0.3))
+    return networks | _prefixed(tuned)
 
 
 def _alike(crops: list[np.ndarray]) -> torch.Tensor:

@@ -8,8 +8,8 @@ exported."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from functools import cache
 
 import numpy as np
@@ -30,7 +30,10 @@ _SCALES = (0.45, 1.0, 2.2)  # Laplace parameters of a mixture, in expected magni
 _FLOOR = 2.0**-12  # probability that no distribution takes away
 _BATCH, _CROP = 8, 8  # crops of a step, and their sides in latents: 128 pixels
 _DETAILS = SEGMENTS[-1] - SEGMENTS[0]  # channels of latents that hold details of levels 1, 2, 3
-_RATES = {"network": 2e-3, "shapes": 1e-2}
+_RATE, _SHAPE_RATE = 2e-3, 1e-2  # highest learning rates
+_TUNING_RATE = 5e-4  # of networks that are trained already
+_SHAPES_FIRST = 0.1  # share of the time in which these stay as they are
+_LEVELS = 96, 864  # of quality, that networks learn from
 
 
 @dataclass(frozen=True)
@@ -50,29 +53,62 @@ class LevelExample:
     level: np.ndarray
     simple: np.ndarray
 
-    def crop(self, row: int, col: int, side: int) -> LevelExample:
-        """Return some cells and their details."""
-        cells = slice(row, row + side), slice(col, col + side)
-        details = slice(2 * row, 2 * (row + side)), slice(2 * col, 2 * (col + side))
-        return LevelExample(
-            self.features[:, *cells],
-            self.contrast[cells],
-            *(
-                a[:, *details]
-                for a in (self.index, self.fraction, self.quantizer, self.level, self.simple)
-            ),
-        )
+
+class Examples:
+    """What the coder found in crops of one size, on a device: of each level the fields of
+    LevelExample, stacked along a first dimension."""
+
+    def __init__(self, crops: Sequence[list[LevelExample]], device: str = "cpu"):
+        self.count = len(crops)
+        self.levels = [
+            {
+                field.name: torch.from_numpy(
+                    np.stack([getattr(crop[k], field.name) for crop in crops])
+                ).to(device)
+                for field in fields(LevelExample)
+            }
+            for k in range(PREDICTED_LEVELS)
+        ]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the examples are."""
+        return self.levels[0]["index"].device
+
+    def batch(self, count: int, rng: np.random.Generator) -> list[dict[str, Tensor]]:
+        """Return random squares of random crops, the same ones on all levels."""
+        rows, cols = self.levels[-1]["contrast"].shape[1:]
+        drawn = [
+            rng.integers(n, size=count) for n in (self.count, rows - _CROP + 1, cols - _CROP + 1)
+        ]
+        which, row, col = torch.from_numpy(np.stack(drawn)).to(self.device)[..., None, None]
+        squares = []
+        for zoom, level in zip((2, 1, 0), self.levels, strict=True):
+            squares.append({})
+            for name, array in level.items():
+                # Details have twice the resolution of cells.
+                finer = zoom + (array.shape[2:] != level["features"].shape[2:] and array.ndim == 4)
+                along = torch.arange(_CROP << finer, device=self.device)
+                place = which, (row << finer) + along[:, None], (col << finer) + along
+                taken = (
+                    array.movedim(1, -1)[place].movedim(-1, 1) if array.ndim == 4 else array[place]
+                )
+                squares[-1][name] = taken
+        return squares
 
 
-def code_example(model: Model, x: np.ndarray, level: int) -> list[LevelExample]:
-    """Return what the coder of a model without a predictor finds in the levels 1, 2, 3 of a crop.
+def code_example(
+    model: Model, y: np.ndarray, level: int, entropy: ContextModel | None = None
+) -> list[LevelExample]:
+    """Return what a coder without a predictor finds in the levels 1, 2, 3 of a crop.
 
-    x: (16 h, 16 w) float32, normalized; level: of quality."""
-    y = model.analysis(x[None, None])[0]
+    y: (channels, h, w) float32, its latents, without gains; level: of quality; entropy: the coder,
+    if it is not that of the model."""
     levels = np.full(y.shape[1:], level)
-    entropy: ContextModel = model.entropy
+    entropy = entropy or model.entropy
+    gains = model.gains(np.array(level))[:, None, None]
     _, latents, near, table, symbol, _, mu = entropy.encode(
-        y * model.gains(levels), levels, RD_LAMBDA, trace=True
+        y * gains, levels, RD_LAMBDA, trace=True
     )
     magnitude = table // BUCKETS % LEVELS
     planes = {
@@ -177,6 +213,23 @@ class SubbandNetworks(nn.Module):
         start = torch.tensor([-0.1, 0.0, 0.6, -0.6])  # log scale, weights of the mixture
         self.shapes = nn.Parameter(start.repeat(PREDICTED_LEVELS * 3 * QUANTIZERS * LEVELS, 1))
 
+    @classmethod
+    @torch.no_grad()
+    def of_arrays(cls, arrays: dict[str, np.ndarray]) -> SubbandNetworks:
+        """Return the networks of a model folder."""
+        head, body, tail, bias = (arrays[PREFIX + k] for k in ("head", "body", "tail", "bias"))
+        networks = cls(head.shape[1], body.shape[1])
+        for k, network in enumerate(networks.networks):
+            assert isinstance(network, LevelNetwork)
+            weights = [head[k], *body[k], tail[k][:, :, None, None]]
+            ends = np.cumsum([len(weight) for weight in weights])
+            biases = np.split(bias[k], ends[:-1])
+            for layer, weight, numbers in zip(network.layers, weights, biases, strict=True):
+                assert layer.bias is not None
+                layer.weight.copy_(torch.tensor(weight) / _WEIGHT_ONE)
+                layer.bias.copy_(torch.tensor(numbers) / _SUM_ONE)
+        return networks
+
     @torch.no_grad()
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the integer arrays of a model folder."""
@@ -200,23 +253,20 @@ class SubbandNetworks(nn.Module):
             for name, part in parts.items()
         }
 
-    def bits(self, batch: list[list[LevelExample]]) -> Tensor:
-        """Return the bits (n,) of the details of n crops."""
-        total = torch.zeros(len(batch))
-        for number in range(PREDICTED_LEVELS):
-            total = total + self._level_bits(number, [crop[number] for crop in batch])
+    def bits(self, batch: list[dict[str, Tensor]]) -> Tensor:
+        """Return the bits (n,) of the details of n squares, see `Examples.batch`."""
+        total = torch.zeros(len(batch[0]["index"]), device=self.shapes.device)
+        for number, level in enumerate(batch):
+            total = total + self._level_bits(number, level)
         return total
 
-    def _level_bits(self, number: int, crops: list[LevelExample]) -> Tensor:
-        def stacked(name: str) -> Tensor:
-            return torch.from_numpy(np.stack([getattr(crop, name) for crop in crops]))
-
-        level, quantizer = stacked("level").long(), stacked("quantizer").long()
-        fraction = stacked("fraction").float() / 16
-        kind = 3 * number + torch.arange(3).view(1, 3, 1, 1)
+    def _level_bits(self, number: int, square: dict[str, Tensor]) -> Tensor:
+        level, quantizer = square["level"].long(), square["quantizer"].long()
+        fraction = square["fraction"].float() / 16
+        kind = 3 * number + torch.arange(3, device=level.device).view(1, 3, 1, 1)
         shape = self.shapes[(kind * QUANTIZERS + quantizer) * LEVELS + level]
-        out = F.pixel_shuffle(self.networks[number](stacked("features").float()), 2)
-        contrast = stacked("contrast").long()
+        out = F.pixel_shuffle(self.networks[number](square["features"].float()), 2)
+        contrast = square["contrast"].long()
         unit = (8 + contrast % 8) * 2.0 ** (contrast // 8) / (1 << 14)
         unit = unit.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None]
         centre = fraction + _to_grid(out[:, :3].clamp(-8, 8) * unit, 16)
@@ -224,10 +274,10 @@ class SubbandNetworks(nn.Module):
         scale = torch.exp2(octaves) * torch.exp(shape[..., 0])
         # Indices count in the direction in which the table is used.
         centre = torch.where(fraction < 0, -centre, centre)
-        low, high = _interval(stacked("index").float(), quantizer > 0)
+        low, high = _interval(square["index"].float(), quantizer > 0)
         mass = _mixture(low - centre, high - centre, scale, torch.softmax(shape[..., 1:], -1))
         mass = mass * (1 - _FLOOR) + _FLOOR / (2 * REACH + 1)
-        return (-torch.log2(mass) * stacked("simple")).sum((1, 2, 3))
+        return (-torch.log2(mass) * square["simple"]).sum((1, 2, 3))
 
 
 def _interval(index: Tensor, shifted: Tensor) -> tuple[Tensor, Tensor]:
@@ -258,48 +308,69 @@ def _mixture(low: Tensor, high: Tensor, scale: Tensor, weight: Tensor) -> Tensor
 
 def fit_networks(
     networks: SubbandNetworks,
-    examples: list[list[LevelExample]],
+    stacks: Sequence[Examples],
     limit: TimeLimit,
     say: Callable[[int, float], None],
+    rate: float = _RATE,
+    still: float = 0.0,
 ) -> int:
     """Train until the time is over, with a learning rate that falls to zero as a cosine, and return
     the number of steps.
 
-    examples: of crops, see `code_example`. say: called every few hundred steps with the number of
-    the step and the mean bits per detail since the last call."""
+    stacks: of crops of one size each, on the device of the networks. say: called every few hundred
+    steps with the number of the step and the mean bits per detail since the last call. rate: the
+    highest learning rate of the networks. still: share of the time in which they do not change, so
+    that the shapes of the loss fit to what they find."""
     rng = np.random.default_rng(0)
     groups = [
-        {"params": list(networks.networks.parameters()), "base": _RATES["network"]},
-        {"params": [networks.shapes], "base": _RATES["shapes"]},
+        {"params": list(networks.networks.parameters()), "base": rate},
+        {"params": [networks.shapes], "base": _SHAPE_RATE},
     ]
     optimizer = torch.optim.Adam([{**g, "lr": g["base"]} for g in groups], betas=(0.9, 0.99))
-    details, recent, step = _BATCH * _DETAILS * _CROP**2, [], 0
+    details, step = _DETAILS * _CROP**2, 0
+    recent = torch.zeros((), device=networks.shapes.device)
+    share = np.array([stack.count * stack.levels[0]["contrast"][0].numel() for stack in stacks])
     while limit.used < 1:
         factor = min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * limit.used)))
         for group in optimizer.param_groups:
             group["lr"] = group["base"] * factor
-        drawn = [examples[rng.integers(len(examples))] for _ in range(_BATCH)]
-        bits = networks.bits([_cropped(levels, rng) for levels in drawn])
+        if limit.used < still:
+            optimizer.param_groups[0]["lr"] = 0.0
+        stack = stacks[rng.choice(len(stacks), p=share / share.sum())]
+        bits = networks.bits(stack.batch(_BATCH, rng))
         # Sparse crops count too: the loss is relative, with a floor of 0.1 bit per detail.
-        loss = (bits / (bits.detach() + 0.1 * details / _BATCH)).mean()
+        loss = (bits / (bits.detach() + 0.1 * details)).mean()
         optimizer.zero_grad()
         loss.backward()
         for group in optimizer.param_groups:
             nn.utils.clip_grad_norm_(group["params"], 1.0)
         optimizer.step()
-        recent.append(float(bits.detach().sum()) / details)
+        recent += bits.detach().mean() / details
         step += 1
         if step % 500 == 0:
-            say(step, float(np.mean(recent)))
-            recent.clear()
+            say(step, float(recent) / 500)
+            recent.zero_()
     return step
 
 
-def _cropped(levels: list[LevelExample], rng: np.random.Generator) -> list[LevelExample]:
-    """Return a random square of a crop, the same on all levels."""
-    rows, cols = levels[-1].contrast.shape
-    row, col = (int(rng.integers(n - _CROP + 1)) for n in (rows, cols))
-    return [
-        level.crop(row << zoom, col << zoom, _CROP << zoom)
-        for zoom, level in zip((2, 1, 0), levels, strict=True)
+def tune_networks(
+    start: Model,
+    forms: dict[str, np.ndarray],
+    latents: np.ndarray,
+    rng: np.random.Generator,
+    limit: TimeLimit,
+) -> dict[str, np.ndarray]:
+    """Return the arrays of the networks of `start`, tuned to crops.
+
+    forms: weights of contexts that were tuned to them before; latents: (n, channels, h, w) of the
+    crops, without gains."""
+    entropy = ContextModel(start.entropy.arrays | forms)
+    levels = rng.integers(*_LEVELS, size=len(latents))
+    coded = [
+        code_example(start, y, int(level), entropy)
+        for y, level in limit.part(0.3).take(list(zip(latents, levels, strict=True)))
     ]
+    networks = SubbandNetworks.of_arrays(start.arrays)
+    left = TimeLimit(limit.seconds - limit.spent)
+    fit_networks(networks, [Examples(coded)], left, lambda *_: None, _TUNING_RATE, _SHAPES_FIRST)
+    return networks.arrays()
