@@ -317,14 +317,14 @@ def test_version(run):
 @pytest.mark.slow
 def test_compress_says_which_model(run, scene, tmp_path):
     said = run("compress", scene, "--mse", 900, "--out", tmp_path / "a")[0]
-    assert "model eo16-4 (the newest one" in said
+    assert "model eo16-5 (the newest one" in said
     said = run("compress", scene, "--mse", 900, "--model", "eo16-4", "--out", tmp_path / "b")[0]
     assert "newest one" not in said
     assert (
         json.loads(run("compress", scene, "--mse", 900, "--out", tmp_path / "c", "--json")[0])[
             "files"
         ][0]["model"]
-        == "eo16-4"
+        == "eo16-5"
     )
 
 

@@ -151,7 +151,7 @@ def test_rows_are_complete(compared):
 
         assert parquet.read_table(compared / "rows.parquet").num_rows == len(rows)
     about = json.loads((compared / "about.json").read_text())
-    assert about["model"][0] == "eo16-4"
+    assert about["model"][0] == "eo16-5"
     assert set(about["peers"]) == {"jpeg2000", "klt-jpeg2000", "jpegls"}
 
 

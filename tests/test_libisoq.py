@@ -45,7 +45,7 @@ INCLUDED = [f"-I{ROOT / 'src/isoq' / name}" for name in ("entropy", "wavelet")] 
 LIBRARIES = ["-lz", "-llzma", "-lm"]
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
-WAVELETS = [load_model(name).folder for name in ("eo16-3", "eo16-4")]
+WAVELETS = [load_model(name).folder for name in ("eo16-3", "eo16-4", "eo16-5")]
 GOLDEN = sorted((ROOT / "tests/golden").glob("*/*.isoq"))
 # Of files of learned models, those without a tile that a transform codes.
 UNTRANSFORMED = {
@@ -331,7 +331,7 @@ def test_the_example_of_the_page_runs(shared, tmp_path):
     (source := tmp_path / "mean.c").write_text(page.split("```c\n")[1].split("```")[0])
     options = [str(shared), f"-Wl,-rpath,{shared.parent}"]
     program = compiled(tmp_path / "mean", "gcc", options, source)
-    path, folder = ROOT / "tests/golden/eo16-4/spectral.isoq", model().folder
+    path, folder = ROOT / "tests/golden/eo16-5/spectral.isoq", model().folder
     command = [program, path, folder / "model.json", folder / "decoder.npz"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     means = isoq.decompress(path.read_bytes()).mean((1, 2))

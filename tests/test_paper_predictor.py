@@ -80,7 +80,7 @@ def test_the_command_says_it_in_one_line(tmp_path, capsys):
     assert main(["compress", path, out, "--snr", "30", "--predictor", "paper", "--quiet"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("isoq: --predictor paper: eo16-4 has no error of its own to scale")
+    assert lines[0].startswith("isoq: --predictor paper: eo16-5 has no error of its own to scale")
 
 
 def test_latents_are_refined_only_where_that_lowers_the_error():

@@ -100,6 +100,6 @@ def test_the_model_is_named_once(tmp_path, capsys):
     assert main(["compress", f"{tmp_path}/*.tif", "--mse", "400"]) == 2
     first, second = capsys.readouterr().out.splitlines()
     assert "b.isoq" in first
-    assert "model eo16-4" in first
+    assert "model eo16-5" in first
     assert "c.isoq" in second
     assert "model" not in second.partition(": ")[2]

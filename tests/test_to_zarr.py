@@ -62,7 +62,7 @@ def test_a_promise_per_variable(scene, tmp_path, lazy):
         assert found[name].rio.crs == scene.rio.crs
         assert found[name].rio.transform() == scene.rio.transform()
     assert (
-        found.isoq_info.attrs["implementation"] == f"isoq version {isoq.__version__} (model eo16-4)"
+        found.isoq_info.attrs["implementation"] == f"isoq version {isoq.__version__} (model eo16-5)"
     )
     assert "lossy_compression" not in found.B03.attrs
     assert dict(scene.B02.encoding) == dict(

@@ -245,11 +245,11 @@ def test_a_tuned_model_follows_its_images(tmp_path, capsys):
         str(out),
     ]
     assert main([*tune, "--minutes", "0.3", "--patch", "64", "--quiet"]) == 0
-    gained = re.search(r"([+-][0-9.]+) % by tuning eo16-4", capsys.readouterr().out)
+    gained = re.search(r"([+-][0-9.]+) % by tuning eo16-5", capsys.readouterr().out)
     assert gained is not None
     assert float(gained[1]) < 0
     info, start = json.loads((out / "model.json").read_text()), load_model("eo16")
-    assert info["provenance"]["from"] == f"eo16-4 ({start.identity})"
+    assert info["provenance"]["from"] == f"eo16-5 ({start.identity})"
     tuned = Model(out)
     same = [
         name for name, array in start.arrays.items() if np.array_equal(array, tuned.arrays[name])

@@ -252,7 +252,7 @@ def test_a_model_of_ones_own(tmp_path):
     array = create(tmp_path / "a.zarr", values, IsoqCodec(mse=9, model=folder), (64, 64))
     assert ((array[:].astype(float) - values) ** 2).mean() <= 9
     folder.rename(tmp_path / "elsewhere")
-    with pytest.raises(ModelMismatchError, match=r"written with model eo16-4"):
+    with pytest.raises(ModelMismatchError, match=r"written with model eo16-5"):
         zarr.open_array(tmp_path / "a.zarr", path="a")[:]
 
 
@@ -377,7 +377,7 @@ def test_what_was_reached_is_recorded(tmp_path):
     assert not root["d"].attrs
     assert root["isoq_info"].attrs.asdict() == {
         "algorithm": "isoq",
-        "implementation": f"isoq version {isoq.__version__} (model eo16-4)",
+        "implementation": f"isoq version {isoq.__version__} (model eo16-5)",
     }
 
 

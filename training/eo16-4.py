@@ -8,31 +8,22 @@ INDEX.csv)."""
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from crops import CROPS, draw_crops, open_files
 
 import isoq
 from isoq import load_model
 from isoq.entropy.context import ContextModel
 from isoq.entropy.subbands import predictor_of
 from isoq.train.contexts import tune_tables
-from isoq.train.data import Patches, read_planes
-from isoq.train.subbands import SubbandNetworks, code_example, fit_networks
+from isoq.train.subbands import Examples, SubbandNetworks, code_example, fit_networks
 from isoq.train.time_limit import TimeLimit
 
-# Crops by kind of image: how many, and their side in pixels.
-CROPS = {
-    "sentinel2": (1000, 256),
-    "landsat": (750, 256),
-    "vhr": (1000, 256),
-    "hyperspectral": (600, 128),
-    "rgb": (750, 256),
-}
 WIDTH, DEPTH = 20, 2
 LEVELS = 96, 864  # of quality, of crops that the networks learn from
 COUNTED = (-320, 0, 150, 280, 410, 540, 670, 800, 930, 1100, 1240)  # levels of the tables
@@ -52,27 +43,6 @@ LICENCES = (
 EVERY, TRUST = 3, 500.0  # crops per crop that is counted; counts that a table of eo16-3 weighs
 
 
-def open_files(folder: Path, stratum: str) -> list[Path]:
-    with (folder / "INDEX.csv").open(newline="") as index:
-        return [
-            folder / row["file"]
-            for row in csv.DictReader(index)
-            if row["stratum"] == stratum
-            and row["open_licence"] in ("yes", "sa")
-            and row["dtype"] in ("uint8", "uint16", "int16")
-        ]
-
-
-def draw_crops(folder: Path) -> list[np.ndarray]:
-    """Return crops (side, side) float32, normalized."""
-    crops = []
-    for number, (stratum, (count, side)) in enumerate(CROPS.items()):
-        planes = read_planes(list(open_files(folder, stratum)), 1, side)
-        crops += list(Patches(planes, side, number).batch(count)[:, 0])
-        print(f"{stratum}: {count} crops of {len(planes)} bands", flush=True)
-    return crops
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("train", type=Path, help="the folder with INDEX.csv")
@@ -85,24 +55,27 @@ def main() -> None:
         print(f"{time.monotonic() - begun:6.0f} s  {text}", flush=True)
 
     crops = draw_crops(args.train)
-    examples = [code_example(start, x, int(rng.integers(*LEVELS))) for x in crops]
-    say(f"{len(examples)} crops coded")
+    latents = [start.analysis(x[None, None])[0] for x in crops]
+    coded = [code_example(start, y, int(rng.integers(*LEVELS))) for y in latents]
+    say(f"{len(coded)} crops coded")
+    sides = {example[0].contrast.shape for example in coded}
+    stacks = [Examples([e for e in coded if e[0].contrast.shape == side]) for side in sides]
+    del coded
     networks = SubbandNetworks(WIDTH, DEPTH)
     limit = TimeLimit(60 * args.minutes)
     steps = fit_networks(
-        networks, examples, limit, lambda step, bits: say(f"step {step}: {bits:.5f} bit/detail")
+        networks, stacks, limit, lambda step, bits: say(f"step {step}: {bits:.5f} bit/detail")
     )
-    del examples
+    del stacks
     arrays = networks.arrays()
     assert start.wavelet
     entropy = ContextModel(start.entropy.arrays, predictor_of(arrays, start.wavelet))
-    latents = [start.analysis(x[None, None])[0] for x in crops[::EVERY]]
 
     def gains(level: int) -> np.ndarray:
         return start.gains(np.array(level))
 
-    tuned = tune_tables(entropy, {}, gains, latents, trust=TRUST, qualities=COUNTED)
-    say(f"tables counted on {len(latents)} crops")
+    tuned = tune_tables(entropy, {}, gains, latents[::EVERY], trust=TRUST, qualities=COUNTED)
+    say(f"tables counted on {len(latents[::EVERY])} crops")
     arrays |= {f"context_{name}": array for name, array in tuned.arrays.items()}
     args.folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
