@@ -47,6 +47,7 @@ SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 WAVELETS = [load_model(name).folder for name in ("eo16-3", "eo16-4", "eo16-5")]
 GOLDEN = sorted((ROOT / "tests/golden").glob("*/*.isoq"))
+DEFAULT = ROOT / "tests/golden" / model().name
 # Of files of learned models, those without a tile that a transform codes.
 UNTRANSFORMED = {
     *("constant", "lossless-float32", "predicted", "predicted-bound", "predicted-float32"),
@@ -160,7 +161,7 @@ def test_other_machines_decode_the_golden_files(cc, emulator, tmp_path, monkeypa
 
 
 def test_the_program_prints_type_and_shape_and_interleaves(program, tmp_path):
-    path, out = ROOT / "tests/golden/eo16-4/spectral.isoq", tmp_path / "out.raw"
+    path, out = DEFAULT / "spectral.isoq", tmp_path / "out.raw"
     raw = []
     for options, order in (([], "band"), (["-p"], "pixel")):
         command = [program, *options, "-m", model().folder, path, out]
@@ -276,7 +277,7 @@ def test_impossible_trellises_are_refused(library, tmp_path, number, trellis):
 
 
 def test_another_model_is_refused(library, tmp_path):
-    file = library.open((ROOT / "tests/golden/eo16-4/one-band.isoq").read_bytes())
+    file = library.open((DEFAULT / "one-band.isoq").read_bytes())
     with pytest.raises(Failure, match="give the folder of that model") as caught:
         library.decode(file)
     assert caught.value.code == MODEL
@@ -331,7 +332,7 @@ def test_the_example_of_the_page_runs(shared, tmp_path):
     (source := tmp_path / "mean.c").write_text(page.split("```c\n")[1].split("```")[0])
     options = [str(shared), f"-Wl,-rpath,{shared.parent}"]
     program = compiled(tmp_path / "mean", "gcc", options, source)
-    path, folder = ROOT / "tests/golden/eo16-5/spectral.isoq", model().folder
+    path, folder = DEFAULT / "spectral.isoq", model().folder
     command = [program, path, folder / "model.json", folder / "decoder.npz"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     means = isoq.decompress(path.read_bytes()).mean((1, 2))

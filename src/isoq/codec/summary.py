@@ -62,10 +62,13 @@ class Summary:
         }
         if len(errors):
             values = np.percentile(errors, list(_PERCENTILES.values()))
-            result["block_error"] = {
+            rounded = {
                 name: float(f"{value:.{_DIGITS[name]}g}")
                 for name, value in zip(_PERCENTILES, values, strict=True)
             }
+            # Rounding must not lift a percentile above the largest error, which has more digits.
+            most = rounded["max"]
+            result["block_error"] = {name: min(value, most) for name, value in rounded.items()}
         if self._mse is not None:
             result["target_mse"] = _significant(self._mse)
         if self._largest is not None:
