@@ -2,8 +2,8 @@
    undefined behaviour, more memory than allowed or endless work. Checksums are taken as right.
 
      make -C libisoq fuzz
-     ISOQ_MODELS=src/isoq/models/eo16-3:src/isoq/models/eo16-4 \
-         build/libisoq-fuzz/fuzz -fork=1 CORPUS fuzz/corpus tests/golden/eo16-4 */
+     ISOQ_MODELS=src/isoq/models/eo16-3:src/isoq/models/eo16-4:src/isoq/models/eo16-5 \
+         build/libisoq-fuzz/fuzz -fork=1 CORPUS fuzz/corpus tests/golden/eo16-[45] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
