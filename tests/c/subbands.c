@@ -138,9 +138,9 @@ static void set_is_exact(const instruction_set *set, const isoq_network *network
                          const isoq_rows_kept *hidden, const int64_t *expected, const int8_t *tail,
                          const int32_t *bias) {
     int width = network->width, rows = hidden->rows, cols = hidden->cells;
-    size_t line = ISOQ_QUAD * hidden->stride;
+    size_t stride = hidden->stride;
     isoq_rows_kept last = rows_of(width, cols, rows);
-    int32_t *outputs = (int32_t *)room(ISOQ_NETWORK_OUTPUTS * line, sizeof *outputs);
+    int32_t *outputs = (int32_t *)room(ISOQ_NETWORK_OUTPUTS * ISOQ_QUAD * stride, sizeof *outputs);
     for (int row = 0; row < rows; row++) {
         set->hidden_row(network->body, hidden, &last, row, 1);
         set->output_row(&network->tail, &last, row, outputs);
@@ -155,7 +155,8 @@ static void set_is_exact(const instruction_set *set, const isoq_network *network
                 int64_t sum = bias[output];
                 for (int channel = 0; channel < width; channel++)
                     sum += tail[output * width + channel] * here[channel * rows * cols];
-                CHECK(outputs[(size_t)output * line + (size_t)cell] == sum);
+                size_t line = (size_t)(ISOQ_QUAD * output + cell % ISOQ_QUAD);
+                CHECK(outputs[line * stride + (size_t)(cell / ISOQ_QUAD)] == sum);
             }
         }
     }
