@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check
 # The installation is editable: only what is compiled or declared needs it again.
-BUILT_FROM := pyproject.toml constraints.txt $(shell find src/isoq -name "*.pyx" -o -name "*.pxd" -o -name "*.h")
+BUILT_FROM := pyproject.toml constraints.txt $(shell find src/isoq -name "*.pyx" -o -name "*.pxd" -o -name "*.h" -o -name "*.inc")
 
 .PHONY: demo test quick browser docs libisoq fuzz bench clean
 .PHONY: sanitize oldest newest upstream regression dist installed licences sbom workflows

@@ -49,7 +49,7 @@ def works(command: list[str | Path], folder: Path, run: list[str]) -> bool:
     return not (build.returncode or subprocess.run([*run, program], capture_output=True).returncode)
 
 
-PROGRAMS = ["entropy", "predictive", "subbands", "wavelet"]
+PROGRAMS = ["entropy", "neighbours", "predictive", "subbands", "wavelet"]
 
 
 @pytest.mark.slow

@@ -113,39 +113,81 @@ static isoq_rows_kept rows_of(int channels, int cols, int rows) {
                             room(count, sizeof(int32_t))};
 }
 
-/* The first layer of the network and the second one, on three rows. */
+/* The functions of a set of instructions. */
+typedef struct {
+    void (*hidden_row)(const isoq_convolution *, const isoq_rows_kept *, const isoq_rows_kept *,
+                       int, int);
+    void (*output_row)(const isoq_convolution *, const isoq_rows_kept *, int, int32_t *);
+} instruction_set;
+
+/* List the sets that this processor has, the one that is chosen first. Return how many. */
+static int sets_here(instruction_set *sets) {
+    int count = 0;
+    sets[count++] = (instruction_set){isoq_hidden_row, isoq_output_row};
+    sets[count++] = (instruction_set){isoq_hidden_row_plain, isoq_output_row_plain};
+#if ISOQ_ALL_SETS
+    if (isoq_has_avx2())
+        sets[count++] = (instruction_set){isoq_hidden_row_avx2, isoq_output_row_avx2};
+#endif
+    return count;
+}
+
+/* The second layer and the outputs of a set, given the rows of the first layer and what they have
+   to be in plain integers: (width, rows, cols) and bias (OUTPUTS,). */
+static void set_is_exact(const instruction_set *set, const isoq_network *network,
+                         const isoq_rows_kept *hidden, const int64_t *expected, const int8_t *tail,
+                         const int32_t *bias) {
+    int width = network->width, rows = hidden->rows, cols = hidden->cells;
+    size_t stride = hidden->stride;
+    isoq_rows_kept last = rows_of(width, cols, rows);
+    int32_t *outputs = (int32_t *)room(ISOQ_NETWORK_OUTPUTS * ISOQ_QUAD * stride, sizeof *outputs);
+    for (int row = 0; row < rows; row++) {
+        set->hidden_row(network->body, hidden, &last, row, 1);
+        set->output_row(&network->tail, &last, row, outputs);
+        for (int cell = 0; cell < cols; cell++) {
+            const int64_t *here = expected + row * cols + cell;
+            for (int channel = 0; channel < width; channel++) {
+                int32_t pair = *isoq_kept_cell(&last, row, channel / 2, cell);
+                int32_t found = channel % 2 ? isoq_second_of(pair) : isoq_first_of(pair);
+                CHECK(found == here[channel * rows * cols]);
+            }
+            for (int output = 0; output < ISOQ_NETWORK_OUTPUTS; output++) {
+                int64_t sum = bias[output];
+                for (int channel = 0; channel < width; channel++)
+                    sum += tail[output * width + channel] * here[channel * rows * cols];
+                size_t line = (size_t)(ISOQ_QUAD * output + cell % ISOQ_QUAD);
+                CHECK(outputs[line * stride + (size_t)(cell / ISOQ_QUAD)] == sum);
+            }
+        }
+    }
+    free(last.memory);
+    free(outputs);
+}
+
+/* A network of one layer in its body, on three rows. */
 static void network_is_exact(int width, int most, int cols) {
     enum { ROWS = 3 };
     random_weights made = weights_up_to(width, 1, most);
     isoq_network network;
+    instruction_set sets[3];
     isoq_rows_kept input = rows_of(INPUTS, cols, ROWS), hidden = rows_of(width, cols, ROWS);
-    isoq_rows_kept last = rows_of(width, cols, ROWS), plain = rows_of(width, cols, ROWS);
     int64_t *features = (int64_t *)room((size_t)(INPUTS * ROWS * cols), sizeof *features);
     CHECK(!isoq_arrange_network(&network, &made.weights));
     for (int row = 0; row < ROWS; row++) random_features(&input, row, features);
-    for (int row = 0; row < ROWS; row++) {
-        isoq_hidden_row(&network.head, &input, &hidden, row, 0);
-        isoq_close_row(&hidden, row);
-    }
-    for (int row = 0; row < ROWS; row++) {
-        isoq_hidden_row(network.body, &hidden, &last, row, 1);
-        isoq_hidden_row_plain(network.body, &hidden, &plain, row, 1);
-    }
     int64_t *first = plain_layer(made.head, made.bias, features, NULL, INPUTS, width, ROWS, cols);
     int64_t *second =
         plain_layer(made.body, made.bias + width, first, first, width, width, ROWS, cols);
-    for (int k = 0; k < width * ROWS * cols; k++) {
-        int channel = k / cols / ROWS, row = k / cols % ROWS, cell = k % cols;
-        int32_t pair = *isoq_kept_cell(&last, row, channel / 2, cell);
-        CHECK((channel % 2 ? isoq_second_of(pair) : isoq_first_of(pair)) == second[k]);
-        CHECK(*isoq_kept_cell(&plain, row, channel / 2, cell) == pair);
+    for (int count = sets_here(sets), k = 0; k < count; k++) {
+        for (int row = 0; row < ROWS; row++) {
+            sets[k].hidden_row(&network.head, &input, &hidden, row, 0);
+            isoq_close_row(&hidden, row);
+        }
+        set_is_exact(sets + k, &network, &hidden, second, made.tail, made.bias + 2 * width);
     }
     isoq_release_network(&network);
     release_weights(&made);
     free(input.memory);
     free(hidden.memory);
-    free(last.memory);
-    free(plain.memory);
     free(features);
     free(first);
     free(second);
@@ -225,6 +267,8 @@ int main(void) {
         network_is_exact(4, 20, 1 + k);
         network_is_exact(20, 60, 13 + k);
         network_is_exact(ISOQ_NETWORK_MOST_WIDTH, 127, 31 + k);
+        network_is_exact(4, 127, ISOQ_QUAD * ISOQ_TOGETHER / 2 + k);
+        network_is_exact(8, 127, ISOQ_QUAD * ISOQ_TOGETHER + k);
     }
     for (int most = 1; most <= 1 << 23; most *= 1 << (most < 1 << 20 ? 5 : 3)) {
         moves_are_the_same_everywhere(20, 2, 4, 5, most);

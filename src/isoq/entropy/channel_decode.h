@@ -36,56 +36,68 @@ ISOQ_API isoq_status isoq_finish_strands(isoq_strand_reader *reader) {
     return status;
 }
 
-/* Return the next index of strand k. Damages the reader if it leads to no latent in range. */
-ISOQ_INLINE int32_t isoq_take_index(isoq_strand_reader *reader, int k, const uint16_t *cdf,
-                                    const isoq_context *context, int quantizer) {
-    isoq_reader *common = &reader->common;
-    common->state = reader->state[k];
-    int64_t index = isoq_take_table_integer(common, cdf, context->shift);
-    reader->state[k] = common->state;
-    int64_t latent = isoq_latent_of(context, index, quantizer);
-    if (latent < -2 * ISOQ_MAX_LATENT || latent > 2 * ISOQ_MAX_LATENT) {
-        common->status = ISOQ_DAMAGED;
+/* Return the next index. Damages the reader if no latent in range has it; then it is 0. */
+ISOQ_INLINE int32_t isoq_take_index(isoq_reader *reader, const uint16_t *cdf, int shift) {
+    int64_t index = isoq_take_table_integer(reader, cdf, shift), most = 2 * ISOQ_MAX_LATENT + 1;
+    if (index < -most || index > most) {
+        reader->status = ISOQ_DAMAGED;
         return 0;
     }
     return (int32_t)index;
 }
 
-/* Decode the index of latent j, whose context for quantizer 0 is kept, as one of strand k. Return
-   the state of the trellis after it. next: of the trellis. */
-ISOQ_INLINE int isoq_decode_index(const isoq_channel_job *job, int j, int k, int state,
-                                  const uint8_t (*next)[2], isoq_strand_reader *reader) {
-    const isoq_scratch *scratch = job->scratch;
-    int quantizer = isoq_quantizer_of(state);
-    isoq_context context = {scratch->table[j], scratch->shift[j], scratch->flip[j],
-                            scratch->rounded[j], scratch->mu[j]};
-    context = isoq_with_quantizer(context, quantizer);
-    const uint16_t *cdf = job->model->cdf + (size_t)context.table * (ISOQ_SYMBOLS + 1);
-    int32_t index = isoq_take_index(reader, k, cdf, &context, quantizer);
+/* What a strand has between two latents. */
+typedef struct {
+    uint64_t reader; /* state of the reader */
+    int trellis;     /* state of the trellis */
+} isoq_strand;
+
+/* Decode the index of latent j, whose context for quantizer 0 is kept. next: of the trellis. */
+ISOQ_INLINE void isoq_decode_index(const isoq_scratch *scratch, const uint16_t *cdf,
+                                   const uint8_t (*next)[2], size_t j, isoq_reader *reader,
+                                   isoq_strand *strand) {
+    int quantizer = isoq_quantizer_of(strand->trellis);
+    size_t other = (size_t)-quantizer & (ISOQ_TABLES_PER_QUANTIZER * (ISOQ_SYMBOLS + 1));
+    size_t row = (size_t)(unsigned)scratch->table[j] * (ISOQ_SYMBOLS + 1) + other;
+    reader->state = strand->reader;
+    int32_t index = isoq_take_index(reader, cdf + row, scratch->shift[j]);
+    strand->reader = reader->state;
+    strand->trellis = isoq_next_state(next, strand->trellis, index);
     scratch->index[j] = index;
     scratch->choice[j] = 2 * quantizer + (index & 1);
-    return isoq_next_state(next, state, index);
 }
 
-/* Decode the indices of a channel of n latents whose contexts for quantizer 0 are kept. */
-ISOQ_INLINE void isoq_decode_indices(const isoq_channel_job *job, int n,
-                                     isoq_strand_reader *reader, const int strands) {
+/* Decode the indices of a channel of n latents whose contexts for quantizer 0 are kept. Pointers,
+   reader and strands are copied, so that compilers can keep them in registers. */
+ISOQ_INLINE void isoq_decode_indices(const isoq_channel_job *job, size_t n,
+                                     isoq_strand_reader *from, const size_t strands) {
+    isoq_scratch scratch = *job->scratch;
+    const uint16_t *cdf = job->model->cdf;
     const uint8_t (*next)[2] = isoq_trellis_of(job->model)->next;
-    int state[ISOQ_STRANDS] = {0}, j = 0;
-    for (; j + strands <= n && !reader->common.status; j += strands)
-        for (int k = 0; k < strands; k++)
-            state[k] = isoq_decode_index(job, j + k, k, state[k], next, reader);
-    for (int k = 0; j + k < n && !reader->common.status; k++)
-        state[k] = isoq_decode_index(job, j + k, k, state[k], next, reader);
+    isoq_reader reader = from->common;
+    isoq_strand strand[ISOQ_STRANDS];
+    size_t j = 0;
+    for (size_t k = 0; k < strands; k++) strand[k] = (isoq_strand){from->state[k], 0};
+    for (; j + strands <= n && !reader.status; j += strands) {
+        ISOQ_UNROLL_4
+        for (size_t k = 0; k < strands; k++)
+            isoq_decode_index(&scratch, cdf, next, j + k, &reader, strand + k);
+    }
+    for (size_t k = 0; k < strands; k++) {
+        if (j + k < n && !reader.status)
+            isoq_decode_index(&scratch, cdf, next, j + k, &reader, strand + k);
+        from->state[k] = strand[k].reader;
+    }
+    from->common = reader;
 }
 
 /* Decode the indices of a channel of n latents as the strands of the reader. */
 ISOQ_MULTIVERSION void isoq_decode_strands(const isoq_channel_job *job, int n,
                                            isoq_strand_reader *reader) {
     if (reader->count == 1)
-        isoq_decode_indices(job, n, reader, 1);
+        isoq_decode_indices(job, (size_t)n, reader, 1);
     else
-        isoq_decode_indices(job, n, reader, ISOQ_STRANDS);
+        isoq_decode_indices(job, (size_t)n, reader, ISOQ_STRANDS);
 }
 
 /* Decode row `row` of a channel whose contexts look at the channel itself, given the sums over all
@@ -109,8 +121,11 @@ ISOQ_API int isoq_decode_row(const isoq_channel_job *job, int row, int state,
                                                isoq_move_at(job, at));
         context = isoq_with_quantizer(context, quantizer);
         const uint16_t *cdf = model->cdf + (size_t)context.table * (ISOQ_SYMBOLS + 1);
-        int32_t index = isoq_take_index(reader, strand, cdf, &context, quantizer);
+        reader->common.state = reader->state[strand];
+        int32_t index = isoq_take_index(&reader->common, cdf, context.shift);
         int32_t latent = isoq_latent_in_range(&context, index, quantizer);
+        reader->state[strand] = reader->common.state;
+        if (!isoq_is_in_range(latent)) reader->common.status = ISOQ_DAMAGED;
         float offset = model->offset[isoq_symbol_place(&context, index)];
         job->latent[at] = latent;
         job->reconstruction[at] = isoq_reconstruct(&context, latent, index, offset);
@@ -133,7 +148,8 @@ ISOQ_API void isoq_decode_channel(const isoq_channel_job *job, isoq_strand_reade
     }
     for (int row = 0; row < rows; row++) isoq_find_contexts(job, row);
     isoq_decode_strands(job, n, reader);
-    for (int row = 0; !reader->common.status && row < rows; row++) isoq_settle_row(job, row);
+    for (int row = 0; !reader->common.status && row < rows; row++)
+        if (!isoq_settle_row(job, row)) reader->common.status = ISOQ_DAMAGED;
 }
 
 #endif

@@ -114,11 +114,16 @@ ISOQ_MULTIVERSION void isoq_find_contexts(const isoq_channel_job *job, int row) 
     }
 }
 
+/* Return whether a latent, in half steps, is one that the encoder leaves. */
+ISOQ_INLINE int32_t isoq_is_in_range(int32_t latent) {
+    return (latent >= -2 * ISOQ_MAX_LATENT) & (latent <= 2 * ISOQ_MAX_LATENT);
+}
+
 /* Set latents first ... first + n - 1 of a channel, all in one row and n <= ISOQ_SETTLED, given
-   contexts for quantizer 0, choices and indices. Three loops: the middle one looks the symbols up,
-   and the others become vectors. */
-ISOQ_INLINE void isoq_settle(const isoq_channel_job *job, size_t first, int n, int32_t *magnitudes,
-                             int32_t *values) {
+   contexts for quantizer 0, choices and indices. Return whether all are in range. Three loops: the
+   middle one looks the symbols up, and the others become vectors. */
+ISOQ_INLINE int32_t isoq_settle(const isoq_channel_job *job, size_t first, int n,
+                                int32_t *magnitudes, int32_t *values) {
     const isoq_scratch *scratch = job->scratch;
     const int32_t *down = job->grid->down + first, *choice = scratch->choice + first;
     const int32_t *shift = scratch->shift + first, *flip = scratch->flip + first;
@@ -128,6 +133,7 @@ ISOQ_INLINE void isoq_settle(const isoq_channel_job *job, size_t first, int n, i
     float *reconstruction = job->reconstruction + first;
     int32_t place[ISOQ_SETTLED];
     float offset[ISOQ_SETTLED];
+    int32_t all_in_range = 1;
     ISOQ_INDEPENDENT
     for (int j = 0; j < n; j++) {
         isoq_context kept = {table[j], shift[j], flip[j], rounded[j], mu[j]};
@@ -145,19 +151,24 @@ ISOQ_INLINE void isoq_settle(const isoq_channel_job *job, size_t first, int n, i
         isoq_as_neighbour(latent[j], &context, down[j], &magnitude, &value);
         magnitudes[j] = magnitude;
         values[j] = value;
+        all_in_range &= isoq_is_in_range(latent[j]);
     }
+    return all_in_range;
 }
 
 /* Set the latents of row `row`, given contexts for quantizer 0, choices and indices. The contexts
-   become those of the quantizers. */
-ISOQ_MULTIVERSION void isoq_settle_row(const isoq_channel_job *job, int row) {
+   become those of the quantizers. Return whether all latents are in range. */
+ISOQ_MULTIVERSION int32_t isoq_settle_row(const isoq_channel_job *job, int row) {
     int cols = job->grid->cols;
     int32_t *magnitudes = isoq_magnitude_row(job->planes, job->channel, row);
     int32_t *values = isoq_value_row(job->planes, job->channel, row);
+    int32_t all_in_range = 1;
     for (int j = 0; j < cols; j += ISOQ_SETTLED) {
         int n = cols - j < ISOQ_SETTLED ? cols - j : ISOQ_SETTLED;
-        isoq_settle(job, (size_t)row * (size_t)cols + (size_t)j, n, magnitudes + j, values + j);
+        size_t first = (size_t)row * (size_t)cols + (size_t)j;
+        all_in_range &= isoq_settle(job, first, n, magnitudes + j, values + j);
     }
+    return all_in_range;
 }
 
 #endif

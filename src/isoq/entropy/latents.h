@@ -132,7 +132,7 @@ ISOQ_API isoq_status isoq_encode_latents(const isoq_context_model *model, const 
             isoq_quantize_by_rows(&job);
         else
             isoq_quantize_in_passes(&job);
-        isoq_fill_frame(&coding.planes, c);
+        isoq_complete_channel(&coding.planes, c);
         isoq_list_channel(model, &coding.scratch, n, grid->strands, list, trace, first);
         if (list) slots_after[c] = list->count;
         if (list) status = list->status;
@@ -158,7 +158,7 @@ ISOQ_API isoq_status isoq_decode_latents(const isoq_context_model *model, const 
         if (status) break;
         isoq_decode_channel(&job, &reader);
         status = reader.common.status;
-        if (!status) isoq_fill_frame(&coding.planes, c);
+        if (!status) isoq_complete_channel(&coding.planes, c);
     }
     if (!status && is_all) status = isoq_finish_strands(&reader);
     isoq_release_coding(&coding);

@@ -2,9 +2,9 @@
 
    Memory: isoq_planes keeps what contexts see of each decoded latent, its magnitude and value
    (isoq_as_neighbour), a plane per channel. Magnitude planes have a frame one wide, filled by
-   replication when a channel is complete (isoq_fill_frame), so that later channels look around a
-   latent without testing for the border. Sums are kept for one channel at a time, laid out like the
-   planes, so that a term for all of the channel is one loop:
+   replication when a channel is complete (isoq_complete_channel), so that later channels look
+   around a latent without testing for the border. Sums are kept for one channel at a time, laid out
+   like the planes, so that a term for all of the channel is one loop:
 
      isoq_sum_channel   terms of earlier channels, all rows at once
      isoq_sum_row       terms of the rows above in the same channel, before a row
@@ -14,11 +14,18 @@
 
    Sums are doubles, which are exact here, as all are below 2^51, and faster than integers of 64
    bits. They start at 1.5 * 2^52, so that the lowest bits of the double are the sum as an integer,
-   and integers can be added to them as well. */
+   and integers can be added to them as well. Most channels are so small that products of 16 bits
+   and sums of 32 are enough, which is several times as fast (neighbour_sums.inc). */
 #ifndef ISOQ_NEIGHBOURS_H
 #define ISOQ_NEIGHBOURS_H
 
 #include "context.h"
+#include "pairs.h"
+
+enum {
+    ISOQ_NEIGHBOURS = 32, /* terms that are added at a time */
+    ISOQ_FEWEST_SUMS = 64 /* that neighbour_sums.inc is made for, whatever the set */
+};
 
 typedef isoq_double_bits isoq_sum;
 
@@ -31,6 +38,7 @@ typedef struct {
     int32_t *value;           /* (channels, rows, cols) */
     isoq_sum *magnitude_sums; /* (rows, cols + 2): the first cols of each row count */
     isoq_sum *value_sums;     /* (rows, cols) */
+    int32_t *largest;         /* (channels, 2): no magnitude is larger, and no value in magnitude */
     int rows, cols;
 } isoq_planes;
 
@@ -59,6 +67,7 @@ ISOQ_API void isoq_release_planes(isoq_planes *planes) {
     ISOQ_FREE(planes->value);
     ISOQ_FREE(planes->magnitude_sums);
     ISOQ_FREE(planes->value_sums);
+    ISOQ_FREE(planes->largest);
 }
 
 /* Allocate planes for a grid. Release them in any case. */
@@ -74,13 +83,22 @@ ISOQ_API isoq_status isoq_allocate_planes(isoq_planes *planes, const isoq_grid *
     planes->value = (int32_t *)ISOQ_MALLOC(channels * rows * cols * sizeof(int32_t));
     planes->magnitude_sums = (isoq_sum *)ISOQ_MALLOC(rows * (cols + 2) * sizeof(isoq_sum));
     planes->value_sums = (isoq_sum *)ISOQ_MALLOC(rows * cols * sizeof(isoq_sum));
-    int complete =
-        planes->magnitude && planes->value && planes->magnitude_sums && planes->value_sums;
+    planes->largest = (int32_t *)ISOQ_MALLOC(channels * 2 * sizeof(int32_t));
+    int complete = planes->magnitude && planes->value && planes->magnitude_sums &&
+                   planes->value_sums && planes->largest;
     return complete ? ISOQ_OK : ISOQ_NO_MEMORY;
 }
 
-/* Fill the frame of a channel whose magnitudes are complete with the nearest of them. */
-ISOQ_API void isoq_fill_frame(const isoq_planes *planes, int channel) {
+/* Return a number that none of n numbers exceeds in magnitude: 2^k - 1 with the least such k. */
+ISOQ_MULTIVERSION int32_t isoq_bound_of(const int32_t *numbers, size_t n) {
+    int32_t bits = 0;
+    for (size_t j = 0; j < n; j++) bits |= numbers[j] < 0 ? -numbers[j] : numbers[j];
+    return (int32_t)(((uint32_t)1 << isoq_bit_length((uint64_t)bits)) - 1);
+}
+
+/* Complete a channel of which all magnitudes and values are set: fill the frame of the magnitudes
+   with the nearest of them, and note how large they are. */
+ISOQ_API void isoq_complete_channel(const isoq_planes *planes, int channel) {
     int rows = planes->rows;
     int cols = planes->cols;
     size_t bytes = ((size_t)cols + 2) * sizeof(int32_t);
@@ -93,6 +111,10 @@ ISOQ_API void isoq_fill_frame(const isoq_planes *planes, int channel) {
            bytes);
     memcpy(isoq_magnitude_row(planes, channel, rows) - 1,
            isoq_magnitude_row(planes, channel, rows - 1) - 1, bytes);
+    planes->largest[2 * channel] = isoq_bound_of(isoq_magnitude_row(planes, channel, -1) - 1,
+                                                 ((size_t)rows + 2) * ((size_t)cols + 2));
+    planes->largest[2 * channel + 1] =
+        isoq_bound_of(isoq_value_row(planes, channel, 0), (size_t)rows * (size_t)cols);
 }
 
 /* Return whether contexts of a channel look at the channel itself. */
@@ -108,48 +130,94 @@ ISOQ_INLINE void isoq_start_sums(isoq_sum *sums, int n) {
     for (int j = 0; j < n; j++) sums[j] = ISOQ_SUM_START;
 }
 
-/* Add four terms to n sums: weight[t] * from[t][j] to sum j. Four at once, since loading and
-   storing a sum takes longer than adding a term. */
-ISOQ_INLINE void isoq_add_products(isoq_sum *sums, const int32_t *const *from, const double *weight,
-                                   int n) {
-    const int32_t *first = from[0], *second = from[1], *third = from[2], *fourth = from[3];
-    double of_first = weight[0], of_second = weight[1];
-    double of_third = weight[2], of_fourth = weight[3];
-    ISOQ_INDEPENDENT
-    for (int j = 0; j < n; j++)
-        sums[j].number += (of_first * first[j] + of_second * second[j]) +
-                          (of_third * third[j] + of_fourth * fourth[j]);
+/* Some terms of sums: sum j has from[t][j] * weight[t]. most: what all of them can be together in
+   magnitude; largest: the largest number or weight there is. */
+typedef struct {
+    const int32_t *from[ISOQ_NEIGHBOURS];
+    int32_t weight[ISOQ_NEIGHBOURS];
+    int count;
+    int64_t most, largest;
+} isoq_neighbour_terms;
+
+ISOQ_INLINE void isoq_add_neighbour(isoq_neighbour_terms *terms, const int32_t *from,
+                                    int32_t weight, int32_t largest) {
+    int64_t magnitude = weight < 0 ? -(int64_t)weight : weight;
+    terms->from[terms->count] = from;
+    terms->weight[terms->count++] = weight;
+    terms->most += magnitude * largest;
+    terms->largest = magnitude > terms->largest ? magnitude : terms->largest;
+    terms->largest = largest > terms->largest ? largest : terms->largest;
+}
+
+#define ISOQ_SET(name) name##_plain
+#define ISOQ_SUMS ISOQ_PLAIN_SUMS
+#define ISOQ_TARGET
+#include "neighbour_sums.inc"
+
+#if ISOQ_ALL_SETS
+#define ISOQ_SET(name) name##_avx2
+#define ISOQ_SUMS ISOQ_AVX2_SUMS
+#define ISOQ_TARGET ISOQ_WITH_AVX2
+#include "neighbour_sums.inc"
+
+#define ISOQ_SET(name) name##_avx512
+#define ISOQ_SUMS ISOQ_AVX512_SUMS
+#define ISOQ_TARGET ISOQ_WITH_AVX512
+#include "neighbour_sums.inc"
+#endif
+
+/* Add terms of any size to n sums, four at once: loading and storing a sum takes longer than adding
+   a term. */
+ISOQ_MULTIVERSION void isoq_add_large_terms(isoq_sum *sums, const isoq_neighbour_terms *terms,
+                                            int n) {
+    for (int k = 0; k < terms->count; k += 4) {
+        const int32_t *from[4];
+        double weight[4];
+        for (int t = 0; t < 4; t++) {
+            from[t] = terms->from[k + t < terms->count ? k + t : k];
+            weight[t] = k + t < terms->count ? terms->weight[k + t] : 0;
+        }
+        ISOQ_INDEPENDENT
+        for (int j = 0; j < n; j++)
+            sums[j].number += (weight[0] * from[0][j] + weight[1] * from[1][j]) +
+                              (weight[2] * from[2][j] + weight[3] * from[3][j]);
+    }
+}
+
+/* Add terms to n sums, and empty the list. */
+ISOQ_API void isoq_add_terms(isoq_sum *sums, isoq_neighbour_terms *terms, int n) {
+    if (terms->largest <= INT16_MAX && terms->most <= INT32_MAX && n >= ISOQ_FEWEST_SUMS)
+        ISOQ_BEST_SET(isoq_add_small_terms, sums, terms, n);
+    else
+        isoq_add_large_terms(sums, terms, n);
+    terms->count = 0, terms->most = 0, terms->largest = 0;
 }
 
 /* Set the sums of a channel to the terms of earlier channels. All rows at once: sums of the frame
    between two rows come with it, and nobody looks at them. */
-ISOQ_MULTIVERSION void isoq_sum_channel(const isoq_context_model *model, const isoq_planes *planes,
-                                        int channel) {
+ISOQ_API void isoq_sum_channel(const isoq_context_model *model, const isoq_planes *planes,
+                               int channel) {
     const isoq_sparse_weights *around = &model->around, *values = &model->value;
-    const int32_t *from[4];
-    double weight[4];
+    isoq_neighbour_terms terms = {.count = 0, .most = 0, .largest = 0};
     int n = planes->rows * (planes->cols + 2) - 2;
     isoq_start_sums(planes->magnitude_sums, n);
-    for (int k = around->start[channel], end = around->start[channel + 1]; k < end; k += 4) {
-        for (int t = 0; t < 4; t++) {
-            int at = k + t < end ? k + t : k;
-            int place = around->place[at];
-            from[t] =
-                isoq_magnitude_row(planes, around->channel[at], place / 3 - 1) + place % 3 - 1;
-            weight[t] = k + t < end ? around->weight[at] : 0;
-        }
-        isoq_add_products(planes->magnitude_sums, from, weight, n);
+    for (int k = around->start[channel]; k < around->start[channel + 1]; k++) {
+        int from = around->channel[k], place = around->place[k];
+        const int32_t *row = isoq_magnitude_row(planes, from, place / 3 - 1);
+        if (terms.count == ISOQ_NEIGHBOURS) isoq_add_terms(planes->magnitude_sums, &terms, n);
+        isoq_add_neighbour(&terms, row + place % 3 - 1, around->weight[k],
+                           planes->largest[2 * from]);
     }
+    isoq_add_terms(planes->magnitude_sums, &terms, n);
     n = planes->rows * planes->cols;
     isoq_start_sums(planes->value_sums, n);
-    for (int k = values->start[channel], end = values->start[channel + 1]; k < end; k += 4) {
-        for (int t = 0; t < 4; t++) {
-            int at = k + t < end ? k + t : k;
-            from[t] = isoq_value_row(planes, values->channel[at], 0);
-            weight[t] = k + t < end ? values->weight[at] : 0;
-        }
-        isoq_add_products(planes->value_sums, from, weight, n);
+    for (int k = values->start[channel]; k < values->start[channel + 1]; k++) {
+        int from = values->channel[k];
+        if (terms.count == ISOQ_NEIGHBOURS) isoq_add_terms(planes->value_sums, &terms, n);
+        isoq_add_neighbour(&terms, isoq_value_row(planes, from, 0), values->weight[k],
+                           planes->largest[2 * from + 1]);
     }
+    isoq_add_terms(planes->value_sums, &terms, n);
 }
 
 /* Add to the sums of a row the terms of the rows above. */

@@ -7,7 +7,8 @@
      isoq_add_pairs_...  sums += first of each pair * first of `weight` + second * second
      isoq_keep_...       write the sums to memory
 
-   All sets find the same sums; nothing overflows where the caller sees to it that sums fit. */
+   All sets find the same sums; nothing overflows where the caller sees to it that sums fit.
+   ISOQ_BEST_SET calls what was compiled for each of them. */
 #ifndef ISOQ_PAIRS_H
 #define ISOQ_PAIRS_H
 
@@ -67,6 +68,7 @@ ISOQ_INLINE void isoq_keep_plain(int32_t *to, const isoq_sums_plain *sums) {
 /* ---- For x86-64 with AVX2. */
 
 #if ISOQ_GNU && defined(__x86_64__) && !defined(_MSC_VER)
+#define ISOQ_ALL_SETS 1
 #define ISOQ_WITH_AVX2 __attribute__((target("avx2")))
 
 enum { ISOQ_AVX2_SUMS = 8 };
@@ -94,6 +96,50 @@ ISOQ_WITH_AVX2 ISOQ_INLINE void isoq_keep_avx2(int32_t *to, const isoq_sums_avx2
 }
 
 ISOQ_INLINE int isoq_has_avx2(void) { return __builtin_cpu_supports("avx2"); }
+
+/* ---- For x86-64 with AVX-512 and its instruction for sums of products (VNNI). */
+
+#define ISOQ_WITH_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
+
+enum { ISOQ_AVX512_SUMS = 16 };
+
+typedef int32_t isoq_sums_avx512 __attribute__((vector_size(4 * ISOQ_AVX512_SUMS)));
+typedef isoq_sums_avx512 isoq_sums_avx512_in_memory
+    __attribute__((aligned(sizeof(int32_t)), may_alias));
+
+ISOQ_WITH_AVX512 ISOQ_INLINE void isoq_fill_avx512(isoq_sums_avx512 *sums, int32_t number) {
+    *sums = number - (isoq_sums_avx512){0};
+}
+
+ISOQ_WITH_AVX512 ISOQ_INLINE void isoq_add_pairs_avx512(isoq_sums_avx512 *sums,
+                                                        const int32_t *pairs, int32_t weight) {
+    isoq_sums_avx512 near = *(const isoq_sums_avx512_in_memory *)pairs;
+    isoq_sums_avx512 factor = weight - (isoq_sums_avx512){0};
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(*sums) : "v"(near), "v"(factor));
+}
+
+ISOQ_WITH_AVX512 ISOQ_INLINE void isoq_keep_avx512(int32_t *to, const isoq_sums_avx512 *sums) {
+    *(isoq_sums_avx512_in_memory *)to = *sums;
+}
+
+ISOQ_INLINE int isoq_has_avx512(void) {
+    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+#else
+#define ISOQ_ALL_SETS 0
+#endif
+
+/* ---- Choice at run time. */
+
+/* Call a function of the best set that the processor has; name: without the set's. */
+#if ISOQ_ALL_SETS
+#define ISOQ_BEST_SET(name, ...)                    \
+    (isoq_has_avx512() ? name##_avx512(__VA_ARGS__) \
+     : isoq_has_avx2() ? name##_avx2(__VA_ARGS__)   \
+                       : name##_plain(__VA_ARGS__))
+#else
+#define ISOQ_BEST_SET(name, ...) name##_plain(__VA_ARGS__)
 #endif
 
 #endif

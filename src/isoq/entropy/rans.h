@@ -200,7 +200,7 @@ typedef struct {
 } isoq_reader;
 
 /* Return the next word of the stream; at its end, 0. */
-ISOQ_API uint32_t isoq_next_word(isoq_reader *reader) {
+ISOQ_INLINE uint32_t isoq_next_word(isoq_reader *reader) {
     const uint8_t *from = reader->next;
     if (reader->end - from < 4) {
         reader->status = ISOQ_DAMAGED;
@@ -239,15 +239,20 @@ ISOQ_INLINE void isoq_advance(isoq_reader *reader, uint32_t start, uint32_t freq
         reader->state = reader->state << 32 | isoq_next_word(reader);
 }
 
+/* Return `bits` (0 ... ISOQ_CHUNK_BITS) raw bits. */
+ISOQ_INLINE uint32_t isoq_read_chunk(isoq_reader *reader, int bits) {
+    uint32_t chunk = isoq_peek(reader) >> (ISOQ_PRECISION - bits);
+    isoq_advance(reader, chunk << (ISOQ_PRECISION - bits), 1u << (ISOQ_PRECISION - bits));
+    return chunk;
+}
+
 /* Return `bits` (0 ... 64) raw bits, as isoq_push_bits listed them. */
 ISOQ_API uint64_t isoq_read_bits(isoq_reader *reader, int bits) {
     assert(bits >= 0 && bits <= 64);
     uint64_t value = 0;
     for (int shift = 0; bits > 0;) {
         int n = bits < ISOQ_CHUNK_BITS ? bits : ISOQ_CHUNK_BITS;
-        uint32_t chunk = isoq_peek(reader) >> (ISOQ_PRECISION - n);
-        isoq_advance(reader, chunk << (ISOQ_PRECISION - n), 1u << (ISOQ_PRECISION - n));
-        value |= (uint64_t)chunk << shift;
+        value |= (uint64_t)isoq_read_chunk(reader, n) << shift;
         shift += n;
         bits -= n;
     }

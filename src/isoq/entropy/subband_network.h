@@ -38,7 +38,8 @@ enum {
     ISOQ_NETWORK_MOST_DEPTH = 4,
     ISOQ_QUAD = 4,      /* cells that are computed together */
     ISOQ_TERMS = 6,     /* of a quad */
-    ISOQ_TOGETHER = 16, /* quads whose sums are kept at a time; a row has room for a multiple */
+    ISOQ_TOGETHER = 32, /* quads whose sums are kept at a time */
+    ISOQ_ROW_STEP = 16, /* quads: a row has room for a multiple; one of the sums of any set */
     ISOQ_SUMS_OF_OUTPUT = ISOQ_TERMS * ISOQ_TOGETHER,
     ISOQ_NETWORK_MOST_BIAS = 1 << 22,
     ISOQ_NETWORK_HIDDEN = 255
@@ -80,7 +81,7 @@ ISOQ_INLINE int isoq_quads_of(int cells) { return (cells + ISOQ_QUAD - 1) / ISOQ
 
 /* Return the stride of rows of some cells. */
 ISOQ_API size_t isoq_kept_stride(int cells) {
-    size_t step = ISOQ_TOGETHER, steps = ((size_t)isoq_quads_of(cells) + step - 1) / step;
+    size_t step = ISOQ_ROW_STEP, steps = ((size_t)isoq_quads_of(cells) + step - 1) / step;
     return (steps + 1) * step;
 }
 
@@ -232,35 +233,29 @@ ISOQ_INLINE int32_t isoq_hidden_of(int32_t sum, int32_t start) {
 #define ISOQ_TARGET
 #include "subband_rows.inc"
 
-#ifdef ISOQ_WITH_AVX2
+#if ISOQ_ALL_SETS
 #define ISOQ_SET(name) name##_avx2
 #define ISOQ_SUMS ISOQ_AVX2_SUMS
 #define ISOQ_TARGET ISOQ_WITH_AVX2
+#include "subband_rows.inc"
+
+#define ISOQ_SET(name) name##_avx512
+#define ISOQ_SUMS ISOQ_AVX512_SUMS
+#define ISOQ_TARGET ISOQ_WITH_AVX512
 #include "subband_rows.inc"
 #endif
 
 /* Compute row `row` of a hidden layer. is_added: to the same row of what it starts from. */
 ISOQ_API void isoq_hidden_row(const isoq_convolution *layer, const isoq_rows_kept *from,
                               const isoq_rows_kept *to, int row, int is_added) {
-#ifdef ISOQ_WITH_AVX2
-    if (isoq_has_avx2()) {
-        isoq_hidden_row_avx2(layer, from, to, row, is_added);
-        return;
-    }
-#endif
-    isoq_hidden_row_plain(layer, from, to, row, is_added);
+    ISOQ_BEST_SET(isoq_hidden_row, layer, from, to, row, is_added);
 }
 
-/* Compute row `row` of the outputs, (OUTPUTS, QUAD stride). */
+/* Compute row `row` of the outputs, (OUTPUTS, QUAD, stride): those of quad j are at j of four
+ * lines. */
 ISOQ_API void isoq_output_row(const isoq_convolution *layer, const isoq_rows_kept *from, int row,
                               int32_t *out) {
-#ifdef ISOQ_WITH_AVX2
-    if (isoq_has_avx2()) {
-        isoq_output_row_avx2(layer, from, row, out);
-        return;
-    }
-#endif
-    isoq_output_row_plain(layer, from, row, out);
+    ISOQ_BEST_SET(isoq_output_row, layer, from, row, out);
 }
 
 #endif

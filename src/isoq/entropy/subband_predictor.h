@@ -64,17 +64,18 @@ typedef struct {
     isoq_cells cells;
     int32_t *low_pass, *line, *feature; /* line: (2 cols + 2,); feature: (INPUTS, cols) of a row */
     isoq_rows_kept kept[ISOQ_NETWORK_MOST_DEPTH + 2]; /* inputs of head, body and tail */
-    int32_t *output;                                  /* (OUTPUTS, QUAD stride) of a row */
-    int32_t *memory;                                  /* of all of these */
+    int32_t *output;   /* (OUTPUTS, QUAD, stride) of a row, see isoq_output_row */
+    int32_t *contrast; /* (QUAD, stride) of a row, in the same order */
+    int32_t *memory;   /* of all of these */
 } isoq_prediction_job;
 
 ISOQ_API isoq_status isoq_allocate_prediction(isoq_prediction_job *job,
                                               const isoq_network *network) {
     size_t cols = (size_t)job->cells.cols, cells = (size_t)job->cells.rows * cols;
-    size_t stride = isoq_kept_stride(job->cells.cols), outputs = ISOQ_NETWORK_OUTPUTS * ISOQ_QUAD;
+    size_t stride = isoq_kept_stride(job->cells.cols), lines = ISOQ_QUAD * stride;
     int pairs = (ISOQ_NETWORK_INPUTS + (network->depth + 1) * network->width) / 2;
-    size_t room = 11 * cells + 2 * cols + 2 + ISOQ_NETWORK_INPUTS * cols + outputs * stride +
-                  isoq_kept_room(pairs, job->cells.cols);
+    size_t room = 11 * cells + 2 * cols + 2 + ISOQ_NETWORK_INPUTS * cols +
+                  (ISOQ_NETWORK_OUTPUTS + 1) * lines + isoq_kept_room(pairs, job->cells.cols);
     int32_t *memory = job->memory = (int32_t *)ISOQ_CALLOC(room, sizeof *memory);
     if (!memory) return ISOQ_NO_MEMORY;
     for (int k = 0; k < network->depth + 2; k++) {
@@ -82,7 +83,8 @@ ISOQ_API isoq_status isoq_allocate_prediction(isoq_prediction_job *job,
         job->kept[k] = (isoq_rows_kept){inputs, job->cells.cols, job->cells.rows, stride, memory};
         memory += isoq_kept_room(inputs, job->cells.cols);
     }
-    job->output = memory, memory += outputs * stride;
+    job->output = memory, memory += ISOQ_NETWORK_OUTPUTS * lines;
+    job->contrast = memory, memory += lines;
     job->feature = memory, memory += ISOQ_NETWORK_INPUTS * cols;
     job->line = memory, memory += 2 * cols + 2;
     job->low_pass = memory, memory += 4 * cells;
@@ -178,30 +180,41 @@ ISOQ_MULTIVERSION void isoq_find_moves(const int32_t *value, const int32_t *magn
     for (int x = 0; x < cols; x++) magnitude_move[x] = isoq_magnitude_move(magnitude[x]);
 }
 
+/* Set the moves of some details, of which `place` is the first and each is `step` behind the one
+   before, given the outputs for their values and magnitudes. */
+ISOQ_API void isoq_set_moves(const isoq_prediction_job *job, const isoq_moves *moves, size_t place,
+                             int step, int count, const int32_t *output, const int32_t *contrast) {
+    const int32_t *others = output + ISOQ_NETWORK_OUTPUTS / 2 * ISOQ_QUAD * job->kept->stride;
+    int32_t *to_value = moves->value + place, *value = step == 1 ? to_value : job->line;
+    int8_t *to_magnitude = moves->magnitude + place;
+    int8_t *magnitude = step == 1 ? to_magnitude : (int8_t *)(job->line + count);
+    isoq_find_moves(output, others, contrast, count, value, magnitude);
+    for (int j = 0; step > 1 && j < count; j++) {
+        to_value[step * j] = value[j];
+        to_magnitude[step * j] = magnitude[j];
+    }
+}
+
 /* Set the moves of the details of row `y` of cells, given its outputs. Output 4 k + 2 a + b is that
-   of detail k + 1 at sample (a, b) of a cell: its expected value, and from 12 on its magnitude. */
+   of detail k + 1 at sample (a, b) of a cell: its expected value, and from 12 on its magnitude. The
+   outputs of a line are of one channel, at the places of a row, or at every other or fourth. */
 ISOQ_API void isoq_spread_row(const isoq_prediction_job *job, int y, const isoq_moves *moves) {
     const isoq_grid *grid = job->grid;
-    int side = isoq_side_of(job->level), half = side / 2, cols = grid->cols;
-    size_t n = (size_t)grid->rows * (size_t)cols, stride = ISOQ_QUAD * job->kept->stride;
-    const int32_t *contrast = job->cells.contrast + (size_t)y * (size_t)job->cells.cols;
-    int32_t *value = job->line;
-    int8_t *magnitude = (int8_t *)(job->line + job->cells.cols);
-    for (int output = 0; output < ISOQ_NETWORK_OUTPUTS / 2; output++) {
-        int row = 2 * y + (output >> 1 & 1);
-        const int32_t *out = job->output + (size_t)output * stride;
+    int side = isoq_side_of(job->level), half = side / 2, cells = job->cells.cols;
+    size_t n = (size_t)grid->rows * (size_t)grid->cols, stride = job->kept->stride;
+    size_t first = (size_t)(y / half) * (size_t)grid->cols;
+    const int32_t *contrast = job->cells.contrast + (size_t)y * (size_t)cells;
+    for (int line = 0; line < ISOQ_QUAD; line++)
+        for (int x = line, j = 0; x < cells; x += ISOQ_QUAD, j++)
+            job->contrast[(size_t)line * stride + (size_t)j] = contrast[x];
+    for (int k = 0; k < ISOQ_NETWORK_OUTPUTS / 2 * ISOQ_QUAD; k++) {
+        int output = k / ISOQ_QUAD, line = k % ISOQ_QUAD, row = 2 * y + (output >> 1 & 1);
         const int32_t *channels =
             isoq_channels_of(&job->layout, job->level, 1 + output / 4, row % side);
-        isoq_find_moves(out, out + ISOQ_NETWORK_OUTPUTS / 2 * stride, contrast, job->cells.cols,
-                        value, magnitude);
-        for (int x = 0; x < half; x++) {
-            size_t channel = (size_t)(channels[2 * x + (output & 1)] - moves->first);
-            size_t at = channel * n + (size_t)(row / side) * (size_t)cols;
-            for (int j = 0; j < cols; j++) {
-                moves->value[at + (size_t)j] = value[half * j + x];
-                moves->magnitude[at + (size_t)j] = magnitude[half * j + x];
-            }
-        }
+        int channel = channels[2 * (line % half) + (output & 1)] - moves->first;
+        isoq_set_moves(job, moves, (size_t)channel * n + first + (size_t)(line / half),
+                       ISOQ_QUAD / half, (cells - line + ISOQ_QUAD - 1) / ISOQ_QUAD,
+                       job->output + (size_t)k * stride, job->contrast + (size_t)line * stride);
     }
 }
 

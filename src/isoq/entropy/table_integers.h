@@ -51,13 +51,33 @@ ISOQ_API int64_t isoq_read_escape(isoq_reader *reader, int length_bits, int long
     return isoq_read_bits(reader, 1) ? -magnitude : magnitude;
 }
 
-/* Return the symbol whose slot contains `place` (0 ... 2^15 - 1): how many end at or before it.
-   Compilers count all of them with vectors in fewer cycles than a search takes. The last one, which
-   ends at 2^15, is a negative number and counts as well. */
-ISOQ_INLINE uint32_t isoq_find_symbol(const uint16_t *cdf, uint32_t place) {
+#if ISOQ_GNU && defined(__SSE2__)
+typedef uint16_t isoq_short8 __attribute__((vector_size(16)));
+typedef isoq_short8 isoq_short8_in_memory __attribute__((aligned(sizeof(uint16_t)), may_alias));
+
+/* Return which of 16 slots end behind `place`, a bit for each: there the difference is negative,
+   even if the end is 2^15. place: in all lanes. */
+ISOQ_INLINE unsigned isoq_ends_behind(const uint16_t *end, isoq_short8 place) {
+    typedef int16_t signed_short8 __attribute__((vector_size(16)));
+    const isoq_short8_in_memory *ends = (const isoq_short8_in_memory *)end;
+    isoq_short8 before = place - ends[0], behind = place - ends[1];
+    return (unsigned)__builtin_ia32_pmovmskb128(
+        __builtin_ia32_packsswb128((signed_short8)before, (signed_short8)behind));
+}
+#endif
+
+/* Return the symbol whose slot contains `place` (0 ... 2^15 - 1): the first that ends behind it.
+   With vectors, to look at all ends takes fewer cycles than a search. */
+ISOQ_INLINE size_t isoq_find_symbol(const uint16_t *cdf, uint32_t place) {
+#if ISOQ_GNU && defined(__SSE2__)
+    isoq_short8 all = (uint16_t)place - (isoq_short8){0};
+    unsigned lower = isoq_ends_behind(cdf + 1, all), upper = isoq_ends_behind(cdf + 17, all);
+    return (size_t)__builtin_ctz(lower | upper << 16);
+#else
     int16_t count = 0;
-    for (int k = 1; k <= ISOQ_SYMBOLS; k++) count += (int16_t)cdf[k] <= (int16_t)place;
-    return (uint32_t)(count - 1);
+    for (int k = 1; k < ISOQ_SYMBOLS; k++) count += (int16_t)cdf[k] <= (int16_t)place;
+    return (size_t)count;
+#endif
 }
 
 /* Append the slot of a symbol of a table. */
@@ -67,7 +87,7 @@ ISOQ_INLINE void isoq_push_symbol(isoq_slot_list *list, const uint16_t *cdf, int
 
 /* Return the next symbol of a table, and step over it. */
 ISOQ_INLINE int isoq_take_symbol(isoq_reader *reader, const uint16_t *cdf) {
-    uint32_t symbol = isoq_find_symbol(cdf, isoq_peek(reader));
+    size_t symbol = isoq_find_symbol(cdf, isoq_peek(reader));
     isoq_advance(reader, cdf[symbol], (uint32_t)cdf[symbol + 1] - cdf[symbol]);
     return (int)symbol;
 }
@@ -82,15 +102,27 @@ ISOQ_API void isoq_put_table_integer(isoq_slot_list *list, const uint16_t *cdf, 
     isoq_push_bits(list, (uint32_t)value & ((1u << shift) - 1), shift);
 }
 
-/* Return the next integer: below 2^(27 + shift) in magnitude, whatever the stream. shift: 0 ... 31.
- */
-ISOQ_INLINE int64_t isoq_take_table_integer(isoq_reader *reader, const uint16_t *cdf, int shift) {
-    assert(shift >= 0 && shift < 32);
-    int symbol = isoq_take_symbol(reader, cdf);
+/* Return the integer of a symbol, and read what follows it. */
+ISOQ_API int64_t isoq_read_integer(isoq_reader *reader, int symbol, int shift) {
     int64_t coarse = symbol == ISOQ_ESCAPE
                          ? isoq_read_escape(reader, ISOQ_LATENT_LENGTH_BITS, ISOQ_LATENT_LONGEST)
                          : (int64_t)symbol - ISOQ_REACH;
     return coarse * (1ll << shift) + (int64_t)isoq_read_bits(reader, shift);
+}
+
+/* Return the next integer: below 2^(27 + shift) in magnitude, whatever the stream. shift: 0 ... 31.
+   Rare cases work on a copy of the reader, so that compilers can keep the reader in registers. */
+ISOQ_INLINE int64_t isoq_take_table_integer(isoq_reader *reader, const uint16_t *cdf, int shift) {
+    assert(shift >= 0 && shift < 32);
+    int symbol = isoq_take_symbol(reader, cdf);
+    if (symbol == ISOQ_ESCAPE || shift > ISOQ_CHUNK_BITS) {
+        isoq_reader copy = *reader;
+        int64_t integer = isoq_read_integer(&copy, symbol, shift);
+        *reader = copy;
+        return integer;
+    }
+    int64_t coarse = symbol - ISOQ_REACH;
+    return shift ? coarse * (1ll << shift) + isoq_read_chunk(reader, shift) : coarse;
 }
 
 #endif
