@@ -52,17 +52,17 @@ ISOQ_API int64_t isoq_read_escape(isoq_reader *reader, int length_bits, int long
 }
 
 #if ISOQ_GNU && defined(__SSE2__)
-typedef uint16_t isoq_short8 __attribute__((vector_size(16)));
-typedef isoq_short8 isoq_short8_in_memory __attribute__((aligned(sizeof(uint16_t)), may_alias));
+typedef uint16_t isoq_slots8 __attribute__((vector_size(16)));
+typedef isoq_slots8 isoq_slots8_in_memory __attribute__((aligned(sizeof(uint16_t)), may_alias));
 
 /* Return which of 16 slots end behind `place`, a bit for each: there the difference is negative,
    even if the end is 2^15. place: in all lanes. */
-ISOQ_INLINE unsigned isoq_ends_behind(const uint16_t *end, isoq_short8 place) {
-    typedef int16_t signed_short8 __attribute__((vector_size(16)));
-    const isoq_short8_in_memory *ends = (const isoq_short8_in_memory *)end;
-    isoq_short8 before = place - ends[0], behind = place - ends[1];
+ISOQ_INLINE unsigned isoq_ends_behind(const uint16_t *end, isoq_slots8 place) {
+    typedef int16_t signed_slots8 __attribute__((vector_size(16)));
+    const isoq_slots8_in_memory *ends = (const isoq_slots8_in_memory *)end;
+    isoq_slots8 before = place - ends[0], behind = place - ends[1];
     return (unsigned)__builtin_ia32_pmovmskb128(
-        __builtin_ia32_packsswb128((signed_short8)before, (signed_short8)behind));
+        __builtin_ia32_packsswb128((signed_slots8)before, (signed_slots8)behind));
 }
 #endif
 
@@ -70,7 +70,7 @@ ISOQ_INLINE unsigned isoq_ends_behind(const uint16_t *end, isoq_short8 place) {
    With vectors, to look at all ends takes fewer cycles than a search. */
 ISOQ_INLINE size_t isoq_find_symbol(const uint16_t *cdf, uint32_t place) {
 #if ISOQ_GNU && defined(__SSE2__)
-    isoq_short8 all = (uint16_t)place - (isoq_short8){0};
+    isoq_slots8 all = (uint16_t)place - (isoq_slots8){0};
     unsigned lower = isoq_ends_behind(cdf + 1, all), upper = isoq_ends_behind(cdf + 17, all);
     return (size_t)__builtin_ctz(lower | upper << 16);
 #else
