@@ -1,5 +1,7 @@
 #include "model.h"
 
+#include <string.h>
+
 /* The arrays of a context model (section 10), and what has to be true of them: then no sum of
    neighbours.h exceeds 2^51, and no index of the coder is out of bounds. isoq/entropy/context.py
    checks the same. */
@@ -89,6 +91,19 @@ static int find_tables(isoq_model *model, int64_t rows) {
     return 1;
 }
 
+int isoq_has_trellis(const isoq_model *model) {
+    for (int k = 0; k < model->arrays.count; k++)
+        if (!strcmp(model->arrays.array[k].name, "context_trellis")) return 1;
+    return 0;
+}
+
+static int find_trellis(isoq_model *model) {
+    if (!isoq_has_trellis(model)) return 1;
+    const int32_t *of = (const int32_t *)find(model, "context_trellis", "<i4", 3, 0);
+    model->context.trellis = &model->trellis;
+    return of && isoq_make_trellis(&model->trellis, of[0], of[1], of[2]);
+}
+
 int isoq_make_context(isoq_model *model) {
     static const char *const around[] = {"context_around_start", "context_around_channel",
                                          "context_around_place", "context_around_weight"};
@@ -103,7 +118,7 @@ int isoq_make_context(isoq_model *model) {
     context->group = (const uint8_t *)find(model, "context_group", "|u1", channels, 0);
     if (!context->own || !context->own_value || !context->bias || !context->group ||
         !find_sparse(model, around, &context->around) ||
-        !find_sparse(model, value, &context->value))
+        !find_sparse(model, value, &context->value) || !find_trellis(model))
         return bad(model);
     for (int c = 0; c < channels; c++) {
         if (!check_channel(context, c)) return bad(model);

@@ -95,6 +95,9 @@ static void add_array(isoq_sha256 *sha, const isoq_array *array) {
 static const char *const NAMES[] = {"9/7", "17/11"};
 static const isoq_steps *const STEPS[] = {&ISOQ_CDF_9_7, &ISOQ_CDF_17_11};
 
+/* Return the format that a model with such arrays has. */
+static int format_of(const isoq_model *model) { return isoq_has_trellis(model) ? 2 : 1; }
+
 /* Set the identity of a model. low, high: lambda_min and lambda_max. */
 static void identify(isoq_model *model, isoq_json low, isoq_json high) {
     static const char hidden[] = "hyper_analysis_";
@@ -103,7 +106,7 @@ static void identify(isoq_model *model, isoq_json low, isoq_json high) {
     char text[64];
     double number = 0;
     isoq_start_sha256(&sha);
-    snprintf(text, sizeof text, "[1, 1, %d, \"context\", [", model->channels);
+    snprintf(text, sizeof text, "[%d, 1, %d, \"context\", [", format_of(model), model->channels);
     add_text(&sha, text);
     for (int k = 0; k < model->levels; k++) {
         snprintf(text, sizeof text, "%s\"%s\"", k ? ", " : "", NAMES[model->wavelet[k]]);
@@ -161,7 +164,7 @@ int isoq_make_model(isoq_model *model, isoq_json info) {
     double least, most;
     if (!isoq_json_text(isoq_json_member(info, "name"), model->name, sizeof model->name))
         return isoq_bad_model(work, "it has no name");
-    if (!is_whole(info, "format", 1))
+    if (!is_whole(info, "format", 1) && !is_whole(info, "format", 2))
         return isoq_fail(work, ISOQ_ERROR_MODEL,
                          "the format of model %s is not known; use a newer library", model->name);
     if (!wavelets.at)
@@ -170,7 +173,8 @@ int isoq_make_model(isoq_model *model, isoq_json info) {
                          "Python package",
                          model->name);
     model->channels = ISOQ_WAVELET_CHANNELS;
-    if (!read_wavelets(model, wavelets) || !is_whole(info, "bands", 1) ||
+    if (!is_whole(info, "format", (uint64_t)format_of(model)) ||
+        !read_wavelets(model, wavelets) || !is_whole(info, "bands", 1) ||
         !is_whole(info, "latents", ISOQ_WAVELET_CHANNELS) ||
         !isoq_json_equals(isoq_json_member(info, "entropy"), "context") ||
         !isoq_json_number(low, &least) || !isoq_json_number(high, &most) || !(least > 0) ||

@@ -5,7 +5,7 @@
 #include "arrays.h"
 #include "limited.h"
 
-#include "../src/isoq/entropy/context.h"
+#include "../src/isoq/entropy/trellis.h"
 #include "../src/isoq/wavelet/layout.h"
 #include "../src/isoq/wavelet/steps.h"
 
@@ -25,6 +25,7 @@ struct isoq_model {
     const int32_t *unit;                          /* (channels,): step at level 0 */
     isoq_arrays arrays;
     isoq_context_model context;
+    isoq_trellis trellis; /* to which the context model points if it has one of its own */
     /* By how many levels a place is below the finest one: 2^16 g and 2^6 / g of isoq_grid. */
     int32_t up[ISOQ_SPAN + 1], down[ISOQ_SPAN + 1];
     int32_t octave[128]; /* 2^24 2^(-k / 128): of isoq_fixed_latents */
@@ -32,6 +33,9 @@ struct isoq_model {
 
 /* Make a model of a checked description (`info`, the keys of model.json) and of its arrays. */
 int isoq_make_model(isoq_model *model, isoq_json info);
+
+/* Return whether there is an array of a trellis. */
+int isoq_has_trellis(const isoq_model *model);
 
 /* Make the context model of the arrays with the prefix context_, and check it. */
 int isoq_make_context(isoq_model *model);

@@ -136,6 +136,15 @@ def context_arrays(channels: int = 6, groups: int = 2, seed: int = 0) -> dict[st
     }
 
 
+def model_with_trellis(folder: Path) -> Path:
+    """The newest model with a trellis of 64 states."""
+    shutil.copytree(model().folder, folder)
+    path, trellis = folder / "model.json", np.array([64, 38, 25], np.int32)
+    np.savez(folder / "decoder.npz", **model().arrays, context_trellis=trellis)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"name": "other-1", "format": 2}))
+    return folder
+
+
 def other_model(folder: Path, name: str = "eo16") -> Path:
     """A copy of a shipped model that decodes otherwise: same name, another identity."""
     shutil.copytree(load_model(name).folder, folder)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import graph_model, model, other_model, terrain
+from cases import graph_model, model, model_with_trellis, other_model, terrain
 from images import make, one_line
 from test_container import chunk, chunks
 
@@ -46,6 +46,13 @@ def other(tmp_path_factory) -> Model:
 def packed(other) -> bytes:
     """A file that no shipped model reads."""
     return compressed(other)
+
+
+def test_a_trellis_comes_along(tmp_path):
+    chosen = Model(model_with_trellis(tmp_path / "m"))
+    data = compressed(chosen)
+    assert np.array_equal(isoq.decompress(data), isoq.decompress(data, model=chosen))
+    assert chosen.identity != model().identity
 
 
 def exchanged(data: bytes, payload: bytes) -> bytes:
@@ -236,7 +243,7 @@ HOSTILE = {
     "negative array": lambda: head(b'[{}, [["a", "<i4", [-1]]]]', bytes(8)),
     "broken array": lambda: head(b'[{}, [["a", "<i4", [0.5]]]]', bytes(8)),
     "no arrays": lambda: altered(lambda info, arrays, graphs: arrays.clear()),
-    "other format": lambda: altered(lambda info, arrays, graphs: info.update(format=2)),
+    "other format": lambda: altered(lambda info, arrays, graphs: info.update(format=3)),
     "text for a number": lambda: altered(lambda info, arrays, graphs: info.update(bands="many")),
     "many bands": lambda: altered(lambda info, arrays, graphs: info.update(bands=10**9)),
     "many latents": lambda: altered(lambda info, arrays, graphs: info.update(latents=10**9)),

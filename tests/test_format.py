@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import spec_decoder
-from cases import DTYPES, model, reduced_image, terrain
+from cases import DTYPES, crop, model, model_with_trellis, reduced_image, terrain
 
 import isoq
 from isoq.codec.reader import File
@@ -264,6 +264,14 @@ def test_the_page_decodes_what_is_written_today(dtype):
     for level in (1, 4):
         reduced = spec_decoder.decode(data, model().folder, level).samples
         assert reduced.tobytes() == reduced_image(data, model(), level).tobytes()
+
+
+@pytest.mark.slow
+def test_the_page_decodes_a_trellis_of_the_model(tmp_path):
+    folder = model_with_trellis(tmp_path / "m")
+    data = isoq.compress(crop("sentinel2.tif")[:, :72, :92], mse=400.0, model=folder)
+    samples = isoq.decompress(data, model=folder)
+    assert samples.tobytes() == spec_decoder.decode(data, folder).samples.tobytes()
 
 
 @pytest.mark.slow

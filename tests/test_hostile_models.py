@@ -132,6 +132,22 @@ def test_wavelets_with_tables_for_other_latents(folder):
     assert "256 latents" in refused(folder)
 
 
+@pytest.mark.parametrize(
+    ("number", "trellis"),
+    [(1, [64, 38, 25]), (2, None), (2, [64, 38, 32]), (2, [1 << 30, 1 << 29, 1]), (2, [64.0] * 3)],
+)
+def test_trellises_that_are_none(folder, number, trellis):
+    """And a model of format 1 has none of its own: readers before would not look for it."""
+    info = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(info | {"format": number}))
+    arrays = dict(model().arrays)
+    if trellis:
+        kind = np.int32 if isinstance(trellis[0], int) else np.float32
+        arrays["context_trellis"] = np.array(trellis, kind)
+    np.savez(folder / "decoder.npz", **arrays)
+    assert "trellis" in refused(folder)
+
+
 def test_lists_that_wrap_around():
     """Differences of 32-bit integers that overflow look ordered."""
     arrays = context_arrays(4)

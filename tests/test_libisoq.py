@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from any_image import AnyImage, images
-from cases import crop, model, modest, other_model, reduced_image
+from cases import crop, model, model_with_trellis, modest, other_model, reduced_image
 from hypothesis import given
 from libisoq_binding import (
     ARGUMENT,
@@ -249,6 +249,30 @@ def test_a_file_may_bring_its_model_along(library, transformed):
     data = isoq.compress(crop("landsat.tif")[:, :70, :80], mse=4000, embed_model=True)
     file = library.open(data)
     assert (library.decode(file) == isoq.decompress(data)).all()
+
+
+def test_a_model_may_have_a_trellis_of_its_own(library, tmp_path):
+    folder, pixels = model_with_trellis(tmp_path / "m"), crop("landsat.tif")[:, :70, :80]
+    data = isoq.compress(pixels, mse=4000, model=folder)
+    file = library.open(data)
+    library.use_model(file, library.open_model(folder))
+    assert (library.decode(file) == isoq.decompress(data, model=folder)).all()
+
+
+@pytest.mark.parametrize(
+    ("number", "trellis"), [(1, [64, 38, 25]), (2, None), (2, [64, 38, 32]), (2, [64.0] * 3)]
+)
+def test_impossible_trellises_are_refused(library, tmp_path, number, trellis):
+    info = json.loads((model().folder / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(info | {"format": number}))
+    arrays = dict(model().arrays)
+    if trellis:
+        kind = np.int32 if isinstance(trellis[0], int) else np.float32
+        arrays["context_trellis"] = np.array(trellis, kind)
+    np.savez(tmp_path / "decoder.npz", **arrays)
+    with pytest.raises(Failure, match="impossible") as caught:
+        library.open_model(tmp_path)
+    assert caught.value.code == MODEL
 
 
 def test_another_model_is_refused(library, tmp_path):

@@ -93,11 +93,78 @@ static void table_integers_come_back(void) {
 static void trellis_is_consistent(void) {
     for (int state = 0; state < ISOQ_STATES; state++)
         for (int parity = 0; parity < 2; parity++) {
-            const uint8_t *before = ISOQ_BEFORE[isoq_next_state(state, parity)];
+            const uint8_t *before = ISOQ_BEFORE[isoq_next_state(ISOQ_NEXT, state, parity)];
             CHECK((before[0] == state) != (before[1] == state));
         }
     isoq_ways ways = isoq_ways_from(5);
     CHECK(isoq_cheapest(ways) == 5);
+    isoq_trellis eight;
+    CHECK(isoq_make_trellis(&eight, ISOQ_STATES, 5, 2));
+    CHECK(!memcmp(eight.next, ISOQ_NEXT, sizeof ISOQ_NEXT));
+    CHECK(!isoq_make_trellis(&eight, 24, 13, 2) && !isoq_make_trellis(&eight, 256, 128, 1));
+    CHECK(!isoq_make_trellis(&eight, 4, 2, 1) && !isoq_make_trellis(&eight, -64, -33, -1));
+    CHECK(!isoq_make_trellis(&eight, 64, 31, 1) && !isoq_make_trellis(&eight, 64, 64, 1));
+    CHECK(!isoq_make_trellis(&eight, 64, 33, 0) && !isoq_make_trellis(&eight, 64, 33, 32));
+}
+
+/* Return a trellis of 2^bits states, of any kind. */
+static isoq_trellis random_trellis(int bits) {
+    isoq_trellis trellis;
+    int states = 1 << bits;
+    int32_t feedback = (int32_t)random_in(states / 2, states - 1);
+    int32_t parity = (int32_t)random_in(1, states / 2 - 1);
+    CHECK(isoq_make_trellis(&trellis, states, feedback, parity));
+    return trellis;
+}
+
+/* Return the least cost of a way of a strand through latents, by the plain algorithm. */
+static int64_t least_cost(const isoq_search *search, int strands, int strand) {
+    int64_t cost[ISOQ_MOST_STATES], longer[ISOQ_MOST_STATES], least = INT64_MAX;
+    int states = search->trellis->states;
+    for (int s = 0; s < states; s++) cost[s] = s ? 1 << 30 : 0;
+    for (int g = 0; g < search->groups; g++) {
+        for (int s = 0; s < states; s++) longer[s] = 1 << 30;
+        for (int s = 0; s < states; s++)
+            for (int odd = 0; odd < 2; odd++) {
+                int at = (4 * g + 2 * (s & 1) + odd) * strands + strand;
+                int64_t *to = longer + search->trellis->next[s][odd];
+                if (cost[s] + search->cost[at] < *to) *to = cost[s] + search->cost[at];
+            }
+        memcpy(cost, longer, sizeof cost);
+    }
+    for (int s = 0; s < states; s++) least = cost[s] < least ? cost[s] : least;
+    return least;
+}
+
+/* The ways found lead through the states of the decoder, and none is cheaper. */
+static void ways_are_cheapest(void) {
+    enum { GROUPS = 200 };
+    static int16_t cost[GROUPS * 4 * ISOQ_STRANDS];
+    static int16_t ways[(GROUPS + 1) * ISOQ_MOST_STATES * ISOQ_STRANDS];
+    static int32_t choice[GROUPS * ISOQ_STRANDS];
+    for (int round = 0; round < 60; round++) {
+        isoq_trellis trellis = random_trellis(3 + round % 5);
+        int strands = round % 2 ? ISOQ_STRANDS : 1;
+        isoq_search search = {&trellis, (int)random_in(1, GROUPS), cost, ways, choice};
+        for (int k = 0; k < GROUPS * 4 * ISOQ_STRANDS; k++)
+            cost[k] = (int16_t)(random_in(0, 3) ? random_in(0, round < 30 ? 1 : ISOQ_MOST_COST)
+                                                : random_in(0, 1) * ISOQ_MOST_COST);
+        if (strands == 1)
+            isoq_search_ways(&search, 1);
+        else
+            isoq_search_ways(&search, ISOQ_STRANDS);
+        for (int k = 0; k < strands; k++) {
+            int64_t total = 0;
+            int state = 0;
+            for (int g = 0; g < search.groups; g++) {
+                int chosen = choice[g * strands + k];
+                CHECK(chosen >> 1 == isoq_quantizer_of(state));
+                total += cost[(4 * g + chosen) * strands + k];
+                state = isoq_next_state((const uint8_t(*)[2])trellis.next, state, chosen);
+            }
+            CHECK(total == least_cost(&search, strands, k));
+        }
+    }
 }
 
 /* Arrays of a random model: channels 1 and 4 look at themselves. */
@@ -144,7 +211,7 @@ static isoq_context_model random_model(void) {
     isoq_context_model model = {around,           value,         arrays.own,
                                 arrays.own_value, arrays.bias,   arrays.group,
                                 arrays.cdf,       arrays.offset, arrays.symbols,
-                                NULL};
+                                NULL,             NULL};
     return model;
 }
 
@@ -166,14 +233,16 @@ static void latents_come_back(void) {
     isoq_grid grid = {CHANNELS, ROWS, COLS, 1, arrays.up, arrays.down, NULL, NULL, NULL};
     isoq_trace trace = {NULL, NULL, NULL, NULL};
     size_t after[CHANNELS];
-    for (int round = 0; round < 6; round++) {
+    for (int round = 0; round < 12; round++) {
+        isoq_trellis trellis = random_trellis(3 + round % 5);
+        model.trellis = round < 6 ? NULL : &trellis;
         for (int k = 0; k < PLACES; k++) {
             int shift = round % 2 ? (int)random_in(0, 8) : 0;
             arrays.up[k] = (1 << 16) >> shift;
             arrays.down[k] = (1 << 6) << shift;
         }
         for (int k = 0; k < LATENTS; k++) y[k] = random_latent(k / PLACES, round);
-        grid.strands = round < 3 ? 1 : ISOQ_STRANDS;
+        grid.strands = round % 6 < 3 ? 1 : ISOQ_STRANDS;
         isoq_slot_list list = isoq_empty_list();
         float trade = round % 3 ? 0.1f : 0;
         CHECK(!isoq_encode_latents(&model, &grid, y, trade, latent, near, &list, after, &trace));
@@ -208,6 +277,7 @@ int main(void) {
     adaptive_integers_come_back();
     table_integers_come_back();
     trellis_is_consistent();
+    ways_are_cheapest();
     latents_come_back();
     deadzone_squares_are_those_of_the_formula();
     printf("%016llx\n", (unsigned long long)hash);

@@ -21,7 +21,7 @@ from isoq.entropy.context import (
     SYMBOLS,
     VALUE_ONE,
 )
-from isoq.network.model import FORMAT, load_model
+from isoq.network.model import format_of, load_model
 from isoq.train import hyperprior
 from isoq.train.export import wavelet_analysis, wavelet_synthesis
 
@@ -49,7 +49,7 @@ def write_model(
     }
     np.savez_compressed(folder / "decoder.npz", **gains, **arrays)
     info = {
-        "format": FORMAT,
+        "format": format_of(arrays),
         "name": folder.name,
         "bands": bands,
         "latents": 256 * bands,

@@ -18,7 +18,7 @@ OWN = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))
 
 SEGMENTS = (4, 16, 64, 256)  # 6.10: their last channels and one
 
-NEXT = ((0, 2), (5, 7), (1, 3), (4, 6), (2, 0), (7, 5), (3, 1), (6, 4))
+TRELLIS = (8, 5, 2)
 
 
 def context_latents(
@@ -73,6 +73,7 @@ def context_latents(
             [[0] * (w + 3) for _ in range(h + 2)] for _ in range(2)
         )  # nothing two above, two to the left, one to the right
         alone = any(own[c]) or any(own_value[c])
+        _, feedback, parity = TRELLIS if alone else map(int, arrays.get("trellis", TRELLIS))
         states = [0] * strands
         for i, j in np.ndindex(h, w):
             stream.strand = (i * w + j) % strands
@@ -110,7 +111,7 @@ def context_latents(
             )
             a[i + 2][j + 2] = min(1 << 20, (abs(8 * latent - mu) + 2) * down >> 6)
             v[i + 2][j + 2] = clamp(8 * latent * down >> 6, 1 << 26)
-            states[chain] = NEXT[state][d % 2]
+            states[chain] = state >> 1 ^ feedback * (state % 2) ^ parity * (d % 2)
         framed[c] = np.pad(np.array(a)[2:, 2:-1], 1, mode="edge")
         values[c] = np.array(v)[2:, 2:-1]
         require(stream.used == ends.get(c + 1, stream.used))

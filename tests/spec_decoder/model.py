@@ -24,9 +24,10 @@ def session_of(graph: bytes) -> Any:
 class Model:
     def __init__(self, folder: Path):
         self.info = json.loads((folder / "model.json").read_text())
-        require(self.info["format"] == 1, "unknown")
+        require(self.info["format"] in (1, 2), "unknown")
         with np.load(folder / "decoder.npz") as arrays:
             self.arrays = dict(arrays)
+        require((self.info["format"] == 2) == ("context_trellis" in self.arrays))
         self.name, self.bands, self.kind = (
             self.info["name"],
             self.info["bands"],
@@ -35,8 +36,8 @@ class Model:
         self.wavelets = self.info.get("wavelets")
         graph = b"" if self.wavelets else (folder / "synthesis.onnx").read_bytes()
         transform = "wavelets" if self.wavelets else "modulation"
-        keys = ("bands", "latents", "entropy", transform, "lambda_min", "lambda_max")
-        digest = hashlib.sha256(json.dumps([1, *(self.info[key] for key in keys)]).encode() + graph)
+        keys = ("format", "bands", "latents", "entropy", transform, "lambda_min", "lambda_max")
+        digest = hashlib.sha256(json.dumps([self.info[key] for key in keys]).encode() + graph)
         for name, array in sorted(self.arrays.items()):
             if not name.startswith("hyper_analysis_"):
                 digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())

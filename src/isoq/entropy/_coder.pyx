@@ -52,8 +52,12 @@ cdef extern from "latents.h" nogil:
         const int32_t *channel
         const int32_t *unit
         const isoq_network *network
+    ctypedef struct isoq_trellis:
+        pass
+    bint isoq_make_trellis(isoq_trellis *, int32_t, int32_t, int32_t)
     ctypedef struct isoq_context_model:
         const isoq_subband_predictor *predictor
+        const isoq_trellis *trellis
         isoq_sparse_weights around, value
         const int32_t *own
         const int32_t *own_value
@@ -220,6 +224,7 @@ cdef class ContextCoder:
     checks them)."""
 
     cdef isoq_context_model model
+    cdef isoq_trellis trellis
     cdef readonly int channels
     cdef object _arrays  # keep what `model` points into
     cdef SubbandPredictor _predictor
@@ -227,6 +232,12 @@ cdef class ContextCoder:
     def __init__(self, dict arrays, SubbandPredictor predictor=None):
         self._arrays, self._predictor = arrays, predictor
         self.model.predictor = NULL if predictor is None else &predictor.predictor
+        self.model.trellis = NULL
+        if "trellis" in arrays:
+            states, feedback, parity = arrays["trellis"]
+            if not isoq_make_trellis(&self.trellis, states, feedback, parity):
+                raise ValueError("context model: impossible trellis")
+            self.model.trellis = &self.trellis
         self._point_to(&self.model.around, "around")
         self._point_to(&self.model.value, "value")
         cdef const int32_t[:, ::1] own = arrays["own"], own_value = arrays["own_value"]

@@ -52,9 +52,9 @@ ISOQ_INLINE int32_t isoq_take_index(isoq_strand_reader *reader, int k, const uin
 }
 
 /* Decode the index of latent j, whose context for quantizer 0 is kept, as one of strand k. Return
-   the state of the trellis after it. */
+   the state of the trellis after it. next: of the trellis. */
 ISOQ_INLINE int isoq_decode_index(const isoq_channel_job *job, int j, int k, int state,
-                                  isoq_strand_reader *reader) {
+                                  const uint8_t (*next)[2], isoq_strand_reader *reader) {
     const isoq_scratch *scratch = job->scratch;
     int quantizer = isoq_quantizer_of(state);
     isoq_context context = {scratch->table[j], scratch->shift[j], scratch->flip[j],
@@ -64,18 +64,19 @@ ISOQ_INLINE int isoq_decode_index(const isoq_channel_job *job, int j, int k, int
     int32_t index = isoq_take_index(reader, k, cdf, &context, quantizer);
     scratch->index[j] = index;
     scratch->choice[j] = 2 * quantizer + (index & 1);
-    return isoq_next_state(state, index);
+    return isoq_next_state(next, state, index);
 }
 
 /* Decode the indices of a channel of n latents whose contexts for quantizer 0 are kept. */
 ISOQ_INLINE void isoq_decode_indices(const isoq_channel_job *job, int n,
                                      isoq_strand_reader *reader, const int strands) {
+    const uint8_t (*next)[2] = isoq_trellis_of(job->model)->next;
     int state[ISOQ_STRANDS] = {0}, j = 0;
     for (; j + strands <= n && !reader->common.status; j += strands)
         for (int k = 0; k < strands; k++)
-            state[k] = isoq_decode_index(job, j + k, k, state[k], reader);
+            state[k] = isoq_decode_index(job, j + k, k, state[k], next, reader);
     for (int k = 0; j + k < n && !reader->common.status; k++)
-        state[k] = isoq_decode_index(job, j + k, k, state[k], reader);
+        state[k] = isoq_decode_index(job, j + k, k, state[k], next, reader);
 }
 
 /* Decode the indices of a channel of n latents as the strands of the reader. */
@@ -114,7 +115,7 @@ ISOQ_API int isoq_decode_row(const isoq_channel_job *job, int row, int state,
         job->latent[at] = latent;
         job->reconstruction[at] = isoq_reconstruct(&context, latent, index, offset);
         isoq_as_neighbour(latent, &context, grid->down[at], magnitude + j, value + j);
-        state = isoq_next_state(state, index);
+        state = isoq_next_state(ISOQ_NEXT, state, index);
     }
     return state;
 }

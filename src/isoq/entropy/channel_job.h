@@ -20,9 +20,10 @@ typedef struct {
         *mu;                  /* contexts: of quantizer 0, in the end those used */
     int32_t *choice;          /* 2 * quantizer + parity of the index */
     int32_t *index;           /* the number that is coded */
+
+    /* The encoder's alone: */
     int32_t *candidate[4];    /* (latents,) each: cheapest index of quantizer k / 2 and parity k % 2 */
-    int32_t *second;          /* (latents, ISOQ_STATES): see isoq_advance_ways */
-    float *cost[4];           /* (latents,) each: of the candidates */
+    int16_t *cost, *ways;     /* of candidates, and of ways: see isoq_search */
     isoq_trellis_step *steps; /* (cols,) */
     int32_t *memory;          /* of all of them but the steps */
 } isoq_scratch;
@@ -53,16 +54,19 @@ ISOQ_API int32_t *isoq_take_words(int32_t **memory, size_t n) {
     return taken;
 }
 
-/* Allocate scratch memory for a grid. Release it in any case. */
-ISOQ_API isoq_status isoq_allocate_scratch(isoq_scratch *scratch, const isoq_grid *grid) {
-    enum { WORDS = 7 + 4 + ISOQ_STATES + 4 };
-    size_t n = (size_t)grid->rows * (size_t)grid->cols;
-    int32_t *memory = (int32_t *)ISOQ_MALLOC(n * WORDS * sizeof(int32_t));
+/* Allocate scratch memory for a grid. Release it in any case. states: of the trellis that an
+   encoder searches; 0: for a decoder. */
+ISOQ_API isoq_status isoq_allocate_scratch(isoq_scratch *scratch, const isoq_grid *grid,
+                                           int states) {
+    enum { DECODED = 7, SEARCHED = 4 + 2 }; /* words per latent */
+    size_t strands = (size_t)grid->strands;
+    size_t n = ((size_t)grid->rows * (size_t)grid->cols + strands - 1) / strands * strands;
+    size_t ways = (n + strands) * (size_t)states / 2; /* words: two costs each */
+    size_t words = n * DECODED + (states ? n * SEARCHED + ways : 0);
+    int32_t *memory = (int32_t *)ISOQ_MALLOC(words * sizeof(int32_t));
     memset(scratch, 0, sizeof *scratch);
     scratch->memory = memory;
-    scratch->steps =
-        (isoq_trellis_step *)ISOQ_MALLOC((size_t)grid->cols * sizeof(isoq_trellis_step));
-    if (!scratch->memory || !scratch->steps) return ISOQ_NO_MEMORY;
+    if (!memory) return ISOQ_NO_MEMORY;
     scratch->table = isoq_take_words(&memory, n);
     scratch->shift = isoq_take_words(&memory, n);
     scratch->flip = isoq_take_words(&memory, n);
@@ -70,10 +74,13 @@ ISOQ_API isoq_status isoq_allocate_scratch(isoq_scratch *scratch, const isoq_gri
     scratch->mu = isoq_take_words(&memory, n);
     scratch->choice = isoq_take_words(&memory, n);
     scratch->index = isoq_take_words(&memory, n);
-    for (int k = 0; k < 4; k++) scratch->cost[k] = (float *)isoq_take_words(&memory, n);
+    if (!states) return ISOQ_OK;
     for (int k = 0; k < 4; k++) scratch->candidate[k] = isoq_take_words(&memory, n);
-    scratch->second = isoq_take_words(&memory, ISOQ_STATES * n);
-    return ISOQ_OK;
+    scratch->cost = (int16_t *)isoq_take_words(&memory, 2 * n);
+    scratch->ways = (int16_t *)isoq_take_words(&memory, ways);
+    scratch->steps =
+        (isoq_trellis_step *)ISOQ_MALLOC((size_t)grid->cols * sizeof(isoq_trellis_step));
+    return scratch->steps ? ISOQ_OK : ISOQ_NO_MEMORY;
 }
 
 /* Return what the predictor adds to the context of latent `at` of the channel. */

@@ -11,13 +11,43 @@
 
 #include "channel_job.h"
 #include "trellis_search.h"
+#include "viterbi.h"
 
-/* Find costs and candidates of the n latents of a channel, given their contexts. */
+/* Turn the costs of the four candidates of some latents into integers, less the cheapest one.
+   `price`: in squared steps. */
+ISOQ_INLINE void isoq_round_costs(float price[4][ISOQ_PRICED], int16_t rounded[4][ISOQ_PRICED]) {
+    const float most = (float)ISOQ_MOST_COST / ISOQ_COST_UNIT;
+    for (int j = 0; j < ISOQ_PRICED; j++) {
+        float even = price[0][j] < price[1][j] ? price[0][j] : price[1][j];
+        float odd = price[2][j] < price[3][j] ? price[2][j] : price[3][j];
+        float least = even < odd ? even : odd;
+        for (int k = 0; k < 4; k++) {
+            float more = price[k][j] - least < most ? price[k][j] - least : most;
+            rounded[k][j] = (int16_t)(int32_t)(more * ISOQ_COST_UNIT + 0.5f);
+        }
+    }
+}
+
+/* Append the costs of `count` latents as isoq_search has them. Return the end. */
+ISOQ_INLINE int16_t *isoq_append_costs(int16_t rounded[4][ISOQ_PRICED], int count, int16_t *cost,
+                                       const int strands) {
+    for (int j = 0; j < count; j += strands, cost += 4 * strands)
+        for (int k = 0; k < 4; k++)
+            for (int strand = 0; strand < strands; strand++)
+                cost[k * strands + strand] = rounded[k][j + strand];
+    return cost;
+}
+
+/* Find candidates and costs of the n latents of a channel, given their contexts. Where the last
+   group of latents is not full, all candidates of the missing ones cost the same. */
 ISOQ_MULTIVERSION void isoq_find_candidates(const isoq_channel_job *job, int n) {
     static const int32_t QUANTIZER[2][ISOQ_PRICED] = {ISOQ_ALL_PRICED(0), ISOQ_ALL_PRICED(1)};
     const isoq_scratch *scratch = job->scratch;
+    const int strands = job->grid->strands;
     isoq_tried tried;
     int32_t other[ISOQ_PRICED];
+    float price[4][ISOQ_PRICED] = {{0}};
+    int16_t rounded[4][ISOQ_PRICED], *cost = scratch->cost;
     for (int first = 0; first < n; first += ISOQ_PRICED) {
         int count = n - first < ISOQ_PRICED ? n - first : ISOQ_PRICED;
         const int32_t *table = scratch->table + first;
@@ -31,42 +61,27 @@ ISOQ_MULTIVERSION void isoq_find_candidates(const isoq_channel_job *job, int n) 
                                            job->y + first};
             isoq_prices prices = {scratch->candidate[2 * quantizer] + first,
                                   scratch->candidate[2 * quantizer + 1] + first,
-                                  scratch->cost[2 * quantizer] + first,
-                                  scratch->cost[2 * quantizer + 1] + first};
+                                  price[2 * quantizer], price[2 * quantizer + 1]};
             isoq_price(job->model->symbols, &latents, count, job->trade, &tried, &prices);
         }
+        for (int k = 0; k < 4; k++)
+            for (int j = count; j < ISOQ_PRICED; j++) price[k][j] = 0;
+        isoq_round_costs(price, rounded);
+        cost = strands == 1 ? isoq_append_costs(rounded, count, cost, 1)
+                            : isoq_append_costs(rounded, count, cost, ISOQ_STRANDS);
     }
 }
 
-/* Return the ways that are one latent longer, given the costs of the candidates of latent j. */
-ISOQ_INLINE isoq_ways isoq_advance_by(isoq_ways ways, const isoq_scratch *scratch, int j) {
-    float even = scratch->cost[0][j], odd = scratch->cost[1][j];
-    float other_even = scratch->cost[2][j], other_odd = scratch->cost[3][j];
-    isoq_step_costs step = {isoq_float4_of(even, even, odd, odd),
-                            isoq_float4_of(odd, odd, even, even),
-                            isoq_float4_of(other_even, other_even, other_odd, other_odd),
-                            isoq_float4_of(other_odd, other_odd, other_even, other_even)};
-    return isoq_advance_ways(ways, step, scratch->second + ISOQ_STATES * (size_t)j);
-}
-
-/* Find the cheapest way of every strand through n latents from state 0, given the costs of the
-   candidates. Strands are extended in turn: none has to wait for the other. */
-ISOQ_INLINE void isoq_find_ways(const isoq_scratch *scratch, int n, const int strands) {
-    const int32_t *second = scratch->second;
-    int32_t *choice = scratch->choice;
-    isoq_ways ways[ISOQ_STRANDS];
-    int state[ISOQ_STRANDS], j = 0;
-    for (int k = 0; k < strands; k++) ways[k] = isoq_ways_from(0);
-    for (; j + strands <= n; j += strands)
-        for (int k = 0; k < strands; k++) ways[k] = isoq_advance_by(ways[k], scratch, j + k);
-    for (int k = 0; j + k < n; k++) ways[k] = isoq_advance_by(ways[k], scratch, j + k);
-    for (int k = 0; k < strands; k++) state[k] = isoq_cheapest(ways[k]);
-    for (j = n; j-- > 0;) {
-        int *to = state + j % strands;
-        int from = ISOQ_BEFORE[*to][second[ISOQ_STATES * (size_t)j + (size_t)*to] & 1];
-        choice[j] = 2 * isoq_quantizer_of(from) + (ISOQ_NEXT[from][1] == *to);
-        *to = from;
-    }
+/* Choose the candidates of the cheapest way of every strand through n latents. */
+ISOQ_API void isoq_find_ways(const isoq_channel_job *job, int n) {
+    const isoq_scratch *scratch = job->scratch;
+    int strands = job->grid->strands;
+    isoq_search search = {isoq_trellis_of(job->model), (n + strands - 1) / strands, scratch->cost,
+                          scratch->ways, scratch->choice};
+    if (strands == 1)
+        isoq_search_ways(&search, 1);
+    else
+        isoq_search_ways(&search, ISOQ_STRANDS);
 }
 
 /* Set the indices of n latents to the candidates that were chosen. */
@@ -88,10 +103,7 @@ ISOQ_API void isoq_quantize_in_passes(const isoq_channel_job *job) {
     int n = rows * job->grid->cols;
     for (int row = 0; row < rows; row++) isoq_find_contexts(job, row);
     isoq_find_candidates(job, n);
-    if (job->grid->strands == 1)
-        isoq_find_ways(job->scratch, n, 1);
-    else
-        isoq_find_ways(job->scratch, n, ISOQ_STRANDS);
+    isoq_find_ways(job, n);
     isoq_take_candidates(job->scratch, n);
     for (int row = 0; row < rows; row++) isoq_settle_row(job, row);
 }

@@ -10,6 +10,59 @@
 #include "channel_job.h"
 #include "trellis_search.h"
 
+/* By state, the two states that lead there. */
+static const uint8_t ISOQ_BEFORE[ISOQ_STATES][2] = {{0, 4}, {2, 6}, {0, 4}, {2, 6},
+                                                    {3, 7}, {1, 5}, {3, 7}, {1, 5}};
+
+/* ---- Ways through the trellis of eight states ---- */
+
+/* Costs of the cheapest ways that end in states 0 ... 3 and 4 ... 7. */
+typedef struct {
+    isoq_float4 low, high;
+} isoq_ways;
+
+/* Costs of a step into states 0 ... 3 and 4 ... 7, from the first and from the second of the states
+   that lead there (ISOQ_BEFORE). */
+typedef struct {
+    isoq_float4 low_first, low_second, high_first, high_second;
+} isoq_step_costs;
+
+/* Return the ways of no latents, which all end in `state`. */
+ISOQ_API isoq_ways isoq_ways_from(int state) {
+    assert(state >= 0 && state < ISOQ_STATES);
+    float cost[ISOQ_STATES];
+    for (int k = 0; k < ISOQ_STATES; k++) cost[k] = state == k ? 0 : INFINITY;
+    return (isoq_ways){isoq_float4_load(cost), isoq_float4_load(cost + 4)};
+}
+
+/* Return the cheapest way into each state that is one latent longer. The lowest bit of second[s]
+   (ISOQ_STATES) says whether it comes from the second of the states before s. */
+ISOQ_INLINE isoq_ways isoq_advance_ways(isoq_ways ways, isoq_step_costs step, int32_t *second) {
+    isoq_float4 from_0_2 = ISOQ_FLOAT4_PICK(ways.low, 0, 2, 0, 2);
+    isoq_float4 from_4_6 = ISOQ_FLOAT4_PICK(ways.high, 0, 2, 0, 2);
+    isoq_float4 from_3_1 = ISOQ_FLOAT4_PICK(ways.low, 3, 1, 3, 1);
+    isoq_float4 from_7_5 = ISOQ_FLOAT4_PICK(ways.high, 3, 1, 3, 1);
+    isoq_ways longer;
+    longer.low = isoq_float4_least(isoq_float4_add(from_0_2, step.low_first),
+                                   isoq_float4_add(from_4_6, step.low_second), second);
+    longer.high = isoq_float4_least(isoq_float4_add(from_3_1, step.high_first),
+                                    isoq_float4_add(from_7_5, step.high_second), second + 4);
+    return longer;
+}
+
+/* Return the state in which the cheapest way ends; the first of equal ones. */
+ISOQ_API int isoq_cheapest(isoq_ways ways) {
+    int state = 0;
+    float cost[ISOQ_STATES];
+    isoq_float4_store(cost, ways.low);
+    isoq_float4_store(cost + 4, ways.high);
+    for (int s = 1; s < ISOQ_STATES; s++)
+        if (cost[s] < cost[state]) state = s;
+    return state;
+}
+
+/* ---- Contexts by state ---- */
+
 /* By state: what the way that ends there leaves to the next context, see isoq_as_neighbour. */
 typedef struct {
     int32_t left[ISOQ_STATES], second_left[ISOQ_STATES]; /* magnitudes of the last two latents */
@@ -149,7 +202,7 @@ ISOQ_API int isoq_follow_row(const isoq_channel_job *job, int row, int state) {
         float offset = model->offset[isoq_symbol_place(&context, index)];
         job->reconstruction[at] = isoq_reconstruct(&context, latent, index, offset);
         isoq_as_neighbour(latent, &context, job->grid->down[at], magnitude + j, value + j);
-        state = isoq_next_state(state, index);
+        state = isoq_next_state(ISOQ_NEXT, state, index);
     }
     return state;
 }

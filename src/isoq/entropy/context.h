@@ -56,6 +56,7 @@ typedef struct {
     const float *offset;        /* (same, ISOQ_SYMBOLS): reconstruction minus point, in steps */
     const isoq_symbol *symbols; /* (same, ISOQ_SYMBOLS); the encoder's alone */
     const struct isoq_subband_predictor *predictor; /* null: there is none */
+    const struct isoq_trellis *trellis;             /* null: that of eight states */
 } isoq_context_model;
 
 /* The latents of a tile, and the step at each place: g = finest step in the tile / step, 0 < g

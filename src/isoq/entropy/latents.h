@@ -7,7 +7,8 @@
      channel_decode.h    decoder: the same two ways
      subband_predictor.h both: what coarser levels tell of a level's details
      channel_job.h       what all share: arguments, memory, contexts and latents of a row
-     trellis_search.h    encoder: costs of indices, cheapest way through the trellis
+     viterbi.h           encoder: cheapest way through the trellis
+     trellis_search.h    encoder: costs of indices
      trellis.h           states, quantizers, reconstruction
      neighbours.h        what is kept of decoded latents, and sums over it
      context.h           from sums to the table and the predicted value
@@ -52,11 +53,11 @@ ISOQ_API void isoq_release_coding(isoq_coding *coding) {
     isoq_release_moves(&coding->moves);
 }
 
-/* Allocate the memory for a grid. Release it in any case. */
+/* Allocate the memory for a grid. Release it in any case. states: see isoq_allocate_scratch. */
 ISOQ_API isoq_status isoq_allocate_coding(isoq_coding *coding, const isoq_context_model *model,
-                                          const isoq_grid *grid) {
+                                          const isoq_grid *grid, int states) {
     isoq_status no_planes = isoq_allocate_planes(&coding->planes, grid);
-    isoq_status no_scratch = isoq_allocate_scratch(&coding->scratch, grid);
+    isoq_status no_scratch = isoq_allocate_scratch(&coding->scratch, grid, states);
     isoq_status no_moves = isoq_allocate_moves(&coding->moves, grid, model->predictor != NULL);
     return no_planes ? no_planes : no_scratch ? no_scratch : no_moves;
 }
@@ -119,7 +120,8 @@ ISOQ_API isoq_status isoq_encode_latents(const isoq_context_model *model, const 
     isoq_coding coding;
     isoq_channel_job job;
     size_t n = (size_t)grid->rows * (size_t)grid->cols;
-    isoq_status status = isoq_allocate_coding(&coding, model, grid);
+    isoq_status status =
+        isoq_allocate_coding(&coding, model, grid, isoq_trellis_of(model)->states);
     for (int c = 0; !status && c < grid->channels; c++) {
         size_t first = (size_t)c * n;
         status = isoq_start_channel(&job, model, grid, &coding, c, latent, reconstruction);
@@ -149,7 +151,7 @@ ISOQ_API isoq_status isoq_decode_latents(const isoq_context_model *model, const 
     isoq_coding coding;
     isoq_channel_job job;
     isoq_strand_reader reader;
-    isoq_status status = isoq_allocate_coding(&coding, model, grid);
+    isoq_status status = isoq_allocate_coding(&coding, model, grid, 0);
     isoq_start_strands(&reader, grid->strands, data, size);
     for (int c = 0; !status && c < grid->channels; c++) {
         status = isoq_start_channel(&job, model, grid, &coding, c, latent, reconstruction);

@@ -1,8 +1,6 @@
-/* The encoder's search through the trellis (Viterbi): costs of indices, and the cheapest way.
-
-   From each state a way goes on with an even or an odd index. isoq_price finds the cheapest index
-   of each parity, for contexts and quantizers; isoq_advance_ways extends the cheapest way into each
-   of the eight states by one latent. The cost is error^2 + trade * bits, in squared steps.
+/* What the encoder searches the trellis for: from each state a way goes on with an even or an odd
+   index. isoq_price finds the cheapest index of each parity, for contexts and quantizers. The cost
+   is error^2 + trade * bits, in squared steps.
 
    What is chosen here must not depend on the processor: the extension is compiled without fused
    products (-ffp-contract=off), and the functions have no branches, so that loops over them become
@@ -11,8 +9,6 @@
 #define ISOQ_TRELLIS_SEARCH_H
 
 #include "trellis.h"
-
-/* ---- Candidates ---- */
 
 /* Return y (steps) within the range of latents. No number counts as the lower end. The limit leaves
    room for rounding: floats near it are whole steps. */
@@ -125,53 +121,6 @@ ISOQ_INLINE void isoq_price(const isoq_symbol *symbols, const isoq_priced_latent
         even_cost[j] = zero < cost[0] ? zero : cost[0];
         odd_cost[j] = one < cost[1] ? one : cost[1];
     }
-}
-
-/* ---- Ways ---- */
-
-/* Costs of the cheapest ways that end in states 0 ... 3 and 4 ... 7. */
-typedef struct {
-    isoq_float4 low, high;
-} isoq_ways;
-
-/* Costs of a step into states 0 ... 3 and 4 ... 7, from the first and from the second of the states
-   that lead there (ISOQ_BEFORE). */
-typedef struct {
-    isoq_float4 low_first, low_second, high_first, high_second;
-} isoq_step_costs;
-
-/* Return the ways of no latents, which all end in `state`. */
-ISOQ_API isoq_ways isoq_ways_from(int state) {
-    assert(state >= 0 && state < ISOQ_STATES);
-    float cost[ISOQ_STATES];
-    for (int k = 0; k < ISOQ_STATES; k++) cost[k] = state == k ? 0 : INFINITY;
-    return (isoq_ways){isoq_float4_load(cost), isoq_float4_load(cost + 4)};
-}
-
-/* Return the cheapest way into each state that is one latent longer. The lowest bit of second[s]
-   (ISOQ_STATES) says whether it comes from the second of the states before s. */
-ISOQ_INLINE isoq_ways isoq_advance_ways(isoq_ways ways, isoq_step_costs step, int32_t *second) {
-    isoq_float4 from_0_2 = ISOQ_FLOAT4_PICK(ways.low, 0, 2, 0, 2);
-    isoq_float4 from_4_6 = ISOQ_FLOAT4_PICK(ways.high, 0, 2, 0, 2);
-    isoq_float4 from_3_1 = ISOQ_FLOAT4_PICK(ways.low, 3, 1, 3, 1);
-    isoq_float4 from_7_5 = ISOQ_FLOAT4_PICK(ways.high, 3, 1, 3, 1);
-    isoq_ways longer;
-    longer.low = isoq_float4_least(isoq_float4_add(from_0_2, step.low_first),
-                                   isoq_float4_add(from_4_6, step.low_second), second);
-    longer.high = isoq_float4_least(isoq_float4_add(from_3_1, step.high_first),
-                                    isoq_float4_add(from_7_5, step.high_second), second + 4);
-    return longer;
-}
-
-/* Return the state in which the cheapest way ends; the first of equal ones. */
-ISOQ_API int isoq_cheapest(isoq_ways ways) {
-    int state = 0;
-    float cost[ISOQ_STATES];
-    isoq_float4_store(cost, ways.low);
-    isoq_float4_store(cost + 4, ways.high);
-    for (int s = 1; s < ISOQ_STATES; s++)
-        if (cost[s] < cost[state]) state = s;
-    return state;
 }
 
 #endif

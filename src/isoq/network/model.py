@@ -28,7 +28,7 @@ from .transforms import GraphTransforms
 
 SHIPPED = Path(__file__).parents[1] / "models"
 
-FORMAT = 1
+FORMATS = 1, 2  # see format_of
 _GRAPHS = ("analysis", "synthesis", "adjoint")
 _LOADING = RLock()
 
@@ -88,11 +88,13 @@ class Model:
         try:
             self.content = content or Content.of_folder(self.folder)
             self.info, self.arrays = self.content.info, self.content.arrays
-            if self.info["format"] != FORMAT:
+            if self.info["format"] not in FORMATS:
                 raise ModelMismatchError(
                     f"{self.folder}: model format {self.info['format']} is not known to this "
                     "version of isoq; upgrade isoq"
                 )
+            if self.info["format"] != format_of(self.arrays):
+                raise ValueError("format 2 is that of models with a trellis of their own")
             self.name, self.bands, self.latents = (
                 str(self.info["name"]),
                 int(self.info["bands"]),
@@ -199,7 +201,8 @@ class Model:
 
     def _hash(self) -> str:
         transforms = self.info["wavelets"] if self.wavelet else str(self.info["modulation"])
-        parts = [FORMAT, self.bands, self.latents, self.info["entropy"], transforms, *self._range]
+        parts = [format_of(self.arrays), self.bands, self.latents, self.info["entropy"]]
+        parts += [transforms, *self._range]
         digest = hashlib.sha256(json.dumps(parts).encode())
         if not self.wavelet:
             digest.update(self.content.graphs["synthesis"])
@@ -239,6 +242,12 @@ class Model:
     def energies(self) -> np.ndarray:
         """Squared basis functions (latents,), summed over pixels and bands."""
         return self.bands * self.footprints.sum((1, 2, 3))
+
+
+def format_of(arrays: dict[str, np.ndarray]) -> int:
+    """Return the format of a model: 2 if it has a trellis of its own, which readers of format 1 do
+    not look for, else 1."""
+    return 2 if "context_trellis" in arrays else 1
 
 
 def _no_analysis(x: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from ..levels import GAIN, LAMBDA_AT_ZERO, LAMBDA_MIN
-from ..network.model import FORMAT
+from ..network.model import format_of
 from ..wavelet.transform import unit_of
 from .networks import GDN, Down, Network, Up
 from .wavelet import STAGES, WAVELET_NAMES, WAVELETS, Leaf, phase_kernels, wavelet_leaves
@@ -301,9 +301,10 @@ def write_model(folder: Path, network: Network, entropy: dict[str, np.ndarray], 
             "modulation_out_bias": last.bias,
         }
         arrays = {name: p.detach().numpy() for name, p in modulation.items()}
-    np.savez_compressed(folder / "decoder.npz", **(arrays | entropy))  # type: ignore[arg-type]
+    arrays |= entropy
+    np.savez_compressed(folder / "decoder.npz", **arrays)  # type: ignore[arg-type]
     (folder / "model.json").write_text(
-        json.dumps({"format": FORMAT, **config.to_dict(), **info}, indent=1) + "\n"
+        json.dumps({"format": format_of(arrays), **config.to_dict(), **info}, indent=1) + "\n"
     )
 
 
