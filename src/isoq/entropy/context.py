@@ -41,6 +41,7 @@ _TYPES = {
         "offset": np.int8,
     },
 }
+_OPTIONAL = {"trellis": np.int32}
 
 
 @cache
@@ -178,10 +179,9 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     missing = set(_TYPES) - set(arrays)
     if missing:
         raise ValueError(f"context model lacks {', '.join(sorted(missing))}")
-    types = _TYPES | ({"trellis": np.int32} if "trellis" in arrays else {})
-    a = {name: np.ascontiguousarray(arrays[name]) for name in types}
-    for name, dtype in types.items():
-        if a[name].dtype != dtype:
+    a = {name: np.ascontiguousarray(arrays[name]) for name in _TYPES | _OPTIONAL if name in arrays}
+    for name, dtype in (_TYPES | _OPTIONAL).items():
+        if name in a and a[name].dtype != dtype:
             raise ValueError(f"context model: {name} is {a[name].dtype}, not {np.dtype(dtype)}")
     channels = a["group"].size
     tables = (int(a["group"].max(initial=0)) + 1) * QUANTIZERS * LEVELS * BUCKETS
@@ -192,10 +192,10 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "own_value": (channels, OWN_VALUE),
         "cdf": (tables, SYMBOLS + 1),
         "offset": (tables, SYMBOLS),
-        **({"trellis": (3,)} if "trellis" in a else {}),
+        "trellis": (3,),
     }
     for name, shape in shapes.items():
-        if a[name].shape != shape:
+        if name in a and a[name].shape != shape:
             raise ValueError(f"context model: {name} has shape {a[name].shape}, not {shape}")
     load = {
         "magnitude": np.abs(a["own"].astype(float)).sum(1),

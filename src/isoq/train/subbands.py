@@ -82,7 +82,7 @@ class Examples:
             rng.integers(n, size=count) for n in (self.count, rows - _CROP + 1, cols - _CROP + 1)
         ]
         which, row, col = torch.from_numpy(np.stack(drawn)).to(self.device)[..., None, None]
-        squares = []
+        squares: list[dict[str, Tensor]] = []
         for zoom, level in zip((2, 1, 0), self.levels, strict=True):
             squares.append({})
             for name, array in level.items():
