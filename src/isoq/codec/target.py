@@ -261,13 +261,14 @@ class BandStatistics:
         """Return the statistics of the valid samples; both arrays are (bands, rows, cols)."""
         number = valid.sum((1, 2)).astype(np.float64)
         whole = bool(valid.all())
-        x = (samples if whole else np.where(valid, samples, 0)).astype(np.float64)
-        mean = x.sum((1, 2)) / np.maximum(number, 1)
-        largest = np.maximum(x.max((1, 2)), -x.min((1, 2)))
-        x -= mean[:, None, None]
-        return cls(
-            number, mean, np.square(x, out=x).sum((1, 2), where=True if whole else valid), largest
-        )
+        x = samples if whole else np.where(valid, samples, 0)
+        # The sum of samples of 16 bits is exact, in whatever order they are added.
+        total = (x if x.dtype.itemsize <= 2 else x.astype(np.float64)).sum((1, 2), np.float64)
+        mean = total / np.maximum(number, 1)
+        least, most = (f(x, (1, 2)).astype(np.float64) for f in (np.min, np.max))
+        x = np.subtract(x, mean[:, None, None], dtype=np.float64)
+        squared = np.square(x, out=x).sum((1, 2), where=True if whole else valid)
+        return cls(number, mean, squared, np.maximum(most, -least))
 
     def merge(self, other: BandStatistics, bands: slice) -> None:
         """Merge the statistics of other pixels of `bands`."""

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Thin wrapper of latents.h and deadzone.h: checks sizes, owns buffers, releases the GIL. context.py,
+"""Thin wrapper of latents.h, deadzone.h and feedback.h: checks sizes, owns buffers, releases the GIL. context.py,
 subbands.py and quantize.py are its Python side."""
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t
@@ -20,6 +20,15 @@ cdef extern from "table_integers.h" nogil:
 cdef extern from "deadzone.h" nogil:
     void isoq_deadzone_squares(const float *, const float *, float, float, float *, size_t)
     size_t isoq_count_beyond(const float *, float, size_t)
+
+cdef extern from "feedback.h" nogil:
+    ctypedef struct isoq_earlier_latents:
+        const float *y
+        const float *input
+        const float *steps
+        const float *gain
+    void isoq_start_feedback(const isoq_earlier_latents *, const float *, float *, float *, size_t)
+    void isoq_finish_feedback(const float *, const float *, float, float, float *, size_t)
 
 cdef extern from "latents.h" nogil:
     enum: ISOQ_STEPS_PER_OCTAVE, ISOQ_LEVELS, ISOQ_BUCKETS, ISOQ_QUANTIZERS, ISOQ_REST
@@ -146,6 +155,41 @@ def quantization_squares(
             isoq_deadzone_squares(
                 &y[0, 0, 0], &gains[0, 0, 0], finer, threshold, &squares[0, 0, 0], n)
     return out
+
+
+def start_feedback(
+    const float[:, :, ::1] y, const float[:, :, ::1] inputs, const float[:, :, ::1] steps,
+    const float[:, :, ::1] gains, const float[:, ::1] most,
+):
+    """Return what latents are taken for, and where they start from; see isoq_start_feedback."""
+    shape = np.shape(y)
+    if {np.shape(inputs), np.shape(steps), np.shape(gains)} != {shape} or np.shape(most) != shape[1:]:
+        raise ValueError("sizes differ")
+    taken, begun = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    cdef float[:, :, ::1] dequantized = taken, start = begun
+    cdef Py_ssize_t c, n = most.shape[0] * most.shape[1]
+    cdef isoq_earlier_latents latents
+    with nogil:
+        for c in range(y.shape[0] if n else 0):
+            latents.y, latents.input = &y[c, 0, 0], &inputs[c, 0, 0]
+            latents.steps, latents.gain = &steps[c, 0, 0], &gains[c, 0, 0]
+            isoq_start_feedback(&latents, &most[0, 0], &dequantized[c, 0, 0], &start[c, 0, 0], n)
+    return taken, begun
+
+
+def finish_feedback(
+    const float[:, :, ::1] dequantized, const float[:, :, ::1] products, const float[::1] energies,
+    float share, float[:, :, ::1] start,
+):
+    """Move latents from `start`, in place; see isoq_finish_feedback."""
+    cdef Py_ssize_t c, n = start.shape[1] * start.shape[2]
+    if {np.shape(dequantized), np.shape(products)} != {np.shape(start)} \
+            or energies.shape[0] != start.shape[0]:
+        raise ValueError("sizes differ")
+    with nogil:
+        for c in range(start.shape[0] if n else 0):
+            isoq_finish_feedback(
+                &dequantized[c, 0, 0], &products[c, 0, 0], energies[c], share, &start[c, 0, 0], n)
 
 
 def count_beyond(const float[::1] y, float least):

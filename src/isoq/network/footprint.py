@@ -54,10 +54,12 @@ class PixelError:
         self._partial = np.nonzero((count > 0) & ~self._full)
         # The energy of each latent of the 3 x 3 around a partly valid cell on its valid pixels:
         # (partial cells, 9, latents).
-        spread = prints.transpose(3, 1, 2, 0).reshape(STRIDE * STRIDE, -1)
-        cells = inside.reshape(h, STRIDE, w, STRIDE).swapaxes(1, 2)[self._partial]
-        counted = cells.reshape(-1, STRIDE * STRIDE).astype(np.float32)
-        self._weights = (counted @ spread).reshape(-1, 9, len(prints))
+        self._weights = np.empty((0, 9, len(prints)), np.float32)
+        if len(self._partial[0]):
+            spread = prints.transpose(3, 1, 2, 0).reshape(STRIDE * STRIDE, -1)
+            cells = inside.reshape(h, STRIDE, w, STRIDE).swapaxes(1, 2)[self._partial]
+            counted = cells.reshape(-1, STRIDE * STRIDE).astype(np.float32)
+            self._weights = (counted @ spread).reshape(-1, 9, len(prints))
 
     def __call__(self, squares: np.ndarray) -> np.ndarray:
         """Return the squared error summed over the valid pixels of each cell (..., h, w).

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..entropy._coder import count_beyond, finish_feedback, start_feedback
 from ..network.model import Model
 
 _SHARE = 0.5  # of the way to the best value
 # A latent of fewer steps than _SMALL is taken to keep its integer if its level moves by at most
-# _NEAR: its error hardly changes.
+# _NEAR: its error hardly changes. The error of one that gets another integer is not known.
 _SMALL, _NEAR = 2.5, 32
 # Where this share of the latents is not 0, from about 2 bit/sample on, feedback wins less than
 # 0.1 % of the bytes (on val/), which is too little for its time.
@@ -70,13 +71,12 @@ def adjusted_latents(
     levels: (h, w) and gains: (M, h, w), of the next one. A model without an adjoint has no
     feedback: the result is `part.y`. So it is if few latents are 0."""
     steps = previous.steps[number]
-    if model.adjoint is None or np.count_nonzero(steps) > _DENSE * steps.size:
+    if model.adjoint is None or count_beyond(steps.ravel(), 0.0) > _DENSE * steps.size:
         return part.y
     moved = np.abs(levels - previous.latent_levels)
-    keeps = (moved == 0) | ((moved <= _NEAR) & (np.abs(steps) < _SMALL))
-    # The error of a latent that will get another integer is not known: assume none.
-    dequantized = np.where(keeps, steps / gains, part.y)
-    missed = (part.x - model.synthesis(dequantized[None])) * part.counted
-    best = dequantized + model.adjoint(missed)[0] / model.energies[:, None, None]
-    start = np.where(keeps, previous.inputs[number], part.y)
-    return start + _SHARE * (best - start)
+    most = np.select([moved == 0, moved <= _NEAR], [np.inf, _SMALL], 0.0).astype(np.float32)
+    dequantized, moving = start_feedback(part.y, previous.inputs[number], steps, gains, most)
+    missed = part.x - model.synthesis(dequantized[None])
+    missed *= part.counted
+    finish_feedback(dequantized, model.adjoint(missed)[0], model.energies, _SHARE, moving)
+    return moving

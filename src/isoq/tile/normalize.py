@@ -123,7 +123,7 @@ def _percentiles(values: np.ndarray) -> tuple[float, float]:
     # Counting is several times faster than sorting. Percentiles are interpolated, as np.percentile
     # does it.
     least = int(values.min())
-    until = np.bincount(values.astype(np.int64) - least).cumsum()
+    until = np.bincount(np.subtract(values, least, dtype=np.intp)).cumsum()
     at = np.array([0.01, 0.99]) * (values.size - 1)
     below, above = (np.searchsorted(until, np.floor(at) + k, "right") for k in (0, 1))
     low, high = least + below + (above - below) * (at - np.floor(at))
