@@ -137,9 +137,8 @@ class StepScales(NamedTuple):
     shift: np.ndarray
 
 
-def quantization_squares(
-    const float[:, :, ::1] y, const float[:, :, ::1] gains, float finer, float threshold,
-):
+def quantization_squares(const float[:, :, ::1] y, const float[:, :, ::1] gains, float finer,
+                         float threshold):
     """Return the squared error of dead-zone quantization of each latent, in the units of y.
 
     y, gains: (channels, rows, cols); |y| finer gain is rounded up from 1 - threshold on. Raises
@@ -150,17 +149,16 @@ def quantization_squares(
     out = np.empty(shape, np.float32)
     cdef float[:, :, ::1] squares = out
     cdef size_t n = out.size
-    if n:
-        with nogil:
-            isoq_deadzone_squares(
-                &y[0, 0, 0], &gains[0, 0, 0], finer, threshold, &squares[0, 0, 0], n)
+    with nogil:
+        if n:
+            isoq_deadzone_squares(&y[0, 0, 0], &gains[0, 0, 0], finer, threshold,
+                                  &squares[0, 0, 0], n)
     return out
 
 
-def start_feedback(
-    const float[:, :, ::1] y, const float[:, :, ::1] inputs, const float[:, :, ::1] steps,
-    const float[:, :, ::1] gains, const float[:, ::1] most,
-):
+def start_feedback(const float[:, :, ::1] y, const float[:, :, ::1] inputs,
+                   const float[:, :, ::1] steps, const float[:, :, ::1] gains,
+                   const float[:, ::1] most):
     """Return what latents are taken for, and where they start from; see isoq_start_feedback."""
     shape = np.shape(y)
     if {np.shape(inputs), np.shape(steps), np.shape(gains)} != {shape} or np.shape(most) != shape[1:]:
@@ -171,25 +169,23 @@ def start_feedback(
     cdef isoq_earlier_latents latents
     with nogil:
         for c in range(y.shape[0] if n else 0):
-            latents.y, latents.input = &y[c, 0, 0], &inputs[c, 0, 0]
-            latents.steps, latents.gain = &steps[c, 0, 0], &gains[c, 0, 0]
+            latents = isoq_earlier_latents(
+                &y[c, 0, 0], &inputs[c, 0, 0], &steps[c, 0, 0], &gains[c, 0, 0])
             isoq_start_feedback(&latents, &most[0, 0], &dequantized[c, 0, 0], &start[c, 0, 0], n)
     return taken, begun
 
 
-def finish_feedback(
-    const float[:, :, ::1] dequantized, const float[:, :, ::1] products, const float[::1] energies,
-    float share, float[:, :, ::1] start,
-):
+def finish_feedback(const float[:, :, ::1] dequantized, const float[:, :, ::1] products,
+                    const float[::1] energies, float share, float[:, :, ::1] start):
     """Move latents from `start`, in place; see isoq_finish_feedback."""
     cdef Py_ssize_t c, n = start.shape[1] * start.shape[2]
-    if {np.shape(dequantized), np.shape(products)} != {np.shape(start)} \
-            or energies.shape[0] != start.shape[0]:
+    shapes = {np.shape(dequantized), np.shape(products), np.shape(start)}
+    if len(shapes) != 1 or energies.shape[0] != start.shape[0]:
         raise ValueError("sizes differ")
     with nogil:
         for c in range(start.shape[0] if n else 0):
-            isoq_finish_feedback(
-                &dequantized[c, 0, 0], &products[c, 0, 0], energies[c], share, &start[c, 0, 0], n)
+            isoq_finish_feedback(&dequantized[c, 0, 0], &products[c, 0, 0], energies[c], share,
+                                 &start[c, 0, 0], n)
 
 
 def count_beyond(const float[::1] y, float least):
@@ -393,13 +389,9 @@ cdef class ContextCoder:
             raise ValueError("step scales of the wrong shape")
         if strands not in (1, ISOQ_STRANDS):
             raise ValueError("impossible number of strands")
-        grid.strands = strands
-        grid.channels = <int>channels
-        grid.rows = <int>rows
-        grid.cols = <int>cols
-        grid.up = &up[0, 0]
-        grid.down = &down[0, 0]
-        grid.below = &below[0, 0]
+        grid.strands, grid.channels = strands, <int>channels
+        grid.rows, grid.cols = <int>rows, <int>cols
+        grid.up, grid.down, grid.below = &up[0, 0], &down[0, 0], &below[0, 0]
         grid.octave, grid.shift = &octave[0, 0], &shift[0, 0]
         return channels, rows, cols
 
