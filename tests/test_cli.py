@@ -78,7 +78,7 @@ def test_targets_and_options(run, scene, option):
         "--predictor",
         "isoq",
         "--model",
-        "eo16-4",
+        "eo16-5",
     )
     facts = json.loads(run("info", named, "--json")[0])
     assert facts["target"] == {"kind": option[0][2:], "value": option[1]}
@@ -94,12 +94,12 @@ def test_info_tells_the_block_size(run, scene):
 
 @pytest.mark.slow
 def test_provenance(run, scene, tmp_path):
-    run("compress", scene, tmp_path / "a.isoq", "--mse", 900, "--model", "eo16-4")
+    run("compress", scene, tmp_path / "a.isoq", "--mse", 900, "--model", "eo16-5")
     digest = hashlib.sha256(scene.read_bytes()).hexdigest()
     facts = json.loads(run("info", tmp_path / "a.isoq", "--json")[0])
     assert facts["source"] == {"name": "scene.tif", "sha256": digest}
     assert facts["software"] == f"isoq {isoq.__version__}"
-    assert facts["model"] == ["eo16-4", model().identity]
+    assert facts["model"] == ["eo16-5", model().identity]
     assert f"source: scene.tif, SHA-256 {digest}\n" in run("info", tmp_path / "a.isoq")[0]
     (tmp_path / "b.isoq").write_bytes(isoq.compress(crop("landsat.tif"), mse=900))
     assert "source" not in json.loads(run("info", tmp_path / "b.isoq", "--json")[0])

@@ -24,9 +24,9 @@ TRELLIS = 64, 58, 17  # states, feedback, parity: docs/decisions/056-more-states
 COUNTED = (-320, 0, 150, 280, 410, 540, 670, 800, 930, 1100, 1240)  # levels of the tables
 EVERY, TRUST = 3, 500.0  # crops per crop that is counted; counts that a table of eo16-4 weighs
 ABOUT = (
-    "any number of bands, any type: 17/11 and 9/7 wavelet transforms in integers, small networks "
-    "that predict sub-bands, context model, trellis of 64 states; trained on Landsat, Sentinel-2, "
-    "very high resolution, aerial and hyperspectral images of 8 to 16 bit"
+    "any number of bands, any type: wavelets in integers, small networks that predict sub-bands, "
+    "context model, trellis of 64 states; trained on Landsat, Sentinel-2, very high resolution, "
+    "aerial and hyperspectral images"
 )
 
 
