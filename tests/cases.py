@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -136,12 +137,19 @@ def context_arrays(channels: int = 6, groups: int = 2, seed: int = 0) -> dict[st
     }
 
 
-def model_with_trellis(folder: Path) -> Path:
-    """The newest model with a trellis of 32 states, which no shipped one has."""
-    shutil.copytree(model().folder, folder)
-    path, trellis = folder / "model.json", np.array([32, 27, 9], np.int32)
-    np.savez(folder / "decoder.npz", **(model().arrays | {"context_trellis": trellis}))
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"name": "other-1", "format": 2}))
+def model_with_trellis(
+    folder: Path, number: int = 2, trellis: Sequence[float] | None = (32, 27, 9)
+) -> Path:
+    """The newest model as one of format `number`, with a trellis that no shipped one has, or with
+    none."""
+    arrays = {name: a for name, a in model().arrays.items() if name != "context_trellis"}
+    if trellis:
+        kind = np.int32 if isinstance(trellis[0], int) else np.float32
+        arrays["context_trellis"] = np.array(trellis, kind)
+    folder.mkdir(exist_ok=True)
+    np.savez(folder / "decoder.npz", **arrays)
+    info = model().info | {"name": "other-1", "format": number}
+    (folder / "model.json").write_text(json.dumps(info))
     return folder
 
 

@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from cases import context_arrays, graph_model, model
+from cases import context_arrays, graph_model, model, model_with_trellis
 
 from isoq.entropy.context import ContextModel
 from isoq.errors import ModelMismatchError
@@ -136,16 +136,9 @@ def test_wavelets_with_tables_for_other_latents(folder):
     ("number", "trellis"),
     [(1, [64, 38, 25]), (2, None), (2, [64, 38, 32]), (2, [1 << 30, 1 << 29, 1]), (2, [64.0] * 3)],
 )
-def test_trellises_that_are_none(folder, number, trellis):
+def test_trellises_that_are_none(tmp_path, number, trellis):
     """And a model of format 1 has none of its own: readers before would not look for it."""
-    info = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps(info | {"format": number}))
-    arrays = {name: a for name, a in model().arrays.items() if name != "context_trellis"}
-    if trellis:
-        kind = np.int32 if isinstance(trellis[0], int) else np.float32
-        arrays["context_trellis"] = np.array(trellis, kind)
-    np.savez(folder / "decoder.npz", **arrays)
-    assert "trellis" in refused(folder)
+    assert "trellis" in refused(model_with_trellis(tmp_path / "m", number, trellis))
 
 
 def test_lists_that_wrap_around():

@@ -264,15 +264,9 @@ def test_a_model_may_have_a_trellis_of_its_own(library, tmp_path):
     ("number", "trellis"), [(1, [64, 38, 25]), (2, None), (2, [64, 38, 32]), (2, [64.0] * 3)]
 )
 def test_impossible_trellises_are_refused(library, tmp_path, number, trellis):
-    info = json.loads((model().folder / "model.json").read_text())
-    (tmp_path / "model.json").write_text(json.dumps(info | {"format": number}))
-    arrays = {name: a for name, a in model().arrays.items() if name != "context_trellis"}
-    if trellis:
-        kind = np.int32 if isinstance(trellis[0], int) else np.float32
-        arrays["context_trellis"] = np.array(trellis, kind)
-    np.savez(tmp_path / "decoder.npz", **arrays)
+    folder = model_with_trellis(tmp_path / "m", number, trellis)
     with pytest.raises(Failure, match="impossible") as caught:
-        library.open_model(tmp_path)
+        library.open_model(folder)
     assert caught.value.code == MODEL
 
 

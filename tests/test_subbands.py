@@ -222,6 +222,6 @@ class StepLimit:
 
     @property
     def used(self) -> float:
-        """Read three times per step."""
+        """Read once per step."""
         self._read += 1
-        return self._read / (3 * self.steps)
+        return self._read / self.steps

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Thin wrapper of latents.h, deadzone.h and feedback.h: checks sizes, owns buffers, releases the GIL. context.py,
-subbands.py and quantize.py are its Python side."""
+"""Wraps latents.h, deadzone.h and feedback.h: checks sizes, owns buffers, releases the GIL. Its
+Python side is context.py, subbands.py, quantize.py and tile/feedback.py."""
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t
 
@@ -161,7 +161,7 @@ def start_feedback(const float[:, :, ::1] y, const float[:, :, ::1] inputs,
                    const float[:, ::1] most):
     """Return what latents are taken for, and where they start from; see isoq_start_feedback."""
     shape = np.shape(y)
-    if {np.shape(inputs), np.shape(steps), np.shape(gains)} != {shape} or np.shape(most) != shape[1:]:
+    if np.shape(most) != shape[1:] or {np.shape(a) for a in (inputs, steps, gains)} != {shape}:
         raise ValueError("sizes differ")
     taken, begun = np.empty(shape, np.float32), np.empty(shape, np.float32)
     cdef float[:, :, ::1] dequantized = taken, start = begun

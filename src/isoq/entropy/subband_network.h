@@ -252,7 +252,7 @@ ISOQ_API void isoq_hidden_row(const isoq_convolution *layer, const isoq_rows_kep
 }
 
 /* Compute row `row` of the outputs, (OUTPUTS, QUAD, stride): those of quad j are at j of four
- * lines. */
+   lines. */
 ISOQ_API void isoq_output_row(const isoq_convolution *layer, const isoq_rows_kept *from, int row,
                               int32_t *out) {
     ISOQ_BEST_SET(isoq_output_row, layer, from, row, out);

@@ -10,7 +10,7 @@
 
    Channels whose contexts look at the channel itself have a single trellis of eight states, since
    the encoder finds a context for each. A model chooses that of all others: more states cost the
-   encoder little and the decoder nothing (docs/decisions/008-trellis.md).
+   encoder little and the decoder nothing (docs/decisions/056-more-states.md).
  */
 #ifndef ISOQ_TRELLIS_H
 #define ISOQ_TRELLIS_H

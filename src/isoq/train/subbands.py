@@ -87,13 +87,10 @@ class Examples:
             squares.append({})
             for name, array in level.items():
                 # Details have twice the resolution of cells.
-                finer = zoom + (array.shape[2:] != level["features"].shape[2:] and array.ndim == 4)
+                finer = zoom + (name not in ("features", "contrast"))
                 along = torch.arange(_CROP << finer, device=self.device)
-                place = which, (row << finer) + along[:, None], (col << finer) + along
-                taken = (
-                    array.movedim(1, -1)[place].movedim(-1, 1) if array.ndim == 4 else array[place]
-                )
-                squares[-1][name] = taken
+                taken = array[which, ..., (row << finer) + along[:, None], (col << finer) + along]
+                squares[-1][name] = taken.movedim(3, 1) if taken.ndim == 4 else taken
         return squares
 
 
@@ -330,11 +327,11 @@ def fit_networks(
     details, step = _DETAILS * _CROP**2, 0
     recent = torch.zeros((), device=networks.shapes.device)
     share = np.array([stack.count * stack.levels[0]["contrast"][0].numel() for stack in stacks])
-    while limit.used < 1:
-        factor = min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * limit.used)))
+    while (used := limit.used) < 1:
+        factor = min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * used)))
         for group in optimizer.param_groups:
             group["lr"] = group["base"] * factor
-        if limit.used < still:
+        if used < still:
             optimizer.param_groups[0]["lr"] = 0.0
         stack = stacks[rng.choice(len(stacks), p=share / share.sum())]
         bits = networks.bits(stack.batch(_BATCH, rng))
