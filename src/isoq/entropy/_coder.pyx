@@ -143,10 +143,9 @@ def quantization_squares(const float[:, :, ::1] y, const float[:, :, ::1] gains,
 
     y, gains: (channels, rows, cols); |y| finer gain is rounded up from 1 - threshold on. Raises
     ValueError if the shapes differ."""
-    shape = np.shape(y)
-    if np.shape(gains) != shape:
+    if np.shape(gains) != np.shape(y):
         raise ValueError("sizes differ")
-    out = np.empty(shape, np.float32)
+    out = np.empty_like(y)
     cdef float[:, :, ::1] squares = out
     cdef size_t n = out.size
     with nogil:
@@ -161,7 +160,8 @@ def start_feedback(const float[:, :, ::1] y, const float[:, :, ::1] inputs,
                    const float[:, ::1] most):
     """Return what latents are taken for, and where they start from; see isoq_start_feedback."""
     shape = np.shape(y)
-    if np.shape(most) != shape[1:] or {np.shape(a) for a in (inputs, steps, gains)} != {shape}:
+    shapes = {shape, np.shape(inputs), np.shape(steps), np.shape(gains)}
+    if len(shapes) != 1 or np.shape(most) != shape[1:]:
         raise ValueError("sizes differ")
     taken, begun = np.empty(shape, np.float32), np.empty(shape, np.float32)
     cdef float[:, :, ::1] dequantized = taken, start = begun
