@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 from common import Cells, Image, Row, arguments, bands_of, column, grouped, over, print_table, save
 
+import isoq
 from isoq import Target, load_model
 from isoq.codec.options import Options
 from isoq.codec.reader import File
@@ -75,25 +76,51 @@ def levels(data: bytes, model: Model) -> list[Row]:
         reduced, size = decoded(data, level, model)
         means = averaged(full, np.ones(full.shape, bool), 1 << level)
         centres = full[:: 1 << level, :: 1 << level]
-        spread = 100 / float(np.std(means))
+        spread = float(np.std(means))
         rows.append(
             {
                 "scale": f"1/{1 << level}",
                 "bytes": 100 * size / len(data),
-                "mean": spread * float(np.sqrt(np.mean((reduced - means) ** 2))),
-                "pixel": spread * float(np.sqrt(np.mean((reduced - centres) ** 2))),
+                "mean": apart(reduced, means, spread),
+                "pixel": apart(reduced, centres, spread),
+                "read": interpolated(data, full, 1 << level),
             }
         )
     return rows
 
 
+def interpolated(data: bytes, full: np.ndarray, factor: int) -> float:
+    rows, cols = (n // factor for n in full.shape)
+    squares = full[: rows * factor, : cols * factor].reshape(rows, factor, cols, factor)
+    means = squares.mean((1, 3))
+    window = (0, rows * factor), (0, cols * factor)
+    with isoq.open(io.BytesIO(data)) as image:
+        return apart(image.read(1, window, out_shape=means.shape), means, float(np.std(means)))
+
+
+def apart(one: np.ndarray, other: np.ndarray, spread: float) -> float:
+    """The root mean square of a difference in percent of `spread`."""
+    return 100 / spread * float(np.sqrt(np.mean(np.subtract(one, other, dtype=np.float64) ** 2)))
+
+
 def line(name: str, rows: list[Row]) -> Cells:
-    return name, len(rows), *(float(column(rows, key).mean()) for key in ("bytes", "mean", "pixel"))
+    return (
+        name,
+        len(rows),
+        *(float(column(rows, key).mean()) for key in ("bytes", "mean", "pixel", "read")),
+    )
 
 
 def show(rows: list[Row]) -> None:
     """Print the table of the rows."""
-    head = ("SNR, dB, and scale", "bands", "bytes, %", "off the mean, %", "off the pixel, %")
+    head = (
+        "SNR, dB, and scale",
+        "bands",
+        "bytes, %",
+        "off the mean, %",
+        "off the pixel, %",
+        "read, %",
+    )
     print_table(head, [line(*group) for group in grouped(rows, "snr", "scale")])
 
 

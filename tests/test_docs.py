@@ -17,6 +17,8 @@ ROOT = Path(__file__).parent.parent
     [
         ("ecosystem.md", ("zarr", "numcodecs", "xarray", "rioxarray", "dask")),
         ("howto/tiles.md", ("rio_tiler",)),
+        ("howto/pyramid.md", ("zarr", "xarray", "rioxarray")),
+        ("howto/virtual-zarr.md", ("zarr", "numcodecs", "xarray", "rioxarray")),
     ],
 )
 @pytest.mark.slow
@@ -29,8 +31,17 @@ def test_examples(page, needed, tmp_path, monkeypatch):
     names: dict = {}
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.S)
     assert examples
-    if "compress_file(" not in examples[0]:
+    if '"scene.isoq", mse' not in examples[0]:
         isoq.compress_file(scene, "scene.isoq", mse=25)
     for example in examples:
         assert len(example.splitlines()) < 10
         exec(compile(example, page, "exec"), names)
+
+
+@pytest.mark.parametrize(
+    "task",
+    "advise completion gdal progress pyramid qgis stac tiles view virtual-zarr".split(),
+)
+def test_a_task_of_another_tool_takes_few_lines(task):
+    """Details have pages of their own."""
+    assert len((ROOT / "docs" / "howto" / f"{task}.md").read_text().splitlines()) < 15

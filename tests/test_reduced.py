@@ -7,9 +7,12 @@ import pytest
 import rasterio
 from cases import crop
 from images import make, one_line
+from rasterio.enums import Resampling
 from rasterio.transform import Affine
 
 import isoq
+from isoq.api.dataset import take
+from isoq.api.grids import Grid
 from isoq.cli import main
 from isoq.codec.reader import File
 from isoq.errors import CorruptFileError, InputError
@@ -27,6 +30,12 @@ class Counted(io.BytesIO):
         data = super().read(size)
         self.bytes_read += len(data)
         return data
+
+
+def reduced(src: isoq.Dataset, level: int) -> np.ma.MaskedArray:
+    """Return all bands of a reduced image as it is, without interpolation."""
+    sides = [np.arange(-(-n >> level)) for n in src.shape]
+    return take(src, [*range(src.count)], Grid(level, *sides), True)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +63,7 @@ def test_tiles_of_reduced_images_fit_each_other(packed, large):
     images = []
     for data in (packed, whole):
         with isoq.open(io.BytesIO(data)) as src:
-            images.append(src.read(1, out_shape=(80, 75)).astype(float))
+            images.append(reduced(src, 3)[0].astype(float))
     apart = np.sqrt(np.mean((images[0] - images[1]) ** 2))
     assert apart < 0.1 * images[1].std()
 
@@ -110,14 +119,73 @@ def test_masks_and_classes_are_those_of_the_centres(large):
     image[1] = classes
     data = isoq.compress(image, mse=900, nodata=0, mask=mask, lossless_bands=[2], tile=256)
     with isoq.open(io.BytesIO(data)) as src:
-        got = src.read(out_shape=(160, 150))
-        masked = src.read(masked=True, out_shape=(160, 150))
+        masked = reduced(src, 2)
+    got = masked.data
     centres = (slice(None, None, 4), slice(None, None, 4))
     missing = ~mask[centres] | (image[0][centres] == 0)
     assert np.array_equal(got[0] == 0, missing)
     assert np.array_equal(np.ma.getmaskarray(masked)[0], missing)
     inside = mask[centres]
     assert np.array_equal(got[1][inside], classes[centres][inside])
+
+
+@pytest.mark.parametrize("shape", [(320, 300), (80, 75), (160, 32), (33, 41), (7, 5)])
+@pytest.mark.parametrize("target", [{"snr": 40}, {"max_error": 1}])
+def test_reduced_reads_have_no_displacement(large, shape, target):
+    """They correlate best with means of the image over their own pixels."""
+    data = isoq.compress(large, **target, tile=256, threads=1)
+    with isoq.open(io.BytesIO(data)) as src:
+        got = src.read(1, out_shape=shape).astype(float)
+    means = [means_of(np.roll(large, moved, (0, 1)), shape) for moved in ((0, 0), (0, 3), (3, 0))]
+    inside = (slice(1, -1), slice(1, -1))
+    apart = [np.square(mean - got)[inside].mean() for mean in means]
+    assert apart[0] == min(apart)
+
+
+def means_of(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return the means of a plane over equal parts of it, by GDAL."""
+    with rasterio.MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff", height=plane.shape[0], width=plane.shape[1], count=1, dtype="float64"
+        ) as out:
+            out.write(plane, 1)
+        with memory.open() as dataset:
+            return dataset.read(1, out_shape=shape, resampling=Resampling.average)
+
+
+@pytest.mark.parametrize("level", [1, 2, 3, 4])
+def test_windows_of_reduced_reads_are_parts_of_them(packed, level):
+    step = 1 << level
+    with isoq.open(io.BytesIO(packed)) as src:
+        whole = src.read(window=((0, 640), (0, 592)), out_shape=(640 // step, 592 // step))
+        window = ((3 * step, 19 * step), (step, 35 * step))
+        part = src.read(window=window, out_shape=(16, 34))
+        assert np.array_equal(part, whole[:, 3:19, 1:35])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32"])
+def test_reduced_reads_mix_neither_nodata_nor_classes(dtype):
+    """Samples of 100 to 110 and nodata far away: what is between was mixed."""
+    rng = np.random.default_rng(2)
+    image = rng.integers(100, 111, (2, 96, 80)).astype(dtype)
+    image[1] = rng.choice([1, 60], (12, 10)).repeat(8, 0).repeat(8, 1)
+    image[0][rng.random((12, 10)).repeat(8, 0).repeat(8, 1) < 0.3] = 0
+    data = isoq.compress(image, max_error=2, nodata=0, lossless_bands=[2], tile=32, block=16)
+    for shape in ((48, 40), (24, 20), (13, 17), (6, 5), (2, 3)):
+        with isoq.open(io.BytesIO(data)) as src:
+            got, masked = src.read(out_shape=shape), src.read(out_shape=shape, masked=True)
+        assert np.array_equal(got, masked.data)
+        assert np.array_equal(np.ma.getmaskarray(masked[0]), got[0] == 0)
+        assert ((got[0] == 0) | ((got[0] >= 98) & (got[0] <= 112))).all()
+        assert np.isin(got[1], (1, 60)).all()
+
+
+def test_an_interpolated_sample_is_never_nodata():
+    image = np.repeat(np.array([[3, 7]], "uint8"), 8, 1).repeat(16, 0)
+    data = isoq.compress(np.tile(image, (4, 4)), lossless=True, nodata=5)
+    with isoq.open(io.BytesIO(data)) as src:
+        for shape in ((32, 32), (16, 16), (11, 13), (7, 9)):
+            assert not np.ma.getmaskarray(src.read(out_shape=shape, masked=True)).any()
 
 
 def weighted_mean(plane: np.ndarray, valid: np.ndarray, row: int, col: int, factor: int) -> float:
@@ -147,7 +215,7 @@ def test_lossless_and_predicted_bands_are_averaged_and_classes_are_not(large, dt
     mask = rng.random(large.shape) < 0.8
     keywords = {"nodata": 0, "mask": mask, "lossless_bands": [2], "tile": 256}
     with isoq.open(io.BytesIO(isoq.compress(image, **target, **keywords))) as src:
-        full, got = src.read(), src.read(out_shape=(160, 150))
+        full, got = src.read(), reduced(src, 2).data
     valid = mask & (full[0] != 0)
     assert np.array_equal(got[1], full[1, ::4, ::4])
     assert np.array_equal(got[0][~valid[::4, ::4]], full[0, ::4, ::4][~valid[::4, ::4]])

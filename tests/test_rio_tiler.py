@@ -56,7 +56,7 @@ def both(scene):
 @pytest.fixture
 def levels(monkeypatch):
     """The levels of reduced resolution that have been decoded."""
-    vrt._window.cache_clear()
+    vrt._read.cache_clear()
     found = []
     real = File.at_level
 
@@ -179,7 +179,7 @@ def test_threads_make_tiles_at_a_time(scene):
 
     zooms = [9, 10, 11, 12, 13, 14] * 3
     expected = [tile(zoom) for zoom in zooms]
-    vrt._window.cache_clear()
+    vrt._read.cache_clear()
     with ThreadPoolExecutor(6) as pool:
         for found, known in zip(pool.map(tile, zooms), expected, strict=True):
             assert (found.data == known.data).all()

@@ -20,6 +20,7 @@ from rasterio.warp import transform_bounds
 
 import isoq
 from isoq.cli import main
+from isoq.codec.reader import File
 from isoq.ecosystem.vrt import SETTING, write_vrt
 
 SOURCE = str(Path(isoq.__file__).parent.parent)
@@ -135,17 +136,35 @@ def test_rasterio_reads_the_pixels_and_the_metadata(scene):
 
 def test_a_reduced_read_decodes_the_reduced_image(scene, monkeypatch):
     asked = []
-    real = isoq.Dataset.read
+    real = File.at_level
 
-    def read(self, *args, **kwargs):
-        asked.append(kwargs["out_shape"])
-        return real(self, *args, **kwargs)
+    def at_level(self, level):
+        asked.append(level)
+        return real(self, level)
 
-    monkeypatch.setattr(isoq.Dataset, "read", read)
+    monkeypatch.setattr(File, "at_level", at_level)
     with rasterio.open(scene[1]) as found:
         found.read(out_shape=(3, 37, 32))
-    assert asked
-    assert all(shape[0] <= 75 and shape[1] <= 65 for shape in asked)  # level 2 at most
+    assert set(asked) == {3}
+
+
+@pytest.mark.parametrize("sides", [(256, 320), (250, 331)])
+@pytest.mark.parametrize("factor", [2, 4, 8, 16])
+def test_reduced_images_are_where_gdal_takes_them_to_be(tmp_path, sides, factor):
+    """GDAL cuts the sides into equal pixels. A plane has its values at their centres."""
+    pixels = (2000 + 9 * np.arange(sides[0])[:, None] + 4 * np.arange(sides[1])).astype("uint16")
+    (tmp_path / "a.isoq").write_bytes(isoq.compress(pixels, max_error=1))
+    write_vrt(tmp_path / "a.isoq", tmp_path / "a.vrt")
+    small = [-(-n // factor) for n in sides]
+    at = [(np.arange(k) + 0.5) * n / k - 0.5 for n, k in zip(sides, small, strict=True)]
+    expected = 2000 + 9 * at[0][:, None] + 4 * at[1]
+    level = {2: 0, 4: 1, 8: 2, 16: 3}[factor]
+    with rasterio.open(tmp_path / "a.vrt", overview_level=level) as found:
+        assert found.shape == tuple(small)
+        inside = (slice(1, -1), slice(1, -1))  # pixels at the border have no other ones outside
+        assert np.abs(found.read(1) - expected)[inside].max() < 2 + factor / 4
+        window = ((3, 11), (2, 13))
+        assert np.array_equal(found.read(1, window=window), found.read(1)[3:11, 2:13])
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "float32", "float64", "uint32"])

@@ -18,10 +18,11 @@ from ..raster.window import window_of
 from ..samples import holds
 from ..storage.urls import open_stream, parse_location
 from ..wavelet.layout import LEVELS
+from .grids import Grid, LinearGrid, NearestGrid, centres, level_for
 from .keywords import ModelLike, PathLike, options_of
 from .points import pixels_at, windows_of
 from .properties import ImageProperties
-from .selection import Indexes, NearestGrid, band_numbers, output_size
+from .selection import Indexes, band_numbers, output_size
 from .streams import check_stream
 
 
@@ -109,12 +110,12 @@ class Dataset(ImageProperties):
             Return a masked array. It masks nodata, NaN, pixels that the mask of the image
             excludes, and pixels of the other bands that an alpha band makes transparent.
         out_shape : tuple of int, optional
-            Rows and columns of the result, or the shape of the whole result. Every output pixel
-            is the pixel nearest to its centre: of the image, or, where a result at most half as
-            large is asked for, of the smallest of the reduced images (see `overviews`) that has
-            enough pixels. Only that much of the file is read and decoded. Nodata are never mixed
-            with other values. At exactly 1/2, 1/4, 1/8 or 1/16 of the size, the nearest pixel of
-            a reduced image is almost half of its own size to the upper left of the centre.
+            Rows and columns of the result, or the shape of the whole result. A result at most
+            half as large as the window is interpolated linearly between the pixels of the smallest
+            of the reduced images (see `overviews`) that has enough of them. Only that much of the
+            file is read and decoded. Nodata are never mixed with other values, and classes never
+            with each other. Any other result has the pixels of the image that are nearest to the
+            centres of its own.
 
         Returns
         -------
@@ -132,7 +133,17 @@ class Dataset(ImageProperties):
         numbers = band_numbers(indexes, self.count, self.name)
         area = window_of(window, self.description, self.name)
         shape = output_size(out_shape, area, len(numbers) if several else None)
-        grid = NearestGrid(area, shape, self.shape)
+        level = level_for(shape, area)
+        grid: Grid = NearestGrid(area, shape)
+        if level:
+            offsets, sides = (area.row_off, area.col_off), (area.height, area.width)
+            places = [centres(*axis) for axis in zip(shape, offsets, sides, strict=True)]
+            grid = LinearGrid(level, places, self.shape)
+        out = take(self, numbers, grid, masked)
+        return out if several else out[0]
+
+    def _taken(self, numbers: list[int], grid: Grid, masked: bool) -> np.ndarray:
+        """Return the pixels of a grid."""
         out = np.empty((len(numbers), *grid.shape), self.description.image_dtype)
         excluded = np.zeros(grid.shape, bool)
         places: dict[int, list[int]] = {}  # of each band that is needed, in the result
@@ -146,9 +157,7 @@ class Dataset(ImageProperties):
                     grid.put(out[place], part, plane)
             if by_mask and valid is not None:
                 grid.put(excluded, part, ~valid)
-        if masked:
-            out = self._masked(out, numbers, excluded, grid)
-        return out if several else out[0]
+        return self._masked(out, numbers, excluded, grid) if masked else out
 
     @checked
     def sample(
@@ -191,7 +200,8 @@ class Dataset(ImageProperties):
 
         Pixel (i, j) of a reduced image is centred on pixel (factor i, factor j) of the image. It
         has the value of the low-pass band of the wavelet there, or a mean around it in bands that
-        no wavelet codes. Bands of classes are sampled. `bidx` is the number of a band,
+        no wavelet codes. Bands of classes are sampled. `read` interpolates between these pixels,
+        because its result divides the window into equal parts. `bidx` is the number of a band,
         from 1; all have the same factors."""
         band_numbers(bidx, self.count, self.name)
         return [1 << k for k in range(1, LEVELS + 1) if min(self.shape) > 1 << k]
@@ -214,7 +224,7 @@ class Dataset(ImageProperties):
         area = window_of(window, self.description, self.name)
         out = np.full((area.height, area.width), 255, np.uint8)
         if self.description.metadata.get("mask"):
-            grid = NearestGrid(area, out.shape, self.shape)
+            grid = NearestGrid(area, out.shape)
             for part, _, valid in self._pieces(grid, {0}):
                 if valid is not None:
                     grid.put(out, part, np.where(valid, 255, 0))
@@ -232,7 +242,7 @@ class Dataset(ImageProperties):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _pieces(self, grid: NearestGrid, bands: set[int]) -> Iterator[Any]:
+    def _pieces(self, grid: Grid, bands: set[int]) -> Iterator[Any]:
         if self._closed:
             raise InputError(f"{self.name}: is closed; open it again")
         image = self.file.at_level(grid.level)
@@ -244,7 +254,7 @@ class Dataset(ImageProperties):
         out: np.ndarray,
         bands: list[int],
         excluded: np.ndarray,
-        grid: NearestGrid,
+        grid: Grid,
     ) -> np.ma.MaskedArray:
         """Return the samples `out` of bands, masked.
 
@@ -266,6 +276,20 @@ class Dataset(ImageProperties):
         fill = values.pop() if len(values) == 1 else None
         known = fill is not None and holds(dtype, fill)
         return np.ma.MaskedArray(out, mask, fill_value=fill if known else None)
+
+
+def take(image: Dataset, numbers: list[int], grid: Grid, masked: bool) -> np.ndarray:
+    """Return what a read makes of the pixels of a grid: (bands, rows, cols), masked as by
+    `Dataset.read`.
+
+    numbers: of bands, from 0."""
+    if not isinstance(grid, LinearGrid):
+        return image._taken(numbers, grid, masked)
+    nodata = [image.nodatavals[number] for number in numbers]
+    sampled = [place for place, number in enumerate(numbers) if number in image.file.sampled]
+    taken = np.ma.asarray(image._taken(numbers, grid, True))
+    out = grid.interpolated(taken, nodata, sampled)
+    return out if masked else out.data
 
 
 @checked

@@ -1,4 +1,4 @@
-"""The selection of a read: bands by their numbers, and pixels by nearest neighbour."""
+"""The arguments that select what is read."""
 
 from __future__ import annotations
 
@@ -60,53 +60,3 @@ def level_of(scale: Any) -> int:
         return SCALES.index(float(scale))
     except (TypeError, ValueError) as error:
         raise InputError(f"{argument('scale', scale)}: must be 1, 1/2, 1/4, 1/8 or 1/16") from error
-
-
-def _has_room(count: int, side: int, level: int) -> bool:
-    """Return True if 1/2^level of a side of a window has enough pixels for `count` places."""
-    return count << level <= side or count == -(-side >> level) > 1
-
-
-class NearestGrid:
-    """The pixels of a window that are nearest to the centres of the pixels of a result.
-
-    The result may be smaller than the window. The grid then takes pixels of the smallest reduced
-    image that has as many.
-
-    shape: (rows, cols) of the result; level: of the reduced image, 0 for the full one; window: the
-    part of that image that is needed."""
-
-    def __init__(self, area: Window, shape: tuple[int, int], image: tuple[int, int]):
-        """area: window in the full image, whose shape is `image`."""
-        self.shape = shape
-        sides = (area.height, area.width)
-        pairs = list(zip(shape, sides, strict=True))
-        levels = [k for k in range(1, LEVELS + 1) if all(_has_room(n, s, k) for n, s in pairs)]
-        self.level = max(levels, default=0)
-        offsets = (area.row_off, area.col_off)
-        rows, cols = (
-            self._places(n, side, offset, size)
-            for (n, side), offset, size in zip(pairs, offsets, image, strict=True)
-        )
-        top, left = int(rows[0]), int(cols[0])
-        self.window = Window(left, top, int(cols[-1]) + 1 - left, int(rows[-1]) + 1 - top)
-        self._rows, self._cols = rows - top, cols - left
-        self._same = shape == (self.window.height, self.window.width)
-
-    def _places(self, count: int, side: int, offset: int, size: int) -> np.ndarray:
-        """Return the pixels of the reduced image (count,) that are nearest to places spread evenly
-        over a side of the window, as integers: the places are fractions of pixels."""
-        factor = 1 << self.level
-        twice = (2 * np.arange(count) + 1) * side + count * (2 * offset - 1 + factor)
-        return np.minimum(twice // (2 * count * factor), -(-size // factor) - 1)
-
-    def put(self, out: np.ndarray, part: Any, plane: np.ndarray) -> None:
-        """Copy the pixels that the result takes from a part of the window, (rows, cols), into
-        `out`."""
-        if self._same:
-            out[part.row : part.row + part.rows, part.col : part.col + part.cols] = plane
-            return
-        top, bottom = np.searchsorted(self._rows, (part.row, part.row + part.rows))
-        left, right = np.searchsorted(self._cols, (part.col, part.col + part.cols))
-        rows, cols = self._rows[top:bottom] - part.row, self._cols[left:right] - part.col
-        out[top:bottom, left:right] = plane[np.ix_(rows, cols)]

@@ -181,9 +181,8 @@ class File:
         shape, dtype = (box.bands, box.rows, box.cols), self.description.dtype
         try:
             if level:
-                small = decode_reduced(
-                    data, self.nodata(box), model, shape, dtype, level, self._classes(box)
-                )
+                sampled = {band - box.band for band in self.sampled}
+                small = decode_reduced(data, self.nodata(box), model, shape, dtype, level, sampled)
                 self.restore_zeros(box, small.samples, small.mask)
                 return small
             tile = decode_tile(data, self.nodata(box), model, shape, dtype)
@@ -197,13 +196,14 @@ class File:
         except CorruptFileError as error:
             return error
 
-    def _classes(self, box: Box) -> set[int]:
-        """Return the bands of a tile, from 0, whose samples are classes, as far as the file
-        tells."""
+    @cached_property
+    def sampled(self) -> set[int]:
+        """The bands, from 0, of which a reduced image has single samples and no means: classes, as
+        far as the file tells."""
         whole = self.header.get("target", {}).get("kind") == "lossless"
         kept = {band - 1 for band in self.header.get("classes" if whole else "lossless", ())}
         coloured = {int(band) - 1 for band in self.description.metadata.get("colormaps", {})}
-        return {band - box.band for band in kept | coloured}
+        return kept | coloured
 
     def restore_zeros(self, box: Box, samples: np.ndarray, mask: np.ndarray) -> None:
         """Let masked pixels without nodata be 0 in the type of the image, in place.

@@ -19,9 +19,11 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
+from rasterio.windows import Window
 
-from ..api.dataset import Dataset
+from ..api.dataset import Dataset, take
 from ..api.dataset import open as open_isoq
+from ..api.grids import LinearGrid, centres, level_for
 from ..codec.generations import NAMESPACE, decoded_tags
 from ..errors import CorruptFileError, InputError, IsoqWarning
 from ..raster.comparison import missing
@@ -31,6 +33,7 @@ from ..raster.gdal_view import vrt_of
 from ..raster.gtiff import create_gtiff, side_file
 from ..raster.validity import Masking
 from ..storage.local import atomic, refuse_same
+from ..wavelet.layout import LEVELS
 
 # What GDAL needs to be told before it imports the module.
 SETTING = {
@@ -119,11 +122,12 @@ def pixels(
     arguments, of which isoq needs these, and with the arguments in the VRT.
 
     given: file, band (from 1) and factor, the reduction of the band, as UTF-8."""
-    image, band, window = _asked(xoff, yoff, xsize, ysize, given)
+    image, band, factor = _asked(given)
     bands = _coded_together(image, band)
     if len(bands) * out_ar.nbytes > _TOGETHER:
         bands = (band,)
-    out_ar[:] = _window(image, bands, window, out_ar.shape)[bands.index(band)]
+    window = Window(xoff, yoff, xsize, ysize)
+    out_ar[:] = _read(image, bands, factor, window, out_ar.shape)[bands.index(band)]
 
 
 def mask(
@@ -137,29 +141,16 @@ def mask(
     **given: bytes,
 ) -> None:
     """Fill `out_ar` (rows, cols) with the mask of a window, 255 or 0. See `pixels`."""
-    image, band, window = _asked(xoff, yoff, xsize, ysize, given)
-    read = image.read(band, window, masked=True, out_shape=out_ar.shape)
+    image, band, factor = _asked(given)
+    window = Window(xoff, yoff, xsize, ysize)
+    read = _read(image, (band,), factor, window, out_ar.shape, masked=True)[0]
     out_ar[:] = np.where(np.ma.getmaskarray(read), 0, 255)
 
 
-Window = tuple[tuple[int, int], tuple[int, int]]
-
-
-def _asked(
-    xoff: int, yoff: int, xsize: int, ysize: int, given: dict[str, bytes]
-) -> tuple[Dataset, int, Window]:
-    """Return the open file, the band from 1 and the window in the image itself."""
+def _asked(given: dict[str, bytes]) -> tuple[Dataset, int, int]:
+    """Return the open file, the band from 1 and the factor by which it is reduced."""
     place, band, factor = (os.fsdecode(given[key]) for key in ("file", "band", "factor"))
-    image = _opened(place, *_state(place))
-    f, (rows, cols) = int(factor), image.shape
-    return (
-        image,
-        int(band),
-        (
-            (yoff * f, min((yoff + ysize) * f, rows)),
-            (xoff * f, min((xoff + xsize) * f, cols)),
-        ),
-    )
+    return _opened(place, *_state(place)), int(band), int(factor)
 
 
 def _state(place: str) -> tuple[int, int]:
@@ -176,11 +167,27 @@ def _opened(place: str, *state: int) -> Dataset:
 
 
 @lru_cache(_KEPT)
-def _window(
-    image: Dataset, bands: tuple[int, ...], window: Window, shape: tuple[int, int]
+def _read(
+    image: Dataset,
+    bands: tuple[int, ...],
+    factor: int,
+    window: Window,
+    shape: tuple[int, int],
+    masked: bool = False,
 ) -> np.ndarray:
-    """Return bands (bands, rows, cols) of a window. GDAL asks for one after the other."""
-    return image.read(bands, window, out_shape=shape)
+    """Return bands (bands, rows, cols) of a window of a reduced image, or of the image itself. GDAL
+    asks for one after the other."""
+    if factor == 1:
+        return image.read(bands, window, masked, shape)
+    # GDAL divides the image into equal pixels, which are smaller than `factor` if it is no divisor.
+    starts, sides = (window.row_off, window.col_off), (window.height, window.width)
+    places = [
+        (centres(*axis) + 0.5) * size / -(-size // factor) - 0.5
+        for axis, size in zip(zip(shape, starts, sides, strict=True), image.shape, strict=True)
+    ]
+    finest = factor.bit_length() - 1
+    grid = LinearGrid(min(finest + level_for(shape, window), LEVELS), places, image.shape)
+    return take(image, [band - 1 for band in bands], grid, masked)
 
 
 def _coded_together(image: Dataset, band: int) -> tuple[int, ...]:

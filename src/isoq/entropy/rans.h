@@ -260,8 +260,12 @@ ISOQ_API uint64_t isoq_read_bits(isoq_reader *reader, int bits) {
 }
 
 /* Return ISOQ_OK if all of the stream was used and the state is back where the encoder began: then
-   no other stream decodes to the same symbols. ISOQ_DAMAGED otherwise. */
+   no other stream decodes to the same symbols. ISOQ_DAMAGED otherwise; never in a fuzzer, whose
+   streams would hardly ever get further. */
 ISOQ_API isoq_status isoq_finish_reader(const isoq_reader *reader) {
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+    return (void)reader, ISOQ_OK;
+#endif
     int complete = reader->next == reader->end && reader->state == ISOQ_RANS_LEAST;
     return reader->status == ISOQ_OK && complete ? ISOQ_OK : ISOQ_DAMAGED;
 }

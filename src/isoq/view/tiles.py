@@ -16,7 +16,8 @@ import numpy as np
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
-from ..api.dataset import Dataset
+from ..api.dataset import Dataset, take
+from ..api.grids import Grid
 from ..api.picture import encode_png, shades
 from ..codec.sources import Readable
 from ..raster.gdal_metadata import open_dataset
@@ -103,9 +104,12 @@ class Decoded:
         bands, level = parts[0].bands, parts[0].level
         top, left = min(part.rows[0] for part in parts), min(part.cols[0] for part in parts)
         bottom, right = max(part.rows[1] for part in parts), max(part.cols[1] for part in parts)
-        shape = tuple(-(-side >> level) for side in (bottom - top, right - left))
-        window = (top, bottom), (left, right)
-        samples = np.ma.asarray(self._image.read(bands, window, masked=True, out_shape=shape))
+        down, across = (
+            np.arange(first >> level, -(-stop >> level))
+            for first, stop in ((top, bottom), (left, right))
+        )
+        numbers = [band - 1 for band in bands]
+        samples = np.ma.asarray(take(self._image, numbers, Grid(level, down, across), True))
         return [
             samples[:, _reduced(part.rows, top, level), _reduced(part.cols, left, level)].copy()
             for part in parts

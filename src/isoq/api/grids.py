@@ -1,0 +1,168 @@
+"""The pixels of an image, or of one of its reduced images, that a read needs, and what it makes of
+them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from rasterio.windows import Window
+
+from ..wavelet.layout import LEVELS
+
+
+def level_for(shape: tuple[int, int], area: Window) -> int:
+    """Return the level of the smallest reduced image that has enough pixels for a result of
+    (rows, cols) from a window of the image; 0 for the image itself."""
+    pairs = list(zip(shape, (area.height, area.width), strict=True))
+    return max(
+        (k for k in range(1, LEVELS + 1) if all(_has_room(n, s, k) for n, s in pairs)), default=0
+    )
+
+
+def _has_room(count: int, side: int, level: int) -> bool:
+    """Return True if 1/2^level of a side of a window has enough pixels for `count` places."""
+    return count << level <= side or count == -(-side >> level) > 1
+
+
+class Grid:
+    """Rows and columns of an image at a level, at whose crossings pixels are taken.
+
+    level: 0 for the full image; window: the part of the image at this level that has all of them;
+    shape: (rows, cols) of what is taken."""
+
+    def __init__(self, level: int, rows: np.ndarray, cols: np.ndarray):
+        """rows, cols: in ascending order, counted in the image at this level."""
+        self.level, self.shape = level, (len(rows), len(cols))
+        top, left = int(rows[0]), int(cols[0])
+        self.window = Window(left, top, int(cols[-1]) + 1 - left, int(rows[-1]) + 1 - top)
+        self._rows, self._cols = rows - top, cols - left
+
+    def put(self, out: np.ndarray, part: Any, plane: np.ndarray) -> None:
+        """Copy what is taken from a part of the window, (rows, cols), into its places in `out`."""
+        top, bottom = np.searchsorted(self._rows, (part.row, part.row + part.rows))
+        left, right = np.searchsorted(self._cols, (part.col, part.col + part.cols))
+        rows, cols = self._rows[top:bottom] - part.row, self._cols[left:right] - part.col
+        out[top:bottom, left:right] = _crossings(plane, rows, cols)
+
+
+class NearestGrid(Grid):
+    """The pixels of the full image that are nearest to the centres of the pixels of a result."""
+
+    def __init__(self, area: Window, shape: tuple[int, int]):
+        """area: the window that the result shows; shape: its (rows, cols)."""
+        rows = _nearest(shape[0], area.height) + area.row_off
+        super().__init__(0, rows, _nearest(shape[1], area.width) + area.col_off)
+
+
+class LinearGrid(Grid):
+    """The pixels of a reduced image around places, between which linear interpolation finds the
+    samples there.
+
+    Pixel (i, j) of a reduced image is centred on pixel (2^level i, 2^level j) of the full one, and
+    not on the square of pixels that GDAL and rasterio take it for."""
+
+    def __init__(self, level: int, places: Sequence[np.ndarray], image: tuple[int, int]):
+        """level: of the reduced image, from 1; places: those of the rows and of the columns, in
+        ascending order, in pixels of the full image (0 is the centre of the first one); image:
+        (rows, cols) of that."""
+        factor = 1 << level
+        self._axes = [
+            _Axis(along / factor, -(-size // factor))
+            for along, size in zip(places, image, strict=True)
+        ]
+        super().__init__(level, *(axis.needed for axis in self._axes))
+
+    def interpolated(
+        self, taken: np.ma.MaskedArray, nodata: Sequence[float | None], sampled: Collection[int]
+    ) -> np.ma.MaskedArray:
+        """Return the samples (bands, rows, cols) at the places.
+
+        taken: (bands, *shape), what the grid takes; nodata: of each band; sampled: bands, from 0,
+        whose values are not to be mixed. Each place has the sample and the mask of the nearest
+        pixel, and the interpolated sample if no pixel around it is masked. A mean that would be
+        nodata is not taken either."""
+        mask = np.ma.getmaskarray(taken)
+        planes = [
+            self._plane(samples, masked, value, band in sampled)
+            for band, (samples, masked, value) in enumerate(
+                zip(taken.data, mask, nodata, strict=True)
+            )
+        ]
+        return np.ma.MaskedArray(
+            np.stack([plane for plane, _ in planes]),
+            np.stack([masked for _, masked in planes]),
+            fill_value=taken.fill_value,
+        )
+
+    def _plane(
+        self, samples: np.ndarray, masked: np.ndarray, nodata: float | None, is_sampled: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        down, across = self._axes
+        nearest = [_crossings(plane, down.nearest, across.nearest) for plane in (samples, masked)]
+        out, out_mask = np.array(nearest[0]), np.array(nearest[1])
+        if not is_sampled:
+            exact = np.float32 if samples.dtype.itemsize <= 2 else np.float64
+            with np.errstate(invalid="ignore", over="ignore"):  # of what is masked or infinite
+                mean = self._between(samples.astype(exact))
+            if samples.dtype.kind != "f":
+                mean = np.rint(mean)
+            good = np.isfinite(mean) & (self._between(masked.astype(np.float32)) == 0)
+            if nodata is not None:
+                good &= mean != nodata
+            out[good] = mean[good]
+        return out, out_mask
+
+    def _between(self, plane: np.ndarray) -> np.ndarray:
+        """Return a plane (rows, cols) of what is taken, interpolated at the places."""
+        down, across = self._axes
+        rows = [_crossings(plane, side, slice(None)) for side in (down.before, down.after)]
+        plane = rows[0] + (rows[1] - rows[0]) * down.weight.astype(plane.dtype)[:, None]
+        cols = [_crossings(plane, slice(None), side) for side in (across.before, across.after)]
+        return cols[0] + (cols[1] - cols[0]) * across.weight.astype(plane.dtype)
+
+
+class _Axis:
+    """Places along an axis, and the pixels around them.
+
+    needed: these pixels, in ascending order; before, after, nearest: which of them are before and
+    behind each place, and nearest to it; weight: of the one behind, 0 ... 1."""
+
+    def __init__(self, places: np.ndarray, size: int):
+        """places: 0 is the centre of the first pixel; size: number of pixels."""
+        places = places.clip(0, size - 1)
+        before = np.floor(places).astype(np.int64)
+        after = np.minimum(before + 1, size - 1)
+        self.weight = places - before
+        self.needed = np.unique([before, after])
+        self.before, self.after, self.nearest = (
+            np.searchsorted(self.needed, pixels)
+            for pixels in (before, after, np.where(self.weight > 0.5, after, before))
+        )
+
+
+def centres(count: int, start: float, side: float) -> np.ndarray:
+    """Return the centres (count,) of equal parts of a side, in pixels: 0 is the centre of the first
+    one, and the side begins at the edge of pixel `start`."""
+    return start + (2 * np.arange(count) + 1) * side / (2 * count) - 0.5
+
+
+def _nearest(count: int, side: int) -> np.ndarray:
+    """Return the pixels of a side that are nearest to the centres of `count` equal parts of it, as
+    integers: the centres are fractions of pixels."""
+    return (2 * np.arange(count) + 1) * side // (2 * count)
+
+
+Pixels = np.ndarray | slice
+
+
+def _crossings(plane: np.ndarray, rows: Pixels, cols: Pixels) -> np.ndarray:
+    """Return the pixels of a plane in some rows and columns: a view, if these are consecutive."""
+    return plane[_as_slice(rows)][:, _as_slice(cols)]
+
+
+def _as_slice(pixels: Pixels) -> Pixels:
+    if isinstance(pixels, slice) or not len(pixels) or (np.diff(pixels) != 1).any():
+        return pixels
+    return slice(int(pixels[0]), int(pixels[-1]) + 1)
