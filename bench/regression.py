@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ def measured(python: str) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--against", required=True, help="Python of the other isoq")
-    against = parser.parse_args().against
+    against = os.path.abspath(parser.parse_args().against)  # it runs in another folder
     pairs = [(measured(against), measured(sys.executable)) for _ in range(ROUNDS)]
     lines, status = [], 0
     for key, most in LARGEST.items():

@@ -1,8 +1,10 @@
 """Files that are elsewhere: few and small requests, and plain words where one fails."""
 
+import http.server
 import io
 import json
 import sys
+import threading
 
 import fsspec
 import numpy as np
@@ -148,6 +150,26 @@ def test_what_cannot_be_fetched(far, monkeypatch):
     monkeypatch.setattr(Far, "data", b"no image")
     with pytest.raises(CorruptFileError, match=r"^far://bucket/a\.isoq: not an"):
         isoq.open("far://bucket/a.isoq")
+
+
+def test_an_address_that_leads_to_itself():
+    class Circle(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            self.end_headers()
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    pytest.importorskip("aiohttp")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Circle) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with one_line(InputError, "too many redirects"):
+            isoq.open(f"http://127.0.0.1:{server.server_port}/a.isoq")
+        server.shutdown()
 
 
 def test_without_fsspec(monkeypatch, tmp_path):

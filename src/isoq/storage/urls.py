@@ -86,10 +86,18 @@ def _open_url(url: Url) -> tuple[BinaryIO, Any]:
     except InputError:
         raise
     except Exception as error:  # each file system has errors of its own
-        text = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
         raise InputError(
-            f"{url}: cannot be opened ({text}); check the address and your rights"
+            f"{url}: cannot be opened ({_reason(error)}); check the address and your rights"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error of a file system says, or its name where that says nothing."""
+    cause = error.__cause__ or error
+    said = getattr(cause, "message", cause)  # that of an answer of HTTP: "" for endless redirects
+    if str(said):
+        return " ".join(str(cause).split())
+    return re.sub("(?<=[a-z])(?=[A-Z])", " ", type(cause).__name__).lower()
 
 
 def _download(url: Url) -> BinaryIO:
