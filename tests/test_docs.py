@@ -40,7 +40,18 @@ def test_examples(page, needed, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "task",
-    "advise completion gdal progress pyramid qgis stac tiles view virtual-zarr".split(),
+    [
+        "advise",
+        "completion",
+        "gdal",
+        "progress",
+        "pyramid",
+        "qgis",
+        "stac",
+        "tiles",
+        "view",
+        "virtual-zarr",
+    ],
 )
 def test_a_task_of_another_tool_takes_few_lines(task):
     """Details have pages of their own."""
