@@ -15,8 +15,8 @@ import numpy as np
 from isoq import blocks
 from isoq.errors import CorruptFileError
 from isoq.format.bytestream import Reader, Writer
-from isoq.format.container import COMPACT, SIGNATURE
-from isoq.format.json_parts import COMPACT_DICTIONARY, DICTIONARY
+from isoq.format.container import SIGNATURE
+from isoq.format.json_parts import COMPACT, DICTIONARY, compact_dictionary
 from isoq.geometry import STRIDE, padded_side
 from isoq.network.model import Model
 from isoq.samples import DTYPES
@@ -232,7 +232,7 @@ class Chunk:
     def json(self) -> dict:
         wbits, dictionary = zlib.MAX_WBITS, DICTIONARY
         if self.is_compact:
-            wbits, dictionary = -zlib.MAX_WBITS, DICTIONARY + COMPACT_DICTIONARY
+            wbits, dictionary = -zlib.MAX_WBITS, compact_dictionary(self.payload[0])
         packed = self.payload[self.kind == b"HEAD" :]
         return json.loads(zlib.decompressobj(wbits, zdict=dictionary).decompress(packed))
 
@@ -243,7 +243,7 @@ class Chunk:
 
     @property
     def is_compact(self) -> bool:
-        return self.kind == b"HEAD" and self.payload[:1] == bytes([COMPACT])
+        return self.kind == b"HEAD" and self.payload[:1] > b"" and self.payload[0] in COMPACT
 
 
 def chunks_of(data: bytes) -> list[Chunk]:

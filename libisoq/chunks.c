@@ -4,7 +4,7 @@
 #include "inflate.h"
 
 static const uint8_t SIGNATURE[8] = {0x89, 'I', 'S', 'Q', '\r', '\n', 0x1a, '\n'};
-enum { INDEXED = 1, COMPACT = 2 }; /* layouts */
+static const isoq_wrapping LAYOUTS[] = {ISOQ_ZLIB, ISOQ_LAYOUT_2, ISOQ_LAYOUT_3}; /* from 1 */
 enum { FRAME = 12, LARGEST_TEXT = 1 << 24, LARGEST_CHUNK = 1 << 28 };
 
 typedef struct {
@@ -35,12 +35,12 @@ static int read_head(isoq_file *file, isoq_bytes payload) {
     isoq_bytes text;
     uint32_t layout = isoq_take_u8(&payload);
     if (file->image.bands) return isoq_damaged(&file->work, "there are two headers");
-    if (payload.is_damaged || (layout != INDEXED && layout != COMPACT))
+    if (payload.is_damaged || !layout || layout > sizeof LAYOUTS / sizeof *LAYOUTS)
         return isoq_fail(&file->work, ISOQ_ERROR_UNSUPPORTED,
                          "layout %u is not known; use a newer library", layout);
-    file->is_compact = layout == COMPACT;
-    return isoq_inflate_all(&file->work, payload, file->is_compact ? ISOQ_COMPACT : ISOQ_ZLIB,
-                            LARGEST_TEXT, &text, "the header does not decode") &&
+    file->is_compact = layout > 1;
+    return isoq_inflate_all(&file->work, payload, LAYOUTS[layout - 1], LARGEST_TEXT, &text,
+                            "the header does not decode") &&
            isoq_read_header(file, text);
 }
 

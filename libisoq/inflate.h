@@ -4,8 +4,9 @@
 
 #include "bytes.h"
 
-/* ISOQ_COMPACT: raw deflate with the preset dictionary of compact headers (section 2.1). */
-typedef enum { ISOQ_ZLIB, ISOQ_RAW_DEFLATE, ISOQ_COMPACT } isoq_wrapping;
+/* ISOQ_LAYOUT_2, 3: raw deflate with the preset dictionary of the compact headers of that layout
+   (section 2.1). */
+typedef enum { ISOQ_ZLIB, ISOQ_RAW_DEFLATE, ISOQ_LAYOUT_2, ISOQ_LAYOUT_3 } isoq_wrapping;
 
 /* Set `to` to the `size` bytes that a stream holds: no more and no less. */
 int isoq_inflate(isoq_work *work, isoq_bytes from, isoq_wrapping wrapping, uint8_t *to, size_t size,

@@ -16,7 +16,7 @@ from pathlib import Path
 import isoq
 from isoq.cli import COMMANDS, main
 from isoq.format.container import SIGNATURE
-from isoq.format.json_parts import COMPACT_DICTIONARY, DICTIONARY
+from isoq.format.json_parts import COMPACT, DICTIONARY, compact_dictionary
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "stability.md"
@@ -88,8 +88,10 @@ def documents() -> Iterator[str]:
 
 def format_lines() -> Iterator[str]:
     yield f"signature {SIGNATURE.hex(' ')}"
-    for name, text in (("files", DICTIONARY), ("compact files", COMPACT_DICTIONARY)):
-        yield f"CRC-32 of the dictionary of {name}: {zlib.crc32(text):08x}"
+    yield f"CRC-32 of the dictionary of layout 1: {zlib.crc32(DICTIONARY):08x}"
+    for layout in COMPACT:
+        crc = zlib.crc32(compact_dictionary(layout))
+        yield f"CRC-32 of the dictionaries of layout {layout}: {crc:08x}"
 
 
 def listing() -> list[str]:

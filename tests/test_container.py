@@ -21,7 +21,7 @@ from isoq.codec.target import Target
 from isoq.codec.writer import compress_to
 from isoq.errors import CorruptFileError
 from isoq.format.container import SIGNATURE, ContainerReader, ContainerWriter
-from isoq.format.json_parts import COMPACT_DICTIONARY, DICTIONARY
+from isoq.format.json_parts import COMPACT_DICTIONARY, DICTIONARY, compact_dictionary
 from isoq.format.tiling import boxes
 
 PAGE = Path(__file__).parents[1] / "docs" / "format.md"
@@ -30,13 +30,15 @@ TILES = [b"", b"one", bytes(300)]
 
 def unpack_head(payload: bytes) -> dict:
     """The JSON of HEAD."""
-    wbits, dictionary = {1: (15, DICTIONARY), 2: (-15, DICTIONARY + COMPACT_DICTIONARY)}[payload[0]]
+    layout = payload[0]
+    wbits, dictionary = (15, DICTIONARY) if layout == 1 else (-15, compact_dictionary(layout))
     return json.loads(zlib.decompressobj(wbits, zdict=dictionary).decompress(payload[1:]))
 
 
-def pack_head(value: dict) -> bytes:
+def pack_head(value: dict, layout: int = 2) -> bytes:
     """HEAD of a compact file."""
-    return b"\2" + zlib.compress(json.dumps(value).encode(), wbits=-15)
+    packer = zlib.compressobj(wbits=-15, zdict=compact_dictionary(layout))
+    return bytes([layout]) + packer.compress(json.dumps(value).encode()) + packer.flush()
 
 
 def chunk(kind: bytes, payload: bytes) -> bytes:
@@ -126,15 +128,16 @@ TARGETS = {
 }
 
 
-@pytest.mark.parametrize(("name_of_model", "most"), [("eo16-4", 100), ("eo16", 120)])
+@pytest.mark.parametrize(("name_of_model", "layout"), [("eo16-4", 2), ("eo16-5", 3)])
 @pytest.mark.parametrize("kind", TARGETS)
-def test_few_bytes_surround_one_tile(kind, name_of_model, most):
-    """The dictionary of compact headers has the name and the identity of eo16-4."""
+def test_few_bytes_surround_one_tile(kind, name_of_model, layout):
+    """The dictionary of a layout has the name and the identity of the model."""
     for name in ("landsat.tif", "sentinel2.tif"):
         pixels = crop(name)[:1, :200, :200].astype("uint16")
         data = isoq.compress(pixels, **{kind: TARGETS[kind]}, model=name_of_model)
         (payload,) = ContainerReader(io.BytesIO(data)).sizes
-        assert len(data) - payload < most
+        assert len(data) - payload <= 101
+        assert data[16] == layout
 
 
 @pytest.mark.parametrize("tile", [None, 48])
@@ -171,7 +174,7 @@ def test_the_page_of_the_format_has_the_dictionaries():
     section = PAGE.read_text().split("### 2.1")[1].split("## 3.")[0]
     shown = [block.replace("\n", "").encode() for block in section.split("```")[1::2]]
     assert shown == [DICTIONARY, COMPACT_DICTIONARY]
-    for dictionary in (DICTIONARY, DICTIONARY + COMPACT_DICTIONARY):
+    for dictionary in (DICTIONARY, compact_dictionary(2), compact_dictionary(3)):
         assert f"{len(dictionary)} bytes" in section
         assert f"`{zlib.adler32(dictionary):08X}`" in section
 
@@ -229,6 +232,17 @@ def test_parts_that_are_no_text(kind):
         with pytest.raises(CorruptFileError) as caught:
             read(data[:8] + part + data[8:])
         assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("layout", [2, 3])
+def test_any_compact_layout_may_name_any_model(layout):
+    """A layout saves bytes where it has the model's name, and excludes no other."""
+    for name in ("eo16-3", "eo16-4", "eo16-5"):
+        data = isoq.compress(crop("landsat.tif")[:1, :40, :50], snr=30, model=name)
+        (_, start, end), *_ = chunks(data)
+        head = pack_head(unpack_head(data[start + 8 : end - 4]), layout)
+        other = data[:start] + chunk(b"HEAD", head) + data[end:]
+        assert (isoq.decompress(other) == isoq.decompress(data)).all()
 
 
 def test_unknown_layouts_are_refused():

@@ -332,6 +332,7 @@ LATER: dict[str, dict[str, Callable[[], Case]]] = {
     "eo16-3": {name: partial(with_model, "eo16-3", make) for name, make in WAVELETS.items()},
     "eo16-4": {name: partial(with_model, "eo16-4", WAVELETS[name]) for name in PREDICTED},
     "eo16-5": {name: partial(with_model, "eo16-5", WAVELETS[name]) for name in PREDICTED},
+    "layout-3": {"one-band": partial(with_model, "eo16-5", WAVELETS["one-band"])},
     "ranges": {
         "uint16": lambda: Case(
             saturated(), Target("rmse", 100.0), {"block": 16, "joint": None}, (0.0, None, None)

@@ -61,11 +61,13 @@ def unpack_json(data: bytes) -> dict:
 
 def read_head(data: bytes) -> tuple[dict, dict | None]:
     """2, 3: the header, and the summary that a compact file has in it."""
-    require(data[0] in (1, 2), "unknown")
+    require(data[0] in (1, 2, 3), "unknown")
     if data[0] == 1:
         header, stat = unpack_json(data[1:]), None
     else:
-        stream = zlib.decompressobj(-15, zdict=DICTIONARY + MORE)
+        named = b'["eo16-4","43d55943101c1eb3"]', b'["eo16-5","7dd44eed3ceb0b29"]'
+        more = MORE if data[0] == 2 else MORE.replace(*named)
+        stream = zlib.decompressobj(-15, zdict=DICTIONARY + more)
         header = json.loads(stream.decompress(data[1:]))
         require(stream.eof and not stream.unused_data)
         stat = header.pop("stat")
@@ -83,7 +85,7 @@ def chunks(data: bytes) -> list[tuple[str, bytes]]:
         require(kind in (b"HEAD", b"INDX", b"TILE", b"IEND") or kind[:1].islower(), "unknown")
         found.append((kind.decode(), payload))
         at += size + 12
-    is_compact = found[0][1][:1] == b"\2"
+    is_compact = found[0][1][:1] in (b"\2", b"\3")
     require(found[0][0] == "HEAD")
     require(found[-1][0] == "TILE" if is_compact else found[-1] == ("IEND", b""))
     require(is_compact == ("INDX" not in dict(found)))

@@ -20,10 +20,10 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import CorruptFileError
-from .json_parts import pack_compact, pack_json, unpack_json
+from .json_parts import COMPACT, pack_compact, pack_json, unpack_compact, unpack_json
 
 SIGNATURE = b"\x89ISQ\r\n\x1a\n"
-INDEXED, COMPACT = 1, 2  # layouts: the first byte of HEAD
+INDEXED = 1  # layout: the first byte of HEAD; see COMPACT for those of compact files
 _LARGEST_HEADER = 1 << 28
 _FRAME = struct.Struct("<4sI")
 _NAMES = {b"meta": "metadata", b"modl": "embedded model", b"levl": "index of levels"}
@@ -72,7 +72,7 @@ class ContainerWriter:
         if len(self._sizes) != self._tiles:
             raise ValueError(f"{len(self._sizes)} tiles written, {self._tiles} announced")
         if self._is_compact:
-            self._write_head(bytes([COMPACT]) + pack_compact(self._header | {_SUMMARY: statistics}))
+            self._write_head(pack_compact(self._header | {_SUMMARY: statistics}))
             self._chunk(b"TILE", self._only)
             return
         self._chunk(b"stat", pack_json(statistics))
@@ -134,7 +134,7 @@ class ContainerReader:
         layout, self.sizes = 0, np.zeros(0, np.int64)
         while True:
             kind, size = _frame(stream)
-            if kind == b"TILE" and layout == COMPACT:
+            if kind == b"TILE" and layout in COMPACT:
                 self.sizes, start = np.array([size], np.int64), stream.tell() - _FRAME.size
                 break
             try:
@@ -153,7 +153,7 @@ class ContainerReader:
                 self.model = payload
             elif kind == b"levl":
                 prefixes = payload
-            elif kind == b"INDX" and layout != COMPACT:
+            elif kind == b"INDX" and layout not in COMPACT:
                 if len(payload) % 4:
                     raise CorruptFileError("the index has an impossible size: the file is damaged")
                 self.sizes, start = np.frombuffer(payload, "<u4").astype(np.int64), stream.tell()
@@ -312,15 +312,15 @@ def _next(stream: BinaryIO, expected: int | None = None) -> tuple[bytes, bytes]:
 
 def _read_head(layout: int, data: bytes) -> tuple[dict, dict | None]:
     """Return the header, and the summary if HEAD holds it."""
-    if layout not in (INDEXED, COMPACT):
+    if layout != INDEXED and layout not in COMPACT:
         raise CorruptFileError(
-            f"written in layout {layout}, this isoq reads {INDEXED} and {COMPACT}; upgrade isoq"
+            f"written in layout {layout}, this isoq reads those up to {max(COMPACT)}; upgrade isoq"
         )
-    header = unpack_json(data, layout == COMPACT)
+    header = unpack_compact(data, layout) if layout in COMPACT else unpack_json(data)
     if header.get("needs"):
         needed = ascii(header["needs"])
         raise CorruptFileError(f"needs {needed}, which this isoq does not know; upgrade isoq")
-    summary = header.pop(_SUMMARY, {}) if layout == COMPACT else None
+    summary = header.pop(_SUMMARY, {}) if layout in COMPACT else None
     if summary is not None and not isinstance(summary, dict):
         raise CorruptFileError("the summary is not what it should be: the file is damaged")
     return header, summary

@@ -1,7 +1,7 @@
 """JSON in a file: compressed, with dictionaries of what it tends to say.
 
-The parts of most files are zlib streams with the first dictionary. Those of compact files are raw
-deflate with both."""
+Most parts are zlib streams with the first dictionary. The headers of compact files are raw deflate
+with both; the layout of such a file says which model the second one names."""
 
 from __future__ import annotations
 
@@ -44,6 +44,15 @@ COMPACT_DICTIONARY = (
 )
 
 
+_NAMED = b'["eo16-4","43d55943101c1eb3"]'  # the model in the dictionary above
+COMPACT = {2: _NAMED, 3: b'["eo16-5","7dd44eed3ceb0b29"]'}  # layouts, and what takes its place
+
+
+def compact_dictionary(layout: int) -> bytes:
+    """Return the preset dictionary of compact headers in a layout, a key of COMPACT."""
+    return DICTIONARY + COMPACT_DICTIONARY.replace(_NAMED, COMPACT[layout])
+
+
 def _text_of(value: dict) -> bytes:
     text = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
     if len(text) > LARGEST_TEXT:
@@ -61,9 +70,12 @@ def pack_json(value: dict) -> bytes:
 
 
 def pack_compact(value: dict) -> bytes:
-    """Return an object as a JSON part of a compact file. Raises InputError if it is too large."""
-    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS, zdict=DICTIONARY + COMPACT_DICTIONARY)
-    return packer.compress(_text_of(_shortened(value))) + packer.flush()
+    """Return an object as the header of a compact file: the layout that names its model, or else
+    the first one, and a JSON part. Raises InputError if it is too large."""
+    text = _text_of(_shortened(value))
+    layout = next((number for number, model in COMPACT.items() if model in text), min(COMPACT))
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS, zdict=compact_dictionary(layout))
+    return bytes([layout]) + packer.compress(text) + packer.flush()
 
 
 def _shortened(value: Any) -> Any:
@@ -76,10 +88,19 @@ def _shortened(value: Any) -> Any:
     return int(value) if is_whole and str(value) != "-0.0" else value
 
 
-def unpack_json(data: bytes, is_compact: bool = False) -> dict:
-    """Return the object in a JSON part. is_compact: of a compact file. Raises CorruptFileError."""
-    wbits, more = (-zlib.MAX_WBITS, COMPACT_DICTIONARY) if is_compact else (zlib.MAX_WBITS, b"")
-    stream = zlib.decompressobj(wbits, zdict=DICTIONARY + more)
+def unpack_json(data: bytes) -> dict:
+    """Return the object in a JSON part. Raises CorruptFileError."""
+    return _object_in(data, zlib.decompressobj(zdict=DICTIONARY))
+
+
+def unpack_compact(data: bytes, layout: int) -> dict:
+    """Return the object in the JSON part of a compact header. Raises CorruptFileError."""
+    dictionary = compact_dictionary(layout)
+    return _object_in(data, zlib.decompressobj(-zlib.MAX_WBITS, zdict=dictionary))
+
+
+def _object_in(data: bytes, stream: Any) -> dict:
+    """Return the object in a JSON part, given what decompresses it."""
     try:
         text = stream.decompress(data, LARGEST_TEXT)
         if not stream.eof or stream.unused_data:
