@@ -122,6 +122,7 @@ static void set_u32(uint8_t *at, size_t value) {
 /* Change the payload of one tile from a random place on, its length, and its entry in the index. */
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned seed) {
     enum { SIGNATURE = 8, BEFORE = 8, AFTER = 4 };
+    if (room < size) room = size; /* libFuzzer asks for less than there is at times */
     size_t tiles = 0, number = 0, chosen = 0, indexed = 0, length = 0;
     for (size_t at = SIGNATURE; at + BEFORE + AFTER <= size; at += BEFORE + length + AFTER) {
         length = u32(data + at + 4);
