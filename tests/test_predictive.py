@@ -322,6 +322,36 @@ def test_window_and_tiles():
         )
 
 
+@modest(60)
+@given(
+    st.integers(0, 9999),
+    st.sampled_from([1e-20, 1.0, 3e4, 1e20]),
+    st.sampled_from([1e-4, 0.02, 0.3, 2.0]),
+    st.sampled_from([0.0, 1.0, -0.37]),
+)
+def test_floats_on_both_sides_of_nodata_keep_their_bound(seed, scale, share, place):
+    """Some of them are nearer to nodata than the bound, and would be rounded to it."""
+    rng = np.random.default_rng(seed)
+    nodata = float(np.float32(place * scale))
+    image = (
+        nodata + rng.normal(0, scale, rng.integers(1, 40, 3) % [3, 40, 40] + [1, 0, 0])
+    ).astype("float32")
+    image[rng.random(image.shape) < rng.choice([0, 0.2])] = nodata
+    bound = scale * share
+    back = isoq.decompress(isoq.compress(image, max_error=bound, nodata=nodata, threads=1))
+    assert np.array_equal(back == np.float32(nodata), image == np.float32(nodata))
+    assert np.abs(back.astype(np.float64) - image).max() <= bound
+
+
+def test_fine_errors_of_floats_beside_nodata():
+    """Such steps are single integers."""
+    image = np.random.default_rng(1).normal(0, 100, (1, 64, 64)).astype("float32")
+    image[0, 1, 1] = 0
+    for mse in (1e-6, 1e-3, 1.0):
+        data = isoq.compress(image, mse=mse, nodata=0)
+        assert np.square(isoq.decompress(data).astype(np.float64) - image).mean() <= mse
+
+
 def regular_images() -> dict[str, np.ndarray]:
     rows, cols = np.mgrid[:200, :220]
     spikes = np.zeros((200, 220), "uint16")
@@ -341,6 +371,25 @@ def test_regular_images_take_no_more_than_a_file_without_loss(name, single_pass)
     lossless = len(isoq.compress(image, lossless=True))
     lossy = isoq.compress(image, mse=0.05, lossless_bands="none", single_pass=single_pass)
     assert len(lossy) <= 1.01 * lossless + 160  # the summary and the errors of blocks
+
+
+@pytest.mark.parametrize("target", [{"mse": 25}, {"snr": 30}, {"snr": 40}])
+@pytest.mark.parametrize("single_pass", [False, True])
+def test_floats_of_few_values_take_no_more_than_a_file_without_loss(target, single_pass):
+    """The transform would take up to six times as much."""
+    plane = crop("landsat.tif")[0]
+    classes = np.digitize(plane, np.quantile(plane, [0.3, 0.7]))
+    image = np.array([0.5, 10.25, 99.75], "float32")[classes]
+    lossless = len(isoq.compress(image, lossless=True))
+    assert len(isoq.compress(image, **target, single_pass=single_pass)) <= 1.4 * lossless
+
+
+@pytest.mark.parametrize("target", [{"mse": 25}, {"snr": 30}, {"snr": 40}])
+def test_few_values_without_order_are_kept(target):
+    """They are fewer than the steps that the error allows, which would take four times as much."""
+    image = np.array([10, 5000, 30000], "uint16")[np.random.default_rng(0).integers(0, 3, (99, 80))]
+    lossless = len(isoq.compress(image, lossless=True))
+    assert len(isoq.compress(image, **target)) <= lossless + 20
 
 
 @pytest.mark.parametrize(("divisor", "mse"), [(4, 0.02), (16, 0.05), (64, 0.05), (128, 0.05)])

@@ -47,11 +47,11 @@ class Summary:
         self._modes += np.multiply(report.modes, report.pixels.sum() / max(sum(report.modes), 1))
         errors = report.per_block if report.relative is None else report.relative
         self._has_target |= report.relative is not None
-        self._blocks.append(errors[~np.isnan(errors)].astype(np.float32))
+        self._blocks.append(errors[~np.isnan(errors)].astype(np.float64))
 
     def to_dict(self) -> dict:
         """Return the summary, JSON; docs/format.md describes its keys."""
-        errors = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
+        errors = np.concatenate([np.zeros(0), *self._blocks])
         share = _significant(self._modes / max(self._modes.sum(), 1))
         result: dict = {
             "modes": {name: part for name, part in zip(self._names, share, strict=True) if part},

@@ -111,15 +111,17 @@ def _is_fine(tile: TileInput, target: ErrorTarget) -> bool:
 
 
 def _is_regular(tile: TileInput, bands: slice, bits: float) -> bool:
-    """Return True if the left, the upper and the upper left neighbour predict integers so well that
+    """Return True if the left, the upper and the upper left neighbour predict samples so well that
     the errors have an entropy below `bits` per sample, as in maps and drawings. A sample of the
     rows is looked at."""
     samples = tile.samples[bands]
-    if samples.dtype.kind == "f" or min(samples.shape[1:]) < 2:
+    if min(samples.shape[1:]) < 2:
         return False
     rows = np.arange(1, samples.shape[1], _EVERY)
-    below, above = (samples[:, at].astype(np.int64) for at in (rows, rows - 1))
-    errors = np.diff(below, axis=2) - np.diff(above, axis=2)
+    exact = np.float64 if samples.dtype.kind == "f" else np.int64
+    below, above = (samples[:, at].astype(exact) for at in (rows, rows - 1))
+    with np.errstate(invalid="ignore"):  # infinities
+        errors = np.diff(below, axis=2) - np.diff(above, axis=2)
     share = np.unique(errors, return_counts=True)[1] / errors.size
     if len(share) * _SEEN > errors.size:  # too many values for their entropy to be known
         return False

@@ -133,15 +133,13 @@ def encode_bounded(
     samples and valid: (bands, rows, cols); bound: (bands,). Bands that cannot keep their bound in
     another way are kept exactly. bit_exact: samples under the masks count too; all are valid."""
     inside = _inside(samples, valid)
-    chosen = [_bounded(found, most) for found, most in zip(inside, bound.tolist(), strict=True)]
     special = (None,) * len(samples) if bit_exact else nodata
-    planes = Planes(samples, valid, inside, special, chosen, block)
+    chosen, errors = zip(*map(_bounded, inside, bound.tolist(), special), strict=True)
+    planes = Planes(samples, valid, inside, special, list(chosen), block)
     steps = np.full(planes.grid, PARTS, np.int32)
-    for k, (mapping, most) in enumerate(zip(chosen, bound.tolist(), strict=True)):
-        if mapping.even and mapping.exact:
-            error = int(min(most // mapping.unit, 1 << 26))
-            # A step less by one leaves a way around the value that is avoided.
-            steps[k] = PARTS * (2 * error + (not planes.avoids(k) or error == 0))
+    for k, error in enumerate(errors):
+        # A step less by one leaves a way around the value that is avoided.
+        steps[k] = PARTS * (2 * error + (not planes.avoids(k) or error == 0))
     return planes.encode(steps, bit_exact)
 
 
@@ -163,8 +161,9 @@ def encode_for(
     if len(known) < len(chosen):
         return None
     planes = Planes(samples, valid, inside, nodata, known, block)
-    units = np.array([mapping.unit for mapping in known], np.float64)
-    aim = _AIM * (mse / units[:, None, None] ** 2)
+    # Places in a list are not as far apart as the samples, so they are kept.
+    scales = [_AIM / mapping.unit**2 if mapping.even else 0.0 for mapping in known]
+    aim = mse * np.array(scales)[:, None, None]
     steps = _steps_for(aim)
     for round_ in range(_ROUNDS):
         data, decoded = planes.encode(steps)
@@ -183,8 +182,14 @@ def encode_for(
 
 
 def _fine_enough(samples: np.ndarray, mse: np.ndarray) -> Values | None:
-    """Return integers as far apart as the valid samples of a band (1-D) that may have errors `mse`;
-    None if that takes too many."""
+    """Return how the valid samples of a band (1-D) that may have errors `mse` stand for integers:
+    in a list, if it is shorter than their range in steps, or else as far apart as the samples. None
+    if that takes too many."""
+    if samples.size:
+        listed = values.choose(samples, 0)
+        reach = float(samples.max()) - float(samples.min())
+        if 0 < len(listed.listed) * np.sqrt(12 * mse.min()) < reach:
+            return listed
     if samples.dtype.kind == "f" and samples.size:
         return values.rounded(samples, np.sqrt(3 * mse.min()) / _FINER)
     return values.choose(samples, 0, even=True)
@@ -200,13 +205,22 @@ def _steps_for(mse: np.ndarray) -> np.ndarray:
     return (PARTS * steps).astype(np.int32)
 
 
-def _bounded(samples: np.ndarray, bound: float) -> Values:
+def _bounded(samples: np.ndarray, bound: float, nodata: float | None) -> tuple[Values, int]:
     """Return how the valid samples of a band (1-D) stand for integers if they may be off by up to
-    `bound`."""
-    mapping = None
+    `bound`, and by how many integers they may still be off."""
     if samples.dtype.kind == "f" and bound > 0 and samples.size:
-        mapping = values.rounded(samples, bound)
-    return mapping or values.choose(samples, bound)
+        is_between = nodata is not None and samples.min() < nodata < samples.max()
+        if not is_between:
+            if mapping := values.rounded(samples, bound):
+                return mapping, 0
+        # Samples beside nodata may round to it, and then need another integer within the bound.
+        elif mapping := values.rounded(samples, bound / _FINER):
+            rounding = mapping.unit / 2 + float(np.spacing(np.abs(samples).max()))
+            if (error := int((bound - rounding) // mapping.unit)) > 0:
+                return mapping, error
+    mapping = values.choose(samples, bound)
+    is_spaced = mapping.even and mapping.exact
+    return mapping, int(min(bound // mapping.unit, 1 << 26)) if is_spaced else 0
 
 
 def _inside(samples: np.ndarray, valid: np.ndarray) -> list[np.ndarray]:

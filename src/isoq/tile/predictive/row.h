@@ -75,13 +75,17 @@ ISOQ_INLINE int64_t isoq_sample_of(const isoq_row *row, int64_t rounded, int64_t
 
 /* ---- Plain rows ---- */
 
-/* Return whether all samples of a row are coded, as they are and without flags. */
+/* Return whether all samples of a row are coded, as they are and without flags. One that is
+   `avoided`, to which floats may have been rounded, is not. */
 ISOQ_API int isoq_is_plain(const isoq_planes_coder *coder, const isoq_extent *extent,
                            const isoq_plan *plan, int plane, const isoq_row *row) {
     assert(extent->cols > 0);
     if (plan->repeats[plane] || row->least == row->most) return 0;
     for (int64_t k = 0; k < extent->cols; k += extent->block)
         if (coder->step[k] != 1) return 0;
+    if (row->least < row->avoided && row->avoided < row->most)
+        for (int j = 0; j < extent->cols; j++)
+            if (row->wanted[j] == row->avoided) return 0;
     return !memchr(row->valid, 0, (size_t)extent->cols);
 }
 
