@@ -170,6 +170,14 @@ def test_an_out_shape_that_does_not_fit_is_refused(both, shape):
         src.read(1, out_shape=shape)
 
 
+@pytest.mark.parametrize("shape", [(40, 30), (20, 15), (7, 9), (80, 90)])
+def test_no_bands_are_an_empty_result(shape):
+    data = isoq.compress(np.arange(1200, dtype="uint16").reshape(40, 30), lossless=True)
+    with isoq.open(io.BytesIO(data)) as src:
+        assert src.read([], out_shape=shape).shape == (0, *shape)
+        assert src.read([], out_shape=shape, masked=True).shape == (0, *shape)
+
+
 @pytest.mark.parametrize("level", [1, 2, 3, 4])
 def test_reduced_reads_are_centred_on_their_pixels(level):
     """A plane stays a plane: a pixel of a reduced read has its value at the centre of that

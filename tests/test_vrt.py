@@ -211,6 +211,48 @@ def test_control_points_palettes_and_tags_of_bands_are_kept(tmp_path):
         assert found.tags(2) == {"SENSOR": "b"}
 
 
+def test_the_mask_is_that_beside_the_bands_alone(tmp_path):
+    """A band's own NaN and nodata hide none of the others."""
+    pixels = samples(2, 40, 50, "float32")
+    pixels[0, 5, 6] = np.nan
+    mask = np.ones((40, 50), bool)
+    mask[:3] = False
+    (tmp_path / "a.isoq").write_bytes(isoq.compress(pixels, rmse=1, mask=mask))
+    write_vrt(tmp_path / "a.isoq", tmp_path / "a.vrt")
+    with isoq.open(tmp_path / "a.isoq") as src, rasterio.open(tmp_path / "a.vrt") as found:
+        assert np.array_equal(found.dataset_mask(), np.where(mask, 255, 0))
+        for shape in ((40, 50), (20, 25), (10, 12)):
+            shapes = {"masked": True, "out_shape": shape}
+            assert (found.read(2, **shapes).mask == src.read(2, **shapes).mask).all()
+
+
+def test_rows_of_an_alpha_band_are_decoded_together(tmp_path, monkeypatch):
+    """GDAL makes a mask of one of 16 bit row by row."""
+    pixels = samples(2, 200, 150, "uint16")
+    pixels[1] = 65535
+    pixels[1, :9] = 0
+    colours = (ColorInterp.gray, ColorInterp.alpha)
+    made = make(tmp_path / "a.tif", pixels, lambda out: setattr(out, "colorinterp", colours))
+    with pytest.warns(isoq.IsoqWarning, match="by alpha band"):
+        isoq.compress_file(made, tmp_path / "a.isoq", rmse=50)
+    write_vrt(tmp_path / "a.isoq", tmp_path / "a.vrt")
+    decoded = []
+    real = File.at_level
+    monkeypatch.setattr(File, "at_level", lambda *a: decoded.append(a) or real(*a))
+    with rasterio.open(tmp_path / "a.vrt") as found:
+        assert np.ma.getmaskarray(found.read(1, masked=True))[:, 7].sum() == 9
+    assert len(decoded) < 10
+
+
+def test_narrow_images_are_reduced_only_as_far_as_their_overviews(tmp_path):
+    pixels = np.tile((1000 * np.arange(15)).astype("uint16"), (129, 1))
+    (tmp_path / "a.isoq").write_bytes(isoq.compress(pixels, max_error=1))
+    write_vrt(tmp_path / "a.isoq", tmp_path / "a.vrt")
+    with isoq.open(tmp_path / "a.isoq") as src, rasterio.open(tmp_path / "a.vrt") as found:
+        for image in (src, found):
+            assert int(image.read(1, out_shape=(8, 1))[3, 0]) == pytest.approx(7000, abs=300)
+
+
 def test_many_bands_have_no_overviews_but_are_read_reduced(tmp_path):
     pixels = samples(20, 90, 80, "uint16")
     (tmp_path / "a.isoq").write_bytes(isoq.compress(pixels, rmse=50))

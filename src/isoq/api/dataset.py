@@ -18,7 +18,7 @@ from ..raster.window import window_of
 from ..samples import holds
 from ..storage.urls import open_stream, parse_location
 from ..wavelet.layout import LEVELS
-from .grids import Grid, LinearGrid, NearestGrid, centres, level_for
+from .grids import Grid, LinearGrid, NearestGrid, grid_for
 from .keywords import ModelLike, PathLike, options_of
 from .points import pixels_at, windows_of
 from .properties import ImageProperties
@@ -105,17 +105,18 @@ class Dataset(ImageProperties):
         window : rasterio.windows.Window or tuple, optional
             Part of the image in whole pixels: a Window, or ((row start, row stop), (column start,
             column stop)), or two slices. Default: all of it. Only tiles that hold some of it are
-            read and decoded.
+            read and decoded, and for a reduced result those to the right of it and below it.
         masked : bool
             Return a masked array. It masks nodata, NaN, pixels that the mask of the image
             excludes, and pixels of the other bands that an alpha band makes transparent.
         out_shape : tuple of int, optional
             Rows and columns of the result, or the shape of the whole result. A result at most
             half as large as the window is interpolated linearly between the pixels of the smallest
-            of the reduced images (see `overviews`) that has enough of them. Only that much of the
-            file is read and decoded. Nodata are never mixed with other values, and classes never
-            with each other. Any other result has the pixels of the image that are nearest to the
-            centres of its own.
+            of the reduced images (see `overviews`) that has enough of them; behind the last pixel
+            there is none, so the last row and column lie up to half a pixel off. Only that much of
+            the file is read and decoded. Nodata are never mixed with other values, and classes
+            never with each other. Any other result has the pixels of the image that are nearest to
+            the centres of its own.
 
         Returns
         -------
@@ -133,12 +134,7 @@ class Dataset(ImageProperties):
         numbers = band_numbers(indexes, self.count, self.name)
         area = window_of(window, self.description, self.name)
         shape = output_size(out_shape, area, len(numbers) if several else None)
-        level = level_for(shape, area)
-        grid: Grid = NearestGrid(area, shape)
-        if level:
-            offsets, sides = (area.row_off, area.col_off), (area.height, area.width)
-            places = [centres(*axis) for axis in zip(shape, offsets, sides, strict=True)]
-            grid = LinearGrid(level, places, self.shape)
+        grid = grid_for(area, shape, self.shape)
         out = take(self, numbers, grid, masked)
         return out if several else out[0]
 
@@ -222,13 +218,8 @@ class Dataset(ImageProperties):
             without such a mask has 255 everywhere.
         """
         area = window_of(window, self.description, self.name)
-        out = np.full((area.height, area.width), 255, np.uint8)
-        if self.description.metadata.get("mask"):
-            grid = NearestGrid(area, out.shape)
-            for part, _, valid in self._pieces(grid, {0}):
-                if valid is not None:
-                    grid.put(out, part, np.where(valid, 255, 0))
-        return out
+        grid = NearestGrid(area, (area.height, area.width))
+        return np.where(mask_at(self, grid), np.uint8(255), np.uint8(0))
 
     def close(self) -> None:
         """Close the file. A stream that was given to `open` stays open."""
@@ -290,6 +281,17 @@ def take(image: Dataset, numbers: list[int], grid: Grid, masked: bool) -> np.nda
     taken = np.ma.asarray(image._taken(numbers, grid, True))
     out = grid.interpolated(taken, nodata, sampled)
     return out if masked else out.data
+
+
+def mask_at(image: Dataset, grid: Grid) -> np.ndarray:
+    """Return the mask that an image has beside its bands, (rows, cols) bool, for what a read makes
+    of the pixels of a grid: True for a measurement, and everywhere without such a mask."""
+    valid = np.ones(grid.shape, bool)
+    if image.description.metadata.get("mask"):
+        for part, _, found in image._pieces(grid, {0}):
+            if found is not None:
+                grid.put(valid, part, found)
+    return grid.nearest(valid) if isinstance(grid, LinearGrid) else valid
 
 
 @checked

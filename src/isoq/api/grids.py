@@ -11,19 +11,24 @@ from rasterio.windows import Window
 
 from ..wavelet.layout import LEVELS
 
+_STRIP = 256  # rows that are interpolated at a time
+_EXACT = 1 << 20  # parts of a pixel
 
-def level_for(shape: tuple[int, int], area: Window) -> int:
+
+def level_for(shape: tuple[int, int], sides: tuple[int, int], image: tuple[int, int]) -> int:
     """Return the level of the smallest reduced image that has enough pixels for a result of
-    (rows, cols) from a window of the image; 0 for the image itself."""
-    pairs = list(zip(shape, (area.height, area.width), strict=True))
-    return max(
-        (k for k in range(1, LEVELS + 1) if all(_has_room(n, s, k) for n, s in pairs)), default=0
-    )
+    (rows, cols) from a window; 0 for the image itself.
+
+    sides: (rows, cols) of the window; image: those of the image."""
+    levels = [k for k in range(1, LEVELS + 1) if min(image) > 1 << k]
+    pairs = list(zip(shape, sides, strict=True))
+    return max((k for k in levels if all(_has_room(n, s, k) for n, s in pairs)), default=0)
 
 
 def _has_room(count: int, side: int, level: int) -> bool:
-    """Return True if 1/2^level of a side of a window has enough pixels for `count` places."""
-    return count << level <= side or count == -(-side >> level) > 1
+    """Return True if 1/2^level of a side of a window has enough pixels for `count` places. Large
+    sides may be rounded up."""
+    return count << level <= side or count == -(-side >> level) > 1 << level
 
 
 class Grid:
@@ -83,44 +88,55 @@ class LinearGrid(Grid):
         whose values are not to be mixed. Each place has the sample and the mask of the nearest
         pixel, and the interpolated sample if no pixel around it is masked. A mean that would be
         nodata is not taken either."""
-        mask = np.ma.getmaskarray(taken)
-        planes = [
-            self._plane(samples, masked, value, band in sampled)
-            for band, (samples, masked, value) in enumerate(
-                zip(taken.data, mask, nodata, strict=True)
-            )
-        ]
-        return np.ma.MaskedArray(
-            np.stack([plane for plane, _ in planes]),
-            np.stack([masked for _, masked in planes]),
-            fill_value=taken.fill_value,
-        )
+        shape = (len(taken), *(len(axis.weight) for axis in self._axes))
+        out, mask = np.empty(shape, taken.dtype), np.empty(shape, bool)
+        for band, value in enumerate(nodata):
+            samples, masked = taken.data[band], np.ma.getmaskarray(taken)[band]
+            for first in range(0, shape[1], _STRIP):
+                rows = slice(first, first + _STRIP)
+                out[band, rows] = self.nearest(samples, rows)
+                mask[band, rows] = self.nearest(masked, rows)
+                if band not in sampled:
+                    self._interpolate(samples, masked, value, rows, out[band, rows])
+        return np.ma.MaskedArray(out, mask, fill_value=taken.fill_value)
 
-    def _plane(
-        self, samples: np.ndarray, masked: np.ndarray, nodata: float | None, is_sampled: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def nearest(self, plane: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
+        """Return the pixels of a plane of what is taken that are nearest to the places of some
+        rows."""
         down, across = self._axes
-        nearest = [_crossings(plane, down.nearest, across.nearest) for plane in (samples, masked)]
-        out, out_mask = np.array(nearest[0]), np.array(nearest[1])
-        if not is_sampled:
-            exact = np.float32 if samples.dtype.itemsize <= 2 else np.float64
-            with np.errstate(invalid="ignore", over="ignore"):  # of what is masked or infinite
-                mean = self._between(samples.astype(exact))
-            if samples.dtype.kind != "f":
+        return _crossings(plane, down.nearest[rows], across.nearest)
+
+    def _interpolate(
+        self,
+        samples: np.ndarray,
+        masked: np.ndarray,
+        nodata: float | None,
+        rows: slice,
+        out: np.ndarray,
+    ) -> None:
+        """Replace samples at the places of some rows by interpolated ones where there are any."""
+        with np.errstate(invalid="ignore", over="ignore"):  # of what is masked or infinite
+            mean = self._between(samples, rows)
+            good = np.isfinite(mean) & (self._between(masked, rows) == 0)
+            if out.dtype.kind != "f":
                 mean = np.rint(mean)
-            good = np.isfinite(mean) & (self._between(masked.astype(np.float32)) == 0)
-            if nodata is not None:
-                good &= mean != nodata
-            out[good] = mean[good]
-        return out, out_mask
+            found = mean.astype(out.dtype)
+        if nodata is not None:
+            good &= found != nodata
+        out[good] = found[good]
 
-    def _between(self, plane: np.ndarray) -> np.ndarray:
-        """Return a plane (rows, cols) of what is taken, interpolated at the places."""
+    def _between(self, plane: np.ndarray, rows: slice) -> np.ndarray:
+        """Return a plane (rows, cols) of what is taken, interpolated at the places of some rows."""
         down, across = self._axes
-        rows = [_crossings(plane, side, slice(None)) for side in (down.before, down.after)]
-        plane = rows[0] + (rows[1] - rows[0]) * down.weight.astype(plane.dtype)[:, None]
-        cols = [_crossings(plane, slice(None), side) for side in (across.before, across.after)]
-        return cols[0] + (cols[1] - cols[0]) * across.weight.astype(plane.dtype)
+        above, below = (
+            _crossings(plane, side[rows], slice(None)).astype(np.float64)
+            for side in (down.before, down.after)
+        )
+        between = above + (below - above) * down.weight[rows, None]
+        left, right = (
+            _crossings(between, slice(None), side) for side in (across.before, across.after)
+        )
+        return left + (right - left) * across.weight
 
 
 class _Axis:
@@ -131,7 +147,8 @@ class _Axis:
 
     def __init__(self, places: np.ndarray, size: int):
         """places: 0 is the centre of the first pixel; size: number of pixels."""
-        places = places.clip(0, size - 1)
+        # Rounded, so that a place is the same by whatever formula.
+        places = (np.rint(places * _EXACT) / _EXACT).clip(0, size - 1)
         before = np.floor(places).astype(np.int64)
         after = np.minimum(before + 1, size - 1)
         self.weight = places - before
@@ -140,6 +157,19 @@ class _Axis:
             np.searchsorted(self.needed, pixels)
             for pixels in (before, after, np.where(self.weight > 0.5, after, before))
         )
+
+
+def grid_for(area: Window, shape: tuple[int, int], image: tuple[int, int]) -> Grid:
+    """Return what a read takes of an image for a result of (rows, cols) from a window of it.
+
+    image: (rows, cols) of the image."""
+    offsets, sides = (area.row_off, area.col_off), (area.height, area.width)
+    level = level_for(shape, sides, image)
+    if not level:
+        return NearestGrid(area, shape)
+    return LinearGrid(
+        level, [centres(*axis) for axis in zip(shape, offsets, sides, strict=True)], image
+    )
 
 
 def centres(count: int, start: float, side: float) -> np.ndarray:

@@ -21,9 +21,9 @@ from xml.etree.ElementTree import Element, SubElement
 import numpy as np
 from rasterio.windows import Window
 
-from ..api.dataset import Dataset, take
+from ..api.dataset import Dataset, mask_at, take
 from ..api.dataset import open as open_isoq
-from ..api.grids import LinearGrid, centres, level_for
+from ..api.grids import Grid, LinearGrid, centres, grid_for, level_for
 from ..codec.generations import NAMESPACE, decoded_tags
 from ..errors import CorruptFileError, InputError, IsoqWarning
 from ..raster.comparison import missing
@@ -33,7 +33,6 @@ from ..raster.gdal_view import vrt_of
 from ..raster.gtiff import create_gtiff, side_file
 from ..raster.validity import Masking
 from ..storage.local import atomic, refuse_same
-from ..wavelet.layout import LEVELS
 
 # What GDAL needs to be told before it imports the module.
 SETTING = {
@@ -43,6 +42,7 @@ SETTING = {
 _TOGETHER = 1 << 26  # bytes of a window of all bands that is decoded at once, and kept
 _MOST = 16  # bands with overviews; each band repeats those of all bands
 _KEPT = 4  # windows that are kept
+_ROWS = 256  # that are read together where GDAL asks for one
 
 
 def write_vrt(source: str | os.PathLike[str], path: Path, overwrite: bool = False) -> None:
@@ -126,6 +126,12 @@ def pixels(
     bands = _coded_together(image, band)
     if len(bands) * out_ar.nbytes > _TOGETHER:
         bands = (band,)
+    if out_ar.shape == (1, xsize):  # GDAL asks row by row where an alpha band is the mask
+        top, side = yoff // _ROWS * _ROWS, -(-image.height // factor)
+        window = Window(xoff, top, xsize, min(_ROWS, side - top))
+        found = _read(image, bands, factor, window, (window.height, xsize))
+        out_ar[:] = found[bands.index(band), yoff - top]
+        return
     window = Window(xoff, yoff, xsize, ysize)
     out_ar[:] = _read(image, bands, factor, window, out_ar.shape)[bands.index(band)]
 
@@ -141,10 +147,9 @@ def mask(
     **given: bytes,
 ) -> None:
     """Fill `out_ar` (rows, cols) with the mask of a window, 255 or 0. See `pixels`."""
-    image, band, factor = _asked(given)
-    window = Window(xoff, yoff, xsize, ysize)
-    read = _read(image, (band,), factor, window, out_ar.shape, masked=True)[0]
-    out_ar[:] = np.where(np.ma.getmaskarray(read), 0, 255)
+    image, _, factor = _asked(given)
+    grid = _grid(image, factor, Window(xoff, yoff, xsize, ysize), out_ar.shape)
+    out_ar[:] = np.where(mask_at(image, grid), 255, 0)
 
 
 def _asked(given: dict[str, bytes]) -> tuple[Dataset, int, int]:
@@ -168,26 +173,25 @@ def _opened(place: str, *state: int) -> Dataset:
 
 @lru_cache(_KEPT)
 def _read(
-    image: Dataset,
-    bands: tuple[int, ...],
-    factor: int,
-    window: Window,
-    shape: tuple[int, int],
-    masked: bool = False,
+    image: Dataset, bands: tuple[int, ...], factor: int, window: Window, shape: tuple[int, int]
 ) -> np.ndarray:
     """Return bands (bands, rows, cols) of a window of a reduced image, or of the image itself. GDAL
     asks for one after the other."""
+    return take(image, [band - 1 for band in bands], _grid(image, factor, window, shape), False)
+
+
+def _grid(image: Dataset, factor: int, window: Window, shape: tuple[int, int]) -> Grid:
+    """Return what is taken for a result of (rows, cols) from a window of a reduced image."""
     if factor == 1:
-        return image.read(bands, window, masked, shape)
+        return grid_for(window, shape, image.shape)
     # GDAL divides the image into equal pixels, which are smaller than `factor` if it is no divisor.
     starts, sides = (window.row_off, window.col_off), (window.height, window.width)
     places = [
         (centres(*axis) + 0.5) * size / -(-size // factor) - 0.5
         for axis, size in zip(zip(shape, starts, sides, strict=True), image.shape, strict=True)
     ]
-    finest = factor.bit_length() - 1
-    grid = LinearGrid(min(finest + level_for(shape, window), LEVELS), places, image.shape)
-    return take(image, [band - 1 for band in bands], grid, masked)
+    level = factor.bit_length() - 1 + level_for(shape, sides, image.shape)
+    return LinearGrid(min(level, len(image.overviews())), places, image.shape)
 
 
 def _coded_together(image: Dataset, band: int) -> tuple[int, ...]:
