@@ -6,9 +6,8 @@ the decoded samples, both in units of the error's standard deviation:
 
 - linear: least squares over 7 x 7 samples, for each SNR and each of the four phases of the finest
   wavelet;
-- cells 16, cells 32, cells 64: networks for all SNRs, three 3 x 3 convolutions with so many
-  channels on cells of 2 x 2 samples. They see samples less their local mean, in two scales, and the
-  local contrast.
+- cells 16, cells 32: networks for all SNRs, three 3 x 3 convolutions with so many channels on cells
+  of 2 x 2 samples. They see samples less their local mean, in two scales, and the local contrast.
 
 The gains are in dB of squared error, on bands of val/. What they are worth follows from the bits of
 the same band one dB higher. *Blocks* is the gain if one bit per block of 64 x 64 switches the
@@ -51,7 +50,7 @@ TRAINING_SIDE, SIDE, BLOCK = 256, 512, 64  # pixels
 PATCH, BATCH, RATE = 64, 16, 2e-3
 REACH = 3  # of the linear filter
 LINEAR = "linear"
-FILTERS = (LINEAR, "cells 16", "cells 32", "cells 64")
+FILTERS = (LINEAR, "cells 16", "cells 32")
 PHASES = (0, 0), (0, 1), (1, 0), (1, 1)  # row, col modulo 2
 RANGES = (0.2, 1.0), (1.0, 2.5), (2.5, 5.0)  # bit/sample
 Predict = Callable[[np.ndarray, float], np.ndarray]
@@ -280,7 +279,7 @@ def main() -> None:
     parser.add_argument("--snr", nargs="+", type=float, default=[15, 20, 25, 30, 35], metavar="DB")
     parser.add_argument("--bands", type=int, default=2, metavar="N", help="default: %(default)s")
     parser.add_argument("--filters", nargs="+", default=FILTERS, help="default: %(default)s")
-    parser.add_argument("--steps", type=int, default=4000, metavar="N", help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=3000, metavar="N", help="default: %(default)s")
     parser.add_argument("--model", default="eo16", metavar="NAME|DIR", help="default: %(default)s")
     options = parser.parse_args()
     options.split = DATA.parent / options.split
