@@ -11,8 +11,8 @@ the decoded samples, both in units of the error's standard deviation:
 
 The gains are in dB of squared error, on bands of val/. What they are worth follows from the bits of
 the same band one dB higher. *Blocks* is the gain if one bit per block of 64 x 64 switches the
-filter off wherever it does harm. The times are those of plain NumPy and PyTorch in float32 beside
-decoding, on one thread. Needs the extra `train`."""
+filter off wherever it does harm. *Times* is how much longer decoding takes with a network in
+float32 by PyTorch, on one thread. Needs the extra `train`."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def compare(image: Image, filters: dict[str, Predict], snr: list[float], model: 
 
 def show(rows: list[Row]) -> None:
     """Print the gains in dB per stratum and range of rates, what they are worth in per cent of the
-    file, and a line per filter: means."""
+    file, and a line per filter: means, but the median of the times."""
     names = [name for name, _ in grouped(rows, "filter")]
     for key in ("gain", "rate"):
         lines: list[Cells] = []
@@ -263,11 +263,11 @@ def show(rows: list[Row]) -> None:
                     )
         print_table(("", "rows", *names), lines)
         print()
-    keys = ("gain", "rate", "blocks", "rate_blocks", "times")
-    lines = [
-        (name, int(group[0]["multiplications"]), *(column(group, k).mean() for k in keys))
-        for name, group in grouped(rows, "filter")
-    ]
+    lines = []
+    for name, group in grouped(rows, "filter"):
+        means = (column(group, key).mean() for key in ("gain", "rate", "blocks", "rate_blocks"))
+        times = "" if name == LINEAR else float(np.median(column(group, "times")))
+        lines.append((name, int(group[0]["multiplications"]), *means, times))
     head = ("", "MAC/pixel", "dB", "%", "blocks, dB", "blocks, %", "decoding, times")
     print_table(head, lines)
 
