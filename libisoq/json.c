@@ -100,8 +100,8 @@ static int skip_value(isoq_json *text, int depth) {
 }
 
 int isoq_check_json(isoq_work *work, isoq_bytes text, isoq_json *value, const char *what) {
+    if (!text.left) return isoq_damaged(work, what); /* and there may be no address */
     isoq_json rest = {(const char *)text.at, (const char *)text.at + text.left};
-    if (!text.left) return isoq_damaged(work, what);
     skip_space(&rest);
     *value = rest;
     if (!skip_value(&rest, 0) || rest.at != rest.end) return isoq_damaged(work, what);

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -378,6 +379,20 @@ def test_sanitizers_find_nothing_in_damaged_files(tmp_path):
     assert sum(codes) == 1500
     assert codes[ARGUMENT] == 0
     assert min(codes[code] for code in (SUCCESS, DAMAGED, MODEL, MEMORY)) > 50
+
+
+@pytest.mark.slow
+def test_sanitizers_find_nothing_in_an_embedded_model_without_text(tmp_path):
+    """The length of its JSON is more than there is."""
+    whole = (DEFAULT / "one-band.isoq").read_bytes()
+    at = 20 + int.from_bytes(whole[12:16], "little")  # behind HEAD
+    path = tmp_path / "short.isoq"
+    path.write_bytes(whole[:at] + chunk(b"modl", zlib.compress(b"\5")) + whole[at:])
+    cc = "clang" if shutil.which("clang") else "gcc"
+    program = build(tmp_path / "isoq-decode", cc, SANITIZED, PROGRAM)
+    done = subprocess.run([program, path, tmp_path / "out"], capture_output=True, text=True)
+    assert done.returncode
+    assert "the embedded model is damaged" in done.stderr
 
 
 # ---- What is shipped ----
