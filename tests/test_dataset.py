@@ -8,12 +8,14 @@ import rasterio
 from cases import DATA, crop, modest, terrain
 from hypothesis import given
 from hypothesis import strategies as st
-from images import one_line
+from images import make, one_line
 from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 from rasterio.windows import Window
 
 import isoq
+from isoq.codec.reader import File
 from isoq.errors import InputError
 
 # The masked pixels of the images are named in a warning.
@@ -168,6 +170,25 @@ def test_out_shape_takes_the_pixel_nearest_to_each_centre(rows, cols, out_rows, 
 def test_an_out_shape_that_does_not_fit_is_refused(both, shape):
     with isoq.open(both[0]) as src, one_line(InputError, "out_shape="):
         src.read(1, out_shape=shape)
+
+
+def test_the_alpha_band_is_decoded_with_the_others(tmp_path, monkeypatch):
+    pixels = terrain(2, 64, 64, "uint8")
+    pixels[1] = 255
+    pixels[1, :9] = 0
+    colours = (ColorInterp.gray, ColorInterp.alpha)
+    made = make(tmp_path / "a.tif", pixels, lambda out: setattr(out, "colorinterp", colours))
+    with pytest.warns(isoq.IsoqWarning, match="by alpha band"):
+        isoq.compress_file(made, tmp_path / "a.isoq", rmse=5)
+    decoded = []
+    real = File.at_level
+    monkeypatch.setattr(File, "at_level", lambda *a: decoded.append(a) or real(*a))
+    with isoq.open(tmp_path / "a.isoq") as src:
+        for shape, rows in ((64, 9), (32, 5)):
+            decoded.clear()
+            found = src.read(masked=True, out_shape=(shape, shape))
+            assert np.ma.getmaskarray(found).sum((1, 2)).tolist() == [rows * shape, 0]
+            assert len(decoded) == 1
 
 
 @pytest.mark.parametrize("shape", [(40, 30), (20, 15), (7, 9), (80, 90)])

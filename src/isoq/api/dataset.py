@@ -146,14 +146,18 @@ class Dataset(ImageProperties):
         for place, number in enumerate(numbers):
             places.setdefault(number, []).append(place)
         by_mask = masked and bool(self.description.metadata.get("mask"))
-        needed = {*places, 0} if by_mask else set(places)  # the mask comes with the first band
+        alpha = alpha_mask(self.description) if masked else None
+        needed = {*places, *([0] if by_mask else [])}  # the mask comes with the first band
+        needed |= set() if alpha is None else {alpha}
         for part, samples, valid in self._pieces(grid, needed):
             for band, plane in enumerate(samples, part.band):
                 for place in places.get(band, ()):
                     grid.put(out[place], part, plane)
+                if band == alpha:
+                    grid.put(excluded, part, plane == 0)
             if by_mask and valid is not None:
                 grid.put(excluded, part, ~valid)
-        return self._masked(out, numbers, excluded, grid) if masked else out
+        return self._masked(out, numbers, excluded) if masked else out
 
     @checked
     def sample(
@@ -240,23 +244,14 @@ class Dataset(ImageProperties):
         for part, samples, valid in image.pieces(self._model, grid.window, self._threads, bands):
             yield part, self.description.to_image(samples, part.band), valid
 
-    def _masked(
-        self,
-        out: np.ndarray,
-        bands: list[int],
-        excluded: np.ndarray,
-        grid: Grid,
-    ) -> np.ma.MaskedArray:
+    def _masked(self, out: np.ndarray, bands: list[int], excluded: np.ndarray) -> np.ma.MaskedArray:
         """Return the samples `out` of bands, masked.
 
-        excluded: by the mask of the image. An alpha band excludes pixels of the other bands."""
+        excluded: by the mask of the image, or by an alpha band, which excludes pixels of the other
+        bands."""
         alpha, dtype = alpha_mask(self.description), out.dtype
         mask = np.broadcast_to(excluded, out.shape).copy()
-        if alpha is not None:
-            for part, samples, _ in self._pieces(grid, {alpha}):
-                if part.band <= alpha < part.band + len(samples):
-                    grid.put(excluded, part, samples[alpha - part.band] == 0)
-            mask[[band != alpha for band in bands]] = excluded
+        mask[[band == alpha for band in bands]] = False
         if dtype.kind == "f":
             mask |= np.isnan(out)
         for place, band in enumerate(bands):
