@@ -42,8 +42,15 @@ def arguments_of(command: str, files: Path, destination: Path, *options: str) ->
 
 
 def start(arguments: list[str], **how) -> subprocess.Popen:
+    """Start a command as users do: its output is buffered, whatever the environment of the
+    tests."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     return subprocess.Popen(
-        [sys.executable, "-m", "isoq", *arguments], stderr=subprocess.PIPE, text=True, **how
+        [sys.executable, "-m", "isoq", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **how,
     )
 
 
@@ -156,6 +163,16 @@ def test_full_standard_output(files, command):
     assert len(err.splitlines()) == 1
     assert "No space left" in err
     assert "internal" not in err
+
+
+@pytest.mark.parametrize("command", ["info", "verify"])
+def test_a_reader_of_the_output_that_has_gone(files, command):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with start([command, str(files / "scene.isoq"), "--json"], stdout=writing) as run:
+        os.close(writing)
+        assert run.stderr.read() == ""
+    assert run.returncode == 0
 
 
 @pytest.mark.parametrize(("command", "name"), [("compress", "new.isoq"), ("decompress", "new.tif")])

@@ -6,6 +6,7 @@ the exit status."""
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -79,12 +80,25 @@ def main(arguments: list[str] | None = None) -> int:
         remove_unfinished()
         return 143
     except BrokenPipeError:
+        _drop_unwritten()
         return 0
     except Exception as error:  # never a traceback, unless --debug asks for it
         if "--debug" in arguments:
             raise
+        _drop_unwritten()
         say(explain(error))
         return status_of(error)
+
+
+def _drop_unwritten() -> None:
+    """Drop what standard output does not take. Python would try again when it exits, and print a
+    traceback and exit with 120 instead of our status."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 @contextmanager
