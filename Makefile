@@ -48,7 +48,7 @@ ONLINE = 2> .venv/$@.log || { echo "make $@: a download failed; it needs github.
 
 # The C code under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: .venv/develop.stamp
-	.venv/bin/python -m pytest tests/test_c.py tests/test_libisoq.py
+	.venv/bin/python -m pytest tests/test_c.py tests/test_libisoq.py tests/test_libisoq_source.py
 
 # The quick tests with the lowest versions that pyproject.toml allows, and with the newest; those of the ecosystem with the main
 # branches of zarr and xarray.

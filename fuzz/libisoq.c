@@ -83,7 +83,7 @@ static int decode(isoq_file *file, int scale, int is_mask) {
     ptrdiff_t band = row * (ptrdiff_t)window.rows;
     void *samples = malloc((size_t)band * window.bands);
     isoq_buffer buffer = {samples, band, row, step};
-    int status = ISOQ_SUCCESS + 1;
+    int status = ISOQ_ERROR_MEMORY;
     if (samples)
         status = (is_mask ? isoq_decode_mask : isoq_decode)(file, &window, scale, &buffer, NULL);
     free(samples);

@@ -7,37 +7,50 @@
 
 /* Section 2.1: the first dictionary, then what compact headers have besides. */
 enum { FIRST = 996, BOTH = 2176 };
-#define DICTIONARY(model)                                                                     \
-    "\"lossless\":[\"per_band\":true,\"max_error\"\"bitrate\"\"quality\"\"snr\"\"psnr\",\"p"  \
-    "eak\":\"rmse\",\"physical\":true,\"varied\":true\"software\":\"isoq \"source\":{\"name"  \
-    "\":\".tif\",\"sha256\":\"predictive\",\"embedded_model\":\"scales\":[0.0001,\"offsets"   \
-    "\":[0.0,\"units\":[\"gcps\"\"descriptions\":[\"B02\",\"B03\",\"B04\",\"B08\"],\"colori"  \
-    "nterp\":[\"red\",\"green\",\"blue\",\"alpha\"],[\"gray\",\"undefined\",\"undefined\"],"  \
-    "\"mask\":true{\"container\":\"GTiff\",\"crs\":\"EPSG:32631\",\"transform\":[10.0,0.0,6"  \
-    "00000.0,0.0,-10.0,4900020.0],\"tags\":{\"\":{\"TIFFTAG_SOFTWARE\":\"\"}}\"int16\"int32"  \
-    "\"uint8\"float32\",\"nodata\":\"nan\"-9999.0-32768.0\"loop\":\"single\"{\"image\":{\"b"  \
-    "ands\":1,\"rows\":256,\"cols\":256,\"dtype\":\"uint16\",\"nodata\":0.0},\"tile\":1024,"  \
-    "\"depth\":1,\"block\":64,\"model\":[\"eo16-1\",\"\"],\"target\":{\"kind\":\"mse\",\"va"  \
-    "lue\":25.0},\"loop\":\"closed\",\"software\":\"isoq 0.1.0\"}{\"mse\":[24.9],\"variance"  \
-    "\":[10000.0],\"pixels\":[65536],\"blocks\":16,\"block_error\":{\"p5\":0.97,\"median\":"  \
-    "0.99,\"p95\":0.99,\"max\":0.999},\"target_mse\":[25.0],\"above\":0,\"ceiling_limited\""  \
-    ":0,\"floor_limited\":0,\"patched\":0,\"patch_bytes\":0}"                                 \
-    "\"per_band\":true,\"target_mse\":[25],\"above\":0,\"ceiling_limited\":0,\"dtype\":\"ui"  \
-    "nt16\",\"nodata\":0},\"uint8\"},\"int16\"},\"float32\"}\"uint16\"},\"target\":{\"kind"   \
-    "\":\"lossless\",\"value\":true},\"tile\":1024,\"depth\":1,\"block\":64,\"model\":" model \
-    ",\"loop\":\"closed\",\"lossless\":[1],\"software\":\"isoq 0.1.0\",\"stat\":{\"mse\":[0"  \
-    "],\"variance\":[0],\"blocks\":0,\"modes\":{\"predictive\":1},\"max_error\":[0]}}},\"mo"  \
-    "des\":{\"predictive\":1},\"max_error\":[2]}}},\"floor_limited\":1}},\"patched\":1,\"pa"  \
-    "tch_bytes\":1\"uint16\"},\"target\":{\"kind\":\"rmse\",\"value\":\"uint16\"},\"target"   \
-    "\":{\"kind\":\"max_error\",\"value\":\"uint16\"},\"target\":{\"kind\":\"quality\",\"va"  \
-    "lue\":0.0\"uint16\"},\"target\":{\"kind\":\"bitrate\",\"value\":0.0},\"tile\":1024,\"d"  \
-    "epth\":1,\"block\":64,\"model\":" model                                                  \
-    ",\"loop\":\"single\",\"software\":\"isoq 0.1.0\",\"stat\":{\"mse\":[1\"uint16\"},\"tar"  \
-    "get\":{\"kind\":\"snr\",\"value\":\"uint16\"},\"target\":{\"kind\":\"psnr\",\"value\":"  \
-    "{\"image\":{\"bands\":1,\"rows\":512,\"cols\":512,\"dtype\":\"uint16\"},\"target\":{\""  \
-    "kind\":\"mse\",\"value\":25},\"tile\":1024,\"depth\":1,\"block\":64,\"model\":" model    \
-    ",\"loop\":\"closed\",\"software\":\"isoq 0.1.0\",\"stat\":{\"mse\":[24.9],\"variance\""  \
-    ":[1000],\"block_error\":{\"p5\":0.9,\"median\":0.9,\"p95\":0.9,\"max\":0.99}}}"
+#define DICTIONARY(model)                                                                 \
+    "\"lossless\":[\"per_band\":true,\"max_error\"\"bitrate\"\"quality\"\"snr\"\"psnr\"," \
+    "\"peak\":\"rmse\",\"physical\":true,\"varied\":true"                                 \
+    "\"software\":\"isoq "                                                                \
+    "\"source\":{\"name\":\".tif\",\"sha256\":\"predictive\","                            \
+    "\"embedded_model\":\"scales\":[0.0001,\"offsets\":[0.0,\"units\":[\"gcps\""          \
+    "\"descriptions\":[\"B02\",\"B03\",\"B04\",\"B08\"],\"colorinterp\":[\"red\","        \
+    "\"green\",\"blue\",\"alpha\"],[\"gray\",\"undefined\",\"undefined\"],\"mask\":true"  \
+    "{\"container\":\"GTiff\",\"crs\":\"EPSG:32631\",\"transform\":[10.0,0.0,600000.0,"   \
+    "0.0,-10.0,4900020.0],\"tags\":{\"\":{\"TIFFTAG_SOFTWARE\":\"\"}}"                    \
+    "\"int16\"int32\"uint8\"float32\","                                                   \
+    "\"nodata\":\"nan\"-9999.0-32768.0\"loop\":\"single\""                                \
+    "{\"image\":{\"bands\":1,\"rows\":256,\"cols\":256,\"dtype\":\"uint16\","             \
+    "\"nodata\":0.0},\"tile\":1024,\"depth\":1,\"block\":64,\"model\":[\"eo16-1\",\""     \
+    "\"],\"target\":{\"kind\":\"mse\",\"value\":25.0},\"loop\":\"closed\","               \
+    "\"software\":\"isoq 0.1.0\"}"                                                        \
+    "{\"mse\":[24.9],\"variance\":[10000.0],\"pixels\":[65536],\"blocks\":16,"            \
+    "\"block_error\":{\"p5\":0.97,\"median\":0.99,\"p95\":0.99,\"max\":0.999},"           \
+    "\"target_mse\":[25.0],\"above\":0,\"ceiling_limited\":0,\"floor_limited\":0,"        \
+    "\"patched\":0,\"patch_bytes\":0}"                                                    \
+    "\"per_band\":true,\"target_mse\":[25],\"above\":0,\"ceiling_limited\":0,"            \
+    "\"dtype\":\"uint16\",\"nodata\":0},\"uint8\"},\"int16\"},\"float32\"}"               \
+    "\"uint16\"},\"target\":{\"kind\":\"lossless\",\"value\":true},\"tile\":1024,"        \
+    "\"depth\":1,\"block\":64,\"model\":" model                                           \
+    ",\"loop\":\"closed\",\"lossless\":[1],\"software\":\"isoq 0.1.0\","                  \
+    "\"stat\":{\"mse\":[0],\"variance\":[0],\"blocks\":0,\"modes\":{\"predictive\":1},"   \
+    "\"max_error\":[0]}}"                                                                 \
+    "},\"modes\":{\"predictive\":1},\"max_error\":[2]}}},\"floor_limited\":1}},"          \
+    "\"patched\":1,\"patch_bytes\":1"                                                     \
+    "\"uint16\"},\"target\":{\"kind\":\"rmse\",\"value\":\"uint16\"},"                    \
+    "\"target\":{\"kind\":\"max_error\",\"value\":"                                       \
+    "\"uint16\"},\"target\":{\"kind\":\"quality\",\"value\":0.0\"uint16\"},"              \
+    "\"target\":{\"kind\":\"bitrate\",\"value\":0.0"                                      \
+    "},\"tile\":1024,\"depth\":1,\"block\":64,\"model\":" model                           \
+    ",\"loop\":\"single\",\"software\":\"isoq 0.1.0\","                                   \
+    "\"stat\":{\"mse\":[1"                                                                \
+    "\"uint16\"},\"target\":{\"kind\":\"snr\",\"value\":\"uint16\"},"                     \
+    "\"target\":{\"kind\":\"psnr\",\"value\":"                                            \
+    "{\"image\":{\"bands\":1,\"rows\":512,\"cols\":512,\"dtype\":\"uint16\"},"            \
+    "\"target\":{\"kind\":\"mse\",\"value\":25},\"tile\":1024,\"depth\":1,\"block\":64,"  \
+    "\"model\":" model                                                                    \
+    ",\"loop\":\"closed\",\"software\":\"isoq 0.1.0\","                                   \
+    "\"stat\":{\"mse\":[24.9],\"variance\":[1000],\"block_error\":{\"p5\":0.9,"           \
+    "\"median\":0.9,\"p95\":0.9,\"max\":0.99}}}"
 /* That of layouts 1 and 2, and that of layout 3: models and what compact headers say of them. */
 static const char DICTIONARIES[2][BOTH + 1] = {
     DICTIONARY("[\"eo16-4\",\"43d55943101c1eb3\"]"),

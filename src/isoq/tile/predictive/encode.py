@@ -185,14 +185,14 @@ def _fine_enough(samples: np.ndarray, mse: np.ndarray) -> Values | None:
     """Return how the valid samples of a band (1-D) that may have errors `mse` stand for integers:
     in a list, if it is shorter than their range in steps, or else as far apart as the samples. None
     if that takes too many."""
-    if samples.size:
-        listed = values.choose(samples, 0)
+    found = values.choose(samples, 0)
+    if found.kind == values.LISTED:
         reach = float(samples.max()) - float(samples.min())
-        if 0 < len(listed.listed) * np.sqrt(12 * mse.min()) < reach:
-            return listed
+        if len(found.listed) * np.sqrt(12 * mse.min()) < reach:
+            return found
     if samples.dtype.kind == "f" and samples.size:
         return values.rounded(samples, np.sqrt(3 * mse.min()) / _FINER)
-    return values.choose(samples, 0, even=True)
+    return values.choose(samples, 0, even=True) if found.kind == values.LISTED else found
 
 
 def _steps_for(mse: np.ndarray) -> np.ndarray:
