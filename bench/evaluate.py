@@ -134,7 +134,7 @@ def summary_table(rows: list[Row]) -> Table:
                 cells += ["", ""]
         hevc = of_hevc[stratum, False, "hevc", "matched"]
         lines.append((name, *cells[:2], _percent(mean_delta(hevc)), *cells[2:]))
-    return ("", "one band", "best peer", "HEVC", "all bands", "best peer"), lines
+    return ("", "one band", "best image codec", "HEVC", "all bands", "best image codec"), lines
 
 
 def _percent(share: float) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.enums import ColorInterp
 
+import isoq
 from isoq.codec.generations import NAMESPACE
 from isoq.errors import IsoqError
 from isoq.raster.description import Description
@@ -37,6 +39,18 @@ def make(path: Path, pixels: np.ndarray, edit=lambda dataset: None, **profile) -
         edit(dataset)
         dataset.write(pixels)
     return path
+
+
+def compressed_with_alpha(folder: Path, pixels: np.ndarray) -> Path:
+    """Compress a band whose mask is an alpha band that hides the first nine rows. pixels:
+    (2, rows, cols), of which the second band is replaced."""
+    pixels[1] = np.iinfo(pixels.dtype).max
+    pixels[1, :9] = 0
+    colours = (ColorInterp.gray, ColorInterp.alpha)
+    made = make(folder / "a.tif", pixels, lambda out: setattr(out, "colorinterp", colours))
+    with pytest.warns(isoq.IsoqWarning, match="by alpha band"):
+        isoq.compress_file(made, folder / "a.isoq", rmse=5)
+    return folder / "a.isoq"
 
 
 def whole(path: Path, geometry: str | None = None) -> tuple[Description, np.ndarray]:

@@ -8,9 +8,8 @@ import rasterio
 from cases import DATA, crop, modest, terrain
 from hypothesis import given
 from hypothesis import strategies as st
-from images import make, one_line
+from images import compressed_with_alpha, one_line
 from rasterio.control import GroundControlPoint
-from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 from rasterio.windows import Window
 
@@ -173,17 +172,11 @@ def test_an_out_shape_that_does_not_fit_is_refused(both, shape):
 
 
 def test_the_alpha_band_is_decoded_with_the_others(tmp_path, monkeypatch):
-    pixels = terrain(2, 64, 64, "uint8")
-    pixels[1] = 255
-    pixels[1, :9] = 0
-    colours = (ColorInterp.gray, ColorInterp.alpha)
-    made = make(tmp_path / "a.tif", pixels, lambda out: setattr(out, "colorinterp", colours))
-    with pytest.warns(isoq.IsoqWarning, match="by alpha band"):
-        isoq.compress_file(made, tmp_path / "a.isoq", rmse=5)
+    file = compressed_with_alpha(tmp_path, terrain(2, 64, 64, "uint8"))
     decoded = []
     real = File.at_level
     monkeypatch.setattr(File, "at_level", lambda *a: decoded.append(a) or real(*a))
-    with isoq.open(tmp_path / "a.isoq") as src:
+    with isoq.open(file) as src:
         for shape, rows in ((64, 9), (32, 5)):
             decoded.clear()
             found = src.read(masked=True, out_shape=(shape, shape))

@@ -192,6 +192,6 @@ def test_the_page_shows_the_estimate_and_the_command(page, sentinel):
     browser.run("element('estimate').click()")
     browser.until("element('result').textContent.startsWith('About ')")
     assert browser.run("element('command').textContent") == (
-        f"isoq compress {sentinel[0]} --mse 150 --roi sentinel-regions.geojson --roi-mse 40 "
-        "--tile 64"
+        f"isoq compress {sentinel[0]} sentinel-regions.isoq --mse 150 "
+        "--roi sentinel-regions.geojson --roi-mse 40 --tile 64"
     )

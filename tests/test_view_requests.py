@@ -163,8 +163,8 @@ def test_a_region_can_be_estimated_from_the_decoded_image(sentinel):
     assert found["bytes"] > found["without"]
     assert found["decoded"] is True
     assert found["command"] == (
-        "isoq compress sentinel.tif --mse 600 --roi sentinel-regions.geojson --roi-mse 60 "
-        "--tile 64 --lossless-bands none"
+        "isoq compress sentinel.tif sentinel-regions.isoq --mse 600 --roi sentinel-regions.geojson "
+        "--roi-mse 60 --tile 64 --lossless-bands none"
     )
 
 

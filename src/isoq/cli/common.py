@@ -115,7 +115,7 @@ def add_how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--embed-model",
         action="store_true",
-        help="write the decoder of the model into the file (279 kB for eo16), so that every isoq "
+        help="write the decoder of the model into the file (320 kB for eo16), so that every isoq "
         "can read it",
     )
 

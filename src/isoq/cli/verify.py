@@ -208,7 +208,8 @@ def _verify(
         )
     show_lost(place, lost, "isoq decompress --keep-going writes the rest")
     if problems:
-        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
+        others = len(problems) - 1
+        more = f" (and {others} more problem{'s' * (others > 1)})" if others else ""
         error = GuaranteeError(f"{place}: {problems[0]}{more}; do not rely on the recorded error")
         if options.debug:
             raise error

@@ -196,7 +196,7 @@ class _Check:
         relative = per_block / (target + slack(target))
         per_band = self._header.get("per_band", False)
         above = int((promised_ratios(relative, tile.groups, per_band) > 1).sum())
-        return [f"{where}: {above} blocks are above their target"] if above else []
+        return [f"{where}: blocks above their target: {above}"] if above else []
 
 
 def _recorded_errors(tile: Tile, per_block: np.ndarray, slack: Slack, where: str) -> list[str]:
@@ -206,7 +206,7 @@ def _recorded_errors(tile: Tile, per_block: np.ndarray, slack: Slack, where: str
     false = (per_block > recorded * half + allowed) | (per_block < recorded / half - allowed)
     if not false.any():
         return []
-    return [f"{where}: the recorded error of {int(false.sum())} blocks is not true"]
+    return [f"{where}: recorded errors that are not true: {int(false.sum())}"]
 
 
 def _target(file: File) -> Target | None:

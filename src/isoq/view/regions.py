@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,8 @@ class Regions:
         """Return the command line that compresses the original with the regions."""
         header = self._image.file.header
         value = ",".join(f"{v:.15g}" for v in np.atleast_1d(np.array(target.value, float)))
-        words = ["isoq", "compress", self.original, f"--{target.kind}", value]
+        words = ["isoq", "compress", self.original, str(Path(self.file_name).with_suffix(".isoq"))]
+        words += [f"--{target.kind}", value]
         words += ["--peak", f"{target.peak:.15g}"] if target.peak else []
         words += ["--physical"] if target.physical else []
         words += ["--roi", self.file_name, "--roi-mse", f"{roi_mse:.15g}"]
