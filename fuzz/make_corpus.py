@@ -1,10 +1,9 @@
-"""Writes the seeds: python fuzz/make_corpus.py. Small files of every mode of tile, coded with the
-tiny models and with wavelets."""
+"""Writes the seeds that are missing: python fuzz/make_corpus.py. Small files of every mode of tile,
+coded with the tiny models and with wavelets."""
 
 from __future__ import annotations
 
 import io
-import sys
 from pathlib import Path
 from unittest.mock import patch
 
@@ -167,11 +166,12 @@ def _checkered(mse: np.ndarray, box) -> np.ndarray:
 
 
 def main() -> None:
-    """Write corpus/*.isoq, or those of them that the command line names."""
+    """Write the files of corpus/ that are not there; older ones stay as they were written."""
     (_HERE / "corpus").mkdir(exist_ok=True)
     known = models()
     for name, (source, target, options, *field) in images().items():
-        if sys.argv[1:] and name not in sys.argv[1:]:
+        path = _HERE / "corpus" / f"{name}.isoq"
+        if path.exists():
             continue
         out = io.BytesIO()
         kinds = {
@@ -188,7 +188,7 @@ def main() -> None:
             patch.object(context, "_MANY", 0 if name == "wavelet_strands" else context._MANY),
         ):
             compress_to(out, source, target, model, options, lambda n: None, *field)
-        (_HERE / "corpus" / f"{name}.isoq").write_bytes(out.getvalue())
+        path.write_bytes(out.getvalue())
         print(f"{name}: {len(out.getvalue())} bytes")
 
 
