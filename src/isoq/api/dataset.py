@@ -112,7 +112,7 @@ class Dataset(ImageProperties):
         out_shape : tuple of int, optional
             Rows and columns of the result, or the shape of the whole result. A result at most
             half as large as the window is interpolated linearly between the pixels of the smallest
-            of the reduced images (see `overviews`) that has enough of them; behind the last pixel
+            of the reduced images (see `overviews`) that has enough of them. Beyond the last pixel
             there is none, so the last row and column lie up to half a pixel off. Only that much of
             the file is read and decoded. Nodata are never mixed with other values, and classes
             never with each other. Any other result has the pixels of the image that are nearest to

@@ -117,7 +117,9 @@ class LinearGrid(Grid):
         """Replace samples at the places of some rows by interpolated ones where there are any."""
         with np.errstate(invalid="ignore", over="ignore"):  # of what is masked or infinite
             mean = self._between(samples, rows)
-            good = np.isfinite(mean) & (self._between(masked, rows) == 0)
+            good = np.isfinite(mean)
+            if masked.any():
+                good &= self._between(masked, rows) == 0
             if out.dtype.kind != "f":
                 mean = np.rint(mean)
             found = mean.astype(out.dtype)
@@ -143,7 +145,7 @@ class _Axis:
     """Places along an axis, and the pixels around them.
 
     needed: these pixels, in ascending order; before, after, nearest: which of them are before and
-    behind each place, and nearest to it; weight: of the one behind, 0 ... 1."""
+    after each place, and nearest to it; weight: of the one after, 0 ... 1."""
 
     def __init__(self, places: np.ndarray, size: int):
         """places: 0 is the centre of the first pixel; size: number of pixels."""
