@@ -51,6 +51,16 @@ def block_errors(
     return blocks.mean_square(decoded.astype(float) - np.where(valid, image, 0), valid, block)
 
 
+@pytest.mark.parametrize("side", [64, 100])
+def test_one_pass_meets_its_target_in_small_tiles_too(side):
+    """In the mean over targets."""
+    image, ratios = crop("landsat.tif")[:, :side, :side], []
+    for snr in range(20, 34, 2):
+        summary, file = coded(image, Target("snr", snr), single_pass=True)
+        ratios.append(np.log(block_errors(image, file) / summary["target_mse"][0]).mean())
+    assert np.mean(ratios) == pytest.approx(0, abs=0.04)
+
+
 @pytest.mark.parametrize("name", ["landsat.tif", "sentinel2.tif", "sentinel1.tif"])
 @pytest.mark.parametrize(
     "snr", [pytest.param(15, marks=pytest.mark.slow), 30, pytest.param(45, marks=pytest.mark.slow)]

@@ -259,41 +259,6 @@ def test_a_tuned_model_follows_its_images(tmp_path, capsys):
     assert main(["estimate", image, "--snr", "30", "--model", str(out)]) == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--learn-transforms"], "--learn-transforms does not go with --from"),
-        (["--lambda", "8", "64"], "--lambda does not go with --from"),
-        (["--from", "WHOLE"], "cannot be tuned"),
-    ],
-)
-def test_what_cannot_be_tuned_is_refused(tmp_path, capsys, options, words):
-    network = Network(NetworkConfig.of_preset("default", learned=True))
-    calibration = {
-        "floor": 1e-6,
-        "synthesis": {"level": [0], "log2_factor": [0.0]},
-        "paper": {"alpha": 1.0, "a": 1.0, "b": 1.0},
-    }
-    write_model(tmp_path / "whole", network, {}, {"name": "whole", "calibration": calibration})
-    options = [str(tmp_path / "whole") if option == "WHOLE" else option for option in options]
-    assert (
-        main(
-            [
-                "train",
-                str(DATA / "landsat.tif"),
-                "--out",
-                str(tmp_path / "out"),
-                "--from",
-                "eo16",
-                *options,
-            ]
-        )
-        == 2
-    )
-    assert words in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize("name", ["eo16-1", "eo16-2"])
 def test_forms_of_shipped_models_survive_the_way_to_floats_and_back(name):
     start = load_model(name)

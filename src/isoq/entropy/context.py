@@ -29,6 +29,8 @@ STRANDS = CONSTANTS["strands"]  # states of a stream that take turns, in large t
 # Strands make a stream up to 50 bytes longer: it has them where that is about a thousandth
 # (docs/decisions/049-strands.md).
 _MANY = 50_000  # latents beyond half a step
+# Latents of a channel that a strand should have: in short ones, the trellis has hardly begun.
+_LONG = 64
 _TERMS = ("around", "value")
 _TYPES = {
     **{f"{t}_{part}": np.int32 for t in _TERMS for part in ("start", "channel", "place", "weight")},
@@ -140,7 +142,8 @@ class ContextModel:
     def quantize(self, y: np.ndarray, levels: np.ndarray, rd_weight: float = 0.0) -> np.ndarray:
         """Return about the reconstruction that `encode` and `encode_segments` would return."""
         ready = np.ascontiguousarray(y, np.float32)
-        return self._coder.encode(ready, self.step_scales(levels), rd_weight, STRANDS)[2]
+        strands = STRANDS if levels.size >= _LONG * STRANDS else 1
+        return self._coder.encode(ready, self.step_scales(levels), rd_weight, strands)[2]
 
     def decode(self, data: bytes, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the quantized latents and their reconstruction, as `encode` returned them. Raises

@@ -1,22 +1,20 @@
-"""`isoq train` and `isoq calibrate`: make models."""
+"""`isoq train`: make a model."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
-from ..names import ImageName
-from ..network.model import Model, load_model, update_info
-from ..raster.source import open_source
+from ..network.model import Model, load_model
 from ..storage.local import expand
-from .common import print_json
 
 if TYPE_CHECKING:
     from ..train.data import Plane
@@ -27,27 +25,6 @@ def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", nargs="+", metavar="GLOB", help="images that isoq can compress; quote wildcards"
     )
-    if name == "calibrate":
-        _add_calibrate(parser)
-    else:
-        _add_train(parser)
-
-
-def _add_calibrate(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "example: isoq calibrate 'images/*.tif' --model my-model"
-    parser.add_argument(
-        "--model",
-        required=True,
-        metavar="DIR",
-        help="folder of your model; its calibration is replaced",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object and nothing else"
-    )
-    parser.set_defaults(run=calibrate)
-
-
-def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "example: isoq train 'images/*.tif' --out my-model --minutes 60\n         isoq compress "
         "scene.tif --mse 25 --model my-model"
@@ -88,7 +65,8 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="number of bands that the network takes at once (default: %(default)s)",
     )
-    group.add_argument(
+    ranges = group.add_mutually_exclusive_group()
+    ranges.add_argument(
         "--lambda",
         dest="range",
         nargs=2,
@@ -97,6 +75,14 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         help="range of quality, per squared unit after normalization (in which 98 %% of the "
         "samples of an image lie between -2 and 2; default: 8 262144, or 4 2048 with --preset "
         "paper)",
+    )
+    ranges.add_argument(
+        "--lambda-dn",
+        dest="range_dn",
+        nargs=2,
+        type=float,
+        metavar=("MIN", "MAX"),
+        help="the same range per squared digital number; the median scale of the bands converts it",
     )
     group.add_argument(
         "--learn-transforms",
@@ -145,44 +131,6 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def calibrate(options: argparse.Namespace) -> None:
-    from ..codec.calibrate import calibrate as fit
-
-    model, paths = load_model(options.model), expand(options.paths)
-    if is_shipped(model.folder):
-        raise InputError(
-            f"--model {options.model}: comes with isoq and is not changed; copy "
-            f"{model.folder} to a folder of your own and calibrate the copy"
-        )
-    try:
-        result = fit(model, _images(paths))
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(
-            f"{options.paths[0]}: {error}; give images without nodata in their centre"
-        ) from error
-    update_info(model.folder, calibration=result)
-    if options.json:
-        print_json(result)
-    else:
-        print(f"{model.folder}: calibrated on {len(paths)} images")
-
-
-def is_shipped(folder: Path) -> bool:
-    """Return True if a folder of a model belongs to the installed package."""
-    return Path(__file__).resolve().parents[1] in folder.resolve().parents
-
-
-def _images(paths: list[Path | ImageName]) -> Iterator[tuple[np.ndarray, tuple[float | None, ...]]]:
-    """Yield the central samples of each image, and its nodata values."""
-    for path in paths:
-        with open_source(path) as source:
-            d = source.description
-            rows, cols = min(d.rows, 1024), min(d.cols, 1024)
-            yield source.read((d.rows - rows) // 2, (d.cols - cols) // 2, rows, cols), d.nodata
-
-
 def train(options: argparse.Namespace) -> None:
     begun = time.monotonic()
     _check_options(options)
@@ -221,7 +169,7 @@ def train(options: argparse.Namespace) -> None:
             f"{options.bands} bands; lower --patch or --bands"
         )
     say(f"isoq train: {len(planes)} planes to train on, {len(check)} to check", file=sys.stderr)
-    low, high = options.range or (None, None)
+    low, high = _range_of(options, planes, say) or (None, None)
     transforms, modulation, entropy = options.learning_rates or (None, None, None)
     schedule = Schedule.of_preset(
         options.preset,
@@ -247,11 +195,28 @@ def _check_options(options: argparse.Namespace) -> None:
     for name in ("bands", "batch", "minutes"):
         if not getattr(options, name) > 0:
             raise InputError(f"--{name} {getattr(options, name):g}: must be greater than 0")
-    if options.range and not 0 < options.range[0] < options.range[1]:
-        low, high = options.range
-        raise InputError(f"--lambda {low:g} {high:g}: must be 0 < MIN < MAX; swap or raise them")
+    for name, given in (("--lambda", options.range), ("--lambda-dn", options.range_dn)):
+        if given and not 0 < given[0] < given[1] < math.inf:
+            low, high = given
+            raise InputError(f"{name} {low:g} {high:g}: must be 0 < MIN < MAX; swap or raise them")
     if options.learning_rates and not min(options.learning_rates) > 0:
         raise InputError("--learning-rates: must be greater than 0")
+
+
+def _range_of(
+    options: argparse.Namespace, planes: list[Plane], say: Callable[..., None]
+) -> tuple[float, float] | None:
+    """Return the range of lambda per squared normalized unit, None if none was given."""
+    if not options.range_dn:
+        return options.range
+    scale = float(np.median([affine.scale for plane in planes for affine in plane.affine]))
+    low, high = (each * scale**2 for each in options.range_dn)
+    say(
+        f"isoq train: a normalized unit is {scale:.4g} digital numbers in the median band: "
+        f"--lambda {low:.4g} {high:.4g}",
+        file=sys.stderr,
+    )
+    return low, high
 
 
 def _new_folder(options: argparse.Namespace) -> Path:
@@ -273,6 +238,7 @@ def _tunable(start: Model, options: argparse.Namespace) -> Trainee:
         "--preset": options.preset != "default",
         "--bands": options.bands not in (1, start.bands),
         "--lambda": options.range,
+        "--lambda-dn": options.range_dn,
         "--learn-transforms": options.learn_transforms,
         "--learning-rates": options.learning_rates,
         "--device": options.device != "cpu",
