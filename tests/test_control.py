@@ -61,6 +61,26 @@ def test_one_pass_meets_its_target_in_small_tiles_too(side):
     assert np.mean(ratios) == pytest.approx(0, abs=0.04)
 
 
+@pytest.mark.parametrize("snr", [25, 30])
+def test_a_masked_part_hardly_costs_anything(snr):
+    image = crop("landsat.tif")[0]
+    mse = np.var(image) / 10 ** (snr / 10)
+    masked = np.where(np.arange(len(image))[:, None] < 64, np.uint16(0), image)
+    sizes = (
+        len(isoq.compress(samples, mse=mse, nodata=0, single_pass=True))
+        for samples in (masked, image[64:])
+    )
+    assert next(sizes) < 1.035 * next(sizes)
+
+
+def test_blocks_without_contrast_have_levels_near_those_of_others():
+    image = crop("landsat.tif")[:, :192, :192].copy()
+    image[0, :64], image[0, 64:128, :64] = 0, image[0, 100, 100]  # masked; flat
+    file = coded(image, Target("snr", 25), nodata=0)[1]
+    levels = next(file.tiles(model()))[1].levels[0]
+    assert levels[1:].max() - 500 < levels.min() < levels[1:, 1:].min() - 100
+
+
 @pytest.mark.parametrize("name", ["landsat.tif", "sentinel2.tif", "sentinel1.tif"])
 @pytest.mark.parametrize(
     "snr", [pytest.param(15, marks=pytest.mark.slow), 30, pytest.param(45, marks=pytest.mark.slow)]

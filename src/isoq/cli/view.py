@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import webbrowser
 
 from ..view.scene import Scene
@@ -60,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
         Server(scene, options.port) as server,
     ):
         print(server.url, flush=True)
+        if sys.stderr.isatty():
+            say("Ctrl-C ends the page")
         if not options.no_browser:
             webbrowser.open(server.url)
         server.serve_forever()

@@ -18,13 +18,14 @@ from ..format.bytestream import Reader, Writer
 from ..network.model import Model
 from . import lossless, spectral
 from .band_group import BandGroup, CodedGroup
-from .control import LEAST, encode_group, error_ratio
+from .control import LEAST, encode_group, error_ratio, normalized_target
 from .groups import MODES, Mode, first_valid
 from .header import TileHeader, TileInput
 from .latents import LatentReader
 from .normalize import NormalizationCode
 from .predictive import decode as predictive_decode
 from .predictive import encode as predictive_encode
+from .quality_model import least_levels
 from .reconstruct import Reconstruction, read_fraction
 from .targets import ErrorTarget, LambdaTarget
 
@@ -355,8 +356,11 @@ def _encoded(
     """Code a group by the network, and count the blocks at the ends of its range of levels."""
     coded = encode_group(group, target)
     decoded = coded.decoded[: coding.bands.stop - coding.bands.start]
-    lowest, highest = coded.levels == group.model.lowest, coded.levels == group.model.highest
-    if isinstance(target, LambdaTarget) or not (lowest | highest).any():
+    if isinstance(target, LambdaTarget):
+        return EncodedGroup(coding, decoded, coded)
+    least = least_levels(normalized_target(group, target), group.model)
+    lowest, highest = coded.levels <= least, coded.levels == group.model.highest
+    if not (lowest | highest).any():
         return EncodedGroup(coding, decoded, coded)
     ratio = error_ratio(group, coded.decoded, target)
     floor_limited = int((lowest & (ratio < LEAST)).sum())

@@ -57,9 +57,10 @@ def encode_group(group: BandGroup, target: ErrorTarget | LambdaTarget) -> CodedG
     scaled = target.predictor == "paper"
     if not scaled and np.nanmin(normalized) < REFINE * group.model.calibration["floor"]:
         group = group.refined()
-    quantized, levels, slope = _first_levels(group, target, normalized)
+    least = quality_model.least_levels(normalized, group.model)
+    quantized, levels, slope = _first_levels(group, target, normalized, least)
     coded, quantized = group.encode(levels, quantized)
-    return _corrected(group, target, coded, quantized, slope) if target.closed else coded
+    return _corrected(group, target, coded, quantized, slope, least) if target.closed else coded
 
 
 def _levels_of(group: BandGroup, lam: float | np.ndarray) -> np.ndarray:
@@ -82,20 +83,22 @@ def normalized_target(group: BandGroup, target: ErrorTarget) -> np.ndarray:
 
 
 def _first_levels(
-    group: BandGroup, target: ErrorTarget, normalized: np.ndarray
+    group: BandGroup, target: ErrorTarget, normalized: np.ndarray, least: np.ndarray
 ) -> tuple[QuantizedLatents, np.ndarray, np.ndarray]:
     """Return a first quantization, levels per block that are expected to meet the target, and the
-    slope there (log2 of the error per level)."""
+    slope there (log2 of the error per level). least: see `least_levels`."""
     model = group.model
     if target.predictor == "paper":
         return _first_levels_of_paper(group, normalized)
     aim = normalized * _AIM if target.closed else normalized
     if group.weighted:
-        return _first_levels_of_bands(group, target, aim / normalized)
+        return _first_levels_of_bands(group, target, aim / normalized, least)
     levels, slope = quality_model.predicted_levels(group.predicted_error, aim, model)
+    levels = np.maximum(levels, least)
     quantized = group.first_pass(levels)
     error = group.expected_error(quantized)
-    return quantized, quality_model.after_quantizing(levels, slope, error, aim, model), slope
+    levels = quality_model.after_quantizing(levels, slope, error, aim, model)
+    return quantized, np.maximum(levels, least), slope
 
 
 def _first_levels_of_paper(
@@ -112,7 +115,7 @@ def _first_levels_of_paper(
 
 
 def _first_levels_of_bands(
-    group: BandGroup, target: ErrorTarget, aim: np.ndarray
+    group: BandGroup, target: ErrorTarget, aim: np.ndarray, least: np.ndarray
 ) -> tuple[QuantizedLatents, np.ndarray, np.ndarray]:
     """Do the same for a group of weighted bands. aim: error over target per block."""
     is_float = group.samples.dtype.kind == "f"
@@ -127,10 +130,11 @@ def _first_levels_of_bands(
     levels, slope = quality_model.predicted_levels(
         lambda levels: ratio(group.predicted_band_errors(levels)), aim, group.model
     )
+    levels = np.maximum(levels, least)
     quantized = group.first_pass(levels)
     error = ratio(group.expected_band_errors(quantized))
     levels = quality_model.after_quantizing(levels, slope, error, aim, group.model)
-    return quantized, levels, slope
+    return quantized, np.maximum(levels, least), slope
 
 
 def _bands_to_patch(
@@ -171,6 +175,7 @@ def _corrected(
     coded: CodedGroup,
     quantized: QuantizedLatents,
     slope: np.ndarray,
+    least: np.ndarray,
 ) -> CodedGroup:
     """Measure, correct the levels and code again, and return the smallest of these codings, with
     their patches: until correcting would win little, or no level moves.
@@ -179,13 +184,13 @@ def _corrected(
     above their target are corrected, and only while patches are dear."""
     of_bands = band_ratios(group, coded.decoded, target)
     ratio_of = _ratio_to_correct(group, coded, of_bands, target)
-    state = _State(coded, quantized, slope, of_bands, ratio_of(of_bands))
-    best, least, above_alone = coded, np.inf, False
+    state = _State(coded, quantized, slope, of_bands, ratio_of(of_bands), least)
+    best, smallest, above_alone = coded, np.inf, False
     last = CORRECTIONS + MORE_CORRECTIONS
     for correction in range(last + 1):
         coded, patches = state.coded, _patch_bits(group, state.of_bands, target)
-        if coded.bits + patches < least:
-            best, least = coded, coded.bits + patches
+        if coded.bits + patches < smallest:
+            best, smallest = coded, coded.bits + patches
         if correction == last or (above_alone and patches < _DEAR * coded.bits):
             break
         if not above_alone:
@@ -204,14 +209,16 @@ def _corrected(
 
 @dataclass(frozen=True)
 class _State:
-    """A coding of a group. of_bands: see `band_ratios`; slope: log2 of the error per level, and
-    ratio: error over target, as the levels are to bring it to 1; both per block."""
+    """A coding of a group. of_bands: see `band_ratios`; slope: log2 of the error per level, ratio:
+    error over target, as the levels are to bring it to 1, and least: see `least_levels`; all per
+    block."""
 
     coded: CodedGroup
     quantized: QuantizedLatents
     slope: np.ndarray
     of_bands: np.ndarray
     ratio: np.ndarray
+    least: np.ndarray
 
 
 def _coded_again(
@@ -227,7 +234,7 @@ def _coded_again(
     ratio = ratio_of(of_bands)
     before, after = (np.log2(np.maximum(each, _TINY)) for each in (state.ratio, ratio))
     slope = quality_model.secant(state.slope, levels - state.coded.levels, after - before)
-    return _State(coded, quantized, slope, of_bands, ratio)
+    return _State(coded, quantized, slope, of_bands, ratio, state.least)
 
 
 def _patch_bits(group: BandGroup, of_bands: np.ndarray, target: ErrorTarget) -> float:
@@ -241,7 +248,7 @@ def _patch_bits(group: BandGroup, of_bands: np.ndarray, target: ErrorTarget) -> 
 
 def _spare_bits(group: BandGroup, state: _State) -> float:
     """Return about how many bits the blocks far below their target take too many."""
-    better = (state.ratio < LEAST) & (state.coded.levels > group.model.lowest)
+    better = (state.ratio < LEAST) & (state.coded.levels > state.least)
     significant = np.sum([group.significant(latents != 0) for latents in state.coded.latents], 0)
     spare = np.log(_AIM / np.maximum(state.ratio[better], _TINY))
     return float(_LATENT_BITS * (significant[better] * spare).sum())
@@ -285,7 +292,7 @@ def _corrected_levels(
 
     above_alone: only blocks above their target move, so that no neighbour suffers."""
     levels = state.coded.levels
-    lowest, highest = group.model.lowest, group.model.highest
+    lowest, highest = state.least, group.model.highest
     above = ratio > 1
     wrong = above if above_alone else above | (ratio < LEAST)
     aim = np.log2(_AIM)

@@ -21,6 +21,8 @@ _MOST_LEVELS = 2 * PER_OCTAVE  # of a step: farther away the slope is another on
 # The noise of quantization at the highest quality, over the error of the unquantized autoencoder,
 # from which on that error says nothing about the noise.
 _NO_OWN_ERROR = 100.0
+# Levels between that at which fine quantization would meet a target and the lowest one.
+_SPAN, _LEAST_TARGET = 400, 1e-12
 _LEAST_NOISE = 1e-3  # of quantization, over the error of the unquantized autoencoder
 
 
@@ -126,6 +128,19 @@ def predicted_levels(
         step = ((wanted - reached) / slope).clip(-most, most)
         levels = np.clip(np.rint(levels + step), model.lowest, model.highest).astype(np.int64)
     return np.where(np.isnan(target), model.lowest, levels), slope
+
+
+def least_levels(target: np.ndarray, model: Model) -> np.ndarray:
+    """Return the lowest level that a block should have, per block.
+
+    A block without valid pixels, or with less contrast than its target allows as error, takes no
+    bits at any level. Far below its neighbours it costs bits in them: their contexts would expect
+    latents as large as its steps (docs/decisions/058-least-levels.md)."""
+    if model.wavelet is None or np.isnan(target).all():
+        return np.full(target.shape, model.lowest)
+    known = np.where(np.isnan(target), np.nanmax(target), target)
+    level = lambda_to_level(LAMBDA_MSE_AT_HIGH_RATE / np.maximum(known, _LEAST_TARGET))
+    return (level - _SPAN).clip(model.lowest, model.highest)
 
 
 def secant(slope: np.ndarray, moved: np.ndarray, gained: np.ndarray) -> np.ndarray:
