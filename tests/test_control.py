@@ -73,6 +73,14 @@ def test_a_masked_part_hardly_costs_anything(snr):
     assert next(sizes) < 1.035 * next(sizes)
 
 
+@pytest.mark.parametrize("snr", [11.5, 14.5])
+def test_a_single_block_just_above_its_target_is_corrected_not_patched(snr):
+    """The first coding leaves it less than one per cent above the target."""
+    image = crop("landsat.tif")[:, :64, :64]
+    one_pass = isoq.compress(image, snr=snr, single_pass=True)
+    assert len(isoq.compress(image, snr=snr)) < 1.03 * len(one_pass)
+
+
 def test_blocks_without_contrast_have_levels_near_those_of_others():
     image = crop("landsat.tif")[:, :192, :192].copy()
     image[0, :64], image[0, 64:128, :64] = 0, image[0, 100, 100]  # masked; flat

@@ -201,6 +201,8 @@ def _corrected(
         first_feedback = correction == 0 and group.model.adjoint is not None
         expected = state.ratio * _AGAIN if first_feedback else state.ratio
         levels = _corrected_levels(state, expected, group, above_alone)
+        if first_feedback and (levels == coded.levels).all():
+            levels = _corrected_levels(state, state.ratio, group, above_alone)
         if (levels == coded.levels).all():
             break
         state = _coded_again(group, target, state, levels, ratio_of)
