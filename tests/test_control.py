@@ -73,6 +73,23 @@ def test_a_masked_part_hardly_costs_anything(snr):
     assert next(sizes) < 1.035 * next(sizes)
 
 
+@pytest.mark.parametrize("snr", [30, 40, 45])
+def test_one_pass_meets_its_target_in_several_bands_too(snr):
+    """In the band of each block that is farthest from it."""
+    image = crop("sentinel2.tif")[:, :128, :128]
+    summary, file = coded(image, Target("snr", snr), single_pass=True)
+    ratio = block_errors(image, file) / np.array(summary["target_mse"])[:, None, None]
+    assert np.exp(np.log(ratio.max(0)).mean()) == pytest.approx(1, abs=0.05)
+
+
+def test_few_valid_pixels_are_predicted_if_that_is_smaller():
+    image = crop("landsat.tif")[0]
+    rows, cols = np.indices(image.shape)
+    image = np.where(np.abs(rows - cols) < 6, image, np.uint16(0))
+    lossless = isoq.compress(image, lossless=True, nodata=0)
+    assert len(isoq.compress(image, snr=35, nodata=0)) < 0.7 * len(lossless)
+
+
 @pytest.mark.parametrize("snr", [11.5, 14.5])
 def test_a_single_block_just_above_its_target_is_corrected_not_patched(snr):
     """The first coding leaves it less than one per cent above the target."""

@@ -92,7 +92,7 @@ def _first_levels(
         return _first_levels_of_paper(group, normalized)
     aim = normalized * _AIM if target.closed else normalized
     if group.weighted:
-        return _first_levels_of_bands(group, target, aim / normalized, least)
+        return _first_levels_of_bands(group, target, normalized, aim, least)
     levels, slope = quality_model.predicted_levels(group.predicted_error, aim, model)
     levels = np.maximum(levels, least)
     quantized = group.first_pass(levels)
@@ -115,25 +115,35 @@ def _first_levels_of_paper(
 
 
 def _first_levels_of_bands(
-    group: BandGroup, target: ErrorTarget, aim: np.ndarray, least: np.ndarray
+    group: BandGroup,
+    target: ErrorTarget,
+    normalized: np.ndarray,
+    aim: np.ndarray,
+    least: np.ndarray,
 ) -> tuple[QuantizedLatents, np.ndarray, np.ndarray]:
-    """Do the same for a group of weighted bands. aim: error over target per block."""
+    """Do the same for a group of weighted bands. normalized: see `normalized_target`; aim: error
+    that is aimed at, in the same units; both per block.
+
+    The error of a block is that of the band that is worst by its own target, on the scale of
+    `normalized`, from which the search for the levels starts."""
     is_float = group.samples.dtype.kind == "f"
     mse = target.mse if is_float else quality_model.before_rounding(target.mse)
     allowed = mse / group.units[:, None, None]
+    scale = np.where(np.isnan(normalized), 1, normalized)
 
-    def ratio(errors: BandErrors) -> np.ndarray:
+    def error(errors: BandErrors) -> np.ndarray:
         of_bands = errors.error / allowed
         significant = errors.significant.sum(0)
-        return _largest_but(of_bands, _bands_to_patch(of_bands, significant, group, target))
+        patched = _bands_to_patch(of_bands, significant, group, target)
+        return scale * _largest_but(of_bands, patched)
 
     levels, slope = quality_model.predicted_levels(
-        lambda levels: ratio(group.predicted_band_errors(levels)), aim, group.model
+        lambda levels: error(group.predicted_band_errors(levels)), aim, group.model
     )
     levels = np.maximum(levels, least)
     quantized = group.first_pass(levels)
-    error = ratio(group.expected_band_errors(quantized))
-    levels = quality_model.after_quantizing(levels, slope, error, aim, group.model)
+    left = error(group.expected_band_errors(quantized))
+    levels = quality_model.after_quantizing(levels, slope, left, aim, group.model)
     return quantized, np.maximum(levels, least), slope
 
 

@@ -89,11 +89,11 @@ def predict_if_smaller(
 
 def _is_tried(tile: TileInput, target: ErrorTarget, runs: list[slice], size: int) -> bool:
     """Return True if prediction of some runs of bands may be smaller than the `size` bytes of the
-    tile."""
+    tile. What counts is the bits of a valid sample."""
     bands = sum(run.stop - run.start for run in runs)
     if not bands:
         return False
-    bits = 8 * size / (tile.samples[0].size * bands)
+    bits = 8 * size / sum(np.count_nonzero(tile.valid[run]) for run in runs)
     is_dear = worth_trying(bits, bands) and (
         target.closed or bits > _ONE_PASS_BITS or _is_fine(tile, target)
     )
