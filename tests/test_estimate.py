@@ -86,10 +86,10 @@ def test_table_and_json(capsys, tmp_path):
     rates = [float(line.split()[2]) for line in lines[1:]]
     assert rates == sorted(rates)
     path = make(tmp_path / "a.tif", terrain(2, 70, 70, "uint8"))
-    assert main(["estimate", str(path), "--mse", "9", "4,9", "--json"]) == 0
+    assert main(["estimate", str(path), "--mse", "9", "1,9", "--json"]) == 0
     first, second = json.loads(capsys.readouterr().out)["estimates"]
     assert first["target"] == {"kind": "mse", "value": 9}
-    assert second["target"] == {"kind": "mse", "value": [4, 9]}
+    assert second["target"] == {"kind": "mse", "value": [1, 9]}
     assert second["mse"][0] < first["mse"][0]
     assert second["bytes"] > first["bytes"]
     assert first["ceiling_limited"] == 0
