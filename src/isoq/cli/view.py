@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     ):
         print(server.url, flush=True)
         if sys.stderr.isatty():
-            say("Ctrl-C ends the page")
+            say("press Ctrl-C to stop")
         if not options.no_browser:
             webbrowser.open(server.url)
         server.serve_forever()

@@ -211,6 +211,7 @@ def _corrected(
         first_feedback = correction == 0 and group.model.adjoint is not None
         expected = state.ratio * _AGAIN if first_feedback else state.ratio
         levels = _corrected_levels(state, expected, group, above_alone)
+        # Feedback would be enough for these blocks, but without a new level nothing is coded again.
         if first_feedback and (levels == coded.levels).all():
             levels = _corrected_levels(state, state.ratio, group, above_alone)
         if (levels == coded.levels).all():

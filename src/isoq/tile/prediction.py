@@ -89,7 +89,7 @@ def predict_if_smaller(
 
 def _is_tried(tile: TileInput, target: ErrorTarget, runs: list[slice], size: int) -> bool:
     """Return True if prediction of some runs of bands may be smaller than the `size` bytes of the
-    tile. What counts is the bits of a valid sample."""
+    tile. Only valid samples count."""
     bands = sum(run.stop - run.start for run in runs)
     if not bands:
         return False
